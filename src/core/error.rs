@@ -1,0 +1,295 @@
+//! What can go wrong, as values that carry what a person needs to act on it.
+//!
+//! Every error has a [`Code`]: a stable word on the wire and a stable exit status of the program.
+//! The text of an [`Error`] is what is shown; nobody parses it.
+
+use std::fmt;
+use std::io;
+
+use crate::core::path::{FilePath, FolderPath, PathError};
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
+
+/// The result of everything in `core`.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The kind of an error: stable from release to release, on the wire and as exit status.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)] // `as_str` and `exit_status` say what each is called outside
+pub enum Code {
+    Unexpected,
+    Usage,
+    SomeFailed,
+    NoSuchFile,
+    NoSuchFolder,
+    SignIn,
+    NoSuchUser,
+    UserExists,
+    Unreachable,
+    TooFewNodes,
+    Damaged,
+    NoSpace,
+    TooBig,
+    Exists,
+    Busy,
+    Changed,
+    NotAllowed,
+    BadPath,
+    Temporary,
+    Version,
+    ServerIdentity,
+    LocalFile,
+    Interrupted,
+}
+
+impl Code {
+    /// Every code there is.
+    pub const ALL: [Code; 23] = [
+        Code::Unexpected,
+        Code::Usage,
+        Code::SomeFailed,
+        Code::NoSuchFile,
+        Code::NoSuchFolder,
+        Code::SignIn,
+        Code::NoSuchUser,
+        Code::UserExists,
+        Code::Unreachable,
+        Code::TooFewNodes,
+        Code::Damaged,
+        Code::NoSpace,
+        Code::TooBig,
+        Code::Exists,
+        Code::Busy,
+        Code::Changed,
+        Code::NotAllowed,
+        Code::BadPath,
+        Code::Temporary,
+        Code::Version,
+        Code::ServerIdentity,
+        Code::LocalFile,
+        Code::Interrupted,
+    ];
+
+    /// The word that stands for this code on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Unexpected => "unexpected",
+            Code::Usage => "usage",
+            Code::SomeFailed => "some-failed",
+            Code::NoSuchFile => "no-such-file",
+            Code::NoSuchFolder => "no-such-folder",
+            Code::SignIn => "sign-in",
+            Code::NoSuchUser => "no-such-user",
+            Code::UserExists => "user-exists",
+            Code::Unreachable => "unreachable",
+            Code::TooFewNodes => "too-few-nodes",
+            Code::Damaged => "damaged",
+            Code::NoSpace => "no-space",
+            Code::TooBig => "too-big",
+            Code::Exists => "exists",
+            Code::Busy => "busy",
+            Code::Changed => "changed",
+            Code::NotAllowed => "not-allowed",
+            Code::BadPath => "bad-path",
+            Code::Temporary => "temporary",
+            Code::Version => "version",
+            Code::ServerIdentity => "server-identity",
+            Code::LocalFile => "local-file",
+            Code::Interrupted => "interrupted",
+        }
+    }
+
+    /// The code that this word stands for; an unknown word (a newer peer) is [`Code::Unexpected`].
+    pub fn from_wire(word: &str) -> Code {
+        Code::ALL.into_iter().find(|code| code.as_str() == word).unwrap_or(Code::Unexpected)
+    }
+
+    /// The exit status of a command that ends with this error.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Code::Unexpected => 1,
+            Code::Usage | Code::BadPath => 2,
+            Code::SomeFailed => 3,
+            Code::NoSuchFile | Code::NoSuchFolder => 4,
+            Code::SignIn | Code::NoSuchUser => 5,
+            Code::Unreachable | Code::TooFewNodes => 6,
+            Code::Damaged => 7,
+            Code::NoSpace | Code::TooBig => 8,
+            Code::UserExists | Code::Exists | Code::Busy | Code::Changed | Code::NotAllowed => 9,
+            Code::Temporary => 10,
+            Code::Version => 11,
+            Code::ServerIdentity => 12,
+            Code::LocalFile => 13,
+            Code::Interrupted => 130,
+        }
+    }
+}
+
+/// One node's part in a failure: which node, and why it could not help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which node.
+    pub node: NodeId,
+    /// Why, as a person would say it: `connection refused`.
+    pub why: String,
+}
+
+/// Several nodes' troubles, shown as `node 1 (connection refused), node 3 (no answer within 5 s)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Troubles(pub Vec<Trouble>);
+
+impl Troubles {
+    /// The nodes that had trouble.
+    pub fn nodes(&self) -> NodeSet {
+        self.0.iter().map(|trouble| trouble.node).collect()
+    }
+
+    /// Notes one more, unless this node's trouble is noted already (the first cause wins).
+    pub fn note(&mut self, node: NodeId, why: impl Into<String>) {
+        if !self.nodes().contains(node) {
+            self.0.push(Trouble { node, why: why.into() });
+            self.0.sort_by_key(|trouble| trouble.node);
+        }
+    }
+}
+
+impl fmt::Display for Troubles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, trouble) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}node {} ({})", trouble.node, trouble.why)?;
+        }
+        Ok(())
+    }
+}
+
+/// Anything that went wrong in `core`.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum Error {
+    #[error("there is no file {0}")]
+    NoSuchFile(FilePath),
+    #[error("there is no folder {0}")]
+    NoSuchFolder(FolderPath),
+    #[error("{0}")]
+    BadPath(#[from] PathError),
+    #[error("{0} already exists")]
+    Exists(FilePath),
+    #[error("{what} cannot be stored: its name is taken by {taken}")]
+    NameCollision { what: String, taken: String },
+    #[error("{bytes} bytes are more than the {limit} that a file may have here")]
+    TooBig { bytes: u64, limit: u64 },
+    #[error("at least {WRITE_QUORUM} of 4 nodes are needed to store; not available: {0}")]
+    TooFewToStore(Troubles),
+    #[error(
+        "at least {READ_QUORUM} of the nodes that hold it are needed to read {path}; not available: {troubles}"
+    )]
+    TooFewToRead { path: String, troubles: Troubles },
+    #[error("there is no user {0}")]
+    NoSuchUser(String),
+    #[error("the password of user {0} is another one")]
+    WrongPassword(String),
+    #[error("there is a user {0} already")]
+    UserExists(String),
+    #[error("sign in first")]
+    NotSignedIn,
+    /// A node could not do its part; carries the node so that others can be asked in its place.
+    #[error("node {node}: {why}")]
+    Node { node: NodeId, why: NodeFailure },
+    #[error("the bytes that arrived are not the bytes that were sent ({0})")]
+    Damaged(String),
+    #[error("the other side does not keep to the protocol: {0}")]
+    Protocol(String),
+    #[error("{0}")]
+    Deadline(String),
+    #[error("the connection was closed {0}")]
+    Closed(String),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("the catalog: {0}")]
+    Catalog(String),
+    /// Said by the server; its text is passed on as it is.
+    #[error("{text}")]
+    Remote { code: Code, text: String },
+    /// Anything else, with the code it should count as.
+    #[error("{text}")]
+    Other { code: Code, text: String },
+}
+
+/// Why a node could not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum NodeFailure {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Late(String),
+    #[error("does not hold version {0}")]
+    NotHeld(VersionId),
+    #[error("block damaged: {0}")]
+    Damaged(String),
+    #[error("no space left on its disk")]
+    NoSpace,
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// The stable kind of this error.
+    pub fn code(&self) -> Code {
+        match self {
+            Error::NoSuchFile(_) => Code::NoSuchFile,
+            Error::NoSuchFolder(_) => Code::NoSuchFolder,
+            Error::BadPath(_) => Code::BadPath,
+            Error::Exists(_) | Error::NameCollision { .. } => Code::Exists,
+            Error::TooBig { .. } => Code::TooBig,
+            Error::TooFewToStore(_) | Error::TooFewToRead { .. } => Code::TooFewNodes,
+            Error::NoSuchUser(_) => Code::NoSuchUser,
+            Error::WrongPassword(_) | Error::NotSignedIn => Code::SignIn,
+            Error::UserExists(_) => Code::UserExists,
+            Error::Node { .. } => Code::TooFewNodes,
+            Error::Damaged(_) => Code::Damaged,
+            Error::Protocol(_) => Code::Version,
+            Error::Deadline(_) | Error::Closed(_) => Code::Unreachable,
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Code::NoSpace
+            }
+            Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
+            Error::Remote { code, .. } | Error::Other { code, .. } => *code,
+        }
+    }
+
+    /// An I/O error with what was being done: `cannot open /x/y`.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { what: what.into(), source }
+    }
+
+    /// An error of a kind with a text of its own.
+    pub fn other(code: Code, text: impl Into<String>) -> Error {
+        Error::Other { code, text: text.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_survive_the_wire() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_wire(code.as_str()), code);
+        }
+        assert_eq!(Code::from_wire("from-the-future"), Code::Unexpected);
+    }
+
+    #[test]
+    fn the_first_trouble_of_a_node_is_kept() {
+        let mut troubles = Troubles::default();
+        troubles.note(NodeId::ALL[2], "no answer within 5 s");
+        troubles.note(NodeId::ALL[0], "connection refused");
+        troubles.note(NodeId::ALL[2], "channel closed");
+        assert_eq!(
+            troubles.to_string(),
+            "node 1 (connection refused), node 3 (no answer within 5 s)"
+        );
+    }
+}

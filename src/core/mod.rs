@@ -1,0 +1,6 @@
+//! Everything that Palk is apart from its command line. `docs/architecture.md` draws the layers.
+
+pub mod error;
+pub mod path;
+pub mod types;
+pub mod wire;

@@ -1,0 +1,305 @@
+//! The extended session: what `palk client` and the server say to each other once the client's
+//! hello has named it. See `docs/protocol.md`.
+//!
+//! Every message is lines in the sense of [`lines`]; no line is ever empty, since paths begin with
+//! `/` here. The bytes of files travel in [`chunk`](super::chunk)s.
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::wire::lines;
+
+/// The version of the extended session that this program speaks.
+pub const SESSION_VERSION: u32 = 1;
+
+/// The longest reply that a client takes in one piece, in bytes. Listings are read line by line.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// The second line of a hello that asks for the extended session.
+pub fn hello_line() -> String {
+    format!("palk {SESSION_VERSION}")
+}
+
+/// The version that a hello's second line asks for, if it asks for the extended session at all.
+pub fn parse_hello_line(line: &str) -> Option<u32> {
+    line.strip_prefix("palk ")?.parse().ok()
+}
+
+/// What a client asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // named after the opcodes of docs/protocol.md
+pub enum Request {
+    SignIn { user: String, password: String },
+    SignUp { user: String, password: String },
+    Store { path: FilePath, bytes: u64, replace: bool },
+    Retrieve { path: FilePath },
+    Delete { path: FilePath },
+    List,
+    SignOut,
+}
+
+impl Request {
+    /// The request as it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        let rooted = |path: &FilePath| format!("/{}", path.as_str());
+        match self {
+            Request::SignIn { user, password } => lines::encode(&["LGN", user, password]),
+            Request::SignUp { user, password } => lines::encode(&["NEW", user, password]),
+            Request::Store { path, bytes, replace } => {
+                let mut request = vec!["STR".to_owned(), rooted(path), bytes.to_string()];
+                if !replace {
+                    request.push("replace=no".to_owned());
+                }
+                lines::encode(&request)
+            }
+            Request::Retrieve { path } => lines::encode(&["RTV", &rooted(path)]),
+            Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
+            Request::List => lines::encode(&["INF"]),
+            Request::SignOut => lines::encode(&["LGO"]),
+        }
+    }
+
+    /// Reads a request from the lines of a message.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] for an unknown opcode or option or a wrong number of fields,
+    /// [`Error::BadPath`] for a path that is not one.
+    pub fn decode(message: &[String]) -> Result<Request> {
+        let fields: Vec<&str> = message.iter().map(String::as_str).collect();
+        match fields.as_slice() {
+            ["LGN", user, password] => {
+                Ok(Request::SignIn { user: (*user).into(), password: (*password).into() })
+            }
+            ["NEW", user, password] => {
+                Ok(Request::SignUp { user: (*user).into(), password: (*password).into() })
+            }
+            ["STR", path, bytes, options @ ..] => {
+                let path = FilePath::parse_rooted(path)?;
+                let bytes = bytes
+                    .parse()
+                    .map_err(|_| Error::Protocol(format!("{bytes:?} is not a size in bytes")))?;
+                let mut replace = true;
+                for option in options {
+                    match *option {
+                        "replace=no" => replace = false,
+                        other => return Err(unknown_option(other)),
+                    }
+                }
+                Ok(Request::Store { path, bytes, replace })
+            }
+            ["RTV", path] => Ok(Request::Retrieve { path: FilePath::parse_rooted(path)? }),
+            ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
+            ["INF"] => Ok(Request::List),
+            ["LGO"] => Ok(Request::SignOut),
+            [opcode @ ("LGN" | "NEW" | "STR" | "RTV" | "DEL" | "INF" | "LGO"), ..] => {
+                Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
+            }
+            _ => Err(Error::Protocol("unknown opcode".into())),
+        }
+    }
+}
+
+fn unknown_option(option: &str) -> Error {
+    Error::Protocol(format!("unknown option {option:?}"))
+}
+
+/// What the server answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// `S`: done, with lines that belong to the request.
+    Success(Vec<String>),
+    /// `E`: not done, with the text to show and the kind of error.
+    Error {
+        /// What is shown to the user.
+        text: String,
+        /// Stable.
+        code: Code,
+    },
+    /// `D`: the server closes the connection, for this reason.
+    Disconnect(String),
+}
+
+impl Reply {
+    /// The reply as it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Reply::Success(fields) => {
+                let mut all = vec!["S"];
+                all.extend(fields.iter().map(String::as_str));
+                lines::encode(&all)
+            }
+            Reply::Error { text, code } => lines::encode(&["E", text.as_str(), code.as_str()]),
+            Reply::Disconnect(reason) => lines::encode(&["D", reason]),
+        }
+    }
+
+    /// Reads a reply from the lines of a message.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if it is none.
+    pub fn decode(message: &[String]) -> Result<Reply> {
+        let fields: Vec<&str> = message.iter().map(String::as_str).collect();
+        match fields.as_slice() {
+            ["S", ..] => Ok(Reply::Success(message[1..].to_vec())),
+            ["E", text, code] => {
+                Ok(Reply::Error { text: (*text).into(), code: Code::from_wire(code) })
+            }
+            ["D", reason @ ..] => Ok(Reply::Disconnect(reason.join(" "))),
+            _ => Err(Error::Protocol("the server's answer has an unknown form".into())),
+        }
+    }
+
+    /// The reply to a request that failed.
+    pub fn from_error(error: &Error) -> Reply {
+        Reply::Error { text: error.to_string(), code: error.code() }
+    }
+}
+
+/// The value of `key=value` among a reply's lines.
+///
+/// # Errors
+/// [`Error::Protocol`] if it is missing or not of the type that is asked for.
+pub fn field<T: std::str::FromStr>(fields: &[String], key: &str) -> Result<T> {
+    fields
+        .iter()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .and_then(|value| value.parse().ok())
+        .ok_or_else(|| Error::Protocol(format!("the server's answer lacks a valid {key:?}")))
+}
+
+/// One line of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// A folder.
+    Folder(FolderPath),
+    /// A file's current version.
+    File(FileEntry),
+}
+
+/// What a listing says of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileEntry {
+    /// Where it is.
+    pub path: FilePath,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was stored, in milliseconds since 1970 by the server's clock.
+    pub stored_ms: i64,
+    /// Its current version.
+    pub version: VersionId,
+    /// Its content.
+    pub blake3: Digest,
+    /// The nodes that hold it.
+    pub placed: NodeSet,
+}
+
+impl Entry {
+    /// The entry as a line, its parts kept apart by tabs (which no name contains).
+    pub fn encode(&self) -> String {
+        match self {
+            Entry::Folder(path) => format!("D\t/{}", path.as_str()),
+            Entry::File(file) => format!(
+                "F\t/{}\t{}\t{}\t{}\t{}\t{}",
+                file.path.as_str(),
+                file.bytes,
+                file.stored_ms,
+                file.version,
+                file.blake3,
+                file.placed.bits(),
+            ),
+        }
+    }
+
+    /// Reads a line of a listing. A path in it is checked like any other: a server cannot name a
+    /// place outside the user's folder.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] or [`Error::BadPath`] if it is none.
+    pub fn decode(line: &str) -> Result<Entry> {
+        let malformed = || Error::Protocol("a line of the listing has an unknown form".into());
+        let parts: Vec<&str> = line.split('\t').collect();
+        match parts.as_slice() {
+            ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path)?)),
+            ["F", path, bytes, stored_ms, version, blake3, placed] => Ok(Entry::File(FileEntry {
+                path: FilePath::parse_rooted(path)?,
+                bytes: bytes.parse().map_err(|_| malformed())?,
+                stored_ms: stored_ms.parse().map_err(|_| malformed())?,
+                version: version.parse().map_err(|_| malformed())?,
+                blake3: blake3.parse().map_err(|_| malformed())?,
+                placed: NodeSet::from_bits(placed.parse().map_err(|_| malformed())?),
+            })),
+            _ => Err(malformed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(request: Request) {
+        let bytes = request.encode();
+        let (message, used) = lines::decode(&bytes, bytes.len()).unwrap().unwrap();
+        assert_eq!(used, bytes.len());
+        assert_eq!(Request::decode(&message).unwrap(), request);
+    }
+
+    #[test]
+    fn requests_survive_the_wire() {
+        let path = FilePath::parse_rooted("up/photo.jpg").unwrap();
+        round_trip(Request::SignIn { user: "demo".into(), password: "a b".into() });
+        round_trip(Request::SignUp { user: "demo".into(), password: "a b".into() });
+        round_trip(Request::Store { path: path.clone(), bytes: 7, replace: true });
+        round_trip(Request::Store { path: path.clone(), bytes: 7, replace: false });
+        round_trip(Request::Retrieve { path: path.clone() });
+        round_trip(Request::Delete { path });
+        round_trip(Request::List);
+        round_trip(Request::SignOut);
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let decode = |lines: &[&str]| {
+            Request::decode(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(decode(&["STRANGE", "/a", "1"]).is_err());
+        assert!(decode(&["STR", "/a"]).is_err());
+        assert!(decode(&["STR", "/a", "-1"]).is_err());
+        assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
+        assert!(decode(&["RTV", "/a/../../b"]).is_err());
+        assert!(decode(&[]).is_err());
+    }
+
+    #[test]
+    fn replies_and_entries_survive_the_wire() {
+        for reply in [
+            Reply::Success(vec!["bytes=7".into()]),
+            Reply::Success(vec![]),
+            Reply::Error { text: "no".into(), code: Code::NoSuchFile },
+            Reply::Disconnect("bye".into()),
+        ] {
+            let bytes = reply.encode();
+            let (message, _) = lines::decode(&bytes, bytes.len()).unwrap().unwrap();
+            assert_eq!(Reply::decode(&message).unwrap(), reply);
+        }
+        let file = Entry::File(FileEntry {
+            path: FilePath::parse_rooted("a/b").unwrap(),
+            bytes: 7,
+            stored_ms: 1_700_000_000_000,
+            version: VersionId([1; 16]),
+            blake3: Digest([2; 32]),
+            placed: NodeSet::from_bits(0b1011),
+        });
+        assert_eq!(Entry::decode(&file.encode()).unwrap(), file);
+        let folder = Entry::Folder(FolderPath::parse("a").unwrap());
+        assert_eq!(Entry::decode(&folder.encode()).unwrap(), folder);
+        assert!(Entry::decode("D\t/../x").is_err());
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_key() {
+        let fields = vec!["bytes=7".to_owned(), "byte=8".to_owned()];
+        assert_eq!(field::<u64>(&fields, "byte").unwrap(), 8);
+        assert!(field::<u64>(&fields, "bytesize").is_err());
+    }
+}

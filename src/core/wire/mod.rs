@@ -1,0 +1,8 @@
+//! Bytes that travel and bytes that rest: every message and file format, as pure functions.
+//!
+//! A decoder takes a slice and answers "not yet" as a value that consumes nothing, so cutting a
+//! message at any byte changes no result.
+
+pub mod chunk;
+pub mod extended;
+pub mod lines;
