@@ -1,5 +1,6 @@
 //! Everything that Palk is apart from its command line. `docs/architecture.md` draws the layers.
 
+pub mod code;
 pub mod error;
 pub mod path;
 pub mod types;
