@@ -74,12 +74,7 @@ fn blocks_of(file: &[u8]) -> [Vec<u8>; 8] {
 }
 
 /// One node's two units of a stripe.
-fn units_at<'a>(
-    blocks: &'a [Vec<u8>; 8],
-    layout: Layout,
-    stripe: u64,
-    id: NodeId,
-) -> [&'a [u8]; 2] {
+fn units_at(blocks: &[Vec<u8>; 8], layout: Layout, stripe: u64, id: NodeId) -> [&[u8]; 2] {
     let from = usize::try_from(layout.unit_offset(stripe)).unwrap();
     id.blocks().map(|block| &blocks[block.index()][from..from + layout.unit_bytes(stripe)])
 }
