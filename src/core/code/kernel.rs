@@ -109,6 +109,12 @@ pub(super) fn runs(unit_bytes: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..unit_bytes).step_by(RUN_BYTES).map(move |from| (from, unit_bytes.min(from + RUN_BYTES)))
 }
 
+/// Longer runs, for decoding where part of the data is only copied: copying likes them best.
+fn long_runs(unit_bytes: usize) -> impl Iterator<Item = (usize, usize)> {
+    const RUN: usize = 4096;
+    (0..unit_bytes).step_by(RUN).map(move |from| (from, unit_bytes.min(from + RUN)))
+}
+
 /// `out = a ^ b` over slices of one length.
 pub(super) fn xor_run(out: &mut [u8], a: &[u8], b: &[u8]) {
     debug_assert!(a.len() == out.len() && b.len() == out.len());
@@ -133,41 +139,41 @@ fn decode_1_2([a1, a2]: [&[u8]; 2], [b1, b2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
 
 fn decode_1_3([a1, a2]: [&[u8]; 2], [o1, o2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in runs(a1.len()) {
-        out_a1[from..to].copy_from_slice(&a1[from..to]);
+    for (from, to) in long_runs(a1.len()) {
         xor_run(&mut out_b1[from..to], &a1[from..to], &o1[from..to]);
-        out_a2[from..to].copy_from_slice(&a2[from..to]);
+        out_a1[from..to].copy_from_slice(&a1[from..to]);
         xor_run(&mut out_b2[from..to], &a2[from..to], &o2[from..to]);
+        out_a2[from..to].copy_from_slice(&a2[from..to]);
     }
 }
 
 fn decode_1_4([a1, a2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in runs(a1.len()) {
-        out_a1[from..to].copy_from_slice(&a1[from..to]);
-        out_a2[from..to].copy_from_slice(&a2[from..to]);
+    for (from, to) in long_runs(a1.len()) {
         xor_run(&mut out_b1[from..to], &a2[from..to], &o3[from..to]);
         xor3_run(&mut out_b2[from..to], &a1[from..to], &a2[from..to], &o4[from..to]);
+        out_a1[from..to].copy_from_slice(&a1[from..to]);
+        out_a2[from..to].copy_from_slice(&a2[from..to]);
     }
 }
 
 fn decode_2_3([b1, b2]: [&[u8]; 2], [o1, o2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in runs(b1.len()) {
-        out_b1[from..to].copy_from_slice(&b1[from..to]);
+    for (from, to) in long_runs(b1.len()) {
         xor_run(&mut out_a1[from..to], &b1[from..to], &o1[from..to]);
-        out_b2[from..to].copy_from_slice(&b2[from..to]);
+        out_b1[from..to].copy_from_slice(&b1[from..to]);
         xor_run(&mut out_a2[from..to], &b2[from..to], &o2[from..to]);
+        out_b2[from..to].copy_from_slice(&b2[from..to]);
     }
 }
 
 fn decode_2_4([b1, b2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in runs(b1.len()) {
-        out_b1[from..to].copy_from_slice(&b1[from..to]);
-        out_b2[from..to].copy_from_slice(&b2[from..to]);
+    for (from, to) in long_runs(b1.len()) {
         xor_run(&mut out_a2[from..to], &b1[from..to], &o3[from..to]);
         xor3_run(&mut out_a1[from..to], &out_a2[from..to], &b2[from..to], &o4[from..to]);
+        out_b1[from..to].copy_from_slice(&b1[from..to]);
+        out_b2[from..to].copy_from_slice(&b2[from..to]);
     }
 }
 
