@@ -16,6 +16,9 @@ use crate::core::types::NodeId;
 /// cache with room to spare, and are long enough that a loop's beginning and end do not count.
 pub(super) const RUN_BYTES: usize = 1024;
 
+/// A cache line: a store across two of them costs double.
+const LINE_BYTES: usize = 64;
+
 /// Makes the parity O1 O2 O3 O4 of a stripe A1 A2 B1 B2, with four XORs for each byte position.
 ///
 /// Both slices hold four equal units, contiguous, and are of one length.
@@ -26,7 +29,7 @@ pub fn encode(data: &[u8], parity: &mut [u8]) {
     assert_eq!(data.len(), parity.len(), "a stripe and its parity are of one length");
     let [a1, a2, b1, b2] = units(data);
     let [o1, o2, o3, o4] = units_mut(parity);
-    for (from, to) in runs(a1.len()) {
+    for (from, to) in runs(o1) {
         xor_run(&mut o1[from..to], &a1[from..to], &b1[from..to]);
         xor_run(&mut o3[from..to], &a2[from..to], &b1[from..to]);
         xor_run(&mut o2[from..to], &a2[from..to], &b2[from..to]);
@@ -104,15 +107,27 @@ pub fn node_units<'a>(id: NodeId, data: &'a [u8], parity: &'a [u8]) -> [&'a [u8]
     if id.number() % 2 == 1 { [one, two] } else { [three, four] }
 }
 
-/// The bounds of each run in units of this length, in order.
-pub(super) fn runs(unit_bytes: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..unit_bytes).step_by(RUN_BYTES).map(move |from| (from, unit_bytes.min(from + RUN_BYTES)))
+/// The bounds of each run in units as long as `out`, in order, none longer than [`RUN_BYTES`]. The
+/// first is shorter by what makes all others begin on a cache line of `out`.
+pub(super) fn runs(out: &[u8]) -> impl Iterator<Item = (usize, usize)> + use<> {
+    runs_of(RUN_BYTES, out)
 }
 
 /// Longer runs, for decoding where part of the data is only copied: copying likes them best.
-fn long_runs(unit_bytes: usize) -> impl Iterator<Item = (usize, usize)> {
-    const RUN: usize = 4096;
-    (0..unit_bytes).step_by(RUN).map(move |from| (from, unit_bytes.min(from + RUN)))
+fn long_runs(out: &[u8]) -> impl Iterator<Item = (usize, usize)> + use<> {
+    runs_of(4 * RUN_BYTES, out)
+}
+
+fn runs_of(run_bytes: usize, out: &[u8]) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let unit_bytes = out.len();
+    let first_bytes =
+        run_bytes - LINE_BYTES + out.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES);
+    let (mut from, mut to) = (0, first_bytes.min(unit_bytes));
+    std::iter::from_fn(move || {
+        let run = (from < to).then_some((from, to));
+        (from, to) = (to, unit_bytes.min(to + run_bytes));
+        run
+    })
 }
 
 /// `out = a ^ b` over slices of one length.
@@ -139,7 +154,7 @@ fn decode_1_2([a1, a2]: [&[u8]; 2], [b1, b2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
 
 fn decode_1_3([a1, a2]: [&[u8]; 2], [o1, o2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in long_runs(a1.len()) {
+    for (from, to) in long_runs(out_a1) {
         xor_run(&mut out_b1[from..to], &a1[from..to], &o1[from..to]);
         out_a1[from..to].copy_from_slice(&a1[from..to]);
         xor_run(&mut out_b2[from..to], &a2[from..to], &o2[from..to]);
@@ -149,7 +164,7 @@ fn decode_1_3([a1, a2]: [&[u8]; 2], [o1, o2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
 
 fn decode_1_4([a1, a2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in long_runs(a1.len()) {
+    for (from, to) in long_runs(out_a1) {
         xor_run(&mut out_b1[from..to], &a2[from..to], &o3[from..to]);
         xor3_run(&mut out_b2[from..to], &a1[from..to], &a2[from..to], &o4[from..to]);
         out_a1[from..to].copy_from_slice(&a1[from..to]);
@@ -159,7 +174,7 @@ fn decode_1_4([a1, a2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
 
 fn decode_2_3([b1, b2]: [&[u8]; 2], [o1, o2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in long_runs(b1.len()) {
+    for (from, to) in long_runs(out_b1) {
         xor_run(&mut out_a1[from..to], &b1[from..to], &o1[from..to]);
         out_b1[from..to].copy_from_slice(&b1[from..to]);
         xor_run(&mut out_a2[from..to], &b2[from..to], &o2[from..to]);
@@ -169,7 +184,7 @@ fn decode_2_3([b1, b2]: [&[u8]; 2], [o1, o2]: [&[u8]; 2], out: [&mut [u8]; 4]) {
 
 fn decode_2_4([b1, b2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [out_a1, out_a2, out_b1, out_b2] = out;
-    for (from, to) in long_runs(b1.len()) {
+    for (from, to) in long_runs(out_b1) {
         xor_run(&mut out_a2[from..to], &b1[from..to], &o3[from..to]);
         xor3_run(&mut out_a1[from..to], &out_a2[from..to], &b2[from..to], &o4[from..to]);
         out_b1[from..to].copy_from_slice(&b1[from..to]);
@@ -180,7 +195,7 @@ fn decode_2_4([b1, b2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
 /// Nothing of the file is at hand; O2 ^ O4 is A1, and the rest follows from there, one XOR each.
 fn decode_3_4([o1, o2]: [&[u8]; 2], [o3, o4]: [&[u8]; 2], out: [&mut [u8]; 4]) {
     let [a1, a2, b1, b2] = out;
-    for (from, to) in runs(o1.len()) {
+    for (from, to) in runs(a1) {
         xor_run(&mut a1[from..to], &o2[from..to], &o4[from..to]);
         xor_run(&mut b1[from..to], &a1[from..to], &o1[from..to]);
         xor_run(&mut a2[from..to], &b1[from..to], &o3[from..to]);

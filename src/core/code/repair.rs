@@ -59,7 +59,7 @@ pub fn rebuild(lost: NodeId, units: [&[u8]; 3], out: [&mut [u8]; 2]) {
     let unit_bytes = shared.len();
     let lengths = [first.len(), second.len(), out_first.len(), out_second.len()];
     assert!(lengths == [unit_bytes; 4], "units differ in length");
-    for (from, to) in runs(unit_bytes) {
+    for (from, to) in runs(out_first) {
         xor_run(&mut out_first[from..to], &shared[from..to], &first[from..to]);
         xor_run(&mut out_second[from..to], &shared[from..to], &second[from..to]);
     }
@@ -83,7 +83,7 @@ pub fn rebuild_from_pair(
     let [out_first, out_second] = out;
     // The stripe itself is wanted by nobody: it lives one run at a time, on the stack.
     let mut stripe = [0u8; 4 * RUN_BYTES];
-    for (from, to) in runs(unit_bytes) {
+    for (from, to) in runs(out_first) {
         let data = &mut stripe[..4 * (to - from)];
         decode(pair, units.map(|node| node.map(|unit| &unit[from..to])), data);
         node_from_stripe(lost, data, [&mut out_first[from..to], &mut out_second[from..to]]);

@@ -41,7 +41,7 @@ pub fn witness(units: [[&[u8]; 2]; NODE_COUNT]) -> Verdict {
     let same = units.iter().flatten().all(|unit| unit.len() == unit_bytes);
     assert!(same, "units differ in length");
     let mut quarrels = [0u8; NODE_COUNT];
-    for (from, to) in runs(unit_bytes) {
+    for (from, to) in runs(units[0][0]) {
         let found = quarrels_without(units.map(|node| node.map(|unit| &unit[from..to])));
         for (quarrel, found) in quarrels.iter_mut().zip(found) {
             *quarrel |= found;
