@@ -1,7 +1,13 @@
 //! Everything that Palk is apart from its command line. `docs/architecture.md` draws the layers.
 
+pub mod catalog;
+pub mod cluster;
 pub mod code;
 pub mod error;
+pub mod health;
+pub mod io;
+pub mod node;
 pub mod path;
+pub mod quorum;
 pub mod types;
 pub mod wire;

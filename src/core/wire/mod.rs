@@ -6,3 +6,5 @@
 pub mod chunk;
 pub mod extended;
 pub mod lines;
+pub mod node;
+pub mod trailer;

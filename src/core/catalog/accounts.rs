@@ -1,0 +1,206 @@
+//! Accounts: who may sign in. Passwords are kept as argon2id hashes only.
+//!
+//! At most [`HASHES_AT_ONCE`] passwords are hashed at a time, since each takes 19 MiB of memory and
+//! a core. An unknown user costs the same work as a wrong password.
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rusqlite::{OptionalExtension, params};
+
+use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::owed::{self, Kind};
+use crate::core::catalog::{Catalog, UserId};
+use crate::core::error::{Code, Error, Result};
+use crate::core::path::{FolderPath, UserName};
+use crate::core::types::{NodeId, Seq};
+
+/// How many passwords are hashed at a time.
+const HASHES_AT_ONCE: usize = 2;
+
+/// The longest password, in bytes.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Lets a few threads at a time hash a password.
+pub struct HashGate {
+    free: Receiver<()>,
+    give_back: Sender<()>,
+}
+
+impl Default for HashGate {
+    fn default() -> HashGate {
+        let (give_back, free) = bounded(HASHES_AT_ONCE);
+        for _ in 0..HASHES_AT_ONCE {
+            let _ = give_back.try_send(());
+        }
+        HashGate { free, give_back }
+    }
+}
+
+impl HashGate {
+    /// Runs the work once there is room for it.
+    fn pass<T>(&self, work: impl FnOnce() -> T) -> T {
+        /// Gives the place back also when the work ends in a panic.
+        struct Place<'a>(&'a Sender<()>);
+        impl Drop for Place<'_> {
+            fn drop(&mut self) {
+                let _ = self.0.try_send(());
+            }
+        }
+        let _ = self.free.recv();
+        let _place = Place(&self.give_back);
+        work()
+    }
+}
+
+impl Catalog {
+    /// Makes an account, and owes every node the user's folder.
+    ///
+    /// # Errors
+    /// [`Error::UserExists`]; or the password is empty or too long.
+    pub fn create_user(
+        &self,
+        gate: &HashGate,
+        name: &UserName,
+        password: &str,
+        now_ms: i64,
+    ) -> Result<UserId> {
+        check_password(password)?;
+        if self.user(name)?.is_some() {
+            return Err(Error::UserExists(name.to_string()));
+        }
+        let hash = gate.pass(|| hash(password))?;
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(catalog_error)?;
+        let new = transaction
+            .execute(
+                "INSERT INTO users (name, password, created_ms) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO NOTHING",
+                params![name.as_str(), hash, now_ms],
+            )
+            .map_err(catalog_error)?;
+        if new == 0 {
+            return Err(Error::UserExists(name.to_string()));
+        }
+        let id = UserId(transaction.last_insert_rowid());
+        for node in NodeId::ALL {
+            let top = FolderPath::top();
+            owed::add(&transaction, node, Kind::Folder, id, top.as_str(), None, Seq(0))?;
+        }
+        self.commit(transaction)?;
+        Ok(id)
+    }
+
+    /// The account of this name, if the password is its.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::WrongPassword`].
+    pub fn sign_in(
+        &self,
+        gate: &HashGate,
+        name: &str,
+        password: &str,
+    ) -> Result<(UserId, UserName)> {
+        let known = match UserName::parse(name) {
+            Ok(name) => self.user(&name)?.map(|(id, hash)| (id, name, hash)),
+            Err(_) => None,
+        };
+        let Some((id, name, hash)) = known else {
+            gate.pass(|| verify(password, UNKNOWN_USER_HASH));
+            return Err(Error::NoSuchUser(crate::core::path::printable(name)));
+        };
+        if password.len() <= PASSWORD_BYTES_MAX && gate.pass(|| verify(password, &hash)) {
+            Ok((id, name))
+        } else {
+            Err(Error::WrongPassword(name.to_string()))
+        }
+    }
+
+    fn user(&self, name: &UserName) -> Result<Option<(UserId, String)>> {
+        self.reader
+            .lock()
+            .prepare_cached("SELECT id, password FROM users WHERE name = ?1")
+            .and_then(|mut query| {
+                query
+                    .query_row([name.as_str()], |row| Ok((UserId(row.get(0)?), row.get(1)?)))
+                    .optional()
+            })
+            .map_err(catalog_error)
+    }
+}
+
+/// A hash of a password that nobody has, with the parameters of every other.
+const UNKNOWN_USER_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBmaXhlZCBzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn check_password(password: &str) -> Result<()> {
+    if password.is_empty() {
+        return Err(Error::other(Code::Usage, "a password must not be empty"));
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        let what = format!("a password is at most {PASSWORD_BYTES_MAX} bytes long");
+        return Err(Error::other(Code::Usage, what));
+    }
+    Ok(())
+}
+
+fn hash(password: &str) -> Result<String> {
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|e| Error::other(Code::Unexpected, format!("the password cannot be hashed: {e}")))
+}
+
+fn verify(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::types::ClusterId;
+
+    fn catalog(folder: &std::path::Path) -> Catalog {
+        Catalog::open(&folder.join("palk.db"), ClusterId([1; 16])).unwrap()
+    }
+
+    #[test]
+    fn an_account_is_signed_in_with_its_password_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (catalog, gate) = (catalog(folder.path()), HashGate::default());
+        let demo = UserName::parse("demo").unwrap();
+        let id = catalog.create_user(&gate, &demo, "yeet123", 0).unwrap();
+        assert_eq!(catalog.sign_in(&gate, "demo", "yeet123").unwrap(), (id, demo.clone()));
+        let failure = |name: &str, password: &str| {
+            catalog.sign_in(&gate, name, password).unwrap_err().to_string()
+        };
+        assert_eq!(failure("demo", "yeet124"), Error::WrongPassword("demo".into()).to_string());
+        assert_eq!(failure("nobody", "x"), Error::NoSuchUser("nobody".into()).to_string());
+        assert_eq!(failure("../x", "x"), Error::NoSuchUser("../x".into()).to_string());
+        let taken = catalog.create_user(&gate, &demo, "other", 0).unwrap_err();
+        assert_eq!(taken.code(), Code::UserExists);
+        assert!(catalog.create_user(&gate, &UserName::parse("new").unwrap(), "", 0).is_err());
+    }
+
+    #[test]
+    fn the_hash_for_unknown_users_costs_what_every_other_costs() {
+        let own = hash("some password").unwrap();
+        let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
+        assert_eq!(parameters(&own), parameters(UNKNOWN_USER_HASH));
+        assert!(PasswordHash::new(UNKNOWN_USER_HASH).is_ok());
+        assert!(!verify("", UNKNOWN_USER_HASH));
+    }
+
+    #[test]
+    fn a_password_is_not_in_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let gate = HashGate::default();
+        let name = UserName::parse("demo").unwrap();
+        catalog(folder.path()).create_user(&gate, &name, "correct horse battery", 0).unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(7).any(|window| window == b"battery"));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The SQLite file: how it is opened, its tables and its settings. `docs/formats.md` shows them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::core::error::{Code, Error, Result};
+
+/// The version of the tables; each entry of the list leads to the next one.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE settings (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE users (
+        id         INTEGER PRIMARY KEY,
+        name       TEXT NOT NULL UNIQUE,
+        password   TEXT NOT NULL,              -- argon2id, PHC form
+        created_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE folders (
+        user_id INTEGER NOT NULL REFERENCES users (id),
+        path    TEXT NOT NULL,
+        PRIMARY KEY (user_id, path)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE files (
+        user_id   INTEGER NOT NULL REFERENCES users (id),
+        path      TEXT NOT NULL,
+        version   BLOB NOT NULL UNIQUE,
+        seq       INTEGER NOT NULL,
+        bytes     INTEGER NOT NULL,
+        blake3    BLOB NOT NULL,
+        stored_ms INTEGER NOT NULL,
+        placed    INTEGER NOT NULL,            -- bit 0 is node 1
+        PRIMARY KEY (user_id, path)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE owed (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        node    INTEGER NOT NULL,
+        kind    TEXT NOT NULL,                 -- folder, commit, remove, discard, repair
+        user_id INTEGER NOT NULL REFERENCES users (id),
+        path    TEXT NOT NULL,
+        version BLOB,
+        seq     INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX owed_by_node ON owed (node, id);
+    CREATE INDEX owed_by_path ON owed (user_id, path);
+    CREATE INDEX owed_by_version ON owed (version);
+"];
+
+/// How long one connection waits for the other before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).map_err(catalog_error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(catalog_error)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // An answered store must survive a power cut: every commit is synced.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )
+        .map_err(catalog_error)?;
+    Ok(connection)
+}
+
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let version: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(catalog_error)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if version > known {
+        return Err(Error::other(
+            Code::Version,
+            format!(
+                "the catalog is of a newer Palk (its version is {version}, this one knows {known})"
+            ),
+        ));
+    }
+    for (step, to) in MIGRATIONS.iter().zip(1..).filter(|(_, to)| *to > version) {
+        let transaction = connection.transaction().map_err(catalog_error)?;
+        transaction.execute_batch(step).map_err(catalog_error)?;
+        transaction.pragma_update(None, "user_version", to).map_err(catalog_error)?;
+        transaction.commit().map_err(catalog_error)?;
+    }
+    Ok(())
+}
+
+pub(super) fn setting(connection: &Connection, key: &str) -> Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0))
+        .optional()
+        .map_err(catalog_error)
+}
+
+pub(super) fn set_setting(connection: &Connection, key: &str, value: &str) -> Result<()> {
+    connection
+        .execute(
+            "INSERT INTO settings (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![key, value],
+        )
+        .map_err(catalog_error)?;
+    Ok(())
+}
+
+/// The setting, which is set to `fresh` first if it is missing.
+pub(super) fn setting_or(connection: &Connection, key: &str, fresh: &str) -> Result<String> {
+    match setting(connection, key)? {
+        Some(value) => Ok(value),
+        None => set_setting(connection, key, fresh).map(|()| fresh.to_owned()),
+    }
+}
+
+/// What SQLite says, as an error of ours.
+pub(super) fn catalog_error(e: rusqlite::Error) -> Error {
+    if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+        return Error::other(Code::NoSpace, "no space left on the disk of the catalog");
+    }
+    Error::Catalog(e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = open(&folder.path().join("palk.db")).unwrap();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        let refused = migrate(&mut connection).unwrap_err();
+        assert_eq!(refused.code(), Code::Version);
+    }
+
+    #[test]
+    fn commits_are_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open(&folder.path().join("palk.db")).unwrap();
+        let level: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        assert_eq!(level, 2, "2 is FULL");
+    }
+}

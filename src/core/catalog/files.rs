@@ -1,0 +1,574 @@
+//! Files and folders: what a user has, and the transactions that change it.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::order::Ticket;
+use crate::core::catalog::owed::{self, Kind};
+use crate::core::catalog::{Catalog, UserId};
+use crate::core::error::{Error, Result};
+use crate::core::path::{FilePath, FolderPath, block_file_name, parse_block_file_name};
+use crate::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
+use crate::core::wire::extended::{Entry, FileEntry};
+
+/// A file's current version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileRecord {
+    /// The version.
+    pub version: VersionId,
+    /// Its number.
+    pub seq: Seq,
+    /// The file's size.
+    pub bytes: u64,
+    /// The file's digest.
+    pub blake3: Digest,
+    /// When it was stored, in milliseconds since 1970.
+    pub stored_ms: i64,
+    /// The nodes that hold its piece.
+    pub placed: NodeSet,
+}
+
+/// A version whose pieces are staged, about to become the current one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewFile {
+    /// Whose.
+    pub user: UserId,
+    /// Where.
+    pub path: FilePath,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest.
+    pub blake3: Digest,
+    /// When its store began, in milliseconds since 1970.
+    pub stored_ms: i64,
+    /// The nodes that have it staged, synced.
+    pub staged: NodeSet,
+    /// May it replace a file that is there?
+    pub replace: bool,
+}
+
+/// How a store ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Committed {
+    /// The new version is the current one.
+    Current,
+    /// A change with a higher number was faster: stored, and replaced at once.
+    Overtaken,
+}
+
+impl Catalog {
+    /// Would a store at this path be refused right now? Asked before any byte is taken.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if it must not replace, [`Error::NameCollision`].
+    pub fn check_store(&self, user: UserId, path: &FilePath, replace: bool) -> Result<()> {
+        let reader = self.reader.lock();
+        check_names(&reader, user, path)?;
+        if !replace && file_at(&reader, user, path)?.is_some() {
+            return Err(Error::Exists(path.clone()));
+        }
+        Ok(())
+    }
+
+    /// The commit point of a store: the new version becomes the current one, and what the nodes owe
+    /// for it is recorded.
+    ///
+    /// # Errors
+    /// As [`Catalog::check_store`]; nothing has changed then.
+    pub fn commit_store(&self, ticket: &Ticket, new: &NewFile) -> Result<Committed> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(catalog_error)?;
+        check_names(&transaction, new.user, &new.path)?;
+        let there = file_at(&transaction, new.user, &new.path)?;
+        let overtaken = there.as_ref().is_some_and(|there| there.seq > ticket.seq)
+            || self.order.lock().deleted_after(new.user, &new.path, ticket.seq);
+        let outcome = if overtaken {
+            self.record_discard(&transaction, ticket, new)?;
+            Committed::Overtaken
+        } else if there.is_some() && !new.replace {
+            return Err(Error::Exists(new.path.clone()));
+        } else {
+            self.record_store(&transaction, ticket, new)?;
+            Committed::Current
+        };
+        self.commit(transaction)?;
+        Ok(outcome)
+    }
+
+    fn record_store(
+        &self,
+        transaction: &Transaction<'_>,
+        ticket: &Ticket,
+        new: &NewFile,
+    ) -> Result<()> {
+        make_folders(transaction, new.user, &new.path.folder())?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO files (user_id, path, version, seq, bytes, blake3, stored_ms, placed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (user_id, path) DO UPDATE SET
+                     version = excluded.version, seq = excluded.seq, bytes = excluded.bytes,
+                     blake3 = excluded.blake3, stored_ms = excluded.stored_ms,
+                     placed = excluded.placed",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![
+                    new.user.0,
+                    new.path.as_str(),
+                    ticket.version.0,
+                    ticket.seq.0,
+                    new.bytes,
+                    new.blake3.0,
+                    new.stored_ms,
+                    new.staged.bits()
+                ])
+            })
+            .map_err(catalog_error)?;
+        owed::forget_repairs(transaction, new.user, &new.path)?;
+        for node in NodeId::ALL {
+            let kind = if new.staged.contains(node) { Kind::Commit } else { Kind::Repair };
+            let (path, version) = (new.path.as_str(), Some(ticket.version));
+            owed::add(transaction, node, kind, new.user, path, version, ticket.seq)?;
+        }
+        Ok(())
+    }
+
+    fn record_discard(
+        &self,
+        transaction: &Transaction<'_>,
+        ticket: &Ticket,
+        new: &NewFile,
+    ) -> Result<()> {
+        for node in new.staged.iter() {
+            let (path, version) = (new.path.as_str(), Some(ticket.version));
+            owed::add(transaction, node, Kind::Discard, new.user, path, version, ticket.seq)?;
+        }
+        Ok(())
+    }
+
+    /// The current version of a file.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFolder`] or [`Error::NoSuchFile`].
+    pub fn file(&self, user: UserId, path: &FilePath) -> Result<FileRecord> {
+        let reader = self.reader.lock();
+        match file_at(&reader, user, path)? {
+            Some(record) => Ok(record),
+            None => Err(missing(&reader, user, path)?),
+        }
+    }
+
+    /// Removes a file, and owes every node the removal of its blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFolder`] or [`Error::NoSuchFile`].
+    pub fn delete(&self, user: UserId, path: &FilePath, seq: Seq) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(catalog_error)?;
+        let Some(there) = file_at(&transaction, user, path)? else {
+            return Err(missing(&transaction, user, path)?);
+        };
+        if there.seq > seq {
+            // A store that began later has committed already: the file was deleted before it.
+            return Ok(());
+        }
+        transaction
+            .prepare_cached("DELETE FROM files WHERE user_id = ?1 AND path = ?2")
+            .and_then(|mut delete| delete.execute(params![user.0, path.as_str()]))
+            .map_err(catalog_error)?;
+        owed::forget_repairs(&transaction, user, path)?;
+        for node in NodeId::ALL {
+            owed::add(&transaction, node, Kind::Remove, user, path.as_str(), None, seq)?;
+        }
+        self.commit(transaction)?;
+        // Still under the writer's lock: a store that commits next must find the note.
+        self.order.lock().note_deleted(user, path, seq);
+        Ok(())
+    }
+
+    /// Everything a user has, sorted by the bytes of the path.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn list(&self, user: UserId) -> Result<Vec<Entry>> {
+        let reader = self.reader.lock();
+        // Blobs compare by bytes, and so does text in SQLite's default collation.
+        let mut query = reader
+            .prepare_cached(
+                "SELECT path, version, seq, bytes, blake3, stored_ms, placed
+                 FROM files WHERE user_id = ?1
+                 UNION ALL
+                 SELECT path, NULL, NULL, NULL, NULL, NULL, NULL
+                 FROM folders WHERE user_id = ?1
+                 ORDER BY path",
+            )
+            .map_err(catalog_error)?;
+        let rows = query.query_map([user.0], |row| Ok(read_entry(row))).map_err(catalog_error)?;
+        rows.map(|row| row.map_err(catalog_error)?).collect()
+    }
+
+    /// The current version of the file that this is a version of, if it is the current one.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn version(&self, version: VersionId) -> Result<Option<FileRecord>> {
+        self.reader
+            .lock()
+            .prepare_cached(
+                "SELECT version, seq, bytes, blake3, stored_ms, placed
+                 FROM files WHERE version = ?1",
+            )
+            .and_then(|mut query| {
+                query.query_row([version.0], |row| read_record(row, 0)).optional()
+            })
+            .map_err(catalog_error)
+    }
+}
+
+fn file_at(connection: &Connection, user: UserId, path: &FilePath) -> Result<Option<FileRecord>> {
+    connection
+        .prepare_cached(
+            "SELECT version, seq, bytes, blake3, stored_ms, placed
+             FROM files WHERE user_id = ?1 AND path = ?2",
+        )
+        .and_then(|mut query| {
+            query.query_row(params![user.0, path.as_str()], |row| read_record(row, 0)).optional()
+        })
+        .map_err(catalog_error)
+}
+
+fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileRecord> {
+    Ok(FileRecord {
+        version: VersionId(row.get(at)?),
+        seq: Seq(row.get(at + 1)?),
+        bytes: row.get(at + 2)?,
+        blake3: Digest(row.get(at + 3)?),
+        stored_ms: row.get(at + 4)?,
+        placed: NodeSet::from_bits(row.get(at + 5)?),
+    })
+}
+
+fn read_entry(row: &Row<'_>) -> Result<Entry> {
+    let path: String = row.get(0).map_err(catalog_error)?;
+    let is_folder = row.get_ref(1).map_err(catalog_error)? == rusqlite::types::ValueRef::Null;
+    if is_folder {
+        return Ok(Entry::Folder(FolderPath::parse(&path)?));
+    }
+    let record = read_record(row, 1).map_err(catalog_error)?;
+    Ok(Entry::File(FileEntry {
+        path: FilePath::parse_rooted(&path)?,
+        bytes: record.bytes,
+        stored_ms: record.stored_ms,
+        version: record.version,
+        blake3: record.blake3,
+        placed: record.placed,
+    }))
+}
+
+fn folder_exists(connection: &Connection, user: UserId, path: &str) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM folders WHERE user_id = ?1 AND path = ?2)")
+        .and_then(|mut query| query.query_row(params![user.0, path], |row| row.get(0)))
+        .map_err(catalog_error)
+}
+
+/// Which part of a path that has no file is missing.
+fn missing(connection: &Connection, user: UserId, path: &FilePath) -> Result<Error> {
+    let folder = path.folder();
+    if folder.is_top() || folder_exists(connection, user, folder.as_str())? {
+        Ok(Error::NoSuchFile(path.clone()))
+    } else {
+        Ok(Error::NoSuchFolder(folder))
+    }
+}
+
+fn make_folders(connection: &Connection, user: UserId, folder: &FolderPath) -> Result<()> {
+    for folder in folder.ancestry() {
+        connection
+            .prepare_cached(
+                "INSERT INTO folders (user_id, path) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )
+            .and_then(|mut insert| insert.execute(params![user.0, folder.as_str()]))
+            .map_err(catalog_error)?;
+    }
+    Ok(())
+}
+
+/// On the nodes a file becomes block files beside folders, all in one name space. Whichever comes
+/// second to a name is refused, and so is a file and a folder of one name.
+fn check_names(connection: &Connection, user: UserId, path: &FilePath) -> Result<()> {
+    let collision = |taken: String| Error::NameCollision { what: path.to_string(), taken };
+    if folder_exists(connection, user, path.as_str())? {
+        return Err(collision(format!("the folder {path}")));
+    }
+    let folder = path.folder();
+    for block in Block::ALL {
+        let block_path = folder.join(&block_file_name(path.name(), block))?;
+        if folder_exists(connection, user, block_path.as_str())? {
+            return Err(collision(format!(
+                "the folder {block_path} (one of its blocks is called so)"
+            )));
+        }
+    }
+    for folder in folder.ancestry() {
+        if !folder_exists(connection, user, folder.as_str())? {
+            check_new_folder(connection, user, &folder, &collision)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_new_folder(
+    connection: &Connection,
+    user: UserId,
+    folder: &FolderPath,
+    collision: &dyn Fn(String) -> Error,
+) -> Result<()> {
+    let Some((above, name)) = folder.split() else {
+        return Ok(());
+    };
+    let same = above.join(name)?;
+    if file_at(connection, user, &same)?.is_some() {
+        return Err(collision(format!("the file {same}")));
+    }
+    if let Some((file_name, _)) = parse_block_file_name(name) {
+        let file = above.join(&file_name)?;
+        if file_at(connection, user, &file)?.is_some() {
+            return Err(collision(format!("a block of the file {file}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::Task;
+    use crate::core::catalog::accounts::HashGate;
+    use crate::core::error::Code;
+    use crate::core::path::UserName;
+    use crate::core::types::ClusterId;
+    use crate::core::wire::node::Order;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        catalog: Catalog,
+        user: UserId,
+        next: std::cell::Cell<u8>,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap();
+        let demo = UserName::parse("demo").unwrap();
+        let user = catalog.create_user(&HashGate::default(), &demo, "pw", 0).unwrap();
+        for node in NodeId::ALL {
+            let made: Vec<i64> =
+                catalog.owed(node, false, 0, 10).unwrap().iter().map(|owed| owed.id).collect();
+            catalog.settle(&made);
+        }
+        Fixture { folder, catalog, user, next: 1.into() }
+    }
+
+    fn path(text: &str) -> FilePath {
+        FilePath::parse_rooted(text).unwrap()
+    }
+
+    impl Fixture {
+        fn begin(&self) -> Ticket {
+            let next = self.next.get();
+            self.next.set(next + 1);
+            self.catalog.begin_store(VersionId([next; 16])).unwrap()
+        }
+
+        fn new_file(&self, at: &str, staged: u8) -> NewFile {
+            NewFile {
+                user: self.user,
+                path: path(at),
+                bytes: 353,
+                blake3: Digest([7; 32]),
+                stored_ms: 5,
+                staged: NodeSet::from_bits(staged),
+                replace: true,
+            }
+        }
+
+        fn store(&self, at: &str) -> Result<Committed> {
+            self.catalog.commit_store(&self.begin(), &self.new_file(at, 0b1111))
+        }
+
+        fn tasks(&self, node: usize, repairs: bool) -> Vec<Task> {
+            let owed = self.catalog.owed(NodeId::ALL[node - 1], repairs, 0, 100).unwrap();
+            owed.into_iter().map(|owed| owed.task).collect()
+        }
+    }
+
+    #[test]
+    fn a_stored_file_is_listed_with_its_folders_and_survives_a_restart() {
+        let Fixture { folder, catalog, user, .. } = {
+            let f = fixture();
+            f.store("test/deep/yeet.txt").unwrap();
+            f.store("top.txt").unwrap();
+            f
+        };
+        drop(catalog);
+        let again = Catalog::open(&folder.path().join("palk.db"), ClusterId([2; 16])).unwrap();
+        assert_eq!(again.cluster(), ClusterId([1; 16]));
+        let listed: Vec<String> = again
+            .list(user)
+            .unwrap()
+            .iter()
+            .map(|entry| match entry {
+                Entry::Folder(path) => path.to_string(),
+                Entry::File(file) => file.path.to_string(),
+            })
+            .collect();
+        assert_eq!(listed, ["test", "test/deep", "test/deep/yeet.txt", "top.txt"]);
+        let before = again.draw_seq().unwrap();
+        assert!(before > Seq(2), "numbers only grow over a restart");
+    }
+
+    #[test]
+    fn what_is_missing_is_said_exactly() {
+        let f = fixture();
+        f.store("test/yeet.txt").unwrap();
+        let code = |at: &str| f.catalog.file(f.user, &path(at)).unwrap_err().code();
+        assert_eq!(code("test/other"), Code::NoSuchFile);
+        assert_eq!(code("other"), Code::NoSuchFile);
+        assert_eq!(code("none/yeet.txt"), Code::NoSuchFolder);
+    }
+
+    #[test]
+    fn a_store_on_three_nodes_owes_the_fourth_a_repair() {
+        let f = fixture();
+        let ticket = f.begin();
+        f.catalog.commit_store(&ticket, &f.new_file("a", 0b0111)).unwrap();
+        assert!(matches!(f.tasks(1, false)[..], [Task::Order(Order::Commit { .. })]));
+        assert!(f.tasks(4, false).is_empty());
+        assert!(matches!(f.tasks(4, true)[..], [Task::Repair { .. }]));
+
+        let repair = f.catalog.owed(NodeId::ALL[3], true, 0, 1).unwrap()[0].id;
+        f.catalog.piece_rebuilt(NodeId::ALL[3], ticket.version, repair).unwrap();
+        assert!(f.tasks(4, true).is_empty());
+        assert!(matches!(f.tasks(4, false)[..], [Task::Order(Order::Commit { .. })]));
+        let placed = f.catalog.file(f.user, &path("a")).unwrap().placed;
+        assert_eq!(placed, NodeSet::ALL);
+    }
+
+    #[test]
+    fn a_repair_of_a_replaced_version_is_forgotten() {
+        let f = fixture();
+        let first = f.begin();
+        f.catalog.commit_store(&first, &f.new_file("a", 0b0111)).unwrap();
+        let repair = f.catalog.owed(NodeId::ALL[3], true, 0, 1).unwrap()[0].id;
+        f.store("a").unwrap();
+        assert!(f.tasks(4, true).is_empty());
+        f.catalog.piece_rebuilt(NodeId::ALL[3], first.version, repair).unwrap();
+        assert_eq!(f.tasks(4, false).len(), 1, "only the commit of the new version");
+    }
+
+    #[test]
+    fn the_highest_number_wins_in_whatever_order_they_commit() {
+        let f = fixture();
+        let (low, high) = (f.begin(), f.begin());
+        assert_eq!(
+            f.catalog.commit_store(&high, &f.new_file("a", 0b1111)).unwrap(),
+            Committed::Current
+        );
+        assert_eq!(
+            f.catalog.commit_store(&low, &f.new_file("a", 0b1111)).unwrap(),
+            Committed::Overtaken
+        );
+        assert_eq!(f.catalog.file(f.user, &path("a")).unwrap().version, high.version);
+        assert!(f.tasks(1, false).contains(&Task::Order(Order::Discard { version: low.version })));
+    }
+
+    #[test]
+    fn a_store_that_began_before_a_deletion_does_not_undo_it() {
+        let f = fixture();
+        f.store("a").unwrap();
+        let late = f.begin();
+        let deletion = f.catalog.draw_seq().unwrap();
+        f.catalog.delete(f.user, &path("a"), deletion).unwrap();
+        let outcome = f.catalog.commit_store(&late, &f.new_file("a", 0b1111)).unwrap();
+        assert_eq!(outcome, Committed::Overtaken);
+        assert_eq!(f.catalog.file(f.user, &path("a")).unwrap_err().code(), Code::NoSuchFile);
+    }
+
+    #[test]
+    fn a_deletion_that_began_before_a_store_does_not_remove_it() {
+        let f = fixture();
+        f.store("a").unwrap();
+        let deletion = f.catalog.draw_seq().unwrap();
+        f.store("a").unwrap();
+        f.catalog.delete(f.user, &path("a"), deletion).unwrap();
+        assert!(f.catalog.file(f.user, &path("a")).is_ok());
+    }
+
+    #[test]
+    fn a_deleted_file_is_gone_and_every_node_owes_its_removal() {
+        let f = fixture();
+        f.store("test/a").unwrap();
+        let seq = f.catalog.draw_seq().unwrap();
+        f.catalog.delete(f.user, &path("test/a"), seq).unwrap();
+        for node in 1..=4 {
+            let tasks = f.tasks(node, false);
+            assert!(matches!(tasks[..], [.., Task::Order(Order::Remove { .. })]), "{tasks:?}");
+        }
+        let again = f.catalog.delete(f.user, &path("test/a"), seq);
+        assert_eq!(again.unwrap_err().code(), Code::NoSuchFile);
+        let elsewhere = f.catalog.delete(f.user, &path("none/a"), seq);
+        assert_eq!(elsewhere.unwrap_err().code(), Code::NoSuchFolder);
+    }
+
+    #[test]
+    fn whichever_comes_second_to_a_name_is_refused() {
+        let f = fixture();
+        f.store("x").unwrap();
+        for second in ["x_A1/y", "x/y", "x_A1/deep/y"] {
+            assert_eq!(f.store(second).unwrap_err().code(), Code::Exists, "{second}");
+        }
+        f.store("z_O4/y").unwrap();
+        for second in ["z", "z_O4"] {
+            assert_eq!(f.store(second).unwrap_err().code(), Code::Exists, "{second}");
+        }
+        f.store("x_A9/y").unwrap();
+    }
+
+    #[test]
+    fn a_store_that_must_not_replace_does_not() {
+        let f = fixture();
+        f.store("a").unwrap();
+        let careful = NewFile { replace: false, ..f.new_file("a", 0b1111) };
+        assert!(f.catalog.check_store(f.user, &path("a"), false).is_err());
+        let refused = f.catalog.commit_store(&f.begin(), &careful);
+        assert_eq!(refused.unwrap_err().code(), Code::Exists);
+    }
+
+    #[test]
+    fn a_lost_piece_is_owed_once() {
+        let f = fixture();
+        let ticket = f.begin();
+        f.catalog.commit_store(&ticket, &f.new_file("a", 0b1111)).unwrap();
+        let node = NodeId::ALL[1];
+        let commit = f.catalog.owed(node, false, 0, 1).unwrap()[0].id;
+        f.catalog.piece_lost(node, ticket.version, Some(commit)).unwrap();
+        f.catalog.piece_lost(node, ticket.version, None).unwrap();
+        assert_eq!(f.tasks(2, true).len(), 1);
+        assert!(f.tasks(2, false).is_empty());
+        let placed = f.catalog.file(f.user, &path("a")).unwrap().placed;
+        assert_eq!(placed, NodeSet::from_bits(0b1101));
+    }
+
+    #[test]
+    fn only_versions_that_nobody_wants_are_abandoned() {
+        let f = fixture();
+        let running = f.begin();
+        let current = f.begin();
+        f.catalog.commit_store(&current, &f.new_file("a", 0b1111)).unwrap();
+        let current = current.version;
+        let failed = f.begin().version;
+        let staged = [running.version, current, failed];
+        assert_eq!(f.catalog.abandoned(NodeId::ALL[0], &staged).unwrap(), [failed]);
+    }
+}

@@ -1,0 +1,127 @@
+//! The order of changes: sequence numbers, running stores, and deletions that stores must not undo.
+//!
+//! A change draws its number when it starts and the highest number decides. So while a store with a
+//! lower number still runs, the number of a finished deletion must be kept, or the store would bring
+//! the file back. After a restart no store is running and there is nothing to keep.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::core::catalog::UserId;
+use crate::core::path::FilePath;
+use crate::core::types::{Seq, VersionId};
+
+/// How many numbers are reserved at once.
+const RESERVE: u64 = 10_000;
+
+/// Numbers drawn and stores running, in memory.
+pub(super) struct Order {
+    last: Seq,
+    reserved: Seq,
+    running: HashMap<VersionId, Seq>,
+    deleted: HashMap<(UserId, FilePath), Seq>,
+}
+
+impl Order {
+    pub(super) fn after(last: Seq) -> Order {
+        Order { last, reserved: last, running: HashMap::new(), deleted: HashMap::new() }
+    }
+
+    /// The number to reserve up to before the next can be drawn, if that is needed.
+    pub(super) fn to_reserve(&self) -> Option<Seq> {
+        (self.last >= self.reserved).then_some(Seq(self.last.0 + RESERVE))
+    }
+
+    pub(super) fn reserved(&mut self, up_to: Seq) {
+        self.reserved = up_to;
+    }
+
+    pub(super) fn draw(&mut self) -> Seq {
+        debug_assert!(self.last < self.reserved, "a number is reserved before it is drawn");
+        self.last.0 += 1;
+        self.last
+    }
+
+    pub(super) fn begin(&mut self, version: VersionId) -> Seq {
+        let seq = self.draw();
+        self.running.insert(version, seq);
+        seq
+    }
+
+    fn end(&mut self, version: VersionId) {
+        self.running.remove(&version);
+        let lowest = self.running.values().min().copied();
+        self.deleted.retain(|_, seq| lowest.is_some_and(|lowest| lowest < *seq));
+    }
+
+    pub(super) fn is_running(&self, version: VersionId) -> bool {
+        self.running.contains_key(&version)
+    }
+
+    pub(super) fn note_deleted(&mut self, user: UserId, path: &FilePath, seq: Seq) {
+        if self.running.values().any(|running| *running < seq) {
+            let kept = self.deleted.entry((user, path.clone())).or_insert(seq);
+            *kept = seq.max(*kept);
+        }
+    }
+
+    pub(super) fn deleted_after(&self, user: UserId, path: &FilePath, seq: Seq) -> bool {
+        // The key is cloned only where something was deleted while stores ran.
+        !self.deleted.is_empty()
+            && self.deleted.get(&(user, path.clone())).is_some_and(|deleted| *deleted > seq)
+    }
+}
+
+/// A running store: its version and its place in the order. Dropping it ends the store.
+pub struct Ticket {
+    order: Arc<Mutex<Order>>,
+    /// The new version.
+    pub version: VersionId,
+    /// Its number.
+    pub seq: Seq,
+}
+
+impl Ticket {
+    pub(super) fn new(order: Arc<Mutex<Order>>, version: VersionId, seq: Seq) -> Ticket {
+        Ticket { order, version, seq }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.order.lock().end(self.version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_is_remembered_while_a_lower_store_runs() {
+        let mut order = Order::after(Seq(0));
+        order.reserved(Seq(100));
+        let (user, path) = (UserId(1), FilePath::parse_rooted("a").unwrap());
+        let (low, high) = (VersionId([1; 16]), VersionId([2; 16]));
+        let low_seq = order.begin(low);
+        let deletion = order.draw();
+        let high_seq = order.begin(high);
+        order.note_deleted(user, &path, deletion);
+        assert!(order.deleted_after(user, &path, low_seq));
+        assert!(!order.deleted_after(user, &path, high_seq));
+        order.end(low);
+        assert!(order.deleted.is_empty());
+    }
+
+    #[test]
+    fn a_deletion_is_not_kept_where_no_store_could_undo_it() {
+        let mut order = Order::after(Seq(7));
+        assert_eq!(order.to_reserve(), Some(Seq(7 + RESERVE)));
+        order.reserved(Seq(7 + RESERVE));
+        let seq = order.draw();
+        order.note_deleted(UserId(1), &FilePath::parse_rooted("a").unwrap(), seq);
+        assert!(order.deleted.is_empty());
+    }
+}

@@ -1,0 +1,311 @@
+//! What nodes are owed: orders they have not carried out and pieces they do not have yet.
+//!
+//! Rows are added in the transaction that makes them necessary and deleted once the node has done
+//! its part. Losing a deletion of a row does no harm, since every order can be repeated.
+
+use rusqlite::{Connection, Row, params};
+
+use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::{Catalog, UserId};
+use crate::core::error::{Error, Result};
+use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::types::{NodeId, Seq, VersionId};
+use crate::core::wire::node::{Order, Place};
+
+/// Counting stops here.
+const COUNT_MAX: usize = 100_000;
+
+/// One thing that a node is owed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owed {
+    /// Its row.
+    pub id: i64,
+    /// What it is.
+    pub task: Task,
+}
+
+/// What can be owed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// To be told to the node.
+    Order(Order),
+    /// A piece to be rebuilt from the other nodes.
+    Repair {
+        /// Of which version.
+        version: VersionId,
+        /// Of which file.
+        place: Place,
+    },
+}
+
+impl Task {
+    /// The file that this is about and the version's number; nothing for a folder, or for a staged
+    /// piece that never became anyone's version.
+    pub fn place_and_seq(&self) -> Option<(&Place, Seq)> {
+        match self {
+            Task::Order(Order::Commit { place, seq, .. }) => Some((place, *seq)),
+            Task::Order(Order::Remove { place, up_to }) => Some((place, *up_to)),
+            Task::Order(Order::MakeFolder { .. } | Order::Discard { .. }) | Task::Repair { .. } => {
+                None
+            }
+        }
+    }
+}
+
+/// The kinds of rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Folder,
+    Commit,
+    Remove,
+    Discard,
+    Repair,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Folder => "folder",
+            Kind::Commit => "commit",
+            Kind::Remove => "remove",
+            Kind::Discard => "discard",
+            Kind::Repair => "repair",
+        }
+    }
+}
+
+pub(super) fn add(
+    connection: &Connection,
+    node: NodeId,
+    kind: Kind,
+    user: UserId,
+    path: &str,
+    version: Option<VersionId>,
+    seq: Seq,
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO owed (node, kind, user_id, path, version, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                node.number(),
+                kind.as_str(),
+                user.0,
+                path,
+                version.map(|version| version.0),
+                seq.0
+            ])
+        })
+        .map_err(catalog_error)?;
+    Ok(())
+}
+
+/// Repairs of a path's version are pointless once it has been replaced or removed.
+pub(super) fn forget_repairs(connection: &Connection, user: UserId, path: &FilePath) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM owed WHERE user_id = ?1 AND path = ?2 AND kind = 'repair'")
+        .and_then(|mut delete| delete.execute(params![user.0, path.as_str()]))
+        .map_err(catalog_error)?;
+    Ok(())
+}
+
+impl Catalog {
+    /// What a node is owed after row `after`, oldest first, at most `most`: repairs, or all else.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn owed(&self, node: NodeId, repairs: bool, after: i64, most: usize) -> Result<Vec<Owed>> {
+        let reader = self.reader.lock();
+        let mut query = reader
+            .prepare_cached(
+                "SELECT owed.id, kind, name, path, version, seq
+                 FROM owed JOIN users ON users.id = user_id
+                 WHERE node = ?1 AND owed.id > ?2 AND (kind = 'repair') = ?3
+                 ORDER BY owed.id LIMIT ?4",
+            )
+            .map_err(catalog_error)?;
+        let settled = self.settled.lock().clone();
+        let wanted = most + settled.len();
+        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let rows = query
+            .query_map(params![node.number(), after, repairs, wanted], |row| Ok(read_row(row)))
+            .map_err(catalog_error)?;
+        rows.map(|row| row.map_err(catalog_error)?)
+            .filter(|owed: &Result<Owed>| owed.as_ref().map_or(true, |o| !settled.contains(&o.id)))
+            .take(most)
+            .collect()
+    }
+
+    /// How many things each node is owed, repairs included.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn owed_counts(&self) -> Result<[usize; 4]> {
+        let mut counts = [0; 4];
+        for node in NodeId::ALL {
+            for repairs in [false, true] {
+                counts[node.index()] += self.owed(node, repairs, 0, COUNT_MAX)?.len();
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Notes what has been done. It is no longer owed, and is struck out with the next commit.
+    pub fn settle(&self, done: &[i64]) {
+        self.settled.lock().extend(done);
+    }
+
+    /// Strikes out what has been settled, if no other commit has come to do it.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn strike_settled(&self) -> Result<()> {
+        if self.settled.lock().is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(catalog_error)?;
+        self.commit(transaction)
+    }
+
+    /// A node turned out not to hold its piece of a version: notes that, and owes it a repair.
+    /// `struck`, if given, is the row that found it out.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn piece_lost(&self, node: NodeId, version: VersionId, struck: Option<i64>) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(catalog_error)?;
+        let current = transaction
+            .prepare_cached(
+                "UPDATE files SET placed = placed & ~?2 WHERE version = ?1
+                 RETURNING user_id, path, seq",
+            )
+            .and_then(|mut update| {
+                let bit = 1_u8 << node.index();
+                update
+                    .query_map(params![version.0, bit], |row| {
+                        Ok((UserId(row.get(0)?), row.get::<_, String>(1)?, Seq(row.get(2)?)))
+                    })?
+                    .collect::<std::result::Result<Vec<_>, _>>()
+            })
+            .map_err(catalog_error)?;
+        for (user, path, seq) in current {
+            let owed_already: bool = transaction
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM owed
+                     WHERE version = ?1 AND node = ?2 AND kind = 'repair')",
+                )
+                .and_then(|mut query| {
+                    query.query_row(params![version.0, node.number()], |row| row.get(0))
+                })
+                .map_err(catalog_error)?;
+            if !owed_already {
+                add(&transaction, node, Kind::Repair, user, &path, Some(version), seq)?;
+            }
+        }
+        if let Some(id) = struck {
+            strike(&transaction, id)?;
+        }
+        self.commit(transaction)
+    }
+
+    /// A rebuilt piece is staged on a node: strikes out the repair and owes the node the commit, or
+    /// its removal if the version has been replaced meanwhile.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn piece_rebuilt(&self, node: NodeId, version: VersionId, repair: i64) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(catalog_error)?;
+        let (user, path, seq): (UserId, String, Seq) = transaction
+            .prepare_cached("SELECT user_id, path, seq FROM owed WHERE id = ?1")
+            .and_then(|mut query| {
+                query.query_row([repair], |row| {
+                    Ok((UserId(row.get(0)?), row.get(1)?, Seq(row.get(2)?)))
+                })
+            })
+            .or_else(|e| match e {
+                // The repair was struck out while it ran: the version is not wanted any more.
+                rusqlite::Error::QueryReturnedNoRows => Ok((UserId(0), String::new(), Seq(0))),
+                e => Err(e),
+            })
+            .map_err(catalog_error)?;
+        let placed = transaction
+            .prepare_cached("UPDATE files SET placed = placed | ?2 WHERE version = ?1")
+            .and_then(|mut update| update.execute(params![version.0, 1_u8 << node.index()]))
+            .map_err(catalog_error)?;
+        if placed > 0 && user != UserId(0) {
+            add(&transaction, node, Kind::Commit, user, &path, Some(version), seq)?;
+        }
+        strike(&transaction, repair)?;
+        self.commit(transaction)?;
+        Ok(())
+    }
+
+    /// Of these versions that a node has staged: those that nobody will ever commit there.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn abandoned(&self, node: NodeId, staged: &[VersionId]) -> Result<Vec<VersionId>> {
+        self.refuse_in_doubt()?;
+        let mut abandoned = Vec::new();
+        for version in staged {
+            // First whether it is running, then what the catalog says: a store that commits in
+            // between is then found in the catalog.
+            if self.order.lock().is_running(*version) {
+                continue;
+            }
+            let wanted: bool = self
+                .reader
+                .lock()
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM owed WHERE version = ?1 AND node = ?2)
+                         OR EXISTS (SELECT 1 FROM files WHERE version = ?1)",
+                )
+                .and_then(|mut query| {
+                    query.query_row(params![version.0, node.number()], |row| row.get(0))
+                })
+                .map_err(catalog_error)?;
+            if !wanted {
+                abandoned.push(*version);
+            }
+        }
+        Ok(abandoned)
+    }
+}
+
+pub(super) fn strike(connection: &Connection, id: i64) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM owed WHERE id = ?1")
+        .and_then(|mut delete| delete.execute([id]))
+        .map_err(catalog_error)?;
+    Ok(())
+}
+
+/// A row as a task.
+fn read_row(row: &Row<'_>) -> Result<Owed> {
+    let bad = |what: &str| Error::Catalog(format!("a row of what is owed has a bad {what}"));
+    let text = |at: usize| row.get::<_, String>(at).map_err(catalog_error);
+    let id = row.get(0).map_err(catalog_error)?;
+    let kind = text(1)?;
+    let user = UserName::parse(&text(2)?)?;
+    let path = text(3)?;
+    let version: Option<[u8; 16]> = row.get(4).map_err(catalog_error)?;
+    let version = version.map(VersionId).ok_or_else(|| bad("version"));
+    let seq = Seq(row.get(5).map_err(catalog_error)?);
+    let place = |user: UserName| -> Result<Place> {
+        Ok(Place { user, path: FilePath::parse_rooted(&path)? })
+    };
+    let task = match kind.as_str() {
+        "folder" => Task::Order(Order::MakeFolder { user, folder: FolderPath::parse(&path)? }),
+        "commit" => Task::Order(Order::Commit { version: version?, seq, place: place(user)? }),
+        "remove" => Task::Order(Order::Remove { place: place(user)?, up_to: seq }),
+        "discard" => Task::Order(Order::Discard { version: version? }),
+        "repair" => Task::Repair { version: version?, place: place(user)? },
+        _ => return Err(bad("kind")),
+    };
+    Ok(Owed { id, task })
+}

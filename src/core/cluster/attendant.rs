@@ -1,0 +1,281 @@
+//! One thread for each node that looks after it: is it there, has it been given all it is owed?
+//!
+//! ```text
+//!        ┌──────────── every second, or when woken ───────────┐
+//!        v                                                    │
+//!   probe ──silent──────────────────────────────────────────> │
+//!     │ answers                                               │
+//!     ├─ just came up: drop what it has staged in vain        │
+//!     └─ deliver orders, oldest first ── rebuild one piece ───┘
+//! ```
+//!
+//! Orders about one path are delivered in the order in which they were recorded; each can be
+//! repeated without harm, so a crash anywhere costs only a repetition.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::core::catalog::{Catalog, Owed, Task};
+use crate::core::cluster::readers::Readers;
+use crate::core::cluster::rebuild::Lacking;
+use crate::core::cluster::volume::{Volume, unsound};
+use crate::core::error::{Error, Result};
+use crate::core::types::{NodeId, NodeSet, VersionId};
+use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
+
+/// How often a node is probed that nothing else is said to.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a node that cannot be reached is mentioned in the log.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How often a node's staging is looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Wakes the attendants of all nodes when there is something to deliver.
+#[derive(Clone)]
+pub struct Bell {
+    wake: [Sender<()>; 4],
+}
+
+impl Bell {
+    /// Wakes them; those that are at work look again afterwards.
+    pub fn ring(&self) {
+        for wake in &self.wake {
+            // A full channel means that it has been rung already.
+            let _ = wake.try_send(());
+        }
+    }
+}
+
+/// Starts the four attendants. They run until the process ends.
+///
+/// # Errors
+/// If the system has no threads left.
+pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers>) -> Result<Bell> {
+    let mut wake = Vec::new();
+    for id in NodeId::ALL {
+        let (ring, rung) = bounded(1);
+        let mut attendant = Attendant {
+            id,
+            catalog: catalog.clone(),
+            volume: volume.clone(),
+            readers: readers.clone(),
+            complained: None,
+            swept: None,
+        };
+        thread::Builder::new()
+            .name(format!("attendant of node {id}"))
+            .spawn(move || attendant.run(&rung))
+            .map_err(Error::io("cannot start a thread"))?;
+        wake.push(ring);
+    }
+    let wake = wake.try_into().unwrap_or_else(|_| unreachable!("one for each of four nodes"));
+    Ok(Bell { wake })
+}
+
+struct Attendant {
+    id: NodeId,
+    catalog: Arc<Catalog>,
+    volume: Arc<Volume>,
+    readers: Arc<Readers>,
+    complained: Option<Instant>,
+    swept: Option<Instant>,
+}
+
+impl Attendant {
+    fn run(&mut self, rung: &Receiver<()>) {
+        loop {
+            if self.probe() {
+                let more = self.work().unwrap_or_else(|error| {
+                    tracing::warn!("data server {}: {error}", self.id);
+                    false
+                });
+                if more {
+                    continue;
+                }
+            }
+            // Rung or not, there may be something to do; while a node is down, nothing is.
+            let rung = rung.recv_timeout(PROBE_EVERY).is_ok();
+            if rung && !self.volume.roster().up().contains(self.id) {
+                thread::sleep(PROBE_EVERY);
+            }
+            if !rung && let Err(error) = self.catalog.strike_settled() {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// True if the node is up.
+    fn probe(&mut self) -> bool {
+        let roster = self.volume.roster();
+        let (answer, came_up) = roster.heard(self.id, roster.node(self.id).ping());
+        if came_up {
+            tracing::info!("connected to data server {}", self.id);
+            if roster.up() == NodeSet::ALL {
+                tracing::info!("Connected to all data servers.");
+            }
+            self.complained = None;
+            self.swept = None;
+        }
+        match answer {
+            Ok(()) => true,
+            Err(error) => {
+                if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    self.complained = Some(Instant::now());
+                    tracing::info!("still trying to connect to data server {}: {error}", self.id);
+                }
+                false
+            }
+        }
+    }
+
+    /// Does what there is to do; true if there is more.
+    fn work(&mut self) -> Result<bool> {
+        if self.swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+            self.sweep()?;
+            self.swept = Some(Instant::now());
+        }
+        self.deliver_orders()?;
+        self.rebuild_one()
+    }
+
+    /// Drops what the node has staged and nobody will commit: what a crash left behind.
+    fn sweep(&self) -> Result<()> {
+        let roster = self.volume.roster();
+        let node = roster.node(self.id);
+        let mut after = None;
+        loop {
+            let staged = roster.used(self.id, node.staged(after))?;
+            let Some(last) = staged.last() else {
+                return Ok(());
+            };
+            after = Some(*last);
+            let abandoned = self.catalog.abandoned(self.id, &staged)?;
+            let orders: Vec<Order> =
+                abandoned.into_iter().map(|version| Order::Discard { version }).collect();
+            for orders in orders.chunks(ORDERS_MAX) {
+                tracing::info!(
+                    "data server {}: {} abandoned pieces dropped",
+                    self.id,
+                    orders.len()
+                );
+                roster.used(self.id, node.carry(orders))?;
+            }
+        }
+    }
+
+    fn deliver_orders(&self) -> Result<()> {
+        let mut after = 0;
+        let mut held_back: HashSet<Place> = HashSet::new();
+        loop {
+            let batch = self.catalog.owed(self.id, false, after, ORDERS_MAX)?;
+            let Some(last) = batch.last() else {
+                return Ok(());
+            };
+            after = last.id;
+            let ready: Vec<&Owed> =
+                batch.iter().filter(|owed| self.is_ready(owed, &mut held_back)).collect();
+            if !ready.is_empty() {
+                self.deliver(&ready)?;
+            }
+        }
+    }
+
+    /// What waits for a reader holds back all later orders about the same path, and no others.
+    fn is_ready(&self, owed: &Owed, held_back: &mut HashSet<Place>) -> bool {
+        let Some((place, seq)) = owed.task.place_and_seq() else {
+            return true;
+        };
+        if held_back.contains(place) {
+            return false;
+        }
+        if self.readers.holds_back(place, seq) {
+            held_back.insert(place.clone());
+            return false;
+        }
+        true
+    }
+
+    fn deliver(&self, ready: &[&Owed]) -> Result<()> {
+        let roster = self.volume.roster();
+        let orders: Vec<Order> = ready
+            .iter()
+            .filter_map(|owed| match &owed.task {
+                Task::Order(order) => Some(order.clone()),
+                Task::Repair { .. } => None,
+            })
+            .collect();
+        let outcomes = roster.used(self.id, roster.node(self.id).carry(&orders))?;
+        let mut done = Vec::new();
+        let mut failure = None;
+        for (owed, outcome) in ready.iter().zip(outcomes) {
+            match (outcome, &owed.task) {
+                (Outcome::Done, _) => done.push(owed.id),
+                (Outcome::NotHeld, Task::Order(Order::Commit { version, place, .. })) => {
+                    tracing::warn!("data server {} lost its piece of {place}", self.id);
+                    self.catalog.piece_lost(self.id, *version, Some(owed.id))?;
+                }
+                (Outcome::NotHeld, _) => done.push(owed.id),
+                (Outcome::Failed(why), _) => failure = failure.or(Some(why)),
+            }
+        }
+        self.catalog.settle(&done);
+        match failure {
+            Some(why) => Err(Error::Catalog(format!("orders were not carried out: {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Rebuilds one piece; true if there are more to rebuild.
+    fn rebuild_one(&self) -> Result<bool> {
+        let owed = self.catalog.owed(self.id, true, 0, 2)?;
+        let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
+            return Ok(false);
+        };
+        let Some(lacking) = self.lacking(*version, place)? else {
+            // Replaced or removed meanwhile.
+            self.catalog.settle(&[*id]);
+            return Ok(owed.len() > 1);
+        };
+        match self.volume.rebuild(self.id, &lacking) {
+            Ok(bytes_read) => {
+                self.catalog.piece_rebuilt(self.id, *version, *id)?;
+                tracing::info!(
+                    "data server {}: its piece of {place} is rebuilt ({bytes_read} bytes read from \
+                     the others)",
+                    self.id
+                );
+                self.deliver_orders()?;
+                Ok(owed.len() > 1)
+            }
+            Err(error) => {
+                if let Some(node) = unsound(&error)
+                    && node != self.id
+                {
+                    self.catalog.piece_lost(node, *version, None)?;
+                }
+                tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
+                Ok(false)
+            }
+        }
+    }
+
+    fn lacking(&self, version: VersionId, place: &Place) -> Result<Option<Lacking>> {
+        Ok(self.catalog.version(version)?.map(|record| Lacking {
+            meta: PieceMeta {
+                version,
+                seq: record.seq,
+                place: place.clone(),
+                file_bytes: record.bytes,
+                stored_ms: record.stored_ms,
+            },
+            blake3: record.blake3,
+            placed: record.placed,
+        }))
+    }
+}

@@ -1,0 +1,17 @@
+//! The four nodes seen from the server: links, what is believed of each, and the volume that turns
+//! them into one place for files.
+
+pub mod attendant;
+mod buffers;
+pub mod link;
+pub mod node;
+pub mod readers;
+mod reading;
+mod rebuild;
+pub mod roster;
+pub mod volume;
+mod writing;
+
+pub use reading::Reading;
+pub use rebuild::Lacking;
+pub use writing::{Fanout, Staged, Writing};

@@ -1,0 +1,89 @@
+//! The four nodes and what is believed of each.
+//!
+//! Real traffic and the attendants' probes feed the same belief: whoever finds a node silent tells
+//! everyone, and nobody else waits for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::core::cluster::node::Node;
+use crate::core::error::{Error, NodeFailure, Result, Troubles};
+use crate::core::health::{Health, Heard};
+use crate::core::types::{NodeId, NodeSet};
+
+/// The nodes, in order.
+pub struct Roster {
+    nodes: [Arc<dyn Node>; 4],
+    health: Mutex<[Health; 4]>,
+    start: Instant,
+}
+
+impl Roster {
+    /// Nothing is believed of any node yet.
+    pub fn new(nodes: [Arc<dyn Node>; 4]) -> Roster {
+        let health = std::array::from_fn(|_| Health::unknown(Duration::ZERO));
+        Roster { nodes, health: Mutex::new(health), start: Instant::now() }
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Arc<dyn Node> {
+        &self.nodes[id.index()]
+    }
+
+    /// The nodes that requests may be sent to.
+    pub fn up(&self) -> NodeSet {
+        let health = self.health.lock();
+        NodeId::ALL.into_iter().filter(|id| health[id.index()].is_up()).collect()
+    }
+
+    /// What is believed of a node.
+    pub fn health(&self, id: NodeId) -> Health {
+        self.health.lock()[id.index()].clone()
+    }
+
+    /// Why each of these nodes that is not up is not.
+    pub fn troubles(&self, among: NodeSet) -> Troubles {
+        let health = self.health.lock();
+        let mut troubles = Troubles::default();
+        for id in among.iter().filter(|id| !health[id.index()].is_up()) {
+            troubles.note(id, health[id.index()].why());
+        }
+        troubles
+    }
+
+    /// Takes in how a talk with a node went, and passes the result on. True in the second place if
+    /// the node has just come up.
+    pub fn heard<T>(&self, id: NodeId, result: Result<T>) -> (Result<T>, bool) {
+        let heard = match &result {
+            Ok(_) => Heard::Answer,
+            Err(Error::Node { why: NodeFailure::Late(why), .. }) => Heard::Silence(why.clone()),
+            Err(Error::Node { why: NodeFailure::Unreachable(why), .. }) => {
+                Heard::Refusal(why.clone())
+            }
+            // It is there, even if it could not help.
+            Err(_) => return (result, false),
+        };
+        let is_up = heard == Heard::Answer;
+        let changed = self.health.lock()[id.index()].hear(heard, self.start.elapsed());
+        if changed && !is_up {
+            self.nodes[id.index()].forget_connections();
+            let why = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("lost data server {id}: {why}");
+        }
+        (result, changed && is_up)
+    }
+
+    /// As [`Roster::heard`], for real traffic: a failure takes the node off the list at once, an
+    /// answer puts none on it, since what came back must first be given what it is owed.
+    ///
+    /// # Errors
+    /// Those of `result`.
+    pub fn used<T>(&self, id: NodeId, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => self.heard(id, Err(error)).0,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The four nodes as one place for versions of files: put one, get one, rebuild a piece of one.
+//!
+//! It knows no users and no paths but as labels; which version is the current one is the catalog's
+//! business.
+
+use std::sync::Arc;
+
+use crate::core::cluster::buffers::{Allowance, BufferPool};
+use crate::core::cluster::reading::Reading;
+use crate::core::cluster::rebuild::{self, Lacking};
+use crate::core::cluster::roster::Roster;
+use crate::core::cluster::writing::{Fanout, Writing};
+use crate::core::error::{Error, Result};
+use crate::core::types::{NodeId, NodeSet, VersionId};
+use crate::core::wire::node::{Order, PieceMeta, Place};
+
+/// Versions of files on four nodes.
+pub struct Volume {
+    roster: Arc<Roster>,
+    buffers: Arc<BufferPool>,
+    fanout: Fanout,
+}
+
+impl Volume {
+    /// A volume on these nodes.
+    pub fn new(roster: Arc<Roster>, fanout: Fanout) -> Volume {
+        Volume { roster, buffers: Arc::default(), fanout }
+    }
+
+    /// The nodes.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Begins to store a version.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`] if fewer than three nodes are up.
+    pub fn write(&self, meta: &PieceMeta) -> Result<Writing> {
+        let allowance = Allowance::new(self.buffers.clone());
+        Writing::begin(self.roster.clone(), allowance, self.fanout, meta)
+    }
+
+    /// Begins to read a version.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToRead`] if it cannot be read now.
+    pub fn read(
+        &self,
+        version: VersionId,
+        place: Place,
+        file_bytes: u64,
+        placed: NodeSet,
+    ) -> Result<Reading> {
+        Reading::begin(self.roster.clone(), version, place, file_bytes, placed)
+    }
+
+    /// Rebuilds and stages the piece of a version that a node lacks. Says how many bytes were read
+    /// from other nodes for it.
+    ///
+    /// # Errors
+    /// If too few others hold it, or a node fails meanwhile.
+    pub fn rebuild(&self, lost: NodeId, lacking: &Lacking) -> Result<u64> {
+        rebuild::rebuild(&self.roster, lost, lacking)
+    }
+
+    /// Drops a staged version that will not be committed, as far as the nodes can be reached. What
+    /// is missed is found when a node's staged versions are next listed.
+    pub fn discard(&self, version: VersionId, nodes: NodeSet) {
+        for id in nodes.and(self.roster.up()).iter() {
+            let told = self.roster.node(id).carry(&[Order::Discard { version }]);
+            if let Err(error) = self.roster.used(id, told) {
+                tracing::debug!("version {version} is discarded later: {error}");
+            }
+        }
+    }
+}
+
+/// The node that a failed rebuilding found not to hold what it should, if that was why.
+pub fn unsound(error: &Error) -> Option<NodeId> {
+    rebuild::unsound(error)
+}

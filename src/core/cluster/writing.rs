@@ -1,0 +1,349 @@
+//! A version on its way to the nodes.
+//!
+//! ```text
+//!   room() ─ filled by the caller ─ push() ──┬─> lane 1 ─> node 1: A1 A2
+//!     ^                               code   ├─> lane 2 ─> node 2: B1 B2
+//!     └── the next buffer that is free       ├─> lane 3 ─> node 3: O1 O2
+//!                                            └─> lane 4 ─> node 4: O3 O4
+//! ```
+//!
+//! Each lane of a larger file is a thread, so that receiving, coding and sending to four nodes
+//! overlap, and a node that hangs holds up only what waits for its buffers, for one deadline. A file
+//! of one stripe goes out without threads: everything is sent to all nodes before anything is
+//! awaited.
+//!
+//! Dropped before it is finished, a writing leaves nothing on the nodes.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::core::cluster::buffers::{Allowance, STRIPES_IN_FLIGHT_MAX, StripeBuffer};
+use crate::core::cluster::node::PieceSink;
+use crate::core::cluster::roster::Roster;
+use crate::core::code::layout::Layout;
+use crate::core::code::{checksum, kernel};
+use crate::core::error::{Code, Error, NodeFailure, Result, Troubles};
+use crate::core::io::reason;
+use crate::core::quorum::{Ballot, Verdict, Vote};
+use crate::core::types::{Digest, NodeId, NodeSet};
+use crate::core::wire::node::PieceMeta;
+
+/// A lane gives up on its node long before this, and frees its buffers then.
+const BUFFER_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a node that has nothing to do hears that its piece goes on.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How the four nodes are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fanout {
+    /// A thread for each node, for files of more than one stripe.
+    Threads,
+    /// One node after the other in the caller's thread, for simulations.
+    Inline,
+}
+
+/// Where a version is, durably but not yet committed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Staged {
+    /// The nodes that have it; at least three.
+    pub nodes: NodeSet,
+    /// Why the others do not.
+    pub troubles: Troubles,
+}
+
+/// A version that is being stored.
+pub struct Writing {
+    roster: Arc<Roster>,
+    layout: Layout,
+    allowance: Allowance,
+    lanes: [Lane; 4],
+    ballot: Ballot,
+    troubles: Troubles,
+    stripe: u64,
+    buffer: Option<StripeBuffer>,
+}
+
+/// The way to one node.
+enum Lane {
+    /// It has failed; its vote is cast.
+    Closed,
+    Inline(Box<dyn PieceSink>),
+    Thread {
+        jobs: Sender<Job>,
+        thread: JoinHandle<Result<()>>,
+    },
+}
+
+enum Job {
+    Stripe(Arc<Encoded>),
+    Finish(Digest),
+}
+
+/// A stripe with its parity and all checksums.
+struct Encoded {
+    buffer: StripeBuffer,
+    checksums: [u64; 8],
+}
+
+impl Encoded {
+    fn for_node(&self, id: NodeId) -> ([&[u8]; 2], [u64; 2]) {
+        let [a, b] = id.blocks().map(|block| block.index());
+        ([self.buffer.unit(a), self.buffer.unit(b)], [self.checksums[a], self.checksums[b]])
+    }
+}
+
+impl Writing {
+    pub(super) fn begin(
+        roster: Arc<Roster>,
+        allowance: Allowance,
+        fanout: Fanout,
+        meta: &PieceMeta,
+    ) -> Result<Writing> {
+        let layout = Layout::checked(meta.file_bytes).ok_or_else(|| Error::TooBig {
+            bytes: meta.file_bytes,
+            limit: crate::core::code::layout::FILE_BYTES_MAX,
+        })?;
+        let mut writing = Writing {
+            layout,
+            allowance,
+            lanes: std::array::from_fn(|_| Lane::Closed),
+            ballot: Ballot::default(),
+            troubles: roster.troubles(NodeSet::ALL),
+            stripe: 0,
+            buffer: None,
+            roster,
+        };
+        let up = writing.roster.up();
+        up.complement().iter().for_each(|id| writing.ballot.cast(id, Vote::No));
+        writing.check_not_lost()?;
+        let threads = fanout == Fanout::Threads && layout.stripe_count() > 1;
+        for id in up.iter() {
+            let lane =
+                if threads { writing.spawn_lane(id, meta) } else { writing.open_lane(id, meta) };
+            match lane {
+                Ok(lane) => writing.lanes[id.index()] = lane,
+                Err(error) => writing.give_up(id, error),
+            }
+        }
+        writing.check_not_lost()?;
+        Ok(writing)
+    }
+
+    fn open_lane(&self, id: NodeId, meta: &PieceMeta) -> Result<Lane> {
+        self.roster.used(id, self.roster.node(id).stage(meta)).map(Lane::Inline)
+    }
+
+    fn spawn_lane(&self, id: NodeId, meta: &PieceMeta) -> Result<Lane> {
+        // All buffers of the transfer and the last job fit, so the channel never blocks.
+        let (jobs, work) = bounded(STRIPES_IN_FLIGHT_MAX + 1);
+        let (node, meta) = (self.roster.node(id).clone(), meta.clone());
+        let thread = thread::Builder::new()
+            .name(format!("lane to node {id}"))
+            .spawn(move || run_lane(id, node.stage(&meta)?, &work))
+            .map_err(|e| no_thread(id, &e))?;
+        Ok(Lane::Thread { jobs, thread })
+    }
+
+    /// How the file is laid out.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Where the caller puts the file's next bytes: exactly as many as the next stripe has, so none
+    /// at the end. What is in it is of no meaning.
+    ///
+    /// # Errors
+    /// If no buffer becomes free in time.
+    pub fn room(&mut self) -> Result<&mut [u8]> {
+        if self.stripe == self.layout.stripe_count() {
+            return Ok(&mut []);
+        }
+        let wanted = self.layout.file_bytes_in(self.stripe);
+        let buffer = match self.buffer.take() {
+            Some(buffer) => buffer,
+            None => {
+                let unit_bytes = self.layout.unit_bytes(self.stripe);
+                self.allowance.lease(unit_bytes, BUFFER_WAIT).ok_or_else(|| {
+                    Error::Deadline(format!(
+                        "the nodes did not take a stripe within {} s",
+                        BUFFER_WAIT.as_secs()
+                    ))
+                })?
+            }
+        };
+        let buffer = self.buffer.insert(buffer);
+        Ok(&mut buffer.halves().0[..wanted])
+    }
+
+    /// Codes what was put into the room and sends it to the nodes.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`] as soon as too few nodes are left.
+    pub fn push(&mut self) -> Result<()> {
+        let Some(mut buffer) = self.buffer.take() else {
+            debug_assert!(false, "push without room");
+            return Ok(());
+        };
+        let (data, parity) = buffer.halves();
+        self.layout.pad(self.stripe, data);
+        kernel::encode(data, parity);
+        let unit_bytes = self.layout.unit_bytes(self.stripe);
+        let of_data: [u64; 4] = std::array::from_fn(|i| checksum::unit(buffer.unit(i)));
+        let of_parity = checksum::of_parity(of_data, unit_bytes);
+        let checksums = std::array::from_fn(|i| if i < 4 { of_data[i] } else { of_parity[i - 4] });
+        let encoded = Arc::new(Encoded { buffer, checksums });
+        for id in NodeId::ALL {
+            self.send(id, &encoded);
+        }
+        self.stripe += 1;
+        self.check_not_lost()
+    }
+
+    fn send(&mut self, id: NodeId, encoded: &Arc<Encoded>) {
+        let result = match &mut self.lanes[id.index()] {
+            Lane::Closed => return,
+            Lane::Inline(sink) => {
+                let (units, checksums) = encoded.for_node(id);
+                sink.units(units, checksums)
+            }
+            Lane::Thread { jobs, .. } => {
+                if jobs.send(Job::Stripe(encoded.clone())).is_ok() {
+                    return;
+                }
+                self.join(id)
+            }
+        };
+        if let Err(error) = result {
+            self.give_up(id, error);
+        }
+    }
+
+    /// Waits until the version is durable on every node that can still be had, once all stripes have
+    /// been pushed.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`]; what some nodes had staged is theirs to discard then, and is in
+    /// the second value's set.
+    pub fn finish(mut self, blake3: Digest) -> std::result::Result<Staged, (Error, NodeSet)> {
+        match self.finish_all(blake3) {
+            Ok(()) => {
+                Ok(Staged { nodes: self.ballot.who(Vote::Yes), troubles: self.troubles.clone() })
+            }
+            Err(error) => Err((error, self.ballot.who(Vote::Yes))),
+        }
+    }
+
+    fn finish_all(&mut self, blake3: Digest) -> Result<()> {
+        // A file that ends with a full stripe has one more that is all padding.
+        if self.stripe < self.layout.stripe_count() && self.room()?.is_empty() {
+            self.push()?;
+        }
+        if self.stripe < self.layout.stripe_count() {
+            return Err(Error::other(Code::Unexpected, "the file ended before all its bytes came"));
+        }
+        for id in NodeId::ALL {
+            let asked = match &mut self.lanes[id.index()] {
+                Lane::Inline(sink) => sink.ask_finish(blake3),
+                // A lane that has ended tells why when it is joined below.
+                Lane::Thread { jobs, .. } => {
+                    let _ = jobs.send(Job::Finish(blake3));
+                    Ok(())
+                }
+                Lane::Closed => Ok(()),
+            };
+            if let Err(error) = asked {
+                self.give_up(id, error);
+            }
+        }
+        for id in NodeId::ALL {
+            match self.await_staged(id) {
+                Some(Ok(())) => self.ballot.cast(id, Vote::Yes),
+                Some(Err(error)) => self.give_up(id, error),
+                None => {}
+            }
+        }
+        self.check_not_lost()
+    }
+
+    fn await_staged(&mut self, id: NodeId) -> Option<Result<()>> {
+        match std::mem::replace(&mut self.lanes[id.index()], Lane::Closed) {
+            Lane::Closed => None,
+            Lane::Inline(mut sink) => {
+                let health = self.roster.health(id);
+                if !health.is_up() {
+                    // Found silent while another one was waited for: no second wait.
+                    let why = NodeFailure::Late(health.why().to_owned());
+                    return Some(Err(Error::Node { node: id, why }));
+                }
+                Some(self.roster.used(id, sink.await_staged()))
+            }
+            lane @ Lane::Thread { .. } => {
+                self.lanes[id.index()] = lane;
+                Some(self.join(id))
+            }
+        }
+    }
+
+    /// The end of a lane's thread.
+    fn join(&mut self, id: NodeId) -> Result<()> {
+        match std::mem::replace(&mut self.lanes[id.index()], Lane::Closed) {
+            Lane::Thread { jobs, thread } => {
+                drop(jobs);
+                let ended = thread.join().unwrap_or_else(|_| {
+                    let why = NodeFailure::Refused("its lane ended in a panic".into());
+                    Err(Error::Node { node: id, why })
+                });
+                self.roster.used(id, ended)
+            }
+            Lane::Closed | Lane::Inline(_) => Ok(()),
+        }
+    }
+
+    fn give_up(&mut self, id: NodeId, error: Error) {
+        self.lanes[id.index()] = Lane::Closed;
+        self.ballot.cast(id, Vote::No);
+        let why = match self.roster.used::<()>(id, Err(error)) {
+            Err(Error::Node { why, .. }) => why.to_string(),
+            Err(other) => other.to_string(),
+            Ok(()) => String::new(),
+        };
+        self.troubles.note(id, why);
+    }
+
+    fn check_not_lost(&self) -> Result<()> {
+        match self.ballot.verdict() {
+            Verdict::Lost => Err(Error::TooFewToStore(self.troubles.clone())),
+            Verdict::Pending | Verdict::Won => Ok(()),
+        }
+    }
+}
+
+/// Serves one node until its piece is staged, or until the writing is given up.
+fn run_lane(id: NodeId, mut sink: Box<dyn PieceSink>, work: &Receiver<Job>) -> Result<()> {
+    loop {
+        match work.recv_timeout(KEEP_ALIVE) {
+            Ok(Job::Stripe(encoded)) => {
+                let (units, checksums) = encoded.for_node(id);
+                sink.units(units, checksums)?;
+            }
+            Ok(Job::Finish(blake3)) => {
+                sink.ask_finish(blake3)?;
+                return sink.await_staged();
+            }
+            Err(RecvTimeoutError::Timeout) => sink.keep_alive()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                let why = NodeFailure::Refused("the store was given up".into());
+                return Err(Error::Node { node: id, why });
+            }
+        }
+    }
+}
+
+fn no_thread(id: NodeId, error: &std::io::Error) -> Error {
+    let why = NodeFailure::Refused(format!("no thread for its lane: {}", reason(error)));
+    Error::Node { node: id, why }
+}

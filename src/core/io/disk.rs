@@ -1,0 +1,367 @@
+//! The only door to the disk: a small trait, so that the same store runs on a simulated disk.
+//!
+//! A write is atomic in one fixed order: written beside its place, synced, renamed, folder synced.
+//! A file that failed a write or a sync must not be trusted any more; callers drop it and start anew.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+
+/// Write-back starts whenever this many new bytes have come.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+
+/// One entry of a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// Its name; entries whose name is not UTF-8 are none of ours and left out.
+    pub name: String,
+    /// Is it a folder?
+    pub is_folder: bool,
+}
+
+/// What a store needs of a disk. All paths are the store's own; nothing here follows a user's text.
+pub trait Disk: Send + Sync {
+    /// Makes a file for appending; one that is there already is emptied.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
+
+    /// Is there a file or folder?
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Gives a file or folder another name, over a file that has it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes one folder in a folder that is there. True if it is new.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn create_folder(&self, path: &Path) -> io::Result<bool>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// What is in a folder, sorted by name.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
+}
+
+/// A file that is being written from beginning to end.
+pub trait WriteFile: Send {
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// As the operating system says; the file is not to be used any more.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes all of it durable.
+    ///
+    /// # Errors
+    /// As the operating system says, also for write-back that began earlier.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file that is being read.
+pub trait ReadFile: Send {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills the buffer from this offset on.
+    ///
+    /// # Errors
+    /// As the operating system says; `UnexpectedEof` if the file is shorter.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+/// Writes a small file whole or not at all.
+///
+/// # Errors
+/// As the disk says.
+pub fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = disk.create(&beside)?;
+    file.append(bytes)?;
+    file.sync()?;
+    drop(file);
+    disk.rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |folder| disk.sync_folder(folder))
+}
+
+/// Reads a small file; nothing if it is not there.
+///
+/// # Errors
+/// As the disk says; `InvalidData` if it is longer than `bytes_max`.
+pub fn read_whole(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let length = file.length()?;
+    if length > bytes_max {
+        let what = format!("it has {length} bytes, more than the {bytes_max} that it may have");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(bytes))
+}
+
+/// The machine's own disk.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        Ok(Box::new(RealWriteFile { file: Arc::new(file), unwritten: 0, write_back: None }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        Ok(Box::new(RealReadFile(File::open(path)?)))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<bool> {
+        match fs::create_dir(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Listed { name, is_folder: entry.file_type()?.is_dir() });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+}
+
+/// A file whose write-back starts while bytes still arrive, so that the sync at the end finds little
+/// left to do.
+struct RealWriteFile {
+    file: Arc<File>,
+    /// Bytes since write-back was last asked for.
+    unwritten: u64,
+    write_back: Option<WriteBack>,
+}
+
+impl WriteFile for RealWriteFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.file).write_all(bytes)?;
+        self.unwritten += bytes.len() as u64;
+        if self.unwritten >= WRITE_BACK_BYTES {
+            self.unwritten = 0;
+            if self.write_back.is_none() {
+                self.write_back = Some(WriteBack::start(self.file.clone())?);
+            }
+            self.write_back.as_ref().into_iter().for_each(WriteBack::ask);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if let Some(write_back) = self.write_back.take() {
+            write_back.finish()?;
+        }
+        self.file.sync_data()
+    }
+}
+
+/// A thread that syncs a file while it is still being written. Linux reports a failed write-back
+/// only once for a descriptor that is shared, so what this thread was told must reach the last sync.
+struct WriteBack {
+    ask: Sender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl WriteBack {
+    fn start(file: Arc<File>) -> io::Result<WriteBack> {
+        let (ask, asked) = bounded(1);
+        let thread = thread::Builder::new()
+            .name("write-back".into())
+            .spawn(move || asked.into_iter().try_for_each(|()| file.sync_data()))?;
+        Ok(WriteBack { ask, thread })
+    }
+
+    /// Asks for one more round, unless one is waiting already.
+    fn ask(&self) {
+        match self.ask.try_send(()) {
+            // A thread that has ended has an error to tell, and `finish` will.
+            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        drop(self.ask);
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("write-back ended in a panic")))
+    }
+}
+
+struct RealReadFile(File);
+
+impl ReadFile for RealReadFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+/// A folder that no other process uses while this value lives.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the lock file at this path; nothing if another process holds it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn take(path: &Path) -> io::Result<Option<FolderLock>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(FolderLock { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(e)) => Err(e),
+        }
+    }
+}
+
+/// Makes a folder and those above it, and makes the new names durable.
+///
+/// # Errors
+/// As the disk says.
+pub fn create_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let mut missing: Vec<PathBuf> = Vec::new();
+    let mut at = path.to_path_buf();
+    while !at.as_os_str().is_empty() && !disk.exists(&at)? {
+        missing.push(at.clone());
+        if !at.pop() {
+            break;
+        }
+    }
+    for folder in missing.into_iter().rev() {
+        disk.create_folder(&folder)?;
+        match folder.parent() {
+            Some(above) if !above.as_os_str().is_empty() => disk.sync_folder(above)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_is_written_whole_over_an_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        assert_eq!(read_whole(&RealDisk, &path, 100).unwrap(), None);
+        write_whole(&RealDisk, &path, b"one").unwrap();
+        write_whole(&RealDisk, &path, b"two").unwrap();
+        assert_eq!(read_whole(&RealDisk, &path, 100).unwrap().unwrap(), b"two");
+        assert!(read_whole(&RealDisk, &path, 2).is_err());
+        assert_eq!(RealDisk.list(folder.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_long_file_is_written_back_while_it_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        let mut file = RealDisk.create(&path).unwrap();
+        let piece = vec![7; 1 << 20];
+        (0..20).for_each(|_| file.append(&piece).unwrap());
+        file.sync().unwrap();
+        let file = RealDisk.open(&path).unwrap();
+        assert_eq!(file.length().unwrap(), 20 << 20);
+        let mut last = [0; 4];
+        file.read_exact_at(&mut last, (20 << 20) - 4).unwrap();
+        assert_eq!(last, [7; 4]);
+        assert!(file.read_exact_at(&mut last, (20 << 20) - 3).is_err());
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_folders(&RealDisk, &deep).unwrap();
+        create_folders(&RealDisk, &deep).unwrap();
+        assert!(deep.is_dir());
+        let file = folder.path().join("f");
+        write_whole(&RealDisk, &file, b"").unwrap();
+        assert!(create_folders(&RealDisk, &file.join("x")).is_err());
+    }
+
+    #[test]
+    fn a_locked_folder_is_not_locked_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = FolderLock::take(&path).unwrap();
+        assert!(first.is_some());
+        assert!(FolderLock::take(&path).unwrap().is_none());
+        drop(first);
+        assert!(FolderLock::take(&path).unwrap().is_some());
+    }
+}

@@ -1,0 +1,151 @@
+//! A piece on its way in: two block files in staging that are not yet committed.
+//!
+//! Units are held against their checksums as they arrive. A stage that is dropped before it is
+//! finished removes its files; one that a crash leaves behind is found by the server's listing of
+//! staged versions.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::core::code::checksum;
+use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
+use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::io::disk::{Disk, WriteFile};
+use crate::core::node::store::node_error;
+use crate::core::types::{Digest, NodeId};
+use crate::core::wire::node::PieceMeta;
+use crate::core::wire::trailer::{Header, STRIPES_MAX, Trailer};
+
+/// A piece that is being received.
+pub struct Stage {
+    disk: Arc<dyn Disk>,
+    id: NodeId,
+    meta: PieceMeta,
+    layout: Layout,
+    folder: PathBuf,
+    blocks: [BlockFile; 2],
+    next_stripe: u64,
+    finished: bool,
+}
+
+struct BlockFile {
+    path: PathBuf,
+    file: Box<dyn WriteFile>,
+    checksums: Vec<u64>,
+}
+
+impl Stage {
+    pub(super) fn create(
+        disk: Arc<dyn Disk>,
+        id: NodeId,
+        meta: PieceMeta,
+        paths: [PathBuf; 2],
+        folder: PathBuf,
+    ) -> Result<Stage> {
+        let layout = Layout::checked(meta.file_bytes)
+            .filter(|layout| layout.stripe_count() <= STRIPES_MAX)
+            .ok_or_else(|| refused(id, "the file is too big for this format"))?;
+        let [first, second] = paths;
+        let open = |path: PathBuf| -> Result<BlockFile> {
+            let file = disk.create(&path).map_err(|e| disk_error(id, &e))?;
+            Ok(BlockFile { path, file, checksums: Vec::new() })
+        };
+        let blocks = match (open(first.clone()), open(second)) {
+            (Ok(first), Ok(second)) => [first, second],
+            (Err(e), other) | (other, Err(e)) => {
+                // An error of the disk is told already; what is left over goes with the listing.
+                let _ = disk.remove(&first);
+                other.into_iter().for_each(|block| drop(disk.remove(&block.path)));
+                return Err(e);
+            }
+        };
+        Ok(Stage { disk, id, meta, layout, folder, blocks, next_stripe: 0, finished: false })
+    }
+
+    /// The version that is being received.
+    pub fn meta(&self) -> &PieceMeta {
+        &self.meta
+    }
+
+    /// Takes the next stripe's two units.
+    ///
+    /// # Errors
+    /// If a length or checksum is wrong, more come than the file has, or the disk fails.
+    pub fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()> {
+        if self.next_stripe == self.layout.stripe_count() {
+            return Err(refused(self.id, "more stripes came than the file has"));
+        }
+        let unit_bytes = self.layout.unit_bytes(self.next_stripe);
+        for ((block, unit), sum) in self.blocks.iter_mut().zip(units).zip(checksums) {
+            if unit.len() != unit_bytes {
+                return Err(refused(self.id, "a unit has another length than the file's layout"));
+            }
+            if checksum::unit(unit) != sum {
+                return Err(refused(self.id, "a unit was damaged on its way"));
+            }
+            block.file.append(unit).map_err(|e| disk_error(self.id, &e))?;
+            block.checksums.push(sum);
+        }
+        self.next_stripe += 1;
+        Ok(())
+    }
+
+    /// Adds the trailers and makes the piece durable in staging.
+    ///
+    /// # Errors
+    /// If stripes are missing or the disk fails; nothing stays behind then.
+    pub fn finish(mut self, blake3: Digest) -> Result<()> {
+        if self.next_stripe != self.layout.stripe_count() {
+            return Err(refused(self.id, "the piece ended before all its stripes had come"));
+        }
+        self.write_trailers(blake3).map_err(|e| disk_error(self.id, &e))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    fn write_trailers(&mut self, blake3: Digest) -> io::Result<()> {
+        for (file, block) in self.blocks.iter_mut().zip(self.id.blocks()) {
+            let trailer = Trailer {
+                header: Header {
+                    version: self.meta.version,
+                    seq: self.meta.seq,
+                    user: self.meta.place.user.clone(),
+                    path: self.meta.place.path.clone(),
+                    file_bytes: self.meta.file_bytes,
+                    unit_bytes_max: u32::try_from(UNIT_BYTES_MAX).unwrap_or(u32::MAX),
+                    block,
+                    blake3,
+                    stored_ms: self.meta.stored_ms,
+                },
+                checksums: std::mem::take(&mut file.checksums),
+            };
+            file.file.append(&trailer.encode())?;
+        }
+        self.blocks.iter_mut().try_for_each(|block| block.file.sync())?;
+        self.disk.sync_folder(&self.folder)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.finished {
+            for block in &self.blocks {
+                // What cannot be removed now is found by the listing of staged versions.
+                let _ = self.disk.remove(&block.path);
+            }
+        }
+    }
+}
+
+fn refused(id: NodeId, why: &str) -> Error {
+    node_error(id, NodeFailure::Refused(why.into()))
+}
+
+fn disk_error(id: NodeId, e: &io::Error) -> Error {
+    let why = match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NodeFailure::NoSpace,
+        _ => NodeFailure::Refused(format!("its disk failed: {e}")),
+    };
+    node_error(id, why)
+}
