@@ -2,5 +2,6 @@
 
 pub mod error;
 pub mod path;
+pub mod session;
 pub mod types;
 pub mod wire;
