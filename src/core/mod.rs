@@ -9,5 +9,6 @@ pub mod io;
 pub mod node;
 pub mod path;
 pub mod quorum;
+pub mod session;
 pub mod types;
 pub mod wire;

@@ -1,0 +1,284 @@
+//! What a signed-in user may ask for, in all three manners of speaking.
+//!
+//! Invariant: every request is answered exactly once, and when its answer has been handed out the
+//! next byte of the input is the first of the next message; where that cannot be had, the
+//! connection is closed.
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::session::say::{self, Manner};
+use crate::core::session::scan::{self, Opcode, Request, Scan};
+use crate::core::session::sign_in::decode;
+use crate::core::session::{
+    Found, Framing, Patience, Session, State, Step, Stored, Waiting, plain_manner, text,
+};
+use crate::core::types::NodeSet;
+use crate::core::wire::extended::{self, Entry};
+
+const UNKNOWN_OPCODE: &str = "ERROR Opcode was invalid!";
+
+impl Session {
+    /// Takes a request of the specified session, if it has come.
+    pub(super) fn take_request(&mut self, silent: bool) -> Option<Patience> {
+        let (request, used) = match scan::request(self.input.window()) {
+            Scan::Done(request, used) => (request, used),
+            Scan::Grace(request, used) if silent => (request, used),
+            Scan::Grace(..) if !self.input.is_over_limit() => return Some(Patience::Grace),
+            Scan::Grace(..) | Scan::More => return self.more(),
+        };
+        self.input.consume(used);
+        self.act_on_request(request);
+        None
+    }
+
+    fn act_on_request(&mut self, request: Request) {
+        match request {
+            Request::Stray => {}
+            Request::Empty => self.reply(self.manner.refusal(UNKNOWN_OPCODE)),
+            Request::Unknown => self.reply_at_end = Some(self.manner.refusal(UNKNOWN_OPCODE)),
+            Request::Short(opcode) => self.reply(self.manner.refusal(short(opcode))),
+            Request::Long(opcode) => {
+                let text = format!("ERROR Received too many lines for opcode:{}", opcode.as_str());
+                self.reply_at_end = Some(self.manner.refusal(&text));
+            }
+            Request::Store { name, path, size } => self.store(name, path, &size),
+            Request::Retrieve { name, path } => match file_path(name, path) {
+                Ok(path) => self.retrieve(path),
+                Err(error) => self.reply(self.manner.failure(Opcode::Retrieve, &error)),
+            },
+            Request::Delete { name, path } => match file_path(name, path) {
+                Ok(path) => self.delete(path),
+                Err(error) => self.reply(self.manner.failure(Opcode::Delete, &error)),
+            },
+            Request::List => self.ask_loop(Step::List, Waiting::List),
+            Request::SignOut => self.sign_out(),
+        }
+    }
+
+    /// Takes a request of the extended session, if it has come.
+    pub(super) fn take_extended_request(&mut self) -> Option<Patience> {
+        let Some(end) = self.input.end_of_message() else { return self.more() };
+        let request = decode(&self.input.window()[..end]);
+        self.input.consume(end);
+        match request {
+            Ok(request) => self.act_on_extended_request(request),
+            Err(error) => self.reply(say::extended_failure(&error)),
+        }
+        None
+    }
+
+    fn act_on_extended_request(&mut self, request: extended::Request) {
+        use extended::Request;
+        match request {
+            Request::SignIn { .. } | Request::SignUp { .. } => {
+                let error = Error::other(Code::NotAllowed, "you are signed in: sign out first");
+                self.reply(say::extended_failure(&error));
+            }
+            Request::Store { path, bytes, replace } => {
+                self.begin_store(path, bytes, replace, Framing::Chunks);
+            }
+            Request::Retrieve { path } => self.retrieve(path),
+            Request::Delete { path } => self.delete(path),
+            Request::List => self.ask_loop(Step::List, Waiting::List),
+            Request::SignOut => self.sign_out(),
+        }
+    }
+
+    fn store(&mut self, name: Vec<u8>, path: Vec<u8>, size: &[u8]) {
+        let Some(bytes) = size_in_bytes(size) else {
+            let text = "ERROR the size is not a number of bytes, so none are expected";
+            return self.reply(self.manner.refusal(text));
+        };
+        let needs_folder = path.is_empty();
+        match file_path(name, path) {
+            Ok(_) if needs_folder => {
+                let text = "ERROR a file path is needed: files lie in a folder, none directly in \
+                            your top folder";
+                self.refuse_body(self.manner.refusal(text), bytes);
+            }
+            Ok(path) => self.begin_store(path, bytes, true, Framing::Raw),
+            Err(error) => self.refuse_body(self.manner.failure(Opcode::Store, &error), bytes),
+        }
+    }
+
+    fn begin_store(&mut self, path: FilePath, bytes: u64, replace: bool, framing: Framing) {
+        let step = Step::Store { path: path.clone(), bytes, replace, framing };
+        self.ask_loop(step, Waiting::Store { path, bytes, framing });
+    }
+
+    /// Refuses a file whose raw bytes are under way, and keeps the connection usable.
+    fn refuse_body(&mut self, refusal: Vec<u8>, bytes: u64) {
+        let then = if self.manner == Manner::Year2020 {
+            // That client reads nothing before it has sent everything.
+            Some(refusal)
+        } else {
+            self.send(refusal);
+            None
+        };
+        self.ask_loop(Step::DropBody(bytes), Waiting::Drop { then });
+    }
+
+    fn framing(&self) -> Framing {
+        if self.manner == Manner::Extended { Framing::Chunks } else { Framing::Raw }
+    }
+
+    fn retrieve(&mut self, path: FilePath) {
+        let step = Step::Retrieve { path: path.clone(), framing: self.framing() };
+        self.ask_loop(step, Waiting::Retrieve { path });
+    }
+
+    fn delete(&mut self, path: FilePath) {
+        self.ask_loop(Step::Delete { path: path.clone() }, Waiting::Delete { path });
+    }
+
+    /// Back to the start of the connection, without an answer.
+    fn sign_out(&mut self) {
+        self.steps.extend(self.user.take().map(Step::SignedOut));
+        self.manner = plain_manner(self.dialect);
+        self.conversing = true;
+        self.state = State::Hello;
+    }
+
+    /// [`Step::Store`]: the body can be received.
+    pub fn store_ready(&mut self) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Store { path, framing, .. } = waiting else {
+            return self.misuse("no store was prepared");
+        };
+        if framing == Framing::Chunks {
+            self.send(say::send_now());
+        }
+        self.ask_loop(Step::ReceiveBody, Waiting::Body { path, framing });
+    }
+
+    /// [`Step::Store`]: the file is not taken.
+    pub fn store_refused(&mut self, error: &Error) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Store { bytes, framing, .. } = waiting else {
+            return self.misuse("no store was prepared");
+        };
+        let refusal = self.manner.failure(Opcode::Store, error);
+        match framing {
+            Framing::Raw => self.refuse_body(refusal, bytes),
+            Framing::Chunks => self.reply(refusal),
+        }
+    }
+
+    /// The outcome of [`Step::ReceiveBody`]. [`Error::Protocol`] after chunks means that where the
+    /// body ends cannot be known, and closes the connection.
+    pub fn stored(&mut self, outcome: Result<Stored>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Body { path, framing } = waiting else {
+            return self.misuse("no body was received");
+        };
+        match (outcome, framing) {
+            (Ok(stored), Framing::Chunks) => self.reply(say::stored(&stored)),
+            (Ok(_), Framing::Raw) => {
+                let name = path.name();
+                self.reply(
+                    self.manner.done(&format!("File {name} successfully created and written to")),
+                );
+            }
+            (Err(error @ Error::Protocol(_)), Framing::Chunks) => self.leave(&error.to_string()),
+            (Err(error), _) => self.reply(self.manner.failure(Opcode::Store, &error)),
+        }
+    }
+
+    /// The outcome of [`Step::DropBody`].
+    pub fn body_dropped(&mut self) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Drop { then } = waiting else { return self.misuse("no body was dropped") };
+        self.state = State::Ready;
+        if let Some(reply) = then {
+            self.reply(reply);
+        }
+    }
+
+    /// [`Step::Retrieve`]: the file can be read.
+    pub fn retrieve_ready(&mut self, found: &Found) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Retrieve { path } = waiting else { return self.misuse("no file was sought") };
+        self.send(match self.manner {
+            Manner::Extended => say::found(found),
+            manner => manner.size(found.bytes),
+        });
+        self.ask_loop(Step::SendBody, Waiting::Sending { path });
+    }
+
+    /// [`Step::Retrieve`]: it cannot.
+    pub fn retrieve_failed(&mut self, error: &Error) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Retrieve { .. } = waiting else { return self.misuse("no file was sought") };
+        self.reply(self.manner.failure(Opcode::Retrieve, error));
+    }
+
+    /// The outcome of [`Step::SendBody`], with the nodes that were read from.
+    pub fn retrieved(&mut self, outcome: Result<NodeSet>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Sending { path } = waiting else { return self.misuse("no body was sent") };
+        match (outcome, self.manner) {
+            (Ok(nodes), Manner::Extended) => self.reply(say::read_from(nodes)),
+            (Err(error), Manner::Extended) => self.reply(say::extended_failure(&error)),
+            (Ok(_), manner) => {
+                if manner == Manner::Year2020 {
+                    // It writes what one read returns into the file: this must come by itself.
+                    self.steps.push_back(Step::Settle);
+                }
+                let name = path.name();
+                self.reply(
+                    manner
+                        .done(&format!("Successfully retrieved file {name} from the file system")),
+                );
+            }
+            // Whatever were said now would be taken for the bytes that are missing.
+            (Err(_), _) => self.close(),
+        }
+    }
+
+    /// The outcome of [`Step::Delete`].
+    pub fn deleted(&mut self, outcome: Result<()>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Delete { path } = waiting else { return self.misuse("nothing was deleted") };
+        self.reply(match (outcome, self.manner) {
+            (Ok(()), Manner::Extended) => extended::Reply::Success(Vec::new()).encode(),
+            (Ok(()), manner) => {
+                let name = path.name();
+                manner.done(&format!("Successfully removed file {name} from the file system"))
+            }
+            (Err(error), manner) => manner.failure(Opcode::Delete, &error),
+        });
+    }
+
+    /// The outcome of [`Step::List`], sorted.
+    pub fn listed(&mut self, outcome: Result<Vec<Entry>>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::List = waiting else { return self.misuse("nothing was listed") };
+        let Some(user) = &self.user else { return self.misuse("nobody is signed in") };
+        let reply = match outcome {
+            Ok(entries) => self.manner.listing(user, &entries),
+            Err(error) => self.manner.failure(Opcode::List, &error),
+        };
+        self.reply(reply);
+    }
+}
+
+/// What a request is told that lacks a field.
+fn short(opcode: Opcode) -> &'static str {
+    match opcode {
+        Opcode::Store => "ERROR Did not receive all the parameters required for opcode:STR",
+        _ => "ERROR Did not receive all the data!",
+    }
+}
+
+/// The file of this name in this folder, both as they came.
+fn file_path(name: Vec<u8>, path: Vec<u8>) -> Result<FilePath> {
+    let name = text(name, "file name")?;
+    let path = text(path, "file path")?;
+    Ok(FolderPath::parse(&path)?.join(&name)?)
+}
+
+/// Digits and nothing else, of a number that a size can be.
+fn size_in_bytes(size: &[u8]) -> Option<u64> {
+    let digits = !size.is_empty() && size.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(size).ok().filter(|_| digits)?.parse().ok()
+}
