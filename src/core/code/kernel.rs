@@ -1,6 +1,6 @@
 //! A stripe to its parity, and any two nodes' units back to the stripe.
 //!
-//! Every function makes one pass over its memory, in runs of [`RUN_BYTES`] or a few times that of
+//! Every function makes one pass over its memory, in runs of `RUN_BYTES` or a few times that of
 //! each unit: all that a run needs is read from memory once and stays in the first-level cache while
 //! each result is made in a loop of its own. One loop over all eight units reads no more, but writes
 //! to four places at once, and that is what processors are bad at: on a full stripe it was measured
