@@ -105,9 +105,21 @@ impl Stage {
                     self.session.store_ready();
                 }
             }
+            Step::ReceiveBody
+                if self.pending.as_ref().is_some_and(|(path, ..)| path.name() == "broken") =>
+            {
+                let lost = Error::other(Code::TooFewNodes, "nodes 1 and 3 went down");
+                self.session.store_broken(&lost);
+            }
             Step::ReceiveBody => {
                 let outcome = self.receive_body(wire)?;
                 self.session.stored(outcome);
+            }
+            Step::DropChunks => {
+                // Up to the end chunk or `given up`; either way the boundaries are known.
+                let _ = self.receive_chunks(wire)?;
+                self.body.clear();
+                self.session.body_dropped();
             }
             Step::DropBody(bytes) => {
                 self.pull(bytes.try_into().unwrap_or(usize::MAX), wire)?;
@@ -858,7 +870,7 @@ fn an_extended_client_may_ask_for_the_conversation() {
 
 /// The bytes of a file as chunks.
 fn chunks(data: &[u8]) -> Vec<u8> {
-    [&chunk::data_head(data)[..], data, &chunk::end(&Digest([2; 32]))].concat()
+    [&chunk::data_head(&[data])[..], data, &chunk::end(&Digest([2; 32]))].concat()
 }
 
 const VERSION: &str = "01010101010101010101010101010101";
@@ -880,6 +892,17 @@ fn an_extended_client_stores() {
     let turns: &[&[u8]] =
         &[b"STR\r\n/a\r\n3\r\n\r\n", &chunk::given_up(), b"DEL\r\n/test/yeet.txt\r\n\r\n"];
     asking_extended(turns, &[send, given_up, gone]);
+}
+
+#[test]
+fn a_store_that_breaks_half_way_is_told_at_once_and_the_next_request_is_understood() {
+    let broken = "E\r\nnodes 1 and 3 went down\r\ntoo-few-nodes\r\n\r\n";
+    for rest in [chunks(b"abc"), chunk::given_up().to_vec()] {
+        let body = [&chunk::data_head(&[b"xyz"])[..], b"xyz", &rest].concat();
+        let turns: &[&[u8]] =
+            &[b"STR\r\n/broken\r\n6\r\n\r\n", &body, b"DEL\r\n/test/yeet.txt\r\n\r\n"];
+        asking_extended(turns, &["S\r\nsend\r\n\r\n", broken, "S\r\n\r\n"]);
+    }
 }
 
 #[test]

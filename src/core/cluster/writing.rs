@@ -153,6 +153,11 @@ impl Writing {
         self.layout
     }
 
+    /// The nodes that it goes to.
+    pub fn targets(&self) -> NodeSet {
+        self.ballot.who(Vote::Open)
+    }
+
     /// Where the caller puts the file's next bytes: exactly as many as the next stripe has, so none
     /// at the end. What is in it is of no meaning.
     ///

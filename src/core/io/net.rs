@@ -92,6 +92,14 @@ impl Stream {
         &self.name
     }
 
+    /// This side's address.
+    ///
+    /// # Errors
+    /// [`Code::Unreachable`] if the connection is gone.
+    pub fn local_address(&self) -> Result<SocketAddr> {
+        self.socket.local_addr().map_err(|error| lost(&self.name, &error))
+    }
+
     /// Waits for bytes and takes what is there; 0 once the peer has closed its side.
     ///
     /// # Errors

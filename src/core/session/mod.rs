@@ -115,11 +115,15 @@ pub enum Step {
         /// How the bytes will come.
         framing: Framing,
     },
-    /// Receive the body, first from [`Session::take_buffered`], then from the socket, whole even
-    /// if storing fails half-way; then [`Session::stored`].
+    /// Receive the body, first from [`Session::take_buffered`], then from the socket; then
+    /// [`Session::stored`]. If storing fails half-way, a raw body is received to its end all the
+    /// same; chunks are not, see [`Session::store_broken`].
     ReceiveBody,
     /// Receive so many raw bytes in the same way and drop them, then [`Session::body_dropped`].
     DropBody(u64),
+    /// Receive chunks and drop them, up to the end chunk or *given up*, then
+    /// [`Session::body_dropped`].
+    DropChunks,
     /// Look for a file, then [`Session::retrieve_ready`] or [`Session::retrieve_failed`].
     Retrieve {
         /// Which.

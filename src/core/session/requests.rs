@@ -184,7 +184,18 @@ impl Session {
         }
     }
 
-    /// The outcome of [`Step::DropBody`].
+    /// [`Step::ReceiveBody`], in chunks: storing has failed before the body's end. The client is
+    /// told at once, so that it does not send the rest in vain.
+    pub fn store_broken(&mut self, error: &Error) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Body { framing: Framing::Chunks, .. } = waiting else {
+            return self.misuse("no chunks were received");
+        };
+        self.send(say::extended_failure(error));
+        self.ask_loop(Step::DropChunks, Waiting::Drop { then: None });
+    }
+
+    /// The outcome of [`Step::DropBody`] and [`Step::DropChunks`].
     pub fn body_dropped(&mut self) {
         let Some(waiting) = self.take_waiting() else { return };
         let Waiting::Drop { then } = waiting else { return self.misuse("no body was dropped") };

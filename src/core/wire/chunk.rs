@@ -53,11 +53,13 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::crc64_nvme(bytes)
 }
 
-/// The head of a chunk of data.
-pub fn data_head(data: &[u8]) -> [u8; HEAD_BYTES] {
-    debug_assert!((1..=CHUNK_BYTES).contains(&data.len()));
-    #[allow(clippy::cast_possible_truncation)] // at most CHUNK_BYTES
-    head(data.len() as u32, checksum(data))
+/// The head of a chunk of data that lies in these parts, one behind the other.
+pub fn data_head(parts: &[&[u8]]) -> [u8; HEAD_BYTES] {
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    debug_assert!((1..=CHUNK_BYTES).contains(&bytes));
+    let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+    parts.iter().for_each(|part| sum.update(part));
+    head(u32::try_from(bytes).unwrap_or(u32::MAX), sum.finalize())
 }
 
 /// The whole of the last chunk.
@@ -117,7 +119,8 @@ mod tests {
     fn heads_survive_encoding() {
         let data = b"some bytes";
         let head = Head::Data { length: 10, checksum: checksum(data) };
-        assert_eq!(decode_head(&data_head(data)).unwrap(), head);
+        assert_eq!(decode_head(&data_head(&[data])).unwrap(), head);
+        assert_eq!(decode_head(&data_head(&[&data[..3], &data[3..]])).unwrap(), head);
         assert_eq!(decode_head(&given_up()).unwrap(), Head::GivenUp);
         let end = end(&Digest([7; 32]));
         let head: [u8; HEAD_BYTES] = end[..HEAD_BYTES].try_into().unwrap();

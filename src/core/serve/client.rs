@@ -1,0 +1,512 @@
+//! The client door: the loop that reads, does what the session decides, and writes.
+//!
+//! It decides nothing itself. Every wait has a deadline; a client that vanishes anywhere leaves its
+//! unfinished store undone and everyone else alone.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::core::error::{Code, Error, Result};
+use crate::core::io::listener::State;
+use crate::core::io::net::{Deadline, Stream};
+use crate::core::path::{FilePath, printable};
+use crate::core::serve::files::{Files, Retrieve, Store, User};
+use crate::core::serve::send_queue;
+use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
+use crate::core::types::Digest;
+use crate::core::wire::chunk::{self, Head};
+
+/// The most bytes taken in one read while a message is awaited.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Bytes that nobody wants are dropped in pieces of this size.
+const DROP_BYTES: usize = 64 * 1024;
+
+const HELLO: Deadline = Deadline::new(Duration::from_secs(30), "say hello");
+const SIGN_IN: Deadline = Deadline::new(Duration::from_secs(300), "answer");
+const REQUEST: Deadline = Deadline::new(Duration::from_secs(3600), "ask for anything");
+const GRACE: Deadline = Deadline::new(Duration::from_millis(200), "go on");
+/// A slow body is fine as long as it moves.
+const BODY: Deadline = Deadline::new(Duration::from_secs(60), "send anything of its file");
+const TAKE: Deadline = Deadline::new(Duration::from_secs(60), "take anything of its answer");
+
+/// How long the 2020 client is given to take the last bytes of a file before words follow them.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+const SETTLE_STEP: Duration = Duration::from_millis(10);
+const SETTLE_PAUSE: Duration = Duration::from_millis(300);
+
+/// What a client that cannot be served now is told.
+const STOPPING: &str = "the server is shutting down, try again later";
+
+/// What all connections of this door share.
+pub struct Door {
+    /// The files behind it.
+    pub files: Arc<Files>,
+    /// The listener's state, for an orderly end.
+    pub state: Arc<State>,
+    /// What plain hellos get.
+    pub dialect: Dialect,
+}
+
+impl Door {
+    /// Serves one client to its end.
+    pub fn serve(&self, socket: TcpStream, peer: SocketAddr) {
+        tracing::info!("client {peer} connected");
+        let ended = Stream::accepted(socket, format!("client {peer}")).and_then(|stream| {
+            let mut connection = Connection {
+                door: self,
+                stream,
+                peer,
+                session: Session::new(self.dialect),
+                user: None,
+                outgoing: Vec::new(),
+                signed_out: false,
+            };
+            connection.run()
+        });
+        match ended {
+            Ok(()) => tracing::info!("client {peer} disconnected"),
+            Err(error) => tracing::info!("client {peer} disconnected: {error}"),
+        }
+    }
+
+    /// Tells a client that it cannot be served.
+    pub fn turn_away(&self, socket: TcpStream, peer: SocketAddr, reason: &str) {
+        tracing::warn!("client {peer} turned away: {reason}");
+        let mut session = Session::new(self.dialect);
+        session.turn_away(reason);
+        // It is turned away whether it can be told or not.
+        let _ = Stream::accepted(socket, format!("client {peer}")).and_then(|mut stream| {
+            while let Step::Send(bytes) = session.next_step() {
+                stream.write_all(&[&bytes], &GRACE)?;
+            }
+            Ok(())
+        });
+    }
+}
+
+struct Connection<'a> {
+    door: &'a Door,
+    stream: Stream,
+    peer: SocketAddr,
+    session: Session,
+    user: Option<User>,
+    /// Said but not written yet, so that a head and what follows it leave together.
+    outgoing: Vec<u8>,
+    signed_out: bool,
+}
+
+impl Connection<'_> {
+    fn run(&mut self) -> Result<()> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            match self.session.next_step() {
+                Step::Send(bytes) => {
+                    self.flush()?;
+                    self.outgoing = bytes;
+                }
+                Step::Read(patience) => {
+                    self.flush()?;
+                    if !self.read(patience, &mut buffer)? {
+                        return Ok(());
+                    }
+                }
+                Step::Close => return self.flush(),
+                step => self.act(step)?,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.outgoing.is_empty() {
+            self.stream.write_all(&[&self.outgoing], &TAKE)?;
+            self.outgoing.clear();
+        }
+        Ok(())
+    }
+
+    /// False once the client has closed the connection.
+    fn read(&mut self, patience: Patience, buffer: &mut [u8]) -> Result<bool> {
+        let deadline = match patience {
+            Patience::Hello if self.signed_out => &REQUEST,
+            Patience::Hello => &HELLO,
+            Patience::SignIn => &SIGN_IN,
+            Patience::Request => &REQUEST,
+            Patience::Grace => &GRACE,
+        };
+        match self.stream.read_some(buffer, deadline) {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                self.session.receive(&buffer[..count]);
+                Ok(true)
+            }
+            Err(Error::Deadline(_)) => {
+                self.session.silence();
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what needs more than reading and writing. A stop of the server waits for it.
+    fn act(&mut self, step: Step) -> Result<()> {
+        let door = self.door;
+        let Some(_busy) = door.state.begin() else {
+            self.session.turn_away(STOPPING);
+            return Ok(());
+        };
+        match step {
+            Step::SignIn { user, password } => {
+                let outcome = self.door.files.sign_in(&user, &password);
+                let outcome = self.admit(outcome, "signed in", &user);
+                self.session.signed_in(outcome);
+            }
+            Step::SignUp { user, password } => {
+                let outcome = self.door.files.sign_up(&user, &password);
+                let outcome = self.admit(outcome, "signed up", &user);
+                self.session.signed_up(outcome);
+            }
+            Step::SignedOut(user) => {
+                tracing::info!("client {} logged out: {user}", self.peer);
+                self.user = None;
+                self.signed_out = true;
+            }
+            Step::Store { path, bytes, replace, framing } => {
+                self.store(&path, bytes, replace, framing)?;
+            }
+            Step::Retrieve { path, framing } => self.retrieve(&path, framing)?,
+            Step::Delete { path } => {
+                let outcome = self.user().and_then(|user| door.files.delete(user, &path));
+                self.log("deleted", &path, outcome.as_ref().err());
+                self.session.deleted(outcome);
+            }
+            Step::List => {
+                let outcome = self.user().and_then(|user| door.files.list(user));
+                self.session.listed(outcome);
+            }
+            Step::DropBody(bytes) => {
+                self.flush()?;
+                self.drop_raw(bytes)?;
+                self.session.body_dropped();
+            }
+            Step::DropChunks => {
+                self.flush()?;
+                self.drop_chunks()?;
+                self.session.body_dropped();
+            }
+            Step::Settle => {
+                self.flush()?;
+                self.settle()?;
+            }
+            Step::ReceiveBody | Step::SendBody => {
+                return Err(Error::other(Code::Unexpected, "a body without its request"));
+            }
+            Step::Send(_) | Step::Read(_) | Step::Close => {}
+        }
+        Ok(())
+    }
+
+    fn user(&self) -> Result<&User> {
+        self.user.as_ref().ok_or(Error::NotSignedIn)
+    }
+
+    fn admit(
+        &mut self,
+        outcome: Result<User>,
+        what: &str,
+        name: &str,
+    ) -> Result<crate::core::path::UserName> {
+        match &outcome {
+            Ok(user) => tracing::info!("client {} {what} as {}", self.peer, user.name),
+            Err(error) => {
+                let name = printable(name);
+                tracing::info!("client {} not {what} as {name}: {error}", self.peer);
+            }
+        }
+        outcome.map(|user| {
+            let name = user.name.clone();
+            self.user = Some(user);
+            name
+        })
+    }
+
+    fn log(&self, what: &str, path: &FilePath, error: Option<&Error>) {
+        let user = self.user.as_ref().map(|user| user.name.to_string()).unwrap_or_default();
+        match error {
+            None => tracing::info!("{user}@{} {what} /{user}/{path}", self.peer),
+            Some(error) => {
+                tracing::info!("{user}@{} not {what} /{user}/{path}: {error}", self.peer);
+            }
+        }
+    }
+
+    // ---- storing ----
+
+    fn store(
+        &mut self,
+        path: &FilePath,
+        bytes: u64,
+        replace: bool,
+        framing: Framing,
+    ) -> Result<()> {
+        let door = self.door;
+        let begun = Instant::now();
+        let store = match self.user().and_then(|user| door.files.store(user, path, bytes, replace))
+        {
+            Ok(store) => store,
+            Err(error) => {
+                self.log("stored", path, Some(&error));
+                self.session.store_refused(&error);
+                return Ok(());
+            }
+        };
+        for node in store.targets().iter() {
+            let [first, second] = node.blocks();
+            tracing::info!("sending {first}, {second} to server {node}");
+        }
+        self.session.store_ready();
+        while let Step::Send(bytes) = self.session.next_step() {
+            self.flush()?;
+            self.outgoing = bytes;
+        }
+        self.flush()?;
+        let received = match framing {
+            Framing::Raw => self.receive_raw(store, bytes)?,
+            Framing::Chunks => self.receive_chunks(store)?,
+        };
+        match &received {
+            Received::Stored(stored) => {
+                let ms = begun.elapsed().as_millis();
+                let count = stored.nodes.len();
+                self.log(
+                    &format!("stored {bytes} bytes in {ms} ms on {count} of 4 nodes:"),
+                    path,
+                    None,
+                );
+            }
+            Received::Failed(error) | Received::Broken(error) => {
+                self.log("stored", path, Some(error));
+            }
+        }
+        match received {
+            Received::Stored(stored) => self.session.stored(Ok(stored)),
+            Received::Failed(error) => self.session.stored(Err(error)),
+            Received::Broken(error) => self.session.store_broken(&error),
+        }
+        Ok(())
+    }
+
+    /// Receives exactly `bytes` bytes, also if storing them fails half-way.
+    fn receive_raw(&mut self, store: Store<'_>, bytes: u64) -> Result<Received> {
+        let mut hasher = blake3::Hasher::new();
+        let mut store = store;
+        let mut left = bytes;
+        while left > 0 {
+            let taken = match store.room() {
+                Ok(room) => {
+                    fill(&mut self.session, &mut self.stream, room)?;
+                    hasher.update(room);
+                    left -= room.len() as u64;
+                    store.push()
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                drop(store);
+                self.drop_raw(left)?;
+                return Ok(Received::Failed(error));
+            }
+        }
+        Ok(finish(store, Digest(*hasher.finalize().as_bytes())))
+    }
+
+    fn receive_chunks(&mut self, mut store: Store<'_>) -> Result<Received> {
+        let mut hasher = blake3::Hasher::new();
+        loop {
+            match self.chunk_head() {
+                Ok(Head::Data { length, checksum }) => {
+                    let room = match store.room() {
+                        Ok(room) if room.len() == length => room,
+                        Ok(_) => return Ok(Received::Failed(wrong_length(length))),
+                        Err(error) => {
+                            self.drop_raw(length as u64)?;
+                            return Ok(Received::Broken(error));
+                        }
+                    };
+                    fill(&mut self.session, &mut self.stream, room)?;
+                    let checked = chunk::verify(room, checksum);
+                    hasher.update(room);
+                    if let Err(error) = checked.and_then(|()| store.push()) {
+                        return Ok(Received::Broken(error));
+                    }
+                    self.stream.write_all(&[&[chunk::ACKNOWLEDGED]], &TAKE)?;
+                }
+                Ok(Head::End { checksum }) => {
+                    let mut announced = Digest([0; 32]);
+                    fill(&mut self.session, &mut self.stream, &mut announced.0)?;
+                    let own = Digest(*hasher.finalize().as_bytes());
+                    if chunk::verify(&announced.0, checksum).is_err() || own != announced {
+                        let what = "the file does not match its digest";
+                        return Ok(Received::Failed(Error::Damaged(what.into())));
+                    }
+                    return Ok(finish(store, own));
+                }
+                Ok(Head::GivenUp) => {
+                    let what = "the transfer was given up by the client";
+                    return Ok(Received::Failed(Error::other(Code::Interrupted, what)));
+                }
+                Err(error @ Error::Protocol(_)) => return Ok(Received::Failed(error)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn chunk_head(&mut self) -> Result<Head> {
+        let mut head = [0; chunk::HEAD_BYTES];
+        fill(&mut self.session, &mut self.stream, &mut head)?;
+        chunk::decode_head(&head)
+    }
+
+    fn drop_raw(&mut self, mut left: u64) -> Result<()> {
+        let mut dropped = vec![0; DROP_BYTES];
+        while left > 0 {
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(DROP_BYTES);
+            fill(&mut self.session, &mut self.stream, &mut dropped[..piece])?;
+            left -= piece as u64;
+        }
+        Ok(())
+    }
+
+    fn drop_chunks(&mut self) -> Result<()> {
+        loop {
+            match self.chunk_head()? {
+                Head::Data { length, .. } => self.drop_raw(length as u64)?,
+                Head::End { .. } => return self.drop_raw(32),
+                Head::GivenUp => return Ok(()),
+            }
+        }
+    }
+
+    // ---- retrieving ----
+
+    fn retrieve(&mut self, path: &FilePath, framing: Framing) -> Result<()> {
+        let door = self.door;
+        let mut retrieve = match self.user().and_then(|user| door.files.retrieve(user, path)) {
+            Ok(retrieve) => retrieve,
+            Err(error) => {
+                self.log("retrieved", path, Some(&error));
+                self.session.retrieve_failed(&error);
+                return Ok(());
+            }
+        };
+        self.session.retrieve_ready(&Found {
+            bytes: retrieve.bytes,
+            version: retrieve.version,
+            digest: retrieve.blake3,
+            stored_ms: retrieve.stored_ms,
+        });
+        while let Step::Send(bytes) = self.session.next_step() {
+            self.flush()?;
+            self.outgoing = bytes;
+        }
+        let sent = match framing {
+            Framing::Raw => self.send_raw(&mut retrieve),
+            Framing::Chunks => self.send_chunks(&mut retrieve),
+        };
+        let sent = sent?;
+        match &sent {
+            Ok(()) => self.log(
+                &format!("read {} bytes from {}:", retrieve.bytes, retrieve.used()),
+                path,
+                None,
+            ),
+            Err(error) => self.log("read", path, Some(error)),
+        }
+        self.session.retrieved(sent.map(|()| retrieve.used()));
+        Ok(())
+    }
+
+    /// The outer error is the client's, the inner one the nodes'.
+    fn send_raw(&mut self, retrieve: &mut Retrieve<'_>) -> Result<Result<()>> {
+        loop {
+            match retrieve.next() {
+                Ok(Some([first, second])) => {
+                    self.stream.write_all(&[&self.outgoing, first, second], &TAKE)?;
+                    self.outgoing.clear();
+                }
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    /// As [`Connection::send_raw`]; says *given up* where the nodes fail half-way.
+    fn send_chunks(&mut self, retrieve: &mut Retrieve<'_>) -> Result<Result<()>> {
+        loop {
+            match retrieve.next() {
+                Ok(Some([first, second])) => {
+                    let head = chunk::data_head(&[first, second]);
+                    self.stream.write_all(&[&self.outgoing, &head, first, second], &TAKE)?;
+                    self.outgoing.clear();
+                }
+                Ok(None) => {
+                    self.outgoing.extend_from_slice(&chunk::end(&retrieve.blake3));
+                    return Ok(Ok(()));
+                }
+                Err(error) => {
+                    self.outgoing.extend_from_slice(&chunk::given_up());
+                    return Ok(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Waits until the client's machine has everything, and then a little more.
+    fn settle(&mut self) -> Result<()> {
+        let local = self.stream.local_address()?;
+        let until = Instant::now() + SETTLE_MAX;
+        while send_queue::unacknowledged(local, self.peer).is_some_and(|bytes| bytes > 0) {
+            if Instant::now() > until {
+                let limit = SETTLE_MAX.as_secs();
+                let what = format!("{} did not take its file within {limit} s", self.stream.name());
+                return Err(Error::Deadline(what));
+            }
+            thread::sleep(SETTLE_STEP);
+        }
+        thread::sleep(SETTLE_PAUSE);
+        Ok(())
+    }
+}
+
+/// How receiving a body ended, with the connection still in order.
+enum Received {
+    Stored(Stored),
+    /// Not stored; the body has been received to its end.
+    Failed(Error),
+    /// Not stored; more chunks may be on their way.
+    Broken(Error),
+}
+
+fn finish(store: Store<'_>, digest: Digest) -> Received {
+    match store.finish(digest) {
+        Ok(stored) => {
+            Received::Stored(Stored { version: stored.version, digest, nodes: stored.nodes })
+        }
+        Err(error) => Received::Failed(error),
+    }
+}
+
+fn wrong_length(length: usize) -> Error {
+    Error::Protocol(format!("a chunk of {length} bytes came where another length was due"))
+}
+
+/// Fills the buffer with a body's next bytes: first those that came along with the request.
+fn fill(session: &mut Session, stream: &mut Stream, mut buffer: &mut [u8]) -> Result<()> {
+    let early = session.take_buffered(buffer.len() as u64);
+    let (filled, rest) = buffer.split_at_mut(early.len());
+    filled.copy_from_slice(&early);
+    buffer = rest;
+    stream.read_exact(buffer, &BODY)
+}

@@ -1,0 +1,275 @@
+//! What a signed-in user can do with files: the one facade behind every door.
+//!
+//! A door knows a protocol; this knows what storing, reading, deleting and listing mean. Nothing
+//! here knows how a client talks.
+
+use std::sync::Arc;
+
+use crate::core::catalog::accounts::HashGate;
+use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, UserId};
+use crate::core::cluster::attendant::Bell;
+use crate::core::cluster::readers::{Reader, Readers};
+use crate::core::cluster::volume::Volume;
+use crate::core::cluster::{Reading, Writing};
+use crate::core::error::{Error, Result};
+use crate::core::io::clock;
+use crate::core::path::{FilePath, UserName};
+use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::wire::extended::Entry;
+use crate::core::wire::node::{PieceMeta, Place};
+use crate::core::wire::trailer::STRIPES_MAX;
+
+/// The largest file that the format takes, in bytes; `--max-file-size` stays below it.
+pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
+
+/// Somebody who has signed in.
+#[derive(Clone, Debug)]
+pub struct User {
+    id: UserId,
+    /// The user's name.
+    pub name: UserName,
+}
+
+/// Users' files.
+pub struct Files {
+    catalog: Arc<Catalog>,
+    volume: Arc<Volume>,
+    readers: Arc<Readers>,
+    bell: Bell,
+    gate: HashGate,
+    file_bytes_max: u64,
+}
+
+/// What a finished store has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// The new version.
+    pub version: VersionId,
+    /// The nodes that hold it, synced.
+    pub nodes: NodeSet,
+}
+
+impl Files {
+    /// The facade over a catalog and a volume; `file_bytes_max` is the largest file to take.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        volume: Arc<Volume>,
+        readers: Arc<Readers>,
+        bell: Bell,
+        file_bytes_max: u64,
+    ) -> Files {
+        let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
+        Files { catalog, volume, readers, bell, gate: HashGate::default(), file_bytes_max }
+    }
+
+    /// Signs in.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`], [`Error::WrongPassword`].
+    pub fn sign_in(&self, name: &str, password: &str) -> Result<User> {
+        let (id, name) = self.catalog.sign_in(&self.gate, name, password)?;
+        Ok(User { id, name })
+    }
+
+    /// Makes an account and signs in. The nodes make the user's folder as soon as they are there.
+    ///
+    /// # Errors
+    /// [`Error::UserExists`]; or the name or the password cannot be one.
+    pub fn sign_up(&self, name: &str, password: &str) -> Result<User> {
+        let name = UserName::parse(name)?;
+        let id = self.catalog.create_user(&self.gate, &name, password, clock::now_ms())?;
+        self.bell.ring();
+        Ok(User { id, name })
+    }
+
+    /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
+    ///
+    /// # Errors
+    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`].
+    pub fn store(
+        &self,
+        user: &User,
+        path: &FilePath,
+        bytes: u64,
+        replace: bool,
+    ) -> Result<Store<'_>> {
+        if bytes > self.file_bytes_max {
+            return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
+        }
+        self.catalog.check_store(user.id, path, replace)?;
+        let ticket = self.catalog.begin_store(VersionId(rand::random()))?;
+        let meta = PieceMeta {
+            version: ticket.version,
+            seq: ticket.seq,
+            place: place(user, path),
+            file_bytes: bytes,
+            stored_ms: clock::now_ms(),
+        };
+        let writing = self.volume.write(&meta)?;
+        Ok(Store { files: self, user: user.id, path: path.clone(), replace, meta, ticket, writing })
+    }
+
+    /// Begins to read a file's current version.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`].
+    pub fn retrieve(&self, user: &User, path: &FilePath) -> Result<Retrieve<'_>> {
+        let place = place(user, path);
+        let (record, reader) = self.readers.enter(&place, || {
+            let record = self.catalog.file(user.id, path)?;
+            let seq = record.seq;
+            Ok((record, seq))
+        })?;
+        let reading = self.volume.read(record.version, place, record.bytes, record.placed)?;
+        Ok(Retrieve {
+            files: self,
+            bytes: record.bytes,
+            version: record.version,
+            blake3: record.blake3,
+            stored_ms: record.stored_ms,
+            reading,
+            reader: Some(reader),
+        })
+    }
+
+    /// Deletes a file.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`].
+    pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
+        let seq = self.catalog.draw_seq()?;
+        self.catalog.delete(user.id, path, seq)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Everything the user has, sorted by path. Asks no node.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn list(&self, user: &User) -> Result<Vec<Entry>> {
+        self.catalog.list(user.id)
+    }
+}
+
+fn place(user: &User, path: &FilePath) -> Place {
+    Place { user: user.name.clone(), path: path.clone() }
+}
+
+/// A file that is being stored. Dropped before it is finished, it leaves everything as it was.
+pub struct Store<'a> {
+    files: &'a Files,
+    user: UserId,
+    path: FilePath,
+    replace: bool,
+    meta: PieceMeta,
+    ticket: Ticket,
+    writing: Writing,
+}
+
+impl Store<'_> {
+    /// The nodes that the file goes to.
+    pub fn targets(&self) -> NodeSet {
+        self.writing.targets()
+    }
+
+    /// Where the next bytes go; empty once all have come.
+    ///
+    /// # Errors
+    /// If the nodes do not keep up for too long.
+    pub fn room(&mut self) -> Result<&mut [u8]> {
+        self.writing.room()
+    }
+
+    /// Sends on what was put into the whole of the room.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`].
+    pub fn push(&mut self) -> Result<()> {
+        self.writing.push()
+    }
+
+    /// Makes the file durable on the nodes and then the current version, in one transaction. The
+    /// answer comes after both.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`], [`Error::Exists`], [`Error::NameCollision`]; the file is what it
+    /// was before.
+    pub fn finish(self, blake3: Digest) -> Result<Stored> {
+        let Store { files, user, path, replace, meta, ticket, writing } = self;
+        let staged = match writing.finish(blake3) {
+            Ok(staged) => staged,
+            Err((error, staged)) => {
+                files.volume.discard(ticket.version, staged);
+                return Err(error);
+            }
+        };
+        let new = NewFile {
+            user,
+            path,
+            bytes: meta.file_bytes,
+            blake3,
+            stored_ms: meta.stored_ms,
+            staged: staged.nodes,
+            replace,
+        };
+        match files.catalog.commit_store(&ticket, &new) {
+            Ok(Committed::Current | Committed::Overtaken) => {
+                files.bell.ring();
+                Ok(Stored { version: ticket.version, nodes: staged.nodes })
+            }
+            Err(error @ (Error::Exists(_) | Error::NameCollision { .. })) => {
+                files.volume.discard(ticket.version, staged.nodes);
+                Err(error)
+            }
+            // The disk failed in the middle of a commit: whether it happened is open, so the pieces
+            // must stay. The listing of staged versions settles it after the next start.
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A file that is being read.
+pub struct Retrieve<'a> {
+    files: &'a Files,
+    /// Its size.
+    pub bytes: u64,
+    /// The version that is being read.
+    pub version: VersionId,
+    /// The digest of the whole.
+    pub blake3: Digest,
+    /// When it was stored, in milliseconds since 1970.
+    pub stored_ms: i64,
+    reading: Reading,
+    reader: Option<Reader>,
+}
+
+impl Retrieve<'_> {
+    /// The next bytes, in two parts one behind the other; nothing at the end.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToRead`].
+    pub fn next(&mut self) -> Result<Option<[&[u8]; 2]>> {
+        self.reading.next()
+    }
+
+    /// The nodes whose bytes were handed out so far.
+    pub fn used(&self) -> NodeSet {
+        self.reading.used()
+    }
+}
+
+impl Drop for Retrieve<'_> {
+    fn drop(&mut self) {
+        let unsound = self.reading.unsound();
+        for node in unsound.iter() {
+            if let Err(error) = self.files.catalog.piece_lost(node, self.version, None) {
+                tracing::warn!("cannot note what data server {node} lacks: {error}");
+            }
+        }
+        let waited_for = self.reader.take().is_some_and(Reader::leave);
+        if waited_for || !unsound.is_empty() {
+            self.files.bell.ring();
+        }
+    }
+}
