@@ -71,3 +71,6 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
