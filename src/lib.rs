@@ -2,4 +2,5 @@
 //!
 //! This is not a library with a stable interface.
 
+pub mod cmd;
 pub mod core;

@@ -104,7 +104,7 @@ impl Code {
     }
 
     /// The exit status of a command that ends with this error.
-    pub fn exit_status(self) -> u8 {
+    pub const fn exit_status(self) -> u8 {
         match self {
             Code::Unexpected => 1,
             Code::Usage | Code::BadPath => 2,

@@ -9,6 +9,7 @@ pub mod io;
 pub mod node;
 pub mod path;
 pub mod quorum;
+pub mod remote;
 pub mod serve;
 pub mod session;
 pub mod types;

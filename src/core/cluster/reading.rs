@@ -76,7 +76,7 @@ impl Reading {
     ///
     /// # Errors
     /// [`Error::TooFewToRead`] if the nodes that are left are too few.
-    pub fn next(&mut self) -> Result<Option<[&[u8]; 2]>> {
+    pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
         let wanted = loop {
             if self.stripe == self.layout.stripe_count() {
                 return Ok(None);

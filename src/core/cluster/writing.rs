@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::core::cluster::buffers::{Allowance, STRIPES_IN_FLIGHT_MAX, StripeBuffer};
 use crate::core::cluster::node::PieceSink;
 use crate::core::cluster::roster::Roster;
-use crate::core::code::layout::Layout;
+use crate::core::code::layout::{FILE_BYTES_MAX, Layout};
 use crate::core::code::{checksum, kernel};
 use crate::core::error::{Code, Error, NodeFailure, Result, Troubles};
 use crate::core::io::reason;
@@ -103,10 +103,8 @@ impl Writing {
         fanout: Fanout,
         meta: &PieceMeta,
     ) -> Result<Writing> {
-        let layout = Layout::checked(meta.file_bytes).ok_or_else(|| Error::TooBig {
-            bytes: meta.file_bytes,
-            limit: crate::core::code::layout::FILE_BYTES_MAX,
-        })?;
+        let layout = Layout::checked(meta.file_bytes)
+            .ok_or(Error::TooBig { bytes: meta.file_bytes, limit: FILE_BYTES_MAX })?;
         let mut writing = Writing {
             layout,
             allowance,

@@ -431,7 +431,7 @@ impl Connection<'_> {
     /// The outer error is the client's, the inner one the nodes'.
     fn send_raw(&mut self, retrieve: &mut Retrieve<'_>) -> Result<Result<()>> {
         loop {
-            match retrieve.next() {
+            match retrieve.next_part() {
                 Ok(Some([first, second])) => {
                     self.stream.write_all(&[&self.outgoing, first, second], &TAKE)?;
                     self.outgoing.clear();
@@ -445,7 +445,7 @@ impl Connection<'_> {
     /// As [`Connection::send_raw`]; says *given up* where the nodes fail half-way.
     fn send_chunks(&mut self, retrieve: &mut Retrieve<'_>) -> Result<Result<()>> {
         loop {
-            match retrieve.next() {
+            match retrieve.next_part() {
                 Ok(Some([first, second])) => {
                     let head = chunk::data_head(&[first, second]);
                     self.stream.write_all(&[&self.outgoing, &head, first, second], &TAKE)?;

@@ -249,8 +249,8 @@ impl Retrieve<'_> {
     ///
     /// # Errors
     /// [`Error::TooFewToRead`].
-    pub fn next(&mut self) -> Result<Option<[&[u8]; 2]>> {
-        self.reading.next()
+    pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
+        self.reading.next_part()
     }
 
     /// The nodes whose bytes were handed out so far.

@@ -1,0 +1,46 @@
+//! What to do about an error: the last line of what a failed verb prints.
+
+use crate::cmd::failure::Failure;
+use crate::core::error::{Code, Error};
+
+/// A failure of `what` (`cannot store photo.jpg`), with the advice that goes with its kind.
+pub(super) fn failure(what: &str, error: &Error) -> Failure {
+    let failure = Failure::of(what, error);
+    match advice(error.code()) {
+        Some(advice) => failure.hint(advice),
+        None => failure,
+    }
+}
+
+/// A failure whose text says itself what could not be done.
+pub(super) fn plain(error: &Error) -> Failure {
+    let failure = Failure::new(error.code(), error.to_string());
+    match advice(error.code()) {
+        Some(advice) => failure.hint(advice),
+        None => failure,
+    }
+}
+
+fn advice(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::Usage | Code::BadPath => "Nothing was sent. See:  palk client --help",
+        Code::NoSuchFile | Code::NoSuchFolder => "See what is there:  palk client inf",
+        Code::SignIn => "Check the password and --user, then try again.",
+        Code::NoSuchUser => "Check --user, or make the account:  palk client signup --user NAME",
+        Code::UserExists => "Choose another name with --user.",
+        Code::Unreachable => {
+            "Is the server running? Start it:  palk server   or name another:  --server HOST:PORT"
+        }
+        Code::TooFewNodes => "Nothing was changed. Try again when enough storage nodes are up.",
+        Code::Damaged => "Nothing was kept of it. Try again.",
+        Code::NoSpace => "Nothing was stored. Delete files that are not needed, then try again.",
+        Code::TooBig => "Nothing was stored. Store it in parts, or ask for a higher limit.",
+        Code::Exists => "Leave out --no-replace to replace it, or choose another name.",
+        Code::Busy | Code::Changed | Code::Temporary => "Nothing was changed. Try again.",
+        Code::NotAllowed => "Nothing was changed.",
+        Code::Version => "Is it a Palk server, of a version that fits? See:  palk --version",
+        Code::LocalFile => "Nothing was changed. Check the local file or folder, then try again.",
+        Code::Unexpected => "Try again; if it stays so, the server's log says more.",
+        Code::SomeFailed | Code::ServerIdentity | Code::Interrupted => return None,
+    })
+}

@@ -1,0 +1,76 @@
+//! `palk client`: the interactive session, and one-shot verbs for scripts.
+//!
+//! Options stand before or after the verb. A verb of several files goes on after one that fails;
+//! its exit status is 3 then, or the file's own if only one was asked for.
+
+mod advice;
+mod connection;
+mod del;
+mod inf;
+mod local;
+mod operation;
+mod password;
+mod place;
+mod rtv;
+mod session;
+mod settings;
+mod signup;
+mod store;
+mod tally;
+mod transfer;
+
+use clap::{Args, Subcommand};
+
+use self::settings::Common;
+use crate::cmd::env::Env;
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::Code;
+
+/// Store and retrieve files; without a verb, in an interactive session
+#[derive(Args, Debug)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub struct Client {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    session: session::Session,
+
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Signup(signup::Signup),
+    Store(store::Store),
+    Rtv(rtv::Rtv),
+    Del(del::Del),
+    Inf(inf::Inf),
+}
+
+impl Client {
+    /// Runs the verb, or the session if there is none.
+    ///
+    /// # Errors
+    /// How it failed, with its exit status.
+    pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        env.set_manner(self.common.manner());
+        let common = &self.common;
+        match self.verb {
+            Some(Verb::Signup(signup)) => signup.run(common, env),
+            Some(Verb::Store(store)) => store.run(common, env),
+            Some(Verb::Rtv(rtv)) => rtv.run(common, env),
+            Some(Verb::Del(del)) => del.run(common, env),
+            Some(Verb::Inf(inf)) => inf.run(common, env),
+            None if common.json => {
+                let text = "--json is for the one-shot verbs, the session is for people";
+                Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())
+            }
+            None => self.session.run(common, env),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

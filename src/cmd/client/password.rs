@@ -1,0 +1,104 @@
+//! Where a password comes from without asking. Never from the command line and never from the
+//! environment itself: other processes can see both.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::cmd::env::Env;
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::Code;
+use crate::core::io::reason;
+
+/// A source of the password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// The first line of a file.
+    File(PathBuf),
+    /// The first line of a command's output. Words are split as a shell does, but none is used.
+    Command(String),
+    /// The first line of standard input.
+    StandardInput,
+}
+
+impl Source {
+    /// Reads the password.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] or [`Code::Usage`] if there is none.
+    pub(super) fn read(&self, env: &mut Env) -> Result<String, Stop> {
+        let password = match self {
+            Source::File(path) => {
+                let failed = |error: &std::io::Error| {
+                    let text = format!(
+                        "cannot read the password file {}: {}",
+                        path.display(),
+                        reason(error)
+                    );
+                    Failure::new(Code::LocalFile, text).hint("Name another with --password-file.")
+                };
+                let file = File::open(env.at(path)).map_err(|error| failed(&error))?;
+                first_line(BufReader::new(file)).map_err(|error| failed(&error))?
+            }
+            Source::Command(command) => from_command(command)?,
+            Source::StandardInput => env.read_line()?.unwrap_or_default(),
+        };
+        if password.is_empty() {
+            return Err(Failure::new(Code::Usage, "the password is empty").into());
+        }
+        Ok(password)
+    }
+}
+
+fn from_command(command: &str) -> Result<String, Failure> {
+    let failed = |why: String| {
+        Failure::new(Code::LocalFile, format!("the password command failed: {why}"))
+            .hint(format!("Run it by itself to see why:  {command}"))
+    };
+    let words = shlex::split(command).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| failed("its quotes do not match".into()))?;
+    // It may ask the user: standard input and standard error stay the terminal's.
+    let mut child = Command::new(&words[0]);
+    child.args(&words[1..]).stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    let output = child.output().map_err(|error| failed(reason(&error)))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    first_line(output.stdout.as_slice()).map_err(|error| failed(reason(&error)))
+}
+
+/// The first line without its end: files and commands usually end theirs.
+fn first_line(mut input: impl BufRead) -> std::io::Result<String> {
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let text = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &Source, input: &str) -> Result<String, u8> {
+        let (mut env, _) = Env::fake(&[], input);
+        source.read(&mut env).map_err(|stop| env.finish(Err(stop)))
+    }
+
+    #[test]
+    fn the_end_of_the_line_is_no_part_of_the_password() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a b \r\nrest\n").unwrap();
+        assert_eq!(read(&Source::File(file.path().into()), ""), Ok("a b ".into()));
+        assert_eq!(read(&Source::StandardInput, "x\ny"), Ok("x".into()));
+        assert_eq!(read(&Source::Command("echo 'a  b'".into()), ""), Ok("a  b".into()));
+    }
+
+    #[test]
+    fn no_password_is_a_failure() {
+        assert_eq!(read(&Source::StandardInput, ""), Err(2));
+        assert_eq!(read(&Source::File("/nonexistent/file".into()), ""), Err(13));
+        assert_eq!(read(&Source::Command("false".into()), ""), Err(13));
+        assert_eq!(read(&Source::Command("'".into()), ""), Err(13));
+    }
+}

@@ -1,0 +1,129 @@
+//! `palk client rtv PATH...`: retrieves stored files.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::advice;
+use super::connection::Connection;
+use super::place::Place;
+use super::settings::Common;
+use super::tally::Tally;
+use super::transfer::{Fetched, fetch, fetch_into};
+use crate::cmd::env::Env;
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::FilePath;
+
+/// Retrieve files
+#[derive(Args, Debug)]
+pub(super) struct Rtv {
+    /// Stored files, as "inf" shows them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<String>,
+
+    /// Where to: a folder, a file, or "-" for standard output [default: the current folder]
+    #[arg(long, value_name = "DIR|FILE|-", allow_hyphen_values = true)]
+    to: Option<PathBuf>,
+}
+
+/// Where a stored file goes.
+enum Target {
+    StandardOutput,
+    File(PathBuf),
+}
+
+impl Rtv {
+    pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        self.check(common, env)?;
+        let mut taken = HashSet::new();
+        let plan = |path: &String| (path.clone(), self.plan(path, &mut taken, env));
+        let jobs: Vec<_> = self.paths.iter().map(plan).collect();
+        let mut tally = Tally::new(jobs.len());
+        let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
+            true => Some(Connection::open(common, env)?),
+            false => None,
+        };
+        for (text, job) in jobs {
+            let fetched = job.and_then(|(path, target)| {
+                let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
+                retrieve(env, connection, &path, &target)
+            });
+            match fetched {
+                Ok(fetched) => {
+                    tally.done(env, &[fetched.summary(), fetched.digest()], fetched.json())?;
+                }
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+                    return Err(Stop::ReaderGone);
+                }
+                Err(error) => {
+                    let why = advice::failure(&format!("cannot retrieve {text}"), &error);
+                    tally.failed(env, &text, why)?;
+                }
+            }
+        }
+        tally.finish(env)
+    }
+
+    fn check(&self, common: &Common, env: &Env) -> Result<(), Failure> {
+        let Some(to) = &self.to else { return Ok(()) };
+        if to == Path::new("-") {
+            if common.json {
+                let text = "standard output cannot be the file and the JSON";
+                return Err(Failure::new(Code::Usage, text).hint("Name a file with --to FILE."));
+            }
+        } else if self.paths.len() > 1 && !is_folder(to, env) {
+            let text = format!("{} is not a folder, but several files go there", to.display());
+            return Err(
+                Failure::new(Code::Usage, text).hint("Make it first, or end it with \"/\".")
+            );
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        path: &str,
+        taken: &mut HashSet<PathBuf>,
+        env: &Env,
+    ) -> Result<(FilePath, Target), Error> {
+        let path = FilePath::parse_rooted(path)?;
+        let file = match &self.to {
+            Some(to) if to == Path::new("-") => return Ok((path, Target::StandardOutput)),
+            Some(to) if !is_folder(to, env) => env.at(to),
+            Some(to) => env.at(to).join(path.name()),
+            None => env.at(Path::new(path.name())),
+        };
+        if !taken.insert(file.clone()) {
+            let text = format!("another of these files is written to {} already", file.display());
+            return Err(Error::other(Code::Usage, text));
+        }
+        Ok((path, Target::File(file)))
+    }
+}
+
+/// A folder that is there, or is named as one and will be made.
+fn is_folder(to: &Path, env: &Env) -> bool {
+    to.as_os_str().as_encoded_bytes().ends_with(b"/") || env.at(to).is_dir()
+}
+
+fn retrieve(
+    env: &Env,
+    connection: &mut Connection,
+    path: &FilePath,
+    target: &Target,
+) -> Result<Fetched, Error> {
+    let remote = connection.remote()?;
+    match target {
+        Target::StandardOutput => {
+            let mut out = env.out();
+            fetch_into(env, remote, path, &mut out)
+        }
+        Target::File(file) => {
+            let place = Place::create(file, true, env.interrupts())?;
+            fetch(env, remote, path, place)
+        }
+    }
+}

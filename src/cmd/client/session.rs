@@ -1,0 +1,315 @@
+//! The interactive session: the server's questions, a menu, and operations one by one.
+//!
+//! ```text
+//!   connect ──▶ questions ──welcome──▶ operations ──LGO──▶ questions (same connection)
+//!      ▲            │                     │  │
+//!      │         end of input, Ctrl-C     │  └─ end of input, Ctrl-C: leave
+//!      └──── connection lost (terminal) ──┘
+//! ```
+//!
+//! On a terminal a failed operation is told and the session goes on. With piped input the first
+//! failure ends it with its exit status, since the next lines were written for another outcome.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::local::Source;
+use super::place::Place;
+use super::settings::{Common, Settings};
+use super::transfer::{fetch, send};
+use super::{advice, inf, operation};
+use crate::cmd::client::operation::{Operation, Verb};
+use crate::cmd::env::{Asked, Completions, Env};
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::{FilePath, FolderPath, printable};
+use crate::core::remote::{Remote, Said, is_secret};
+
+const BANNER: &str = "\
+-----------------------------------------------------------------------
+| Hello client, you have connected to Server Palk.                      |
+| All files need to be inside a directory inside the c_files directory! |
+-----------------------------------------------------------------------";
+
+const MENU: &str = "\
+Enter the operation you want to send to the server from the list below
+  STR - Store a file on the server
+  RTV - Retrieve a file from the server
+  DEL - Delete a file from the server
+  INF - See which files you have stored on the server
+  LGO - Logout from the server";
+
+const PROMPT: &str = "~ ";
+
+/// The options of the session.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Session {
+    /// Where the session's local files are
+    #[arg(long, value_name = "DIR", env = "PALK_FILES", default_value = "c_files")]
+    files: PathBuf,
+}
+
+/// How the conversation with the user goes on.
+enum Next {
+    /// Signed in.
+    Operations,
+    /// Signed out, or the connection is gone: to the questions.
+    Questions,
+    /// The user is leaving.
+    Leave,
+}
+
+/// A session under way.
+struct Running<'a> {
+    env: &'a mut Env,
+    files: PathBuf,
+    settings: Settings,
+    remote: Remote,
+    /// Sign in with what the options give, the first time.
+    given: bool,
+}
+
+impl Session {
+    pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        if common.no_input && env.input_is_terminal() {
+            let failure = Failure::new(Code::Usage, "the session asks questions");
+            return Err(failure.hint("Leave out --no-input, or name a verb.").into());
+        }
+        let settings = Settings::resolve(common, env)?;
+        let (remote, said) =
+            Remote::connect_and_ask(&settings.server).map_err(|error| advice::plain(&error))?;
+        let files = env.at(&self.files);
+        make_folder(&files)?;
+        env.set_completions(Completions {
+            verbs: operation::WORDS.to_vec(),
+            local_verbs: vec!["str", "put"],
+            folder: files.clone(),
+        });
+        env.data(BANNER)?;
+        let given = settings.user.is_some() && settings.password.is_some();
+        Running { env, files, settings, remote, given }.run(said)
+    }
+}
+
+impl Running<'_> {
+    fn run(&mut self, mut said: Said) -> Result<(), Stop> {
+        loop {
+            if let Next::Leave = self.sign_in(said)? {
+                return Ok(());
+            }
+            self.env.data(MENU)?;
+            if let Next::Leave = self.operations()? {
+                return Ok(());
+            }
+            said = self.questions().map_err(|error| advice::plain(&error))?;
+        }
+    }
+
+    /// Has the server ask again, on this connection or, if it is lost, on another.
+    fn questions(&mut self) -> Result<Said, Error> {
+        if self.remote.is_usable() {
+            match self.remote.ask() {
+                // A server that closes after a sign-out is as good as one that waits.
+                Err(error) if error.code() == Code::Unreachable => {}
+                other => return other,
+            }
+        }
+        let (remote, said) = Remote::connect_and_ask(&self.settings.server)?;
+        self.remote = remote;
+        Ok(said)
+    }
+
+    /// Shows what the server says and sends what the user answers until the user is in.
+    fn sign_in(&mut self, mut said: Said) -> Result<Next, Stop> {
+        if std::mem::take(&mut self.given) {
+            return self.sign_in_as_given();
+        }
+        loop {
+            if !said.text.is_empty() {
+                self.env.data(&printable_lines(&said.text))?;
+            }
+            if said.is_welcome() {
+                return Ok(Next::Operations);
+            }
+            if said.questions.is_empty() {
+                return Err(Failure::new(Code::SignIn, "the server did not let you in").into());
+            }
+            let Some(answers) = self.ask_all(&said)? else {
+                return self.leave_unanswered(&said);
+            };
+            said = self.remote.answer(&answers).map_err(|error| advice::plain(&error))?;
+        }
+    }
+
+    /// With user and password known there is nothing to ask.
+    fn sign_in_as_given(&mut self) -> Result<Next, Stop> {
+        let user = self.settings.user.clone().unwrap_or_default();
+        let password = self.settings.password(&user, self.env)?;
+        let mut sign_in = || {
+            self.remote = Remote::connect(&self.settings.server)?;
+            self.remote.sign_in(&user, &password)
+        };
+        sign_in().map_err(|error| advice::failure(&format!("cannot sign in as {user}"), &error))?;
+        self.env.data(&format!("Signed in as {}", printable(&user)))?;
+        Ok(Next::Operations)
+    }
+
+    fn ask_all(&mut self, said: &Said) -> Result<Option<Vec<String>>, Stop> {
+        let mut answers = Vec::new();
+        for question in &said.questions {
+            let asked = if is_secret(question) { Asked::Secret } else { Asked::Answer };
+            let Some(answer) = self.env.line(&printable(question), asked)? else { return Ok(None) };
+            answers.push(answer);
+        }
+        Ok(Some(answers))
+    }
+
+    /// The input ended at the questions. A script whose sign-in was refused must not look like one
+    /// that worked.
+    fn leave_unanswered(&mut self, said: &Said) -> Result<Next, Stop> {
+        if said.success || self.env.input_is_terminal() {
+            return Ok(Next::Leave);
+        }
+        Err(Failure::new(Code::SignIn, format!("not signed in: {}", said.text)).into())
+    }
+
+    fn operations(&mut self) -> Result<Next, Stop> {
+        loop {
+            let Some(line) = self.env.line(PROMPT, Asked::Command)? else { return Ok(Next::Leave) };
+            if line.trim().is_empty() {
+                continue;
+            }
+            match self.operate(&line) {
+                Ok(None) => {}
+                Ok(Some(next)) => return Ok(next),
+                Err(Stop::Failed(failure)) if self.env.input_is_terminal() => {
+                    self.env.tell(&failure);
+                }
+                Err(Stop::Told(_)) if self.env.input_is_terminal() => {}
+                Err(stop) => return Err(stop),
+            }
+            if !self.remote.is_usable() {
+                self.env.note("The connection is lost. Sign in again:");
+                return Ok(Next::Questions);
+            }
+        }
+    }
+
+    fn operate(&mut self, line: &str) -> Result<Option<Next>, Stop> {
+        let Some(Operation { verb, arguments }) = Operation::parse(line) else {
+            self.env.data("ERROR Opcode was invalid!")?;
+            self.env.note("  Type  help  for the list.");
+            return Err(Stop::Told(Code::Usage));
+        };
+        match verb {
+            Verb::Store => self.store(&arguments).map(|()| None),
+            Verb::Retrieve => self.retrieve(&arguments).map(|()| None),
+            Verb::Delete => self.delete(&arguments).map(|()| None),
+            Verb::List => self.list().map(|()| None),
+            Verb::Help => self.env.data(MENU).map(|()| None),
+            Verb::Quit => Ok(Some(Next::Leave)),
+            Verb::SignOut => {
+                self.remote.sign_out().map_err(|error| advice::plain(&error))?;
+                Ok(Some(Next::Questions))
+            }
+        }
+    }
+
+    /// The file that is meant: from the line's arguments, or asked for.
+    fn file(&mut self, arguments: &[String]) -> Result<Option<FilePath>, Stop> {
+        let wrong = |error| Stop::from(advice::plain(&Error::BadPath(error)));
+        let in_folder = |name: &str, folder: &str| {
+            FolderPath::parse_rooted(folder).and_then(|folder| folder.join(name)).map_err(wrong)
+        };
+        match arguments {
+            [] => {
+                let name = self.env.line("Enter the file name: ", Asked::Answer)?;
+                let Some(name) = name else { return Ok(None) };
+                let folder = self.env.line("Enter the file path: ", Asked::Answer)?;
+                let Some(folder) = folder else { return Ok(None) };
+                in_folder(name.trim(), folder.trim()).map(Some)
+            }
+            [path] => FilePath::parse_rooted(path).map(Some).map_err(wrong),
+            [name, folder] => in_folder(name, folder).map(Some),
+            _ => {
+                let text = "a file is one name and one path";
+                let hint = "Put \"quotes\" around a name with blanks.";
+                Err(Failure::new(Code::Usage, text).hint(hint).into())
+            }
+        }
+    }
+
+    fn store(&mut self, arguments: &[String]) -> Result<(), Stop> {
+        let Some(path) = self.file(arguments)? else { return Ok(()) };
+        let local = self.files.join(path.as_str());
+        let failed = |error: Error| advice::failure(&format!("cannot store {path}"), &error);
+        if !local.is_file() {
+            self.env.data("file path was invalid!")?;
+            self.env.note(&format!("  There is no file {}", printable(&local.to_string_lossy())));
+            return Err(Stop::Told(Code::LocalFile));
+        }
+        let mut source = Source::open(&local, self.env).map_err(failed)?;
+        let sent = send(self.env, &mut self.remote, &mut source, &path, true).map_err(failed)?;
+        let name = printable(path.name());
+        self.env.data(&format!("File {name} successfully created and written to"))?;
+        self.env.note(&sent.summary());
+        self.env.detail(&sent.detail());
+        Ok(())
+    }
+
+    fn retrieve(&mut self, arguments: &[String]) -> Result<(), Stop> {
+        let Some(path) = self.file(arguments)? else { return Ok(()) };
+        let local = self.files.join(path.as_str());
+        let failed = |error: Error| advice::failure(&format!("cannot retrieve {path}"), &error);
+        let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
+        let fetched = fetch(self.env, &mut self.remote, &path, place).map_err(failed)?;
+        let name = printable(path.name());
+        self.env.data(&format!("Successfully retrieved file {name} from the file system"))?;
+        self.env.note(&fetched.summary());
+        self.env.note(&fetched.digest());
+        Ok(())
+    }
+
+    fn delete(&mut self, arguments: &[String]) -> Result<(), Stop> {
+        let Some(path) = self.file(arguments)? else { return Ok(()) };
+        let failed = |error: Error| advice::failure(&format!("cannot delete {path}"), &error);
+        self.remote.delete(&path).map_err(failed)?;
+        let name = printable(path.name());
+        self.env.data(&format!("Successfully removed file {name} from the file system"))
+    }
+
+    fn list(&mut self) -> Result<(), Stop> {
+        let mut stop = None;
+        let mut empty = true;
+        let env = &mut *self.env;
+        let listed = self.remote.list(&mut |entry| {
+            empty = false;
+            env.data(&inf::line(&entry)).map_err(|why| {
+                stop = Some(why);
+                Error::other(Code::Interrupted, "nobody reads the listing")
+            })
+        });
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        listed.map_err(|error| advice::failure("cannot list your files", &error))?;
+        if empty { self.env.data("No files in database") } else { Ok(()) }
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let why = crate::core::io::reason(&error);
+        let text = format!("cannot make the folder {}: {why}", folder.display());
+        Failure::new(Code::LocalFile, text).hint("Name another with --files DIR.")
+    })
+}
+
+/// A text of several lines, each safe to print.
+fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests;

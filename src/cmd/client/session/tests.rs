@@ -1,0 +1,137 @@
+//! Whole sessions with piped input, against a server in memory.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cmd::env::Env;
+use crate::cmd::run;
+use crate::core::remote::tests::fake::{FakeServer, Fault};
+
+/// Runs a session in a folder; gives its status and what it printed to standard output and error.
+fn session(server: &FakeServer, folder: &Path, input: &str) -> (u8, String, String) {
+    let args = ["client", "--server", &server.address];
+    let (env, screen) = Env::fake(&args, input);
+    let status = run(&mut env.in_folder(folder));
+    (status, screen.out(), screen.err())
+}
+
+const BEFORE: &str = "\
+-----------------------------------------------------------------------
+| Hello client, you have connected to Server Palk.                      |
+| All files need to be inside a directory inside the c_files directory! |
+-----------------------------------------------------------------------
+Username: demo
+Password: 
+Welcome demo! You are a legend...
+Enter the operation you want to send to the server from the list below
+  STR - Store a file on the server
+  RTV - Retrieve a file from the server
+  DEL - Delete a file from the server
+  INF - See which files you have stored on the server
+  LGO - Logout from the server
+";
+
+#[test]
+fn a_session_reads_as_specified() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("c_files/test")).unwrap();
+    fs::write(folder.path().join("c_files/test/yeet.txt"), "yeet").unwrap();
+    let input = "demo\npw\nSTR\nyeet.txt\ntest\nINF\ndel yeet.txt test\nls\n";
+    let (status, out, err) = session(&server, folder.path(), input);
+    let expected = format!(
+        "{BEFORE}~ STR\n\
+         Enter the file name: yeet.txt\n\
+         Enter the file path: test\n\
+         File yeet.txt successfully created and written to\n\
+         ~ INF\n\
+         /test\n\
+         /test/yeet.txt\n\
+         ~ del yeet.txt test\n\
+         Successfully removed file yeet.txt from the file system\n\
+         ~ ls\n\
+         No files in database\n\
+         ~ \n"
+    );
+    assert_eq!((status, out), (0, expected));
+    assert!(err.starts_with("Stored test/yeet.txt  4 B in "), "{err}");
+    assert!(err.trim_end().ends_with("on 4 of 4 nodes"), "{err}");
+}
+
+#[test]
+fn a_retrieved_file_lies_in_its_folder() {
+    let server = FakeServer::start(Fault::None).with_file("/a/b/f", b"bytes").with_file("/g", b"");
+    let folder = tempfile::tempdir().unwrap();
+    let input = "demo\npw\nrtv f a/b\nget /g\nRTV\ng\n\nquit\n";
+    let (status, out, err) = session(&server, folder.path(), input);
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(fs::read(folder.path().join("c_files/a/b/f")).unwrap(), b"bytes");
+    assert_eq!(fs::read(folder.path().join("c_files/g")).unwrap(), b"");
+    assert!(out.contains("Successfully retrieved file f from the file system\n"));
+    assert!(err.contains("from nodes 1 and 4\n  BLAKE3 "), "{err}");
+}
+
+#[test]
+fn a_local_file_that_is_not_there_ends_a_piped_session() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    let (status, out, _) = session(&server, folder.path(), "demo\npw\nSTR x y\nINF\n");
+    assert_eq!(status, 13);
+    assert!(out.ends_with("~ STR x y\nfile path was invalid!\n"), "{out}");
+}
+
+#[test]
+fn the_first_failure_ends_a_piped_session_with_its_status() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    for (line, status, text) in [
+        ("RTV nothing", 4, "cannot retrieve nothing: there is no file nothing"),
+        ("DEL nothing", 4, "cannot delete nothing"),
+        ("RTV ../x", 2, "must not leave"),
+        ("STR a b c", 2, "one name and one path"),
+    ] {
+        let input = format!("demo\npw\n{line}\nINF\n");
+        let (found, out, err) = session(&server, folder.path(), &input);
+        assert_eq!(found, status, "{out}{err}");
+        assert!(err.starts_with("error: ") && err.contains(text), "{err}");
+        assert!(!out.contains("INF\n"));
+    }
+    let (status, out, _) = session(&server, folder.path(), "demo\npw\nSTRANGE\n");
+    assert_eq!(status, 2);
+    assert!(out.ends_with("ERROR Opcode was invalid!\n"));
+    let left = fs::read_dir(folder.path().join("c_files")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn the_servers_questions_are_asked_one_by_one() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    let input = "nobody\nx\nNO\ndemo\nwrong\ndemo\npw\nLGO\n";
+    let (status, out, _) = session(&server, folder.path(), input);
+    assert_eq!(status, 0, "{out}");
+    assert!(out.contains(
+        "Username: nobody\nPassword: \nUsername does not exist in database!\n\
+         Do you want to create an account (YES or NO): NO\nUsername: demo\n"
+    ));
+    assert!(out.contains("Password did not match username demo\n"));
+    assert!(out.ends_with("~ LGO\nUsername: \n"), "{out}");
+}
+
+#[test]
+fn a_sign_in_that_was_refused_is_no_success() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(session(&server, folder.path(), "demo\nwrong\n").0, 5);
+    assert_eq!(session(&server, folder.path(), "").0, 0);
+}
+
+#[test]
+fn a_damaged_file_does_not_appear() {
+    let bytes = vec![7; 3 << 20];
+    let server = FakeServer::start(Fault::DamagesChunk).with_file("/d/f", &bytes);
+    let folder = tempfile::tempdir().unwrap();
+    let (status, ..) = session(&server, folder.path(), "demo\npw\nRTV f d\n");
+    assert_eq!(status, 7);
+    assert_eq!(fs::read_dir(folder.path().join("c_files")).unwrap().count(), 0);
+}

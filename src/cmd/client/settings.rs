@@ -1,0 +1,290 @@
+//! Which server, which user, and where the password comes from: options, then the environment,
+//! then the profile of the configuration file, then the default.
+//!
+//! ```toml
+//! default_profile = "home"      # used where no --profile is given
+//!
+//! [profile.home]
+//! server = "127.0.0.1:17777"
+//! user = "demo"
+//! password_file = "~/.palk-password"      # or: password_command = "pass show palk"
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde::Deserialize;
+
+use super::password::Source;
+use crate::cmd::env::{Env, Manner};
+use crate::cmd::failure::Failure;
+use crate::core::error::Code;
+use crate::core::io::reason;
+
+/// The server where none is named.
+const DEFAULT_SERVER: &str = "127.0.0.1:17777";
+const DEFAULT_PORT: u16 = 17777;
+
+/// The options that every verb has.
+#[derive(Args, Clone, Default, Debug)]
+pub(super) struct Common {
+    /// The server [default: 127.0.0.1:17777]
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "PALK_SERVER")]
+    #[arg(help_heading = "Connection")]
+    pub(super) server: Option<String>,
+
+    /// Whose files
+    #[arg(long, global = true, value_name = "NAME", env = "PALK_USER")]
+    #[arg(help_heading = "Connection")]
+    pub(super) user: Option<String>,
+
+    /// Read the password from the first line of a file [env: PALK_PASSWORD_FILE=]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    #[arg(conflicts_with_all = ["password_command", "password_stdin"])]
+    pub(super) password_file: Option<PathBuf>,
+
+    /// Read the password from a command's output; no shell is used [env: PALK_PASSWORD_COMMAND=]
+    #[arg(long, global = true, value_name = "CMD", help_heading = "Connection")]
+    #[arg(conflicts_with = "password_stdin")]
+    pub(super) password_command: Option<String>,
+
+    /// Read the password from the first line of standard input
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(super) password_stdin: bool,
+
+    /// Take what is not given from this profile of the configuration file
+    #[arg(long, global = true, value_name = "NAME", env = "PALK_PROFILE")]
+    #[arg(help_heading = "Connection")]
+    pub(super) profile: Option<String>,
+
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// Print data and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// Print details too
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+
+    /// Never ask anything
+    #[arg(long, global = true, env = "PALK_NO_INPUT", value_parser = BoolishValueParser::new())]
+    pub(super) no_input: bool,
+}
+
+impl Common {
+    pub(super) fn manner(&self) -> Manner {
+        let Common { quiet, verbose, json, no_input, .. } = *self;
+        Manner { quiet, verbose, json, no_input }
+    }
+}
+
+/// What the options, the environment and the configuration come to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Settings {
+    pub(super) server: String,
+    pub(super) user: Option<String>,
+    /// Nothing: the user is to be asked.
+    pub(super) password: Option<Source>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    default_profile: Option<String>,
+    #[serde(default)]
+    profile: BTreeMap<String, Profile>,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields)]
+struct Profile {
+    server: Option<String>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    password_command: Option<String>,
+}
+
+impl Settings {
+    /// # Errors
+    /// [`Code::Usage`] for a contradiction, a profile that does not exist, or a configuration
+    /// that cannot be read.
+    pub(super) fn resolve(common: &Common, env: &Env) -> Result<Settings, Failure> {
+        let profile = profile(common, env)?;
+        let mut password = given(common).map_or_else(|| from_environment(env), |s| Ok(Some(s)))?;
+        // A profile's password belongs to its user, and must not be tried on anyone else.
+        if password.is_none() && (common.user.is_none() || common.user == profile.user) {
+            password = from_profile(&profile, env)?;
+        }
+        let server = common.server.clone().or(profile.server);
+        Ok(Settings {
+            server: with_port(server.unwrap_or_else(|| DEFAULT_SERVER.to_owned())),
+            user: common.user.clone().or(profile.user),
+            password,
+        })
+    }
+}
+
+fn given(common: &Common) -> Option<Source> {
+    if common.password_stdin {
+        return Some(Source::StandardInput);
+    }
+    let command = common.password_command.clone().map(Source::Command);
+    common.password_file.clone().map(Source::File).or(command)
+}
+
+fn from_environment(env: &Env) -> Result<Option<Source>, Failure> {
+    let file = env.variable("PALK_PASSWORD_FILE");
+    let command = env.variable("PALK_PASSWORD_COMMAND");
+    match (file, command) {
+        (Some(_), Some(_)) => Err(contradiction("PALK_PASSWORD_FILE and PALK_PASSWORD_COMMAND")),
+        (Some(file), None) => Ok(Some(Source::File(file.into()))),
+        (None, Some(command)) => {
+            let command = command.into_string();
+            let failed = |_| Failure::new(Code::Usage, "PALK_PASSWORD_COMMAND is not UTF-8 text");
+            Ok(Some(Source::Command(command.map_err(failed)?)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn from_profile(profile: &Profile, env: &Env) -> Result<Option<Source>, Failure> {
+    match (&profile.password_file, &profile.password_command) {
+        (Some(_), Some(_)) => Err(contradiction("password_file and password_command")),
+        (Some(file), None) => Ok(Some(Source::File(from_home(file, env)))),
+        (None, Some(command)) => Ok(Some(Source::Command(command.clone()))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn contradiction(both: &str) -> Failure {
+    Failure::new(Code::Usage, format!("{both} are both set")).hint("Set one of them only.")
+}
+
+fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
+    let Some(place) = config_place(env) else {
+        return missing(common.profile.as_deref(), "there is no configuration file");
+    };
+    let text = match std::fs::read_to_string(env.at(&place)) {
+        Ok(text) => text,
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound
+                && env.variable("PALK_CONFIG").is_none() =>
+        {
+            return missing(common.profile.as_deref(), &format!("there is no {}", place.display()));
+        }
+        Err(error) => {
+            let text = format!("cannot read {}: {}", place.display(), reason(&error));
+            return Err(Failure::new(Code::Usage, text).hint("PALK_CONFIG names another one."));
+        }
+    };
+    let config: Config = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        let text = format!("{} line {line}: {}", place.display(), error.message());
+        Failure::new(Code::Usage, text).hint("Correct that line, or remove it.")
+    })?;
+    match common.profile.as_ref().or(config.default_profile.as_ref()) {
+        None => Ok(Profile::default()),
+        Some(name) => match config.profile.get(name) {
+            Some(profile) => Ok(profile.clone()),
+            None => missing(Some(name), &format!("it is not in {}", place.display())),
+        },
+    }
+}
+
+/// Nothing to take from: fine unless a profile was asked for.
+fn missing(asked: Option<&str>, why: &str) -> Result<Profile, Failure> {
+    match asked {
+        None => Ok(Profile::default()),
+        Some(name) => {
+            let text = format!("there is no profile {name:?}: {why}");
+            Err(Failure::new(Code::Usage, text).hint(format!("Add it as  [profile.{name}]")))
+        }
+    }
+}
+
+fn config_place(env: &Env) -> Option<PathBuf> {
+    if let Some(place) = env.variable("PALK_CONFIG") {
+        return Some(place.into());
+    }
+    let folder = match env.variable("XDG_CONFIG_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env.variable("HOME")?).join(".config"),
+    };
+    Some(folder.join("palk/config.toml"))
+}
+
+/// A `~/` at the beginning is the user's home: no shell has seen to it here.
+fn from_home(path: &Path, env: &Env) -> PathBuf {
+    match (path.strip_prefix("~"), env.variable("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+fn with_port(server: String) -> String {
+    let bare = !server.contains(':') || server.ends_with(']');
+    if bare { format!("{server}:{DEFAULT_PORT}") } else { server }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_config(text: &str, common: Common) -> Result<Settings, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("palk/config.toml");
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(&place, text).unwrap();
+        let (mut env, _) = Env::fake(&[], "");
+        env.set_variable("XDG_CONFIG_HOME", folder.path());
+        env.set_variable("HOME", Path::new("/home/demo"));
+        Settings::resolve(&common, &env)
+    }
+
+    const TWO: &str = "default_profile = 'a'\n\
+        [profile.a]\nserver = 'h:1'\nuser = 'ann'\npassword_file = '~/pw'\n\
+        [profile.b]\nuser = 'bob'\npassword_command = 'pass palk'\n";
+
+    #[test]
+    fn without_anything_the_default_server_is_meant() {
+        let settings = with_config("", Common::default()).unwrap();
+        assert_eq!(
+            settings,
+            Settings { server: DEFAULT_SERVER.into(), user: None, password: None }
+        );
+    }
+
+    #[test]
+    fn a_profile_fills_in_what_is_not_given() {
+        let settings = with_config(TWO, Common::default()).unwrap();
+        assert_eq!(settings.server, "h:1");
+        assert_eq!(settings.user.as_deref(), Some("ann"));
+        assert_eq!(settings.password, Some(Source::File("/home/demo/pw".into())));
+        let common =
+            Common { server: Some("x".into()), profile: Some("b".into()), ..Common::default() };
+        let settings = with_config(TWO, common).unwrap();
+        assert_eq!(settings.server, "x:17777");
+        assert_eq!(settings.password, Some(Source::Command("pass palk".into())));
+    }
+
+    #[test]
+    fn a_profiles_password_is_not_tried_on_another_user() {
+        let common = Common { user: Some("eve".into()), ..Common::default() };
+        assert_eq!(with_config(TWO, common).unwrap().password, None);
+    }
+
+    #[test]
+    fn a_mistake_in_the_configuration_is_named_with_its_line() {
+        let failure = with_config("[profile.a]\npasword_file = 'x'\n", Common::default());
+        let failure = failure.unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
+        assert!(failure.text.contains("line 2") && failure.text.contains("pasword_file"));
+        let common = Common { profile: Some("c".into()), ..Common::default() };
+        assert!(with_config(TWO, common).unwrap_err().text.contains("no profile \"c\""));
+    }
+}

@@ -1,0 +1,147 @@
+//! One file to the server or from it, with its progress, and what is said of it afterwards. The
+//! session and the one-shot verbs do this alike.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::local::Source;
+use super::place::Place;
+use crate::cmd::env::{Env, size};
+use crate::core::error::Result;
+use crate::core::path::FilePath;
+use crate::core::remote::{Remote, Retrieved, Stored};
+use crate::core::types::NODE_COUNT;
+
+/// A store that succeeded.
+pub(super) struct Sent {
+    path: FilePath,
+    bytes: u64,
+    stored: Stored,
+    took: Duration,
+}
+
+/// Stores a source.
+///
+/// # Errors
+/// Those of [`Remote::store`].
+pub(super) fn send(
+    env: &Env,
+    remote: &mut Remote,
+    source: &mut Source,
+    path: &FilePath,
+    replace: bool,
+) -> Result<Sent> {
+    let began = Instant::now();
+    let mut bar = env.bar(path.name(), source.bytes);
+    let bytes = source.bytes;
+    let stored = remote.store(path, bytes, replace, &mut source.file, &mut |at| bar.show(at))?;
+    Ok(Sent { path: path.clone(), bytes, stored, took: began.elapsed() })
+}
+
+impl Sent {
+    /// For people, with how durable it is.
+    pub(super) fn summary(&self) -> String {
+        let nodes = self.stored.nodes;
+        let how = pace(self.bytes, self.took);
+        format!("Stored {}  {how}  on {nodes} of {NODE_COUNT} nodes", self.path)
+    }
+
+    /// For `-v`: what names exactly these bytes.
+    pub(super) fn detail(&self) -> String {
+        format!("  BLAKE3 {}  version {}", self.stored.blake3, self.stored.version)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({"code": 0, "path": rooted(&self.path), "bytes": self.bytes,
+               "seconds": self.took.as_secs_f64(), "version": self.stored.version.to_string(),
+               "blake3": self.stored.blake3.to_string(), "nodes": self.stored.nodes})
+    }
+}
+
+/// A retrieval that succeeded.
+pub(super) struct Fetched {
+    path: FilePath,
+    retrieved: Retrieved,
+    took: Duration,
+}
+
+/// Retrieves a file into a place and keeps it there once its digest was found right.
+///
+/// # Errors
+/// Those of [`Remote::retrieve`] and [`Place::keep`].
+pub(super) fn fetch(
+    env: &Env,
+    remote: &mut Remote,
+    path: &FilePath,
+    mut place: Place,
+) -> Result<Fetched> {
+    let fetched = fetch_into(env, remote, path, &mut place)?;
+    place.keep()?;
+    Ok(fetched)
+}
+
+/// Retrieves a file into anything that takes bytes.
+///
+/// # Errors
+/// Those of [`Remote::retrieve`].
+pub(super) fn fetch_into(
+    env: &Env,
+    remote: &mut Remote,
+    path: &FilePath,
+    sink: &mut dyn Write,
+) -> Result<Fetched> {
+    let began = Instant::now();
+    let mut bar = None;
+    let retrieved = remote.retrieve(path, sink, &mut |at| {
+        bar.get_or_insert_with(|| env.bar(path.name(), at.total)).show(at);
+    })?;
+    Ok(Fetched { path: path.clone(), retrieved, took: began.elapsed() })
+}
+
+impl Fetched {
+    /// For people.
+    pub(super) fn summary(&self) -> String {
+        let how = pace(self.retrieved.bytes, self.took);
+        format!("Retrieved {}  {how}  from {}", self.path, self.retrieved.nodes)
+    }
+
+    /// That the bytes are the ones once stored, in a form that can be compared with other tools'.
+    pub(super) fn digest(&self) -> String {
+        format!("  BLAKE3 {}  checked", self.retrieved.blake3)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let nodes: Vec<u8> = self.retrieved.nodes.iter().map(|node| node.number()).collect();
+        json!({"code": 0, "path": rooted(&self.path), "bytes": self.retrieved.bytes,
+               "seconds": self.took.as_secs_f64(), "version": self.retrieved.version.to_string(),
+               "blake3": self.retrieved.blake3.to_string(),
+               "stored_ms": self.retrieved.stored_ms, "nodes": nodes})
+    }
+}
+
+/// A path as it is shown to programs: from the user's top folder, which is `/`.
+pub(super) fn rooted(path: &FilePath) -> String {
+    format!("/{}", path.as_str())
+}
+
+/// `62.0 MB in 0.6 s (103.3 MB/s)`
+fn pace(bytes: u64, took: Duration) -> String {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+    let rate = u128::from(bytes) * 1_000_000 / u128::from(micros);
+    let rate = size(u64::try_from(rate).unwrap_or(u64::MAX));
+    format!("{} in {:.1} s ({rate}/s)", size(bytes), took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_reads_as_people_say_it() {
+        let text = pace(62_000_000, Duration::from_millis(600));
+        assert_eq!(text, "62.0 MB in 0.6 s (103.3 MB/s)");
+        assert_eq!(pace(0, Duration::ZERO), "0 B in 0.0 s (0 B/s)");
+    }
+}

@@ -1,0 +1,142 @@
+//! Editing a line on a terminal: history of commands (never of answers), Tab for verbs and for the
+//! names of local files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::validate::Validator;
+use rustyline::{Config, Context, Helper};
+
+/// What Tab knows.
+#[derive(Clone, Default, Debug)]
+pub struct Completions {
+    /// What a line may begin with.
+    pub verbs: Vec<&'static str>,
+    /// The verbs after which a local file is named, in lower case.
+    pub local_verbs: Vec<&'static str>,
+    /// Where those files are.
+    pub folder: PathBuf,
+}
+
+/// The line editor; its history lives as long as it does.
+pub(super) struct Editor(rustyline::Editor<Completions, MemHistory>);
+
+/// How reading a line ended.
+pub(super) enum Line {
+    Text(String),
+    /// Ctrl-D or Ctrl-C.
+    Left,
+}
+
+impl Editor {
+    pub(super) fn new(completions: Completions) -> rustyline::Result<Editor> {
+        let mut editor = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
+        editor.set_helper(Some(completions));
+        Ok(Editor(editor))
+    }
+
+    /// Reads a line. Only commands are completed and remembered.
+    pub(super) fn read(&mut self, prompt: &str, command: bool) -> rustyline::Result<Line> {
+        let helper = if command { None } else { self.0.helper().cloned() };
+        if helper.is_some() {
+            self.0.set_helper(Some(Completions::default()));
+        }
+        let result = self.0.readline(prompt);
+        if helper.is_some() {
+            self.0.set_helper(helper);
+        }
+        match result {
+            Ok(text) => {
+                if command {
+                    self.0.add_history_entry(&text)?;
+                }
+                Ok(Line::Text(text))
+            }
+            Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(Line::Left),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Completions {
+    fn complete_word(&self, line: &str) -> (usize, Vec<String>) {
+        let Some((verb, _)) = line.split_once(' ') else {
+            let typed = line.to_ascii_lowercase();
+            let fits = |verb: &&&str| verb.to_ascii_lowercase().starts_with(&typed);
+            return (0, self.verbs.iter().filter(fits).map(|verb| format!("{verb} ")).collect());
+        };
+        let start = line.rfind(' ').map_or(0, |at| at + 1);
+        if self.local_verbs.contains(&verb.to_ascii_lowercase().as_str()) {
+            (start, local_names(&self.folder, &line[start..]))
+        } else {
+            (start, Vec::new())
+        }
+    }
+}
+
+/// The local files and folders whose path begins with what was typed.
+fn local_names(root: &Path, typed: &str) -> Vec<String> {
+    let (folder, begin) =
+        typed.rsplit_once('/').map_or(("", typed), |(folder, name)| (folder, name));
+    let Ok(entries) = fs::read_dir(root.join(folder.trim_start_matches('/'))) else {
+        return Vec::new();
+    };
+    let prefix = &typed[..typed.len() - begin.len()];
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let hidden = name.starts_with('.') && !begin.starts_with('.');
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            (name.starts_with(begin) && !hidden).then(|| format!("{prefix}{name}{slash}"))
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+impl Completer for Completions {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(self.complete_word(&line[..position]))
+    }
+}
+
+impl Hinter for Completions {
+    type Hint = String;
+}
+impl Highlighter for Completions {}
+impl Validator for Completions {}
+impl Helper for Completions {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tab_knows_verbs_and_local_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("up")).unwrap();
+        fs::write(folder.path().join("up/photo.jpg"), "").unwrap();
+        let completions = Completions {
+            verbs: vec!["STR", "RTV", "put"],
+            local_verbs: vec!["str", "put"],
+            folder: folder.path().into(),
+        };
+        assert_eq!(completions.complete_word("s"), (0, vec!["STR ".to_owned()]));
+        assert_eq!(completions.complete_word("STR u"), (4, vec!["up/".to_owned()]));
+        assert_eq!(completions.complete_word("put up/p"), (4, vec!["up/photo.jpg".to_owned()]));
+        assert_eq!(completions.complete_word("RTV u"), (4, vec![]));
+    }
+}

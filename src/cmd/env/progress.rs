@@ -1,0 +1,127 @@
+//! How far a transfer is, for whoever looks on: a bar on a terminal, a plain line now and then in
+//! a log, a JSON line for a program, nothing for `-q`.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use serde_json::json;
+
+use super::{Env, Screen};
+use crate::core::remote::Progress;
+
+/// Between two lines off a terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Between two lines of JSON.
+const JSON_EVERY: Duration = Duration::from_secs(1);
+/// How long an estimate of the time left is kept back: before that it is a guess.
+const ETA_HIDDEN: Duration = Duration::from_secs(2);
+
+/// A transfer's progress on its way to the user.
+pub struct Bar(Kind);
+
+enum Kind {
+    Nothing,
+    Bar(ProgressBar),
+    Lines { screen: Screen, label: String, last: Instant, json: bool },
+}
+
+impl Bar {
+    /// For the transfer of `total` bytes of what `label` names.
+    pub(super) fn new(env: &Env, label: &str, total: u64) -> Bar {
+        let (label, last) = (label.to_owned(), Instant::now());
+        Bar(if env.manner.json {
+            Kind::Lines { screen: env.out.clone(), label, last, json: true }
+        } else if env.manner.quiet {
+            Kind::Nothing
+        } else if env.terminals.err {
+            Kind::Bar(drawn(label, total))
+        } else {
+            Kind::Lines { screen: env.err.clone(), label, last, json: false }
+        })
+    }
+
+    /// Shows how far it is.
+    pub fn show(&mut self, progress: Progress) {
+        match &mut self.0 {
+            Kind::Nothing => {}
+            Kind::Bar(bar) => {
+                bar.set_length(progress.total);
+                bar.set_position(progress.bytes);
+                if progress.committing {
+                    bar.set_message("committing...");
+                }
+            }
+            Kind::Lines { screen, label, last, json } => {
+                if last.elapsed() >= if *json { JSON_EVERY } else { LINE_EVERY } {
+                    *last = Instant::now();
+                    let line =
+                        if *json { json_line(label, progress) } else { line(label, progress) };
+                    // Whether anyone can read it is found out when the result is printed.
+                    let _ = writeln!(screen, "{line}").and_then(|()| screen.flush());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Kind::Bar(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn drawn(label: String, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let template = "{prefix}  [{bar:28}] {decimal_bytes}/{decimal_total_bytes}  \
+                    {decimal_bytes_per_sec}  {left}{msg}";
+    // The template is fixed; should it be wrong, the default style is a bar too.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> ").with_key("left", time_left));
+    }
+    bar.set_prefix(label);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn time_left(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let done = state.pos() == 0 || state.len().is_none_or(|length| state.pos() >= length);
+    if state.elapsed() >= ETA_HIDDEN && !done {
+        // A write into the bar's own line cannot fail.
+        let _ = write!(out, "{} s left", state.eta().as_secs().max(1));
+    }
+}
+
+fn line(label: &str, progress: Progress) -> String {
+    if progress.committing {
+        return format!("{label}  committing...");
+    }
+    let percent = (progress.bytes * 100).checked_div(progress.total).unwrap_or(100);
+    format!("{label}  {} of {}  ({percent} %)", size(progress.bytes), size(progress.total))
+}
+
+fn json_line(label: &str, progress: Progress) -> String {
+    json!({"v": 1, "type": "progress", "path": label, "bytes": progress.bytes,
+           "total": progress.total, "committing": progress.committing})
+    .to_string()
+}
+
+/// A number of bytes as people read it: `62.0 MB`.
+pub fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().si().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_it_is() {
+        let progress = Progress { bytes: 31_000_000, total: 62_000_000, committing: false };
+        assert_eq!(line("a.jpg", progress), "a.jpg  31.0 MB of 62.0 MB  (50 %)");
+        let empty = Progress { bytes: 0, total: 0, committing: false };
+        assert_eq!(line("a", empty), "a  0 B of 0 B  (100 %)");
+    }
+}

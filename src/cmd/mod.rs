@@ -1,0 +1,81 @@
+//! The command line: one file for each subcommand, and [`env`] as the only door to the terminal.
+//!
+//! A subcommand is a clap struct with a `run(self, &mut Env) -> Result<(), Stop>`; whatever it
+//! returns becomes text and exit status in one place, [`run`].
+
+pub mod client;
+pub mod env;
+pub mod failure;
+pub mod server;
+pub mod service;
+pub mod storage;
+
+use clap::{Parser, Subcommand};
+
+use self::env::Env;
+use self::failure::Stop;
+use crate::core::error::Code;
+
+/// A file store over four storage nodes: any two can be lost and every file is still there.
+#[derive(Parser, Debug)]
+#[command(name = "palk", version, max_term_width = 100)]
+struct Palk {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Client(client::Client),
+    Server(server::Server),
+    Storage(storage::Storage),
+}
+
+/// Runs the program on its command line and gives its exit status.
+pub fn run(env: &mut Env) -> u8 {
+    let result = match Palk::try_parse_from(env.args()) {
+        Ok(palk) => dispatch(palk.command, env),
+        Err(usage) => env.usage(&usage),
+    };
+    env.finish(result)
+}
+
+fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
+    match command {
+        Command::Client(client) => client.run(env),
+        Command::Server(server) => server.run(env),
+        Command::Storage(storage) => storage.run(env),
+    }
+}
+
+/// The status of a command that was interrupted.
+pub(crate) const INTERRUPTED: i32 = Code::Interrupted.exit_status() as i32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_free_of_contradictions() {
+        Palk::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_is_data() {
+        let (mut env, screen) = Env::fake(&["--version"], "");
+        assert_eq!(run(&mut env), 0);
+        assert_eq!(screen.out(), format!("palk {}\n", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_status_2() {
+        let (mut env, screen) = Env::fake(&["client", "--colour"], "");
+        assert_eq!(run(&mut env), 2);
+        assert!(screen.out().is_empty());
+        assert!(screen.err().contains("--colour"));
+        let (mut env, screen) = Env::fake(&["client", "--json", "del"], "");
+        assert_eq!(run(&mut env), 2);
+        assert!(screen.out().starts_with(r#"{"#) && screen.out().contains(r#""code":2"#));
+    }
+}

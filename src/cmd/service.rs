@@ -1,0 +1,64 @@
+//! What `palk storage` and `palk server` have in common: the log, and an orderly end.
+
+use std::io::{self, IsTerminal};
+use std::process;
+use std::sync::Arc;
+use std::thread;
+
+use clap::Args;
+
+use crate::cmd::env::Env;
+use crate::core::io::listener::State;
+use crate::core::serve::server::STOP_WAIT;
+
+/// Options of a process that runs until it is told to end.
+#[derive(Args, Debug)]
+pub struct Service {
+    /// End when standard input ends, so that nothing outlives the program that started this
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+}
+
+impl Service {
+    /// Waits for Ctrl-C, SIGTERM or the end of standard input, then lets what is running finish. A
+    /// second signal ends the process at once.
+    pub fn wait(&self, env: &mut Env, state: &Arc<State>) {
+        let signals = env.interrupts().hand_over();
+        if !self.exit_with_stdin {
+            let _ = signals.recv();
+            stop(state);
+            return;
+        }
+        let on_signal = state.clone();
+        thread::spawn(move || {
+            if signals.recv().is_ok() {
+                stop(&on_signal);
+                process::exit(0);
+            }
+        });
+        // An error is an end as well.
+        let _ = io::copy(env.input(), &mut io::sink());
+        stop(state);
+    }
+}
+
+fn stop(state: &State) {
+    tracing::info!("stopping: waiting for what is running");
+    if state.stop(STOP_WAIT) {
+        tracing::info!("stopped");
+    } else {
+        let seconds = STOP_WAIT.as_secs();
+        tracing::warn!("stopped after {seconds} s; what was still running is undone");
+    }
+}
+
+/// Begins to log to standard error.
+pub fn start_log() {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A log that was begun already (by a test in the same process) goes on.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,228 @@
+//! Storing: the client's chunks and the server's acknowledgements.
+//!
+//! ```text
+//!   STR ──S send──▶ sending ──all sent──▶ end chunk ──+...S──▶ stored
+//!    │                │ │                                │
+//!    E                │ └─source fails──▶ given up ──E──▶ the source's error
+//!    ▼                └──E for a +──────▶ given up ─────▶ the server's error
+//!   refused
+//! ```
+//!
+//! However it ends, exactly one reply is taken after `send`, so the connection goes on with the
+//! next request. (Where the client gives up while an `E` is on its way, the server takes the
+//! given-up chunk for the answer to its `E`: one reply in that case too.)
+
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use super::{ANSWER, Progress, Remote, SEND, Stored};
+use crate::core::error::{Code, Error, Result};
+use crate::core::io::net::Deadline;
+use crate::core::io::reason;
+use crate::core::path::FilePath;
+use crate::core::types::Digest;
+use crate::core::wire::chunk::{self, ACKNOWLEDGED, CHUNK_BYTES, CHUNKS_AHEAD_MAX};
+use crate::core::wire::extended::{Request, field};
+
+const ACKNOWLEDGE: Deadline = Deadline::new(Duration::from_secs(30), "acknowledge a chunk");
+const COMMIT: Deadline = Deadline::new(Duration::from_secs(60), "confirm the store");
+const TAKE: Deadline = Deadline::new(Duration::from_secs(30), "take more of the file");
+
+/// Who is told how far it is.
+type Watch<'a> = &'a mut dyn FnMut(Progress);
+
+/// How much of a file is under way.
+struct Sending {
+    total: u64,
+    sent: u64,
+    acknowledged: u64,
+}
+
+impl Sending {
+    fn chunks_ahead(&self) -> u64 {
+        (self.sent - self.acknowledged).div_ceil(CHUNK_BYTES as u64)
+    }
+
+    fn progress(&self, committing: bool) -> Progress {
+        Progress { bytes: self.acknowledged, total: self.total, committing }
+    }
+}
+
+impl Remote {
+    /// Stores exactly `bytes` bytes of `source`, replacing a file that is there unless `replace`
+    /// is false. `watch` is called as acknowledgements arrive.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if the source cannot be read or does not have the announced size;
+    /// [`Code::Damaged`] if the server's digest is another one than that of what was read; those
+    /// of any request. Nothing is stored then, unless the answer itself was lost.
+    pub fn store(
+        &mut self,
+        path: &FilePath,
+        bytes: u64,
+        replace: bool,
+        source: &mut dyn Read,
+        watch: Watch<'_>,
+    ) -> Result<Stored> {
+        self.request(&Request::Store { path: path.clone(), bytes, replace })?;
+        let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
+        let digest = self.send_file(&mut sending, source, watch)?;
+        self.send(&chunk::end(&digest), &TAKE)?;
+        self.take_acknowledgements(&mut sending, 0, watch)?;
+        watch(sending.progress(true));
+        let message = self.message(&COMMIT)?;
+        let fields = self.reply(&message)?;
+        let stored = Stored {
+            version: field(&fields, "version")?,
+            nodes: field(&fields, "nodes")?,
+            blake3: field(&fields, "blake3")?,
+        };
+        if stored.blake3 != digest {
+            return Err(Error::Damaged("the server has stored another digest".into()));
+        }
+        Ok(stored)
+    }
+
+    fn send_file(
+        &mut self,
+        sending: &mut Sending,
+        source: &mut dyn Read,
+        watch: Watch<'_>,
+    ) -> Result<Digest> {
+        // Taken out of `self` for the time of the transfer, so that it can be filled and sent.
+        let mut buffer = std::mem::take(&mut self.outgoing);
+        buffer.resize(CHUNK_BYTES, 0);
+        let result = self.send_chunks(sending, source, &mut buffer, watch);
+        self.outgoing = buffer;
+        result
+    }
+
+    fn send_chunks(
+        &mut self,
+        sending: &mut Sending,
+        source: &mut dyn Read,
+        buffer: &mut [u8],
+        watch: Watch<'_>,
+    ) -> Result<Digest> {
+        let mut hasher = blake3::Hasher::new();
+        while sending.sent < sending.total {
+            let left = usize::try_from(sending.total - sending.sent).unwrap_or(usize::MAX);
+            let piece = &mut buffer[..left.min(CHUNK_BYTES)];
+            match read_full(source, piece) {
+                Ok(count) if count == piece.len() => {}
+                Ok(count) => return self.give_up(shorter(sending.sent + count as u64, sending)),
+                Err(error) => return self.give_up(error),
+            }
+            hasher.update(piece);
+            self.send_parts(&[&chunk::data_head(&[piece]), piece], &TAKE)?;
+            sending.sent += piece.len() as u64;
+            let result = self.take_acknowledgements(sending, CHUNKS_AHEAD_MAX as u64 - 1, watch);
+            self.answer_refusal(result)?;
+        }
+        match read_full(source, &mut buffer[..1]) {
+            Ok(0) => Ok(Digest(*hasher.finalize().as_bytes())),
+            Ok(_) => self.give_up(Error::other(
+                Code::LocalFile,
+                format!("it has grown beyond its {} bytes meanwhile", sending.total),
+            )),
+            Err(error) => self.give_up(error),
+        }
+    }
+
+    /// Takes the acknowledgements that are there, and waits for more while more than `ahead_max`
+    /// chunks have none.
+    ///
+    /// # Errors
+    /// The server's, if it answers `E` in place of an acknowledgement; that reply is then used up.
+    fn take_acknowledgements(
+        &mut self,
+        sending: &mut Sending,
+        ahead_max: u64,
+        watch: Watch<'_>,
+    ) -> Result<()> {
+        if sending.chunks_ahead() <= ahead_max && sending.chunks_ahead() > 0 {
+            let ready = self.input.ready(&mut self.stream);
+            self.keep(ready)?;
+        }
+        loop {
+            while let Some(first) = self.input.waiting().first().copied() {
+                if first != ACKNOWLEDGED {
+                    return self.reply_for_acknowledgement(sending);
+                }
+                if sending.chunks_ahead() == 0 {
+                    let text = "a chunk was acknowledged that was not sent";
+                    return self.keep(Err(Error::Protocol(text.into())));
+                }
+                self.input.used(1);
+                let upto = sending.acknowledged + CHUNK_BYTES as u64;
+                sending.acknowledged = upto.min(sending.sent);
+                watch(sending.progress(false));
+            }
+            if sending.chunks_ahead() <= ahead_max {
+                return Ok(());
+            }
+            let more = self.input.more(&mut self.stream, &ACKNOWLEDGE);
+            self.keep(more)?;
+        }
+    }
+
+    /// Something else than `+` came: the final reply if all is acknowledged (which is left for
+    /// later), an error otherwise.
+    fn reply_for_acknowledgement(&mut self, sending: &Sending) -> Result<()> {
+        if sending.chunks_ahead() == 0 && sending.sent == sending.total {
+            return Ok(());
+        }
+        let message = self.message(&ANSWER)?;
+        self.reply(&message)?;
+        self.keep(Err(Error::Protocol("a store was confirmed before it was whole".into())))
+    }
+
+    /// After an `E` in place of an acknowledgement, the server drops all up to the given-up chunk.
+    fn answer_refusal(&mut self, result: Result<()>) -> Result<()> {
+        if result.is_err() && self.usable {
+            self.send(&chunk::given_up(), &SEND)?;
+        }
+        result
+    }
+
+    /// Tells the server that no more comes, takes its answer, and returns why.
+    fn give_up<T>(&mut self, why: Error) -> Result<T> {
+        self.send(&chunk::given_up(), &SEND)?;
+        loop {
+            while self.input.waiting().first() == Some(&ACKNOWLEDGED) {
+                self.input.used(1);
+            }
+            if !self.input.waiting().is_empty() {
+                // Whatever it answers: what the user can act on is why this side stopped.
+                let _ = self.message(&ANSWER);
+                return Err(why);
+            }
+            let more = self.input.more(&mut self.stream, &ANSWER);
+            self.keep(more)?;
+        }
+    }
+}
+
+/// Reads until the buffer is full or the source ends.
+fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut count = 0;
+    while count < buffer.len() {
+        match source.read(&mut buffer[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(Error::other(
+                    Code::LocalFile,
+                    format!("cannot read it: {}", reason(&error)),
+                ));
+            }
+        }
+    }
+    Ok(count)
+}
+
+fn shorter(found: u64, sending: &Sending) -> Error {
+    let text = format!("it ended after {found} of its {} bytes", sending.total);
+    Error::other(Code::LocalFile, text)
+}

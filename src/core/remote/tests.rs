@@ -1,0 +1,222 @@
+//! The client's half against a server that does what it should, or one thing that it should not.
+
+pub(crate) mod fake;
+
+use std::io::{self, Read};
+
+use self::fake::{FakeServer, Fault, blake3_of};
+use super::*;
+
+fn signed_in(server: &FakeServer) -> Remote {
+    let mut remote = Remote::connect(&server.address).unwrap();
+    remote.sign_in("demo", "pw").unwrap();
+    remote
+}
+
+fn path(text: &str) -> FilePath {
+    FilePath::parse_rooted(text).unwrap()
+}
+
+fn content(count: usize) -> Vec<u8> {
+    (0..=250).cycle().take(count).collect()
+}
+
+fn store(remote: &mut Remote, bytes: &[u8]) -> Result<Stored> {
+    let mut source = bytes;
+    remote.store(&path("up/a"), bytes.len() as u64, true, &mut source, &mut |_| {})
+}
+
+fn retrieve(remote: &mut Remote, sink: &mut Vec<u8>) -> Result<Retrieved> {
+    remote.retrieve(&path("up/a"), sink, &mut |_| {})
+}
+
+#[test]
+fn files_of_every_size_come_back() {
+    let server = FakeServer::start(Fault::None);
+    let mut remote = signed_in(&server);
+    for count in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 20 * CHUNK_BYTES + 7] {
+        let bytes = content(count);
+        let stored = store(&mut remote, &bytes).unwrap();
+        assert_eq!((stored.nodes, stored.blake3), (4, blake3_of(&bytes)));
+        let mut back = Vec::new();
+        let retrieved = retrieve(&mut remote, &mut back).unwrap();
+        assert!(back == bytes);
+        assert_eq!((retrieved.bytes, retrieved.blake3), (count as u64, stored.blake3));
+        assert_eq!(retrieved.nodes, NodeSet::from_bits(0b1001));
+    }
+}
+
+#[test]
+fn progress_counts_what_the_server_has_acknowledged() {
+    let server = FakeServer::start(Fault::None);
+    let mut remote = signed_in(&server);
+    let bytes = content(3 * CHUNK_BYTES + 5);
+    let mut seen = Vec::new();
+    let mut watch = |at: Progress| seen.push((at.bytes, at.committing));
+    let total = bytes.len() as u64;
+    remote.store(&path("a"), total, true, &mut bytes.as_slice(), &mut watch).unwrap();
+    let chunk = CHUNK_BYTES as u64;
+    let expected = [(chunk, false), (2 * chunk, false), (3 * chunk, false), (total, false)];
+    assert_eq!(seen[..4], expected);
+    assert_eq!(seen[4..], [(total, true)]);
+}
+
+#[test]
+fn a_refusal_midway_stops_the_store_and_the_connection_goes_on() {
+    let server = FakeServer::start(Fault::RefusesMidway);
+    let mut remote = signed_in(&server);
+    for chunks in [2, 3, 40] {
+        let error = store(&mut remote, &content(chunks * CHUNK_BYTES)).unwrap_err();
+        assert_eq!((error.code(), error.to_string()), (Code::NoSpace, "the disks are full".into()));
+        assert!(remote.is_usable());
+    }
+    assert!(server.files.lock().is_empty());
+    store(&mut remote, b"small").unwrap();
+}
+
+/// Reads some bytes, then fails.
+struct Failing(usize);
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let count = buffer.len().min(self.0);
+        self.0 -= count;
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_source_of_another_size_is_given_up_and_the_connection_goes_on() {
+    let server = FakeServer::start(Fault::None);
+    let mut remote = signed_in(&server);
+    let chunk = CHUNK_BYTES as u64;
+    let long = content(12 * CHUNK_BYTES);
+    let mut failing = Failing(9 * CHUNK_BYTES);
+    let sources: [(&mut dyn Read, &str); 4] = [
+        (&mut &long[..], "it ended after 12582912 of its 13631488 bytes"),
+        (&mut io::repeat(7), "it has grown beyond its 13631488 bytes meanwhile"),
+        (&mut failing, "cannot read it: permission denied"),
+        (&mut io::empty(), "it ended after 0 of its 13631488 bytes"),
+    ];
+    for (source, text) in sources {
+        let error = remote.store(&path("a"), 13 * chunk, true, source, &mut |_| {}).unwrap_err();
+        assert_eq!((error.code(), error.to_string()), (Code::LocalFile, text.into()));
+    }
+    assert!(server.files.lock().is_empty());
+    store(&mut remote, b"small").unwrap();
+}
+
+#[test]
+fn a_server_that_stored_other_bytes_is_found_out() {
+    let server = FakeServer::start(Fault::StoresOtherBytes);
+    let error = store(&mut signed_in(&server), b"some bytes").unwrap_err();
+    assert_eq!(error.code(), Code::Damaged);
+}
+
+#[test]
+fn wrong_bytes_are_never_taken_for_the_file() {
+    for fault in [Fault::DamagesChunk, Fault::SendsOtherBytes] {
+        let server = FakeServer::start(fault).with_file("/up/a", &content(3 * CHUNK_BYTES));
+        let error = retrieve(&mut signed_in(&server), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.code(), Code::Damaged, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_closes_midway_says_who_closed_it() {
+    let server = FakeServer::start(Fault::Closes).with_file("/up/a", &content(3 * CHUNK_BYTES));
+    let mut remote = signed_in(&server);
+    let error = retrieve(&mut remote, &mut Vec::new()).unwrap_err();
+    let text = format!("the connection was closed by server {}", server.address);
+    assert_eq!((error.code(), error.to_string()), (Code::Unreachable, text.clone()));
+    assert!(!remote.is_usable());
+    let error = store(&mut signed_in(&server), &content(40 * CHUNK_BYTES)).unwrap_err();
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_server_that_gives_up_says_why_and_the_connection_goes_on() {
+    let server = FakeServer::start(Fault::GivesUp).with_file("/up/a", &content(3 * CHUNK_BYTES));
+    let mut remote = signed_in(&server);
+    let error = retrieve(&mut remote, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.code(), Code::Damaged);
+    assert!(error.to_string().contains("two nodes"));
+    remote.delete(&path("up/a")).unwrap();
+}
+
+#[test]
+fn a_farewell_is_passed_on() {
+    let server = FakeServer::start(Fault::Disconnects);
+    let mut remote = Remote::connect(&server.address).unwrap();
+    let error = remote.sign_in("demo", "pw").unwrap_err();
+    assert_eq!(error.code(), Code::Temporary);
+    assert!(error.to_string().contains("going down"));
+    assert!(!remote.is_usable());
+}
+
+#[test]
+fn a_listing_comes_line_by_line() {
+    let server = FakeServer::start(Fault::None);
+    let mut remote = signed_in(&server);
+    let mut empty = 0;
+    let mut count = |_| {
+        empty += 1;
+        Ok(())
+    };
+    remote.list(&mut count).unwrap();
+    assert_eq!(empty, 0);
+    // More than fits into the client's buffer at once.
+    let name = "n".repeat(200);
+    for i in 0..6000 {
+        server.files.lock().insert(format!("/d/{name}{i:04}"), vec![]);
+    }
+    let mut count = 0;
+    let mut each = |entry| {
+        count += usize::from(matches!(entry, Entry::File(_)));
+        Ok(())
+    };
+    remote.list(&mut each).unwrap();
+    assert_eq!(count, 6000);
+    assert!(remote.is_usable());
+}
+
+#[test]
+fn errors_of_requests_leave_the_connection_usable() {
+    let server = FakeServer::start(Fault::None).with_file("/up/a", b"x");
+    let mut remote = Remote::connect(&server.address).unwrap();
+    assert_eq!(remote.sign_in("demo", "no").unwrap_err().code(), Code::SignIn);
+    remote.sign_in("demo", "pw").unwrap();
+    assert_eq!(remote.delete(&path("b")).unwrap_err().code(), Code::NoSuchFile);
+    let mut source: &[u8] = b"y";
+    let error = remote.store(&path("up/a"), 1, false, &mut source, &mut |_| {}).unwrap_err();
+    assert_eq!(error.code(), Code::Exists);
+    assert!(remote.is_usable());
+}
+
+#[test]
+fn the_servers_own_questions_lead_in_and_again_after_a_sign_out() {
+    let server = FakeServer::start(Fault::None).with_file("/up/a", b"x");
+    let (mut remote, said) = Remote::connect_and_ask(&server.address).unwrap();
+    assert_eq!(said.questions, ["Username: ", "Password: "]);
+    assert_eq!(remote.answer(&["nobody", ""]).unwrap().questions.len(), 1);
+    assert_eq!(remote.answer(&["NO"]).unwrap().questions.len(), 2);
+    assert!(remote.answer(&["demo", "pw"]).unwrap().is_welcome());
+    remote.delete(&path("up/a")).unwrap();
+    remote.sign_out().unwrap();
+    assert_eq!(remote.ask().unwrap().questions.len(), 2);
+}
+
+#[test]
+fn a_server_of_another_kind_is_a_version_mismatch() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut socket = listener.accept().unwrap().0;
+        io::Write::write_all(&mut socket, b"S\r\n2\r\nUsername: \r\nPassword: \r\n\r\n").unwrap();
+        io::copy(&mut socket, &mut io::sink()).unwrap();
+    });
+    assert_eq!(Remote::connect(&address).unwrap_err().code(), Code::Version);
+}

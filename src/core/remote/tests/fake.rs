@@ -1,0 +1,309 @@
+//! A server for tests: the extended session over files in memory, with one fault to order.
+//!
+//! It has one account, `demo` with the password `pw`, and forgets everything at the end.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+
+use crate::core::error::{Code, Error};
+use crate::core::path::FilePath;
+use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
+use crate::core::wire::extended::{Entry, FileEntry, Reply, Request};
+use crate::core::wire::lines;
+
+/// What goes wrong, if anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    None,
+    /// `E` in place of the second chunk's acknowledgement.
+    RefusesMidway,
+    /// A store is answered with another digest.
+    StoresOtherBytes,
+    /// A bit of the second chunk is flipped on its way to the client.
+    DamagesChunk,
+    /// All chunks are right, and others than those that were stored.
+    SendsOtherBytes,
+    /// The connection closes after the first chunk, either way.
+    Closes,
+    /// The server gives up after the first chunk of a retrieval.
+    GivesUp,
+    /// Every request is answered with `D`.
+    Disconnects,
+}
+
+type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+#[derive(Clone)]
+pub(crate) struct FakeServer {
+    pub(crate) address: String,
+    /// Their rooted paths and bytes.
+    pub(crate) files: Files,
+}
+
+impl FakeServer {
+    pub(crate) fn start(fault: Fault) -> FakeServer {
+        FakeServer::start_on("127.0.0.1:0", fault)
+    }
+
+    pub(crate) fn start_on(address: &str, fault: Fault) -> FakeServer {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = FakeServer { address, files: Files::default() };
+        let files = server.files.clone();
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                socket.set_nodelay(true).unwrap();
+                let reader = BufReader::with_capacity(1 << 16, socket.try_clone().unwrap());
+                let mut client = Client { reader, socket, files: files.clone(), fault };
+                thread::spawn(move || client.serve());
+            }
+        });
+        server
+    }
+
+    pub(crate) fn with_file(self, path: &str, bytes: &[u8]) -> FakeServer {
+        self.files.lock().insert(path.into(), bytes.into());
+        self
+    }
+}
+
+struct Client {
+    reader: BufReader<TcpStream>,
+    socket: TcpStream,
+    files: Files,
+    fault: Fault,
+}
+
+/// Why a client is left: the end of its connection, or a fault that was ordered.
+struct Gone;
+
+impl From<std::io::Error> for Gone {
+    fn from(_: std::io::Error) -> Gone {
+        Gone
+    }
+}
+
+impl Client {
+    fn serve(&mut self) {
+        let _: Result<(), Gone> = self.run();
+    }
+
+    fn run(&mut self) -> Result<(), Gone> {
+        loop {
+            let hello = self.message()?;
+            self.say(&["S", "palk 1"])?;
+            if hello.get(2).is_some_and(|line| line == "ask") {
+                self.converse()?;
+            }
+            while self.request()? {}
+        }
+    }
+
+    fn converse(&mut self) -> Result<(), Gone> {
+        self.say(&["S", "2", "Username: ", "Password: "])?;
+        loop {
+            let (user, password) = (self.line()?, self.line()?);
+            self.line()?;
+            if user == "demo" && password == "pw" {
+                return self.say(&["S", "Welcome demo! You are a legend..."]);
+            }
+            if user == "demo" {
+                let text = "Password did not match username demo";
+                self.say(&["E", text, "2", "Username: ", "Password: "])?;
+                continue;
+            }
+            let question = "Do you want to create an account (YES or NO): ";
+            self.say(&["E", "Username does not exist in database!", "1", question])?;
+            self.line()?;
+            self.line()?;
+            self.say(&["S", "2", "Username: ", "Password: "])?;
+        }
+    }
+
+    /// Serves one request; false after a sign-out.
+    fn request(&mut self) -> Result<bool, Gone> {
+        let message = self.message()?;
+        if self.fault == Fault::Disconnects {
+            self.say(&["D", "going down"])?;
+            return Err(Gone);
+        }
+        match Request::decode(&message) {
+            Ok(Request::SignIn { user, password } | Request::SignUp { user, password }) => {
+                if (user.as_str(), password.as_str()) == ("demo", "pw") {
+                    self.say(&["S", "user=demo"])?;
+                } else {
+                    self.refuse(&Error::WrongPassword(user))?;
+                }
+            }
+            Ok(Request::Store { path, bytes, replace }) => self.store(&path, bytes, replace)?,
+            Ok(Request::Retrieve { path }) => self.retrieve(&path)?,
+            Ok(Request::Delete { path }) => {
+                let removed = self.files.lock().remove(&format!("/{}", path.as_str()));
+                match removed {
+                    Some(_) => self.say(&["S"])?,
+                    None => self.refuse(&Error::NoSuchFile(path))?,
+                }
+            }
+            Ok(Request::List) => self.list()?,
+            Ok(Request::SignOut) => return Ok(false),
+            Err(error) => self.refuse(&error)?,
+        }
+        Ok(true)
+    }
+
+    fn store(&mut self, path: &FilePath, bytes: u64, replace: bool) -> Result<(), Gone> {
+        let key = format!("/{}", path.as_str());
+        if !replace && self.files.lock().contains_key(&key) {
+            return self.refuse(&Error::Exists(path.clone()));
+        }
+        if bytes > 100_000_000 {
+            return self.refuse(&Error::TooBig { bytes, limit: 100_000_000 });
+        }
+        self.say(&["S", "send"])?;
+        let mut content = Vec::new();
+        let mut refused = false;
+        let mut chunks = 0;
+        loop {
+            match self.head()? {
+                Head::Data { length, checksum } => {
+                    let piece = self.take(length)?;
+                    assert!(chunk::verify(&piece, checksum).is_ok());
+                    content.extend_from_slice(&piece);
+                    chunks += 1;
+                    if chunks == 2 && self.fault == Fault::RefusesMidway {
+                        refused = true;
+                        self.refuse(&Error::other(Code::NoSpace, "the disks are full"))?;
+                    } else if self.fault == Fault::Closes {
+                        return Err(Gone);
+                    } else if !refused {
+                        self.socket.write_all(b"+")?;
+                    }
+                }
+                Head::GivenUp if refused => return Ok(()),
+                Head::GivenUp => {
+                    return self.refuse(&Error::other(Code::Interrupted, "as you like"));
+                }
+                Head::End { .. } => break,
+            }
+        }
+        let mut digest = Digest(self.take(32)?.try_into().unwrap());
+        assert_eq!(digest, blake3_of(&content));
+        if refused {
+            return Ok(());
+        }
+        assert_eq!(content.len() as u64, bytes);
+        self.files.lock().insert(key, content);
+        if self.fault == Fault::StoresOtherBytes {
+            digest.0[0] ^= 1;
+        }
+        let version = VersionId([7; 16]);
+        self.say(&["S", &format!("version={version}"), "nodes=4", &format!("blake3={digest}")])
+    }
+
+    fn retrieve(&mut self, path: &FilePath) -> Result<(), Gone> {
+        let Some(content) = self.files.lock().get(&format!("/{}", path.as_str())).cloned() else {
+            return self.refuse(&Error::NoSuchFile(path.clone()));
+        };
+        let mut digest = blake3_of(&content);
+        if self.fault == Fault::SendsOtherBytes {
+            digest.0[0] ^= 1;
+        }
+        let (bytes, version) = (content.len(), VersionId([7; 16]));
+        let fields = [format!("bytes={bytes}"), format!("version={version}")];
+        self.say(&["S", &fields[0], &fields[1], &format!("blake3={digest}"), "stored_ms=5"])?;
+        for (i, piece) in content.chunks(CHUNK_BYTES).enumerate() {
+            let head = chunk::data_head(&[piece]);
+            let mut piece = piece.to_vec();
+            if i == 1 {
+                match self.fault {
+                    Fault::DamagesChunk => piece[9] ^= 4,
+                    Fault::Closes => return Err(Gone),
+                    Fault::GivesUp => {
+                        self.socket.write_all(&chunk::given_up())?;
+                        return self.refuse(&Error::Damaged("two nodes".into()));
+                    }
+                    _ => {}
+                }
+            }
+            self.socket.write_all(&head)?;
+            self.socket.write_all(&piece)?;
+        }
+        self.socket.write_all(&chunk::end(&blake3_of(&content)))?;
+        self.say(&["S", "nodes=1,4"])
+    }
+
+    fn list(&mut self) -> Result<(), Gone> {
+        let files = self.files.lock().clone();
+        let mut message = vec!["S".to_owned()];
+        for (path, content) in files {
+            let path = FilePath::parse_rooted(&path).unwrap();
+            for folder in path.folder().ancestry() {
+                let line = Entry::Folder(folder).encode();
+                if !message.contains(&line) {
+                    message.push(line);
+                }
+            }
+            message.push(
+                Entry::File(FileEntry {
+                    path,
+                    bytes: content.len() as u64,
+                    stored_ms: 1_700_000_000_000,
+                    version: VersionId([7; 16]),
+                    blake3: blake3_of(&content),
+                    placed: NodeSet::ALL,
+                })
+                .encode(),
+            );
+        }
+        self.socket.write_all(&lines::encode(&message))?;
+        Ok(())
+    }
+
+    fn say(&mut self, message: &[&str]) -> Result<(), Gone> {
+        Ok(self.socket.write_all(&lines::encode(message))?)
+    }
+
+    fn refuse(&mut self, error: &Error) -> Result<(), Gone> {
+        Ok(self.socket.write_all(&Reply::from_error(error).encode())?)
+    }
+
+    fn line(&mut self) -> Result<String, Gone> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line)? {
+            0 => Err(Gone),
+            _ => Ok(line.strip_suffix("\r\n").unwrap().to_owned()),
+        }
+    }
+
+    fn message(&mut self) -> Result<Vec<String>, Gone> {
+        let mut message = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(message);
+            }
+            message.push(line);
+        }
+    }
+
+    fn head(&mut self) -> Result<Head, Gone> {
+        let head: [u8; HEAD_BYTES] = self.take(HEAD_BYTES)?.try_into().unwrap();
+        Ok(chunk::decode_head(&head).unwrap())
+    }
+
+    fn take(&mut self, count: usize) -> Result<Vec<u8>, Gone> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+pub(crate) fn blake3_of(bytes: &[u8]) -> Digest {
+    Digest(*blake3::hash(bytes).as_bytes())
+}
