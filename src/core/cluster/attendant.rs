@@ -1,7 +1,7 @@
 //! One thread for each node that looks after it: is it there, has it been given all it is owed?
 //!
 //! ```text
-//!        ┌──────────── every second, or when woken ───────────┐
+//!        ┌──────────── twice a second, or when woken ──────────┐
 //!        v                                                    │
 //!   probe ──silent──────────────────────────────────────────> │
 //!     │ answers                                               │
@@ -28,7 +28,7 @@ use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
 
 /// How often a node is probed that nothing else is said to.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often a node that cannot be reached is mentioned in the log.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);

@@ -1,0 +1,358 @@
+//! A whole cluster of real processes for tests: four nodes and a server on ports that the system
+//! chooses, in a temporary folder, gone when the value is dropped.
+//!
+//! Nothing here waits for a time: every wait is for a condition, up to a limit that only a hang
+//! reaches.
+
+#![allow(dead_code)] // each test binary uses its own part
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Only a hang takes this long.
+pub(crate) const HANG: Duration = Duration::from_secs(60);
+
+pub(crate) const USER: &str = "demo";
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// The program under test.
+pub(crate) fn palk() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_palk"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PALK_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Waits until the condition holds.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < HANG, "it never came true that {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Bytes that no two lengths or seeds share.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ length as u64 | 1;
+    let mut out = Vec::with_capacity(length + 8);
+    while out.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
+
+/// A running process of ours. Killed when dropped; ends by itself if the test process dies.
+pub(crate) struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    pub(crate) fn start(mut command: Command) -> Process {
+        let mut child = command
+            .arg("--exit-with-stdin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (stderr, kept) = (BufReader::new(child.stderr.take().unwrap()), log.clone());
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap();
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+        });
+        Process { child, log }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until the log has this text.
+    pub(crate) fn says(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            assert!(begun.elapsed() < HANG, "never said {text:?}:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The address that it listens on.
+    pub(crate) fn address(&self) -> String {
+        self.says("listening on ");
+        let log = self.log();
+        let at = log.find("listening on ").unwrap() + "listening on ".len();
+        log[at..].split_whitespace().next().unwrap().to_owned()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end and gives the exit status.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < HANG, "it never ended:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("---- log of process {}\n{}", self.pid(), self.log());
+        }
+    }
+}
+
+/// Four nodes and a server.
+pub(crate) struct Cluster {
+    pub(crate) folder: tempfile::TempDir,
+    nodes: [Option<Process>; 4],
+    addresses: [String; 4],
+    server: Option<Process>,
+    server_address: String,
+    options: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts all five, and waits until the server has all its nodes and user `demo` exists.
+    pub(crate) fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same, with more options for the server.
+    pub(crate) fn start_with(options: &[&str]) -> Cluster {
+        let folder = tempfile::tempdir().unwrap();
+        let nodes: [_; 4] =
+            std::array::from_fn(|i| start_node(folder.path(), i + 1, "127.0.0.1:0"));
+        let addresses = std::array::from_fn(|i| nodes[i].address());
+        let mut cluster = Cluster {
+            nodes: nodes.map(Some),
+            addresses,
+            server: None,
+            server_address: "127.0.0.1:0".into(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            folder,
+        };
+        std::fs::write(cluster.path("password"), PASSWORD).unwrap();
+        cluster.start_server();
+        cluster.server().says("Connected to all data servers.");
+        let made = cluster.client(&["signup"]);
+        assert!(made.status.success(), "{made:?}");
+        cluster
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder of node 1 to 4.
+    pub(crate) fn node_folder(&self, node: usize) -> PathBuf {
+        self.path(&format!("files_{node}"))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.server_address
+    }
+
+    pub(crate) fn node_address(&self, node: usize) -> &str {
+        &self.addresses[node - 1]
+    }
+
+    pub(crate) fn server(&mut self) -> &mut Process {
+        self.server.as_mut().unwrap()
+    }
+
+    /// Node 1 to 4.
+    pub(crate) fn node(&mut self, node: usize) -> &mut Process {
+        self.nodes[node - 1].as_mut().unwrap()
+    }
+
+    /// Starts the server, at the address that it had before if it had one.
+    pub(crate) fn start_server(&mut self) {
+        let mut command = palk();
+        command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
+        command.arg("--dir").arg(self.path("user_database"));
+        for address in &self.addresses {
+            command.args(["--node", address]);
+        }
+        let server = Process::start(command);
+        self.server_address = server.address();
+        self.server = Some(server);
+    }
+
+    pub(crate) fn kill_server(&mut self) {
+        self.server().kill();
+        self.server = None;
+    }
+
+    /// Starts a node at the address that it had before.
+    pub(crate) fn start_node(&mut self, node: usize) {
+        let address = self.addresses[node - 1].clone();
+        let process = start_node(self.folder.path(), node, &address);
+        process.says("listening on ");
+        self.nodes[node - 1] = Some(process);
+    }
+
+    pub(crate) fn kill_node(&mut self, node: usize) {
+        self.node(node).kill();
+        self.nodes[node - 1] = None;
+    }
+
+    /// Kills a node and waits until the server knows it.
+    pub(crate) fn lose_node(&mut self, node: usize) {
+        let before = self.server().log().matches(&format!("lost data server {node}:")).count();
+        self.kill_node(node);
+        self.knows_lost(node, before);
+    }
+
+    /// Waits until the server has found a node lost once more often than `before`.
+    pub(crate) fn knows_lost(&mut self, node: usize, before: usize) {
+        let text = format!("lost data server {node}:");
+        until(&text, || self.server().log().matches(&text).count() > before);
+    }
+
+    /// Starts a node again and waits until the server has it.
+    pub(crate) fn return_node(&mut self, node: usize) {
+        let text = format!("connected to data server {node}\n");
+        let before = self.server().log().matches(&text).count();
+        self.start_node(node);
+        until(&text, || self.server().log().matches(&text).count() > before);
+    }
+
+    /// A one-shot client command, signed in as `demo`.
+    pub(crate) fn client_command(&self, arguments: &[&str]) -> Command {
+        let mut command = palk();
+        command.current_dir(self.folder.path()).arg("client");
+        command.args(["--server", &self.server_address, "--user", USER]);
+        command.arg("--password-file").arg(self.path("password")).args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn client(&self, arguments: &[&str]) -> Output {
+        self.client_command(arguments).output().unwrap()
+    }
+
+    /// Stores bytes under a path (`a/b.bin`) and says on how many nodes.
+    pub(crate) fn store(&self, path: &str, bytes: &[u8]) -> Result<usize, Output> {
+        let local = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        std::fs::write(local.path(), bytes).unwrap();
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let from = local.path().to_str().unwrap();
+        let output = self.client(&["store", from, "--to", folder, "--as", name]);
+        if !output.status.success() {
+            return Err(output);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let count = (1..=4).find(|n| said.contains(&format!("on {n} of 4 nodes")));
+        Ok(count.unwrap_or_else(|| panic!("{said}")))
+    }
+
+    /// Reads a file back.
+    pub(crate) fn retrieve(&self, path: &str) -> Result<Vec<u8>, Output> {
+        let output = self.client(&["-q", "rtv", path, "--to", "-"]);
+        if output.status.success() { Ok(output.stdout) } else { Err(output) }
+    }
+
+    /// The block files of a path that are on a node under their final names.
+    pub(crate) fn blocks(&self, node: usize, path: &str) -> Vec<PathBuf> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (stem, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
+        let names = [["A1", "A2"], ["B1", "B2"], ["O1", "O2"], ["O3", "O4"]][node - 1];
+        let folder = self.node_folder(node).join(USER).join(folder);
+        let paths = names.map(|block| folder.join(format!("{stem}_{block}{rest}")));
+        paths.into_iter().filter(|path| path.exists()).collect()
+    }
+
+    /// Is nothing of any version left in a node's staging?
+    pub(crate) fn staging_is_empty(&self, node: usize) -> bool {
+        std::fs::read_dir(self.node_folder(node).join(".palk/staging")).unwrap().next().is_none()
+    }
+
+    /// A raw connection to the server, for speaking the specified session.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.server_address).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// A connection on which `demo` has signed in by the specified conversation.
+    pub(crate) fn signed_in(&self) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(b"HI\r\n\r\n").unwrap();
+        expect(&mut stream, b"S\r\n2\r\nUsername: \r\nPassword: \r\n\r\n");
+        write!(stream, "{USER}\r\n{PASSWORD}\r\n\r\n").unwrap();
+        expect(&mut stream, b"S\r\nWelcome demo! You are a legend...\r\n\r\n");
+        stream
+    }
+}
+
+/// Reads exactly these bytes.
+pub(crate) fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+    let mut got = vec![0; bytes.len()];
+    if let Err(error) = stream.read_exact(&mut got) {
+        panic!("{error} instead of {:?}", String::from_utf8_lossy(bytes));
+    }
+    assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(bytes));
+}
+
+fn start_node(folder: &Path, node: usize, address: &str) -> Process {
+    let mut command = palk();
+    command.args(["storage", "--id", &node.to_string(), "--listen", address]);
+    command.arg("--dir").arg(folder.join(format!("files_{node}")));
+    Process::start(command)
+}
+
+/// How many threads and open files a process has.
+pub(crate) fn threads_and_files(pid: u32) -> (usize, usize) {
+    let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
+    (count("task"), count("fd"))
+}
+
+/// The most memory that a process has had, in bytes.
+pub(crate) fn peak_memory(pid: u32) -> u64 {
+    let mut status = String::new();
+    File::open(format!("/proc/{pid}/status")).unwrap().read_to_string(&mut status).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
