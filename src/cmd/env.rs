@@ -277,6 +277,8 @@ impl Env {
                     }
                     // Nobody reads it: then the status alone says it.
                     let _ = self.json("error", object);
+                } else if failure.code == Code::Interrupted {
+                    self.say(&failure.text); // the user knows: it is no error
                 } else {
                     self.tell(&failure);
                 }
@@ -307,8 +309,8 @@ impl Env {
         if asked == Asked::Secret || !self.terminals.out {
             self.prompt(prompt)?;
             let line = if asked == Asked::Secret { self.read_secret()? } else { self.read_line()? };
-            if asked == Asked::Secret || line.is_none() {
-                self.data("")?;
+            if line.is_none() {
+                self.data("")?; // Enter has ended the line in all other cases
             }
             return Ok(line);
         }
@@ -344,7 +346,7 @@ impl Env {
     pub fn ask(&mut self, prompt: &str, asked: Asked) -> Result<String, Stop> {
         let _ = write!(self.err, "{prompt}").and_then(|()| self.err.flush());
         let line = if asked == Asked::Secret { self.read_secret()? } else { self.read_line()? };
-        if asked == Asked::Secret || line.is_none() {
+        if line.is_none() {
             self.say("");
         }
         Ok(line.ok_or_else(|| Failure::new(Code::Interrupted, "interrupted"))?)

@@ -243,7 +243,7 @@ impl Running<'_> {
     fn store(&mut self, arguments: &[String]) -> Result<(), Stop> {
         let Some(path) = self.file(arguments)? else { return Ok(()) };
         let local = self.files.join(path.as_str());
-        let failed = |error: Error| advice::failure(&format!("cannot store {path}"), &error);
+        let failed = |error: Error| failed_here(&format!("cannot store {path}"), &error);
         if !local.is_file() {
             self.env.data("file path was invalid!")?;
             self.env.note(&format!("  There is no file {}", printable(&local.to_string_lossy())));
@@ -261,7 +261,7 @@ impl Running<'_> {
     fn retrieve(&mut self, arguments: &[String]) -> Result<(), Stop> {
         let Some(path) = self.file(arguments)? else { return Ok(()) };
         let local = self.files.join(path.as_str());
-        let failed = |error: Error| advice::failure(&format!("cannot retrieve {path}"), &error);
+        let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
         let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
         let fetched = fetch(self.env, &mut self.remote, &path, place).map_err(failed)?;
         let name = printable(path.name());
@@ -273,7 +273,7 @@ impl Running<'_> {
 
     fn delete(&mut self, arguments: &[String]) -> Result<(), Stop> {
         let Some(path) = self.file(arguments)? else { return Ok(()) };
-        let failed = |error: Error| advice::failure(&format!("cannot delete {path}"), &error);
+        let failed = |error: Error| failed_here(&format!("cannot delete {path}"), &error);
         self.remote.delete(&path).map_err(failed)?;
         let name = printable(path.name());
         self.env.data(&format!("Successfully removed file {name} from the file system"))
@@ -295,6 +295,16 @@ impl Running<'_> {
         }
         listed.map_err(|error| advice::failure("cannot list your files", &error))?;
         if empty { self.env.data("No files in database") } else { Ok(()) }
+    }
+}
+
+/// A failed operation, with advice that can be followed without leaving the session.
+fn failed_here(what: &str, error: &Error) -> Failure {
+    match error.code() {
+        Code::NoSuchFile | Code::NoSuchFolder => {
+            Failure::of(what, error).hint("See what is there:  INF")
+        }
+        _ => advice::failure(what, error),
     }
 }
 
