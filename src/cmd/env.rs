@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error. An [`Env`] also carries what
 //! else a process gets from outside (arguments, variables, the current folder), so that a test can
-//! run a whole command without a process: see [`Env::fake`].
+//! run a whole command without a process: see `Env::fake`.
 
 mod editor;
 mod interrupt;
