@@ -84,13 +84,13 @@ pub struct Env {
     editor: Option<Editor>,
     completions: Completions,
     interrupts: Interrupts,
+    /// False in a test, whose process is not the command's own.
+    is_process: bool,
 }
 
 impl Env {
-    /// That of this process. Begins to catch Ctrl-C.
+    /// That of this process.
     pub fn real() -> Env {
-        let interrupts = Interrupts::default();
-        interrupts.catch();
         Env {
             args: std::env::args_os().collect(),
             variables: std::env::vars_os().collect(),
@@ -106,7 +106,8 @@ impl Env {
             manner: Manner::default(),
             editor: None,
             completions: Completions::default(),
-            interrupts,
+            interrupts: Interrupts::default(),
+            is_process: true,
         }
     }
 
@@ -123,6 +124,14 @@ impl Env {
     /// A path as seen from the current folder.
     pub fn at(&self, path: &Path) -> PathBuf {
         if self.folder.as_os_str().is_empty() { path.into() } else { self.folder.join(path) }
+    }
+
+    /// From here on Ctrl-C (and SIGTERM) removes what is registered and ends the process, status
+    /// 130. For commands that end by themselves; one that serves has its own way to stop.
+    pub fn end_on_interrupt(&self) {
+        if self.is_process {
+            self.interrupts.catch();
+        }
     }
 
     /// What Ctrl-C has to clean up.

@@ -65,6 +65,7 @@ impl Client {
     /// # Errors
     /// How it failed, with its exit status.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        env.end_on_interrupt();
         env.set_manner(self.common.manner());
         let common = &self.common;
         match self.verb {
