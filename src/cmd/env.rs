@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error. An [`Env`] also carries what
 //! else a process gets from outside (arguments, variables, the current folder), so that a test can
-//! run a whole command without a process: see [`Env::fake`].
+//! run a whole command without a process: see `Env::fake`.
 
 mod editor;
 mod interrupt;
@@ -84,13 +84,13 @@ pub struct Env {
     editor: Option<Editor>,
     completions: Completions,
     interrupts: Interrupts,
+    /// False in a test, whose process is not the command's own.
+    is_process: bool,
 }
 
 impl Env {
-    /// That of this process. Begins to catch Ctrl-C.
+    /// That of this process.
     pub fn real() -> Env {
-        let interrupts = Interrupts::default();
-        interrupts.catch();
         Env {
             args: std::env::args_os().collect(),
             variables: std::env::vars_os().collect(),
@@ -106,7 +106,8 @@ impl Env {
             manner: Manner::default(),
             editor: None,
             completions: Completions::default(),
-            interrupts,
+            interrupts: Interrupts::default(),
+            is_process: true,
         }
     }
 
@@ -123,6 +124,14 @@ impl Env {
     /// A path as seen from the current folder.
     pub fn at(&self, path: &Path) -> PathBuf {
         if self.folder.as_os_str().is_empty() { path.into() } else { self.folder.join(path) }
+    }
+
+    /// From here on Ctrl-C (and SIGTERM) removes what is registered and ends the process, status
+    /// 130. For commands that end by themselves; one that serves has its own way to stop.
+    pub fn end_on_interrupt(&self) {
+        if self.is_process {
+            self.interrupts.catch();
+        }
     }
 
     /// What Ctrl-C has to clean up.
@@ -277,6 +286,8 @@ impl Env {
                     }
                     // Nobody reads it: then the status alone says it.
                     let _ = self.json("error", object);
+                } else if failure.code == Code::Interrupted {
+                    self.say(&failure.text); // the user knows: it is no error
                 } else {
                     self.tell(&failure);
                 }
@@ -307,8 +318,8 @@ impl Env {
         if asked == Asked::Secret || !self.terminals.out {
             self.prompt(prompt)?;
             let line = if asked == Asked::Secret { self.read_secret()? } else { self.read_line()? };
-            if asked == Asked::Secret || line.is_none() {
-                self.data("")?;
+            if line.is_none() {
+                self.data("")?; // Enter has ended the line in all other cases
             }
             return Ok(line);
         }
@@ -344,7 +355,7 @@ impl Env {
     pub fn ask(&mut self, prompt: &str, asked: Asked) -> Result<String, Stop> {
         let _ = write!(self.err, "{prompt}").and_then(|()| self.err.flush());
         let line = if asked == Asked::Secret { self.read_secret()? } else { self.read_line()? };
-        if asked == Asked::Secret || line.is_none() {
+        if line.is_none() {
             self.say("");
         }
         Ok(line.ok_or_else(|| Failure::new(Code::Interrupted, "interrupted"))?)

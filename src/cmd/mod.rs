@@ -1,4 +1,4 @@
-//! The command line: one file for each subcommand, and [`env`] as the only door to the terminal.
+//! The command line: one file for each subcommand, and [`mod@env`] as the only door to the terminal.
 //!
 //! A subcommand is a clap struct with a `run(self, &mut Env) -> Result<(), Stop>`; whatever it
 //! returns becomes text and exit status in one place, [`run`].

@@ -26,9 +26,19 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 
+const AFTER_HELP: &str = "\
+Configuration: $PALK_CONFIG, or palk/config.toml in $XDG_CONFIG_HOME or ~/.config.
+  [profile.NAME] has server, user, password_file or password_command;
+  default_profile = \"NAME\" before it is used where no --profile is given.
+An option wins over the environment, the environment over the profile.
+
+Exit status: 0 done, 2 wrong usage, 3 some of several failed, 4 no such file, 5 sign-in failed,
+  6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
+  10 try again, 11 version mismatch, 13 local file problem, 130 interrupted, 1 anything else";
+
 /// Store and retrieve files; without a verb, in an interactive session
 #[derive(Args, Debug)]
-#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs", after_help = AFTER_HELP)]
 pub struct Client {
     #[command(flatten)]
     common: Common,
@@ -55,6 +65,7 @@ impl Client {
     /// # Errors
     /// How it failed, with its exit status.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        env.end_on_interrupt();
         env.set_manner(self.common.manner());
         let common = &self.common;
         match self.verb {

@@ -17,10 +17,11 @@ use crate::core::io::reason;
 #[derive(Debug)]
 pub(super) struct Place {
     file: File,
+    // Dropped in this order: the file first, so that its folders are empty.
     /// Nothing where the bytes go directly into what is there.
     pending: Option<(Temporary, PathBuf)>,
-    /// Made for this file, outermost first.
-    folders: Vec<PathBuf>,
+    /// Made for this file.
+    folders: Folders,
 }
 
 impl Place {
@@ -44,7 +45,7 @@ impl Place {
             }
             if !there.is_file() {
                 let file = OpenOptions::new().write(true).open(path)?;
-                return Ok(Place { file, pending: None, folders: Vec::new() });
+                return Ok(Place { file, pending: None, folders: Folders::default() });
             }
             // Through a link to the file that it stands for, as any other writing goes.
             target = fs::canonicalize(path)?;
@@ -53,13 +54,12 @@ impl Place {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        let mut folders = Folders(Vec::new());
+        let mut folders = Folders::default();
         if make_folders {
-            folders.make(&folder)?;
+            folders.make(&folder, interrupts)?;
         }
         let temporary = interrupts.temporary(unused_name(&folder));
         let file = OpenOptions::new().write(true).create_new(true).open(temporary.path())?;
-        let folders = std::mem::take(&mut folders.0);
         Ok(Place { file, pending: Some((temporary, target)), folders })
     }
 
@@ -71,7 +71,7 @@ impl Place {
         if let Some((temporary, target)) = self.pending.take() {
             temporary.keep_as(&target).map_err(|error| failed(&target, &error))?;
         }
-        self.folders.clear();
+        self.folders.0.drain(..).for_each(Temporary::keep);
         Ok(())
     }
 }
@@ -86,24 +86,18 @@ impl Write for Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.pending = None;
-        drop(Folders(std::mem::take(&mut self.folders)));
-    }
-}
-
-/// Folders that go again, as far as they are empty.
-struct Folders(Vec<PathBuf>);
+/// Folders that were made, outermost first, and that go again unless they are kept.
+#[derive(Default, Debug)]
+struct Folders(Vec<Temporary>);
 
 impl Folders {
-    fn make(&mut self, folder: &Path) -> io::Result<()> {
+    fn make(&mut self, folder: &Path, interrupts: &Interrupts) -> io::Result<()> {
         let missing = folder
             .ancestors()
             .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
         for folder in missing.collect::<Vec<_>>().into_iter().rev() {
             fs::create_dir(folder)?;
-            self.0.push(folder.to_owned());
+            self.0.push(interrupts.temporary(folder.to_owned()));
         }
         Ok(())
     }
@@ -111,10 +105,7 @@ impl Folders {
 
 impl Drop for Folders {
     fn drop(&mut self) {
-        for folder in self.0.iter().rev() {
-            // One that something else has been put into stays.
-            let _ = fs::remove_dir(folder);
-        }
+        while self.0.pop().is_some() {} // innermost first
     }
 }
 

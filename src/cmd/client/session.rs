@@ -66,8 +66,6 @@ struct Running<'a> {
     files: PathBuf,
     settings: Settings,
     remote: Remote,
-    /// Sign in with what the options give, the first time.
-    given: bool,
 }
 
 impl Session {
@@ -77,8 +75,13 @@ impl Session {
             return Err(failure.hint("Leave out --no-input, or name a verb.").into());
         }
         let settings = Settings::resolve(common, env)?;
-        let (remote, said) =
-            Remote::connect_and_ask(&settings.server).map_err(|error| advice::plain(&error))?;
+        let given = settings.user.is_some() && settings.password.is_some();
+        let connected = if given {
+            Remote::connect(&settings.server).map(|remote| (remote, None))
+        } else {
+            Remote::connect_and_ask(&settings.server).map(|(remote, said)| (remote, Some(said)))
+        };
+        let (remote, said) = connected.map_err(|error| advice::plain(&error))?;
         let files = env.at(&self.files);
         make_folder(&files)?;
         env.set_completions(Completions {
@@ -87,22 +90,27 @@ impl Session {
             folder: files.clone(),
         });
         env.data(BANNER)?;
-        let given = settings.user.is_some() && settings.password.is_some();
-        Running { env, files, settings, remote, given }.run(said)
+        Running { env, files, settings, remote }.run(said)
     }
 }
 
 impl Running<'_> {
-    fn run(&mut self, mut said: Said) -> Result<(), Stop> {
+    /// Runs until the user leaves, beginning with what the server asks, or with nothing to ask
+    /// where user and password are known.
+    fn run(&mut self, mut said: Option<Said>) -> Result<(), Stop> {
         loop {
-            if let Next::Leave = self.sign_in(said)? {
+            let next = match said {
+                Some(said) => self.sign_in(said)?,
+                None => self.sign_in_as_given()?,
+            };
+            if let Next::Leave = next {
                 return Ok(());
             }
             self.env.data(MENU)?;
             if let Next::Leave = self.operations()? {
                 return Ok(());
             }
-            said = self.questions().map_err(|error| advice::plain(&error))?;
+            said = Some(self.questions().map_err(|error| advice::plain(&error))?);
         }
     }
 
@@ -122,9 +130,6 @@ impl Running<'_> {
 
     /// Shows what the server says and sends what the user answers until the user is in.
     fn sign_in(&mut self, mut said: Said) -> Result<Next, Stop> {
-        if std::mem::take(&mut self.given) {
-            return self.sign_in_as_given();
-        }
         loop {
             if !said.text.is_empty() {
                 self.env.data(&printable_lines(&said.text))?;
@@ -142,15 +147,11 @@ impl Running<'_> {
         }
     }
 
-    /// With user and password known there is nothing to ask.
     fn sign_in_as_given(&mut self) -> Result<Next, Stop> {
         let user = self.settings.user.clone().unwrap_or_default();
         let password = self.settings.password(&user, self.env)?;
-        let mut sign_in = || {
-            self.remote = Remote::connect(&self.settings.server)?;
-            self.remote.sign_in(&user, &password)
-        };
-        sign_in().map_err(|error| advice::failure(&format!("cannot sign in as {user}"), &error))?;
+        let failed = |error| advice::failure(&format!("cannot sign in as {user}"), &error);
+        self.remote.sign_in(&user, &password).map_err(failed)?;
         self.env.data(&format!("Signed in as {}", printable(&user)))?;
         Ok(Next::Operations)
     }
@@ -243,7 +244,7 @@ impl Running<'_> {
     fn store(&mut self, arguments: &[String]) -> Result<(), Stop> {
         let Some(path) = self.file(arguments)? else { return Ok(()) };
         let local = self.files.join(path.as_str());
-        let failed = |error: Error| advice::failure(&format!("cannot store {path}"), &error);
+        let failed = |error: Error| failed_here(&format!("cannot store {path}"), &error);
         if !local.is_file() {
             self.env.data("file path was invalid!")?;
             self.env.note(&format!("  There is no file {}", printable(&local.to_string_lossy())));
@@ -261,7 +262,7 @@ impl Running<'_> {
     fn retrieve(&mut self, arguments: &[String]) -> Result<(), Stop> {
         let Some(path) = self.file(arguments)? else { return Ok(()) };
         let local = self.files.join(path.as_str());
-        let failed = |error: Error| advice::failure(&format!("cannot retrieve {path}"), &error);
+        let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
         let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
         let fetched = fetch(self.env, &mut self.remote, &path, place).map_err(failed)?;
         let name = printable(path.name());
@@ -273,7 +274,7 @@ impl Running<'_> {
 
     fn delete(&mut self, arguments: &[String]) -> Result<(), Stop> {
         let Some(path) = self.file(arguments)? else { return Ok(()) };
-        let failed = |error: Error| advice::failure(&format!("cannot delete {path}"), &error);
+        let failed = |error: Error| failed_here(&format!("cannot delete {path}"), &error);
         self.remote.delete(&path).map_err(failed)?;
         let name = printable(path.name());
         self.env.data(&format!("Successfully removed file {name} from the file system"))
@@ -295,6 +296,16 @@ impl Running<'_> {
         }
         listed.map_err(|error| advice::failure("cannot list your files", &error))?;
         if empty { self.env.data("No files in database") } else { Ok(()) }
+    }
+}
+
+/// A failed operation, with advice that can be followed without leaving the session.
+fn failed_here(what: &str, error: &Error) -> Failure {
+    match error.code() {
+        Code::NoSuchFile | Code::NoSuchFolder => {
+            Failure::of(what, error).hint("See what is there:  INF")
+        }
+        _ => advice::failure(what, error),
     }
 }
 

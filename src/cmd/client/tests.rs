@@ -203,6 +203,47 @@ fn quiet_prints_data_only() {
     assert!(out.ends_with("1,2,3,4   /a\n"), "{out}");
 }
 
+#[test]
+fn the_options_win_over_the_profile() {
+    let server = FakeServer::start(Fault::None).with_file("/a", b"x");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pw"), "pw").unwrap();
+    let config = folder.path().join("config.toml");
+    let password = folder.path().join("pw");
+    let text = format!(
+        "[profile.p]\nserver = '127.0.0.1:1'\nuser = 'demo'\npassword_file = '{}'\n",
+        password.display()
+    );
+    fs::write(&config, text).unwrap();
+    for (args, status) in [
+        (&["client", "inf", "--profile", "p", "--server", &server.address][..], 0),
+        (&["client", "inf", "--profile", "p"], 6),
+        (&["client", "inf", "--profile", "q"], 2),
+    ] {
+        let (mut env, screen) = Env::fake(args, "");
+        env.set_variable("PALK_CONFIG", &config);
+        assert_eq!(run(&mut env), status, "{}", screen.err());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_has_no_size_is_stored_like_a_file() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("pw");
+    fs::write(&password, "pw").unwrap();
+    let common = ["client", "--server", &server.address, "--user", "demo", "--password-file"];
+    let store = ["store", "-", "--as", "in", "--to", "up/"];
+    let args: Vec<&str> =
+        common.into_iter().chain([password.to_str().unwrap()]).chain(store).collect();
+    let (mut env, screen) = Env::fake(&args, "from a pipe");
+    assert_eq!(run(&mut env), 0, "{}", screen.err());
+    assert_eq!(server.files.lock()["/up/in"], b"from a pipe");
+    assert_eq!(verb(&server, folder.path(), &["store", "/dev/null"]).0, 0);
+    assert_eq!(server.files.lock()["/null"], b"");
+}
+
 /// Not a test: a server to run the program against by hand.
 #[test]
 #[ignore = "runs until it is stopped"]

@@ -23,8 +23,12 @@ pub struct Completions {
     pub folder: PathBuf,
 }
 
-/// The line editor; its history lives as long as it does.
-pub(super) struct Editor(rustyline::Editor<Completions, MemHistory>);
+/// The line editor. Its history lives as long as it does, and has commands only: an answer may be
+/// private, and no earlier command is an answer.
+pub(super) struct Editor {
+    commands: rustyline::Editor<Completions, MemHistory>,
+    answers: rustyline::Editor<(), MemHistory>,
+}
 
 /// How reading a line ended.
 pub(super) enum Line {
@@ -35,25 +39,20 @@ pub(super) enum Line {
 
 impl Editor {
     pub(super) fn new(completions: Completions) -> rustyline::Result<Editor> {
-        let mut editor = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
-        editor.set_helper(Some(completions));
-        Ok(Editor(editor))
+        let mut commands = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
+        commands.set_helper(Some(completions));
+        let answers = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
+        Ok(Editor { commands, answers })
     }
 
-    /// Reads a line. Only commands are completed and remembered.
+    /// Reads a line.
     pub(super) fn read(&mut self, prompt: &str, command: bool) -> rustyline::Result<Line> {
-        let helper = if command { None } else { self.0.helper().cloned() };
-        if helper.is_some() {
-            self.0.set_helper(Some(Completions::default()));
-        }
-        let result = self.0.readline(prompt);
-        if helper.is_some() {
-            self.0.set_helper(helper);
-        }
-        match result {
+        let line =
+            if command { self.commands.readline(prompt) } else { self.answers.readline(prompt) };
+        match line {
             Ok(text) => {
                 if command {
-                    self.0.add_history_entry(&text)?;
+                    self.commands.add_history_entry(&text)?;
                 }
                 Ok(Line::Text(text))
             }

@@ -72,7 +72,8 @@ impl Interrupts {
         result
     }
 
-    /// Registers a file that is to be removed unless it is kept. It need not exist yet.
+    /// Registers a file, or a folder that may stay if it is not empty, which is to be removed unless
+    /// it is kept. It need not exist yet.
     pub fn temporary(&self, path: PathBuf) -> Temporary {
         self.0.temporaries.lock().push(path.clone());
         Temporary { path, interrupts: self.clone() }
@@ -106,9 +107,7 @@ impl Interrupts {
             let _ = Command::new("stty").arg("sane").stderr(Stdio::null()).status();
         }
         let temporaries = self.0.temporaries.lock();
-        for path in temporaries.iter() {
-            let _ = fs::remove_file(path);
-        }
+        temporaries.iter().rev().for_each(|path| remove_now(path)); // what is in a folder before it
         if self.0.json.load(SeqCst) {
             let line = r#"{"v":1,"type":"error","code":130,"message":"interrupted"}"#;
             let _ = writeln!(io::stdout(), "{line}");
@@ -120,7 +119,7 @@ impl Interrupts {
     }
 }
 
-/// A file that is removed when this is dropped or the program is interrupted, unless it is kept.
+/// A file or folder that is removed when this is dropped or the program is interrupted, unless it is kept.
 #[derive(Debug)]
 pub struct Temporary {
     path: PathBuf,
@@ -147,6 +146,11 @@ impl Temporary {
         drop(temporaries); // before `self`, whose drop takes the lock
         renamed
     }
+
+    /// Keeps it as it is.
+    pub fn keep(self) {
+        self.interrupts.0.temporaries.lock().retain(|path| path != &self.path);
+    }
 }
 
 impl Drop for Temporary {
@@ -155,13 +159,17 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes a file that is still registered; one that was kept is not.
+/// Removes what is still registered; what was kept is not.
 fn remove(temporaries: &mut Vec<PathBuf>, path: &Path) {
     if let Some(at) = temporaries.iter().position(|registered| registered == path) {
-        temporaries.swap_remove(at);
-        // It may never have been made.
-        let _ = fs::remove_file(path);
+        temporaries.remove(at);
+        remove_now(path);
     }
+}
+
+fn remove_now(path: &Path) {
+    // It may never have been made, and a folder that others have put something into stays.
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
 }
 
 #[cfg(test)]

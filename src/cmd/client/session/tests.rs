@@ -135,3 +135,18 @@ fn a_damaged_file_does_not_appear() {
     assert_eq!(status, 7);
     assert_eq!(fs::read_dir(folder.path().join("c_files")).unwrap().count(), 0);
 }
+
+#[test]
+fn with_user_and_password_given_nothing_is_asked() {
+    let server = FakeServer::start(Fault::None).with_file("/g", b"");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pw");
+    fs::write(&file, "pw\n").unwrap();
+    let args = ["client", "--server", &server.address, "--user", "demo", "--password-file"];
+    let args: Vec<&str> = args.into_iter().chain([file.to_str().unwrap()]).collect();
+    let (env, screen) = Env::fake(&args, "INF\nLGO\n");
+    assert_eq!(run(&mut env.in_folder(folder.path())), 0);
+    let out = screen.out();
+    assert!(out.contains("---\nSigned in as demo\nEnter the operation"), "{out}");
+    assert!(out.ends_with("~ INF\n/g\n~ LGO\nUsername: \n"), "{out}");
+}
