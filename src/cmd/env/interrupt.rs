@@ -57,6 +57,7 @@ impl Interrupts {
     pub fn hand_over(&self) -> Receiver<()> {
         let (sender, receiver) = bounded(1);
         *self.0.receiver.lock() = Some(sender);
+        self.catch();
         receiver
     }
 
