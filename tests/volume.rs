@@ -12,6 +12,7 @@ use palk::core::cluster::volume::Volume;
 use palk::core::cluster::{Fanout, Lacking};
 use palk::core::error::{Error, NodeFailure, Result};
 use palk::core::io::disk::RealDisk;
+use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
@@ -131,7 +132,7 @@ fn fixture() -> Fixture {
     let links: Vec<Arc<dyn Node>> =
         nodes.iter().cloned().map(|node| node as Arc<dyn Node>).collect();
     let roster = Arc::new(Roster::new(links.try_into().unwrap_or_else(|_| unreachable!())));
-    let volume = Volume::new(roster.clone(), Fanout::Inline);
+    let volume = Volume::new(roster.clone(), Arc::new(Random::seeded(1)), Fanout::Inline);
     let fixture = Fixture { folder, nodes, roster, volume };
     fixture.switch(NodeSet::ALL);
     fixture

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod input;
 pub mod listener;
 pub mod net;
+pub mod random;
 
 use std::io::{Error, ErrorKind};
 

@@ -13,6 +13,7 @@ use crate::core::cluster::volume::Volume;
 use crate::core::cluster::{Reading, Writing};
 use crate::core::error::{Error, Result};
 use crate::core::io::clock;
+use crate::core::io::random::Random;
 use crate::core::path::{FilePath, UserName};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::extended::Entry;
@@ -36,6 +37,7 @@ pub struct Files {
     volume: Arc<Volume>,
     readers: Arc<Readers>,
     bell: Bell,
+    random: Arc<Random>,
     gate: HashGate,
     file_bytes_max: u64,
 }
@@ -56,10 +58,12 @@ impl Files {
         volume: Arc<Volume>,
         readers: Arc<Readers>,
         bell: Bell,
+        random: Arc<Random>,
         file_bytes_max: u64,
     ) -> Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
-        Files { catalog, volume, readers, bell, gate: HashGate::default(), file_bytes_max }
+        let gate = HashGate::default();
+        Files { catalog, volume, readers, bell, random, gate, file_bytes_max }
     }
 
     /// Signs in.
@@ -97,7 +101,7 @@ impl Files {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
         }
         self.catalog.check_store(user.id, path, replace)?;
-        let ticket = self.catalog.begin_store(VersionId(rand::random()))?;
+        let ticket = self.catalog.begin_store(self.random.version())?;
         let meta = PieceMeta {
             version: ticket.version,
             seq: ticket.seq,
