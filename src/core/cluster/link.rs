@@ -30,7 +30,8 @@ const CARRY: Deadline = Deadline::new(Duration::from_secs(20), "carry out its or
 const STAGE_BASE: Duration = Duration::from_secs(8);
 const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 
-/// One node, reached over TCP.
+/// One node, reached over TCP. Clones share the kept connections.
+#[derive(Clone)]
 pub struct TcpNode {
     id: NodeId,
     cluster: ClusterId,
@@ -89,11 +90,11 @@ impl Node for TcpNode {
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        let link = self.open()?;
         let piece_bytes = meta.file_bytes / 2;
         let longest = STAGE_BASE + Duration::from_secs(piece_bytes / STAGE_BYTES_PER_SECOND);
         let staged = Deadline::new(longest, "confirm a piece");
-        Ok(Box::new(TcpSink { link, stage: Some(Request::Stage(meta.clone())), staged }))
+        let stage = Some(Request::Stage(meta.clone()));
+        Ok(Box::new(TcpSink { node: self.clone(), link: None, stage, staged }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
@@ -190,45 +191,52 @@ impl Link {
     }
 }
 
+/// A piece on its way. The connection is taken when there is something to send: a client may take
+/// long to send the first stripe, and the node would close a connection that waits for it.
 struct TcpSink {
-    link: Link,
-    /// Sent together with the first stripe.
+    node: TcpNode,
+    link: Option<Link>,
+    /// Sent just before the first stripe.
     stage: Option<Request>,
     staged: Deadline,
 }
 
 impl TcpSink {
-    fn begin(&mut self) -> Result<()> {
-        match self.stage.take() {
-            Some(stage) => self.link.send(&stage, &[], &TAKE),
-            None => Ok(()),
+    fn send(&mut self, request: &Request, body: &[&[u8]]) -> Result<()> {
+        if let Some(stage) = self.stage.take() {
+            self.link.insert(self.node.open()?).send(&stage, &[], &TAKE)?;
         }
+        self.link()?.send(request, body, &TAKE)
+    }
+
+    fn link(&mut self) -> Result<&mut Link> {
+        let id = self.node.id;
+        self.link.as_mut().ok_or_else(|| out_of_turn(id))
     }
 }
 
 impl PieceSink for TcpSink {
     fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()> {
-        self.begin()?;
-        self.link.send(&Request::Units { checksums }, &units, &TAKE)
+        self.send(&Request::Units { checksums }, &units)
     }
 
     fn keep_alive(&mut self) -> Result<()> {
-        self.begin()?;
-        self.link.send(&Request::KeepAlive, &[], &TAKE)
+        self.send(&Request::KeepAlive, &[])
     }
 
     fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
-        self.begin()?;
-        self.link.send(&Request::Finish { blake3 }, &[], &TAKE)
+        self.send(&Request::Finish { blake3 }, &[])
     }
 
     fn await_staged(&mut self) -> Result<()> {
-        match self.link.receive(&self.staged)? {
+        let staged = self.staged.clone();
+        let link = self.link()?;
+        match link.receive(&staged)? {
             Reply::Staged => {
-                self.link.give_back();
+                link.give_back();
                 Ok(())
             }
-            _ => Err(self.link.out_of_turn()),
+            _ => Err(link.out_of_turn()),
         }
     }
 }
