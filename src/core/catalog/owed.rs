@@ -213,11 +213,11 @@ impl Catalog {
     }
 
     /// A rebuilt piece is staged on a node: strikes out the repair and owes the node the commit, or
-    /// its removal if the version has been replaced meanwhile.
+    /// nothing if the version has been replaced meanwhile: false then, and the piece is to be dropped.
     ///
     /// # Errors
     /// If the catalog cannot be written.
-    pub fn piece_rebuilt(&self, node: NodeId, version: VersionId, repair: i64) -> Result<()> {
+    pub fn piece_rebuilt(&self, node: NodeId, version: VersionId, repair: i64) -> Result<bool> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
         let (user, path, seq): (UserId, String, Seq) = transaction
@@ -234,15 +234,21 @@ impl Catalog {
             })
             .map_err(catalog_error)?;
         let placed = transaction
-            .prepare_cached("UPDATE files SET placed = placed | ?2 WHERE version = ?1")
-            .and_then(|mut update| update.execute(params![version.0, 1_u8 << node.index()]))
+            .prepare_cached(
+                "UPDATE files SET placed = placed | ?2
+                 WHERE version = ?1 AND user_id = ?3 AND path = ?4",
+            )
+            .and_then(|mut update| {
+                update.execute(params![version.0, 1_u8 << node.index(), user.0, path])
+            })
             .map_err(catalog_error)?;
-        if placed > 0 && user != UserId(0) {
+        let wanted = placed > 0;
+        if wanted {
             add(&transaction, node, Kind::Commit, user, &path, Some(version), seq)?;
         }
         strike(&transaction, repair)?;
         self.commit(transaction)?;
-        Ok(())
+        Ok(wanted)
     }
 
     /// Of these versions that a node has staged: those that nobody will ever commit there.

@@ -24,7 +24,7 @@ use crate::core::cluster::readers::Readers;
 use crate::core::cluster::rebuild::Lacking;
 use crate::core::cluster::volume::{Volume, unsound};
 use crate::core::error::{Error, Result};
-use crate::core::types::{NodeId, NodeSet, VersionId};
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
 
 /// How often a node is probed that nothing else is said to.
@@ -32,6 +32,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often a node that cannot be reached is mentioned in the log.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How long repairs that failed are left alone.
+const REPAIR_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often a node's staging is looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -67,6 +70,9 @@ pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers
             readers: readers.clone(),
             complained: None,
             swept: None,
+            tried_repair: 0,
+            failed_in_round: false,
+            rest_until: None,
         };
         thread::Builder::new()
             .name(format!("attendant of node {id}"))
@@ -85,6 +91,11 @@ struct Attendant {
     readers: Arc<Readers>,
     complained: Option<Instant>,
     swept: Option<Instant>,
+    /// The last repair that was tried in this round. One that cannot be done now must not keep those
+    /// behind it from being done.
+    tried_repair: i64,
+    failed_in_round: bool,
+    rest_until: Option<Instant>,
 }
 
 impl Attendant {
@@ -113,7 +124,7 @@ impl Attendant {
     /// True if the node is up.
     fn probe(&mut self) -> bool {
         let roster = self.volume.roster();
-        let (answer, came_up) = roster.heard(self.id, roster.node(self.id).ping());
+        let (answer, came_up) = roster.probed(self.id, roster.node(self.id).ping());
         if came_up {
             tracing::info!("connected to data server {}", self.id);
             if roster.up() == NodeSet::ALL {
@@ -140,8 +151,10 @@ impl Attendant {
             self.sweep()?;
             self.swept = Some(Instant::now());
         }
-        self.deliver_orders()?;
-        self.rebuild_one()
+        let delivered = self.deliver_orders();
+        // An order that its disk refuses is no reason to leave pieces missing.
+        let more = self.rebuild_one()?;
+        delivered.map(|()| more)
     }
 
     /// Drops what the node has staged and nobody will commit: what a crash left behind.
@@ -232,35 +245,49 @@ impl Attendant {
     }
 
     /// Rebuilds one piece; true if there are more to rebuild.
-    fn rebuild_one(&self) -> Result<bool> {
-        let owed = self.catalog.owed(self.id, true, 0, 2)?;
+    fn rebuild_one(&mut self) -> Result<bool> {
+        let mut others = self.volume.roster().up();
+        others.remove(self.id);
+        if others.len() < READ_QUORUM || self.rest_until.is_some_and(|end| Instant::now() < end) {
+            return Ok(false);
+        }
+        let owed = self.catalog.owed(self.id, true, self.tried_repair, 2)?;
         let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
+            // The end of the round: those that failed are tried again after a pause.
+            self.rest_until = self.failed_in_round.then(|| Instant::now() + REPAIR_PAUSE);
+            (self.tried_repair, self.failed_in_round) = (0, false);
             return Ok(false);
         };
+        self.tried_repair = *id;
         let Some(lacking) = self.lacking(*version, place)? else {
             // Replaced or removed meanwhile.
             self.catalog.settle(&[*id]);
-            return Ok(owed.len() > 1);
+            return Ok(true);
         };
         match self.volume.rebuild(self.id, &lacking) {
             Ok(bytes_read) => {
-                self.catalog.piece_rebuilt(self.id, *version, *id)?;
+                if !self.catalog.piece_rebuilt(self.id, *version, *id)? {
+                    // Replaced or removed while it was rebuilt.
+                    self.volume.discard(*version, NodeSet::from_bits(1 << self.id.index()));
+                    return Ok(true);
+                }
                 tracing::info!(
                     "data server {}: its piece of {place} is rebuilt ({bytes_read} bytes read from \
                      the others)",
                     self.id
                 );
                 self.deliver_orders()?;
-                Ok(owed.len() > 1)
+                Ok(true)
             }
             Err(error) => {
+                self.failed_in_round = true;
                 if let Some(node) = unsound(&error)
                     && node != self.id
                 {
                     self.catalog.piece_lost(node, *version, None)?;
                 }
                 tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
-                Ok(false)
+                Ok(self.volume.roster().up().contains(self.id))
             }
         }
     }
