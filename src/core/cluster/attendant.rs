@@ -142,7 +142,7 @@ impl Attendant {
     /// True if the node is up.
     fn probe(&mut self, now: Duration) -> bool {
         let roster = self.volume.roster();
-        let (answer, came_up) = roster.heard(self.id, roster.node(self.id).ping());
+        let (answer, came_up) = roster.probed(self.id, roster.node(self.id).ping());
         if came_up {
             tracing::info!("connected to data server {}", self.id);
             if roster.up() == NodeSet::ALL {
@@ -170,8 +170,10 @@ impl Attendant {
             self.sweep()?;
             self.swept = Some(now);
         }
-        self.deliver_orders()?;
-        self.rebuild_one(now)
+        let delivered = self.deliver_orders();
+        // An order that its disk refuses is no reason to leave pieces missing.
+        let more = self.rebuild_one(now)?;
+        delivered.map(|()| more)
     }
 
     /// Drops what the node has staged and nobody will commit: what a crash left behind.

@@ -1,8 +1,10 @@
 //! A piece on its way in: two block files in staging that are not yet committed.
 //!
-//! Units are held against their checksums as they arrive. A stage that is dropped before it is
-//! finished removes its files; one that a crash leaves behind is found by the server's listing of
-//! staged versions.
+//! Units are held against their checksums as they arrive. Until it is finished a stage writes to
+//! names of its own: a second stage of the same version (the server tries again after this node has
+//! hung) can neither cut short nor remove what the first has finished, nor the other way round. One
+//! that is dropped before it is finished removes its files; what a crash leaves of it is removed at
+//! the next start.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +32,9 @@ pub struct Stage {
 }
 
 struct BlockFile {
+    /// What it is called while it is received, and afterwards.
     path: PathBuf,
+    finished: PathBuf,
     file: Box<dyn WriteFile>,
     checksums: Vec<u64>,
 }
@@ -40,22 +44,23 @@ impl Stage {
         disk: Arc<dyn Disk>,
         id: NodeId,
         meta: PieceMeta,
-        paths: [PathBuf; 2],
+        paths: [[PathBuf; 2]; 2],
         folder: PathBuf,
     ) -> Result<Stage> {
         let layout = Layout::checked(meta.file_bytes)
             .filter(|layout| layout.stripe_count() <= STRIPES_MAX)
             .ok_or_else(|| refused(id, "the file is too big for this format"))?;
         let [first, second] = paths;
-        let open = |path: PathBuf| -> Result<BlockFile> {
+        let open = |[path, finished]: [PathBuf; 2]| -> Result<BlockFile> {
             let file = disk.create(&path).map_err(|e| disk_error(id, &e))?;
-            Ok(BlockFile { path, file, checksums: Vec::new() })
+            Ok(BlockFile { path, finished, file, checksums: Vec::new() })
         };
-        let blocks = match (open(first.clone()), open(second)) {
+        let first_path = first[0].clone();
+        let blocks = match (open(first), open(second)) {
             (Ok(first), Ok(second)) => [first, second],
             (Err(e), other) | (other, Err(e)) => {
-                // An error of the disk is told already; what is left over goes with the listing.
-                let _ = disk.remove(&first);
+                // An error of the disk is told already; what is left over goes at the next start.
+                let _ = disk.remove(&first_path);
                 other.into_iter().for_each(|block| drop(disk.remove(&block.path)));
                 return Err(e);
             }
@@ -123,6 +128,9 @@ impl Stage {
             file.file.append(&trailer.encode())?;
         }
         self.blocks.iter_mut().try_for_each(|block| block.file.sync())?;
+        for block in &self.blocks {
+            self.disk.rename(&block.path, &block.finished)?;
+        }
         self.disk.sync_folder(&self.folder)
     }
 }
@@ -131,7 +139,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !self.finished {
             for block in &self.blocks {
-                // What cannot be removed now is found by the listing of staged versions.
+                // What cannot be removed now is removed at the next start.
                 let _ = self.disk.remove(&block.path);
             }
         }

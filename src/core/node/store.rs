@@ -6,6 +6,7 @@
 //!     .palk/node.toml                        which node of which cluster this is
 //!     .palk/lock                             held while a node runs
 //!     .palk/staging/<version>_B1, _B2        on disk, not yet committed
+//!     .palk/staging/<version>_B1.7           being received, by the seventh stage of this process
 //!     backup/                                the catalog's backup; no user can be called that
 //! ```
 //!
@@ -17,6 +18,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,8 @@ pub struct BlockStore {
     cluster: Mutex<Option<ClusterId>>,
     /// Renames and removals take turns, so that each sees whole what another did.
     changing: Mutex<()>,
+    /// How many stages there have been.
+    stages: AtomicU64,
 }
 
 impl BlockStore {
@@ -64,6 +68,7 @@ impl BlockStore {
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
         create_folders(&*disk, &root.join(".palk/staging")).map_err(failed)?;
         create_folders(&*disk, &root.join("backup")).map_err(failed)?;
+        drop_unfinished(&*disk, &root.join(".palk/staging")).map_err(failed)?;
         let path = identity_path(root);
         let identity = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
             Some(bytes) => read_identity(&path, &bytes, id)?,
@@ -84,6 +89,7 @@ impl BlockStore {
             id,
             cluster: Mutex::new(cluster),
             changing: Mutex::new(()),
+            stages: AtomicU64::new(0),
         })
     }
 
@@ -132,7 +138,11 @@ impl BlockStore {
     /// # Errors
     /// If the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
-        let paths = self.id.blocks().map(|block| self.staging_path(meta.version, block));
+        let number = self.stages.fetch_add(1, Ordering::Relaxed) + 1;
+        let paths = self.id.blocks().map(|block| {
+            let finished = self.staging_path(meta.version, block);
+            [finished.with_extension(number.to_string()), finished]
+        });
         Stage::create(self.disk.clone(), self.id, meta, paths, self.root.join(".palk/staging"))
     }
 
@@ -178,6 +188,7 @@ impl BlockStore {
             .map_err(Error::io("cannot list the staged pieces"))?;
         let mut versions: Vec<VersionId> = listed
             .iter()
+            .filter(|entry| !is_unfinished(&entry.name))
             .filter_map(|entry| entry.name.split('_').next()?.parse().ok())
             .filter(|version| after.is_none_or(|after| *version > after))
             .collect();
@@ -299,6 +310,19 @@ impl Touched {
         self.0.sort_by_key(|path| path.as_os_str().len());
         self.0.iter().try_for_each(|path| disk.sync_folder(path))
     }
+}
+
+/// Is this name in staging that of a block which was still being received?
+fn is_unfinished(name: &str) -> bool {
+    name.contains('.')
+}
+
+/// Removes what a crash has left of stages that were never finished: nobody was told of them.
+fn drop_unfinished(disk: &dyn Disk, staging: &Path) -> io::Result<()> {
+    disk.list(staging)?
+        .iter()
+        .filter(|entry| !entry.is_folder && is_unfinished(&entry.name))
+        .try_for_each(|entry| disk.remove(&staging.join(&entry.name)))
 }
 
 fn identity_path(root: &Path) -> PathBuf {
