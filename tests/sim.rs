@@ -90,3 +90,43 @@ fn the_canary_disks_that_lie_about_syncing_are_caught() {
     });
     assert!(caught.count() > 0, "a store that is not on disk must be noticed to be lost");
 }
+
+/// What is done while something crashes.
+const DOINGS: [&str; 3] = ["store", "overwrite", "delete"];
+
+/// Who crashes: a node (0 to 3) at the n-th call to its disk, or the server (4) at its n-th call to
+/// a node. False if nothing crashed, since what was done has fewer calls.
+fn crash_at(doing: &str, who: usize, n: u64) -> bool {
+    let mut world = World::new(n, Faults::default());
+    if doing != "store" {
+        assert!(world.guarded(|world| world.store("x/a", b"the old content", 9)));
+        world.guarded(World::attend);
+    }
+    match who {
+        4 => world.links.lock().unwrap().crash_in = Some(n),
+        node => world.nodes[node].machine().disk.crash_in(n),
+    }
+    let went_on = world.guarded(|world| {
+        match doing {
+            "delete" => world.delete("x/a"),
+            _ => world.store("x/a", b"the new and longer content", 9),
+        }
+        world.attend();
+    });
+    let crashed = if who == 4 { !went_on } else { world.nodes[who].ends() > 0 };
+    world.make_whole();
+    crashed
+}
+
+#[test]
+fn every_crash_point_of_a_small_file_leaves_the_old_or_the_new() {
+    let mut points = 0;
+    for doing in DOINGS {
+        for who in 0..5 {
+            let crashes = (1..).take_while(|n| crash_at(doing, who, *n)).count();
+            assert!(crashes > 2, "{doing}: {who} has crash points");
+            points += crashes;
+        }
+    }
+    println!("{points} crash points");
+}

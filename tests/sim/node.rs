@@ -61,6 +61,8 @@ pub(crate) struct Machine {
     pub(crate) process: Process,
     store: Option<Arc<BlockStore>>,
     run: u64,
+    /// How often the process has ended.
+    ends: u64,
 }
 
 /// One node, as the server sees it and as the simulation steers it.
@@ -77,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SimNode {
     pub(crate) fn new(id: NodeId, seed: u64, links: Arc<Mutex<Links>>) -> Arc<SimNode> {
         let disk = SimDisk::new(seed);
-        let machine = Machine { disk, process: Process::Down, store: None, run: 0 };
+        let machine = Machine { disk, process: Process::Down, store: None, run: 0, ends: 0 };
         let node = Arc::new(SimNode { id, machine: Mutex::new(machine), links });
         node.start();
         node
@@ -85,6 +87,12 @@ impl SimNode {
 
     pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         lock(&self.machine)
+    }
+
+    /// How often its process has ended, or is about to.
+    pub(crate) fn ends(&self) -> u64 {
+        self.notice_crash();
+        self.machine().ends
     }
 
     /// Starts the process on what the disk has. A disk error lets it end at once.
@@ -108,6 +116,7 @@ impl SimNode {
         };
         machine.store = None;
         machine.process = Process::Down;
+        machine.ends += 1;
     }
 
     /// A node whose disk has crashed under it goes down with it.

@@ -211,7 +211,7 @@ impl World {
     }
 
     /// Every attendant makes its rounds until it has nothing more to do.
-    fn attend(&mut self) {
+    pub(crate) fn attend(&mut self) {
         self.now += Duration::from_secs(1);
         for i in 0..4 {
             for _ in 0..50 {

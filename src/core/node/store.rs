@@ -18,7 +18,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::node::piece::{Piece, read_trailer};
-use crate::core::node::stage::Stage;
+use crate::core::node::stage::{Stage, Stages};
 use crate::core::path::{FolderPath, UserName, block_file_name};
 use crate::core::types::{Block, ClusterId, NodeId, VersionId};
 use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
@@ -55,8 +54,8 @@ pub struct BlockStore {
     cluster: Mutex<Option<ClusterId>>,
     /// Renames and removals take turns, so that each sees whole what another did.
     changing: Mutex<()>,
-    /// How many stages there have been.
-    stages: AtomicU64,
+    /// The stages that are being received.
+    stages: Arc<Mutex<Stages>>,
 }
 
 impl BlockStore {
@@ -68,7 +67,6 @@ impl BlockStore {
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
         create_folders(&*disk, &root.join(".palk/staging")).map_err(failed)?;
         create_folders(&*disk, &root.join("backup")).map_err(failed)?;
-        drop_unfinished(&*disk, &root.join(".palk/staging")).map_err(failed)?;
         let path = identity_path(root);
         let identity = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
             Some(bytes) => read_identity(&path, &bytes, id)?,
@@ -83,14 +81,16 @@ impl BlockStore {
             Some(Err(_)) => return Err(bad_identity(&path, "its cluster is not an id")),
             None => None,
         };
-        Ok(BlockStore {
+        let store = BlockStore {
             disk,
             root: root.to_path_buf(),
             id,
             cluster: Mutex::new(cluster),
             changing: Mutex::new(()),
-            stages: AtomicU64::new(0),
-        })
+            stages: Arc::default(),
+        };
+        store.drop_unfinished().map_err(failed)?;
+        Ok(store)
     }
 
     /// Which node this is.
@@ -138,12 +138,13 @@ impl BlockStore {
     /// # Errors
     /// If the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
-        let number = self.stages.fetch_add(1, Ordering::Relaxed) + 1;
+        let live = Stages::begin(&self.stages);
         let paths = self.id.blocks().map(|block| {
             let finished = self.staging_path(meta.version, block);
-            [finished.with_extension(number.to_string()), finished]
+            [finished.with_extension(live.number().to_string()), finished]
         });
-        Stage::create(self.disk.clone(), self.id, meta, paths, self.root.join(".palk/staging"))
+        let folder = self.root.join(".palk/staging");
+        Stage::create(self.disk.clone(), self.id, meta, paths, folder, live)
     }
 
     /// Does things in this order and makes them durable before it answers. One outcome for each.
@@ -177,11 +178,13 @@ impl BlockStore {
         Piece::new(self.disk.clone(), self.id, version, candidates)
     }
 
-    /// The versions in staging above `after`, ascending, at most `most`.
+    /// The versions in staging above `after`, ascending, at most `most`. Looks for what is left
+    /// over there as well.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn staged(&self, after: Option<VersionId>, most: usize) -> Result<Vec<VersionId>> {
+        self.drop_unfinished().map_err(Error::io("cannot clear the staging folder"))?;
         let listed = self
             .disk
             .list(&self.root.join(".palk/staging"))
@@ -195,6 +198,25 @@ impl BlockStore {
         versions.dedup();
         versions.truncate(most);
         Ok(versions)
+    }
+
+    /// Removes what a crash, or a disk that failed, has left of stages that were never finished:
+    /// nobody was told of them.
+    fn drop_unfinished(&self) -> io::Result<()> {
+        let staging = self.root.join(".palk/staging");
+        for entry in self.disk.list(&staging)? {
+            let number = entry.name.rsplit_once('.').map(|(_, number)| number.parse());
+            // A name that this process is still writing to stays.
+            let is_left_over = match number {
+                Some(Ok(number)) => !self.stages.lock().is_live(number),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            if is_left_over && !entry.is_folder {
+                self.disk.remove(&staging.join(&entry.name))?;
+            }
+        }
+        Ok(())
     }
 
     fn carry_one(&self, order: &Order, touched: &mut Touched) -> io::Result<Outcome> {
@@ -315,14 +337,6 @@ impl Touched {
 /// Is this name in staging that of a block which was still being received?
 fn is_unfinished(name: &str) -> bool {
     name.contains('.')
-}
-
-/// Removes what a crash has left of stages that were never finished: nobody was told of them.
-fn drop_unfinished(disk: &dyn Disk, staging: &Path) -> io::Result<()> {
-    disk.list(staging)?
-        .iter()
-        .filter(|entry| !entry.is_folder && is_unfinished(&entry.name))
-        .try_for_each(|entry| disk.remove(&staging.join(&entry.name)))
 }
 
 fn identity_path(root: &Path) -> PathBuf {
