@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::core::catalog::{Catalog, Owed, Task};
 use crate::core::cluster::readers::Readers;
 use crate::core::cluster::rebuild::Lacking;
-use crate::core::cluster::volume::{Volume, unsound};
+use crate::core::cluster::volume::Volume;
 use crate::core::error::{Error, Result};
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
@@ -288,7 +288,11 @@ impl Attendant {
             self.catalog.settle(&[*id]);
             return Ok(true);
         };
-        match self.volume.rebuild(self.id, &lacking) {
+        let rebuilt = self.volume.rebuild(self.id, &lacking);
+        for node in rebuilt.unsound.iter().filter(|node| *node != self.id) {
+            self.catalog.piece_lost(node, *version, None)?;
+        }
+        match rebuilt.outcome {
             Ok(bytes_read) => {
                 if !self.catalog.piece_rebuilt(self.id, *version, *id)? {
                     self.volume.discard(*version, NodeSet::from_iter([self.id]));
@@ -301,11 +305,6 @@ impl Attendant {
                 self.deliver_orders()?;
             }
             Err(error) => {
-                if let Some(node) = unsound(&error)
-                    && node != self.id
-                {
-                    self.catalog.piece_lost(node, *version, None)?;
-                }
                 if self.rebuild_pause.is_none() {
                     tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
                 }
