@@ -6,9 +6,12 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub(crate) mod proxy;
+pub(crate) mod raw;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -88,6 +91,11 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
+    /// How often the log has this text.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.log().matches(text).count()
+    }
+
     /// Waits until the log has this text.
     pub(crate) fn says(&self, text: &str) {
         let begun = Instant::now();
@@ -147,6 +155,8 @@ pub(crate) struct Cluster {
     pub(crate) folder: tempfile::TempDir,
     nodes: [Option<Process>; 4],
     addresses: [String; 4],
+    /// Where the server finds them, if that is not where they listen.
+    detours: [Option<String>; 4],
     server: Option<Process>,
     server_address: String,
     options: Vec<String>,
@@ -160,24 +170,51 @@ impl Cluster {
 
     /// The same, with more options for the server.
     pub(crate) fn start_with(options: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(options);
+        for node in 1..=4 {
+            cluster.start_node(node);
+        }
+        cluster.start_server_and_user();
+        cluster
+    }
+
+    /// A cluster whose server reaches one node through a proxy.
+    pub(crate) fn start_with_proxy(node: usize) -> (Cluster, proxy::Proxy) {
+        let mut cluster = Cluster::prepare(&[]);
+        for node in 1..=4 {
+            cluster.start_node(node);
+        }
+        let proxy = proxy::Proxy::start(cluster.node_address(node));
+        cluster.detours[node - 1] = Some(proxy.address());
+        cluster.start_server_and_user();
+        (cluster, proxy)
+    }
+
+    /// A cluster of which nothing runs yet.
+    pub(crate) fn prepare(options: &[&str]) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
-        let nodes: [_; 4] =
-            std::array::from_fn(|i| start_node(folder.path(), i + 1, "127.0.0.1:0"));
-        let addresses = std::array::from_fn(|i| nodes[i].address());
-        let mut cluster = Cluster {
-            nodes: nodes.map(Some),
-            addresses,
+        // All four are held until all are known, so that they differ.
+        let free: [_; 4] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let cluster = Cluster {
+            nodes: [const { None }; 4],
+            addresses: free.map(|listener| listener.local_addr().unwrap().to_string()),
+            detours: [const { None }; 4],
             server: None,
             server_address: "127.0.0.1:0".into(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             folder,
         };
         std::fs::write(cluster.path("password"), PASSWORD).unwrap();
+        cluster
+    }
+
+    /// Starts the server on a cluster whose nodes run, and makes user `demo`.
+    pub(crate) fn start_server_and_user(&mut self) {
+        let cluster = self;
         cluster.start_server();
         cluster.server().says("Connected to all data servers.");
         let made = cluster.client(&["signup"]);
         assert!(made.status.success(), "{made:?}");
-        cluster
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -211,8 +248,8 @@ impl Cluster {
         let mut command = palk();
         command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
         command.arg("--dir").arg(self.path("user_database"));
-        for address in &self.addresses {
-            command.args(["--node", address]);
+        for (address, detour) in self.addresses.iter().zip(&self.detours) {
+            command.args(["--node", detour.as_ref().unwrap_or(address)]);
         }
         let server = Process::start(command);
         self.server_address = server.address();
@@ -226,9 +263,19 @@ impl Cluster {
 
     /// Starts a node at the address that it had before.
     pub(crate) fn start_node(&mut self, node: usize) {
-        let address = self.addresses[node - 1].clone();
-        let process = start_node(self.folder.path(), node, &address);
-        process.says("listening on ");
+        // For a moment an outgoing connection of another test may have been given the port.
+        let begun = Instant::now();
+        let process = loop {
+            let mut process = start_node(self.folder.path(), node, self.node_address(node));
+            until("it listens or ends", || {
+                process.log().contains("listening on ") || !process.is_running()
+            });
+            if process.is_running() {
+                break process;
+            }
+            let taken = process.log().contains("is in use") && begun.elapsed() < HANG;
+            assert!(taken, "{}", process.log());
+        };
         self.nodes[node - 1] = Some(process);
     }
 

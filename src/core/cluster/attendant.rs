@@ -33,6 +33,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// How often a node that cannot be reached is mentioned in the log.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 
+/// How long after it came up it is looked through again: a node that had hung may at first still
+/// have been busy with what was sent to it before.
+const SWEEP_AGAIN: Duration = Duration::from_secs(10);
+
 /// How long repairs that failed are left alone.
 const REPAIR_PAUSE: Duration = Duration::from_secs(2);
 
@@ -69,7 +73,7 @@ pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers
             volume: volume.clone(),
             readers: readers.clone(),
             complained: None,
-            swept: None,
+            sweep_at: None,
             tried_repair: 0,
             failed_in_round: false,
             rest_until: None,
@@ -90,7 +94,8 @@ struct Attendant {
     volume: Arc<Volume>,
     readers: Arc<Readers>,
     complained: Option<Instant>,
-    swept: Option<Instant>,
+    /// When to look through its staging next; nothing if it has just come up.
+    sweep_at: Option<Instant>,
     /// The last repair that was tried in this round. One that cannot be done now must not keep those
     /// behind it from being done.
     tried_repair: i64,
@@ -131,7 +136,7 @@ impl Attendant {
                 tracing::info!("Connected to all data servers.");
             }
             self.complained = None;
-            self.swept = None;
+            self.sweep_at = None;
         }
         match answer {
             Ok(()) => true,
@@ -147,9 +152,10 @@ impl Attendant {
 
     /// Does what there is to do; true if there is more.
     fn work(&mut self) -> Result<bool> {
-        if self.swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+        if self.sweep_at.is_none_or(|at| Instant::now() >= at) {
             self.sweep()?;
-            self.swept = Some(Instant::now());
+            let pause = if self.sweep_at.is_none() { SWEEP_AGAIN } else { SWEEP_EVERY };
+            self.sweep_at = Some(Instant::now() + pause);
         }
         let delivered = self.deliver_orders();
         // An order that its disk refuses is no reason to leave pieces missing.
@@ -168,9 +174,7 @@ impl Attendant {
                 return Ok(());
             };
             after = Some(*last);
-            let abandoned = self.catalog.abandoned(self.id, &staged)?;
-            let orders: Vec<Order> =
-                abandoned.into_iter().map(|version| Order::Discard { version }).collect();
+            let orders = self.catalog.strays(self.id, &staged)?;
             for orders in orders.chunks(ORDERS_MAX) {
                 tracing::info!(
                     "data server {}: {} abandoned pieces dropped",
