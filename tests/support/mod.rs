@@ -256,6 +256,12 @@ impl Cluster {
         self.server = Some(server);
     }
 
+    /// Starts the server again and waits until it has all its nodes.
+    pub(crate) fn restart_server(&mut self) {
+        self.start_server();
+        self.server().says("Connected to all data servers.");
+    }
+
     pub(crate) fn kill_server(&mut self) {
         self.server().kill();
         self.server = None;
@@ -348,6 +354,23 @@ impl Cluster {
         let folder = self.node_folder(node).join(USER).join(folder);
         let paths = names.map(|block| folder.join(format!("{stem}_{block}{rest}")));
         paths.into_iter().filter(|path| path.exists()).collect()
+    }
+
+    /// Has a node both blocks of this version of a path under their final names? The versions that
+    /// are compared differ in length.
+    pub(crate) fn has_version(&self, node: usize, path: &str, bytes: &[u8]) -> bool {
+        let layout = palk::core::code::layout::Layout::new(bytes.len() as u64);
+        let block_bytes = usize::try_from(layout.block_bytes()).unwrap();
+        let blocks = self.blocks(node, path);
+        let fits = |path: &PathBuf| {
+            let block = std::fs::read(path).unwrap_or_default();
+            // What follows the block is a trailer, which names the file's size.
+            let trailer = block.get(block_bytes..).map(palk::core::wire::trailer::Trailer::decode);
+            trailer.is_some_and(|trailer| {
+                trailer.is_ok_and(|trailer| trailer.header.file_bytes == bytes.len() as u64)
+            })
+        };
+        blocks.len() == 2 && blocks.iter().all(fits)
     }
 
     /// Is nothing of any version left in a node's staging?
