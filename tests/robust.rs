@@ -288,8 +288,8 @@ fn names_that_only_look_dangerous_stay_in_the_users_folder() {
         until("all blocks have their names", || {
             names.iter().all(|name| cluster.blocks(node, &format!(".palk/{name}")).len() == 2)
         });
-        assert!(cluster.staging_is_empty(node));
     }
+    staging_becomes_empty(&cluster);
     is_healthy(&cluster);
 }
 
@@ -492,4 +492,47 @@ fn clients_that_only_wait_cost_the_others_nothing() {
     storing.stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
     storing.send(&noise(1, 1_800_000));
     storing.reply().unwrap();
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let mut cluster = Cluster::start();
+    cluster.kill_server();
+    cluster.start_server_with_closed_log();
+    // The nodes are connected by threads that log that they do it.
+    until("a store is taken again", || {
+        let mut client = Raw::sign_in(&cluster);
+        client.store("a.bin", "test", &describing(1, 100_000)).is_ok()
+    });
+    is_healthy(&cluster);
+    until("all orders are delivered", || {
+        (1..=4).all(|node| cluster.blocks(node, "test/a.bin").len() == 2)
+    });
+}
+
+#[test]
+fn clients_beyond_what_the_system_allows_leave_the_nodes_connected() {
+    let mut cluster = Cluster::start();
+    cluster.kill_server();
+    cluster.start_server_with_files_max(100);
+    let mut steady = Raw::sign_in(&cluster);
+    let bytes = describing(1, 100_000);
+    steady.store("a.bin", "test", &bytes).unwrap();
+    let waiting: Vec<TcpStream> = (0..150).map(|_| cluster.connect()).collect();
+    cluster.server().says("turned away");
+    for _ in 0..20 {
+        steady.store("a.bin", "test", &bytes).unwrap();
+        assert_eq!(seed_of(&steady.retrieve("a.bin", "test").unwrap()), 1);
+    }
+    assert_eq!(cluster.server().count("lost data server"), 0);
+    assert_eq!(cluster.server().count("cannot accept"), 0);
+    drop(waiting);
+    until("there is room again", || {
+        let mut stream = cluster.connect();
+        stream.write_all(b"HI\r\n\r\n").unwrap();
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        first == *b"S"
+    });
+    is_healthy(&cluster);
 }

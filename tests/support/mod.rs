@@ -245,15 +245,40 @@ impl Cluster {
 
     /// Starts the server, at the address that it had before if it had one.
     pub(crate) fn start_server(&mut self) {
-        let mut command = palk();
+        let command = self.server_command(palk());
+        let server = Process::start(command);
+        self.server_address = server.address();
+        self.server = Some(server);
+    }
+
+    /// Starts the server where it was, with nobody reading what it logs.
+    pub(crate) fn start_server_with_closed_log(&mut self) {
+        let mut command = self.server_command(palk());
+        command.arg("--exit-with-stdin").stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stderr.take());
+        self.server = Some(Process { child, log: Arc::default() });
+        let address = self.server_address.clone();
+        until("it listens", || TcpStream::connect(&address).is_ok());
+    }
+
+    /// Starts the server as a process that may have so many files, and waits for its nodes.
+    pub(crate) fn start_server_with_files_max(&mut self, files: usize) {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_palk")]);
+        let server = Process::start(self.server_command(shell));
+        server.says("Connected to all data servers.");
+        self.server = Some(server);
+    }
+
+    fn server_command(&self, mut command: Command) -> Command {
         command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
         command.arg("--dir").arg(self.path("user_database"));
         for (address, detour) in self.addresses.iter().zip(&self.detours) {
             command.args(["--node", detour.as_ref().unwrap_or(address)]);
         }
-        let server = Process::start(command);
-        self.server_address = server.address();
-        self.server = Some(server);
+        command
     }
 
     /// Starts the server again and waits until it has all its nodes.
