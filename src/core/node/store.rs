@@ -15,6 +15,7 @@
 //! number. So every order can be repeated, and a crash between the renames of a piece's two blocks
 //! is finished by the same order when it comes again.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,9 @@ use crate::core::wire::trailer::Header;
 /// The version of the folder's layout that this program writes, and the only one that it reads.
 pub const FOLDER_FORMAT: u32 = 1;
 
+/// So many folders are remembered to be durable; forgetting one costs a sync.
+const DURABLE_FOLDERS_MAX: usize = 10_000;
+
 /// `node.toml` is a few lines.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
@@ -53,8 +57,10 @@ pub struct BlockStore {
     root: PathBuf,
     id: NodeId,
     cluster: Mutex<Option<ClusterId>>,
-    /// Renames and removals take turns, so that each sees whole what another did.
-    changing: Mutex<()>,
+    /// Renames and removals take turns, so that each sees whole what another did. Inside are the
+    /// folders whose names this process has made durable: one that is merely there may have been
+    /// made by an order whose sync failed or never came.
+    changing: Mutex<HashSet<PathBuf>>,
     /// How many stages there have been.
     stages: AtomicU64,
 }
@@ -88,7 +94,7 @@ impl BlockStore {
             root: root.to_path_buf(),
             id,
             cluster: Mutex::new(cluster),
-            changing: Mutex::new(()),
+            changing: Mutex::default(),
             stages: AtomicU64::new(0),
         })
     }
@@ -148,8 +154,8 @@ impl BlockStore {
 
     /// Does things in this order and makes them durable before it answers. One outcome for each.
     pub fn carry(&self, orders: &[Order]) -> Vec<Outcome> {
-        let _turn = self.changing.lock();
-        let mut touched = Touched::default();
+        let mut durable = self.changing.lock();
+        let mut touched = Touched { durable: std::mem::take(&mut *durable), ..Touched::default() };
         let mut outcomes: Vec<Outcome> = orders
             .iter()
             .map(|order| match self.carry_one(order, &mut touched) {
@@ -157,9 +163,10 @@ impl BlockStore {
                 Err(e) => Outcome::Failed(e.to_string()),
             })
             .collect();
-        if let Err(e) = touched.sync(&*self.disk) {
+        match touched.sync(&*self.disk) {
+            Ok(all) => *durable = all,
             // Renamed but not durable: all of them are to come again.
-            outcomes.fill(Outcome::Failed(format!("cannot sync a folder: {e}")));
+            Err(e) => outcomes.fill(Outcome::Failed(format!("cannot sync a folder: {e}"))),
         }
         outcomes
     }
@@ -211,6 +218,8 @@ impl BlockStore {
                     let newer = there.as_ref().is_some_and(|header| header.seq > *seq);
                     if !self.disk.exists(&staged)? {
                         if newer || there.is_some_and(|header| header.version == *version) {
+                            // Done before, but maybe by a process that was killed before its sync.
+                            touched.folder_of(&last);
                             continue;
                         }
                         return Ok(Outcome::NotHeld);
@@ -229,6 +238,10 @@ impl BlockStore {
             Order::Remove { place, up_to } => {
                 for path in self.id.blocks().map(|block| self.block_path(place, block)) {
                     if !self.disk.exists(&path)? {
+                        // As above, where there is a folder to sync.
+                        if path.parent().map_or(Ok(false), |folder| self.disk.exists(folder))? {
+                            touched.folder_of(&path);
+                        }
                         continue;
                     }
                     // A block whose trailer cannot be read is older than this order: orders come in
@@ -261,8 +274,9 @@ impl BlockStore {
         let inner = folder.ancestry();
         let all = std::iter::once(top.clone()).chain(inner.iter().map(|f| top.join(f.as_str())));
         for path in all {
-            if self.disk.create_folder(&path)? {
+            if self.disk.create_folder(&path)? || !touched.durable.contains(&path) {
                 touched.folder_of(&path);
+                touched.made.push(path);
             }
         }
         Ok(())
@@ -290,24 +304,36 @@ impl BlockStore {
     }
 }
 
-/// Folders whose names changed and that are still to be synced, each once.
+/// Folders in which names changed and that are still to be synced, each once.
 #[derive(Default)]
-struct Touched(Vec<PathBuf>);
+struct Touched {
+    folders: Vec<PathBuf>,
+    /// Folders whose own names will be durable then.
+    made: Vec<PathBuf>,
+    /// Folders whose own names are durable already.
+    durable: HashSet<PathBuf>,
+}
 
 impl Touched {
     fn folder_of(&mut self, path: &Path) {
         if let Some(folder) = path.parent()
-            && !self.0.iter().any(|known| known == folder)
+            && !self.folders.iter().any(|known| known == folder)
         {
-            self.0.push(folder.to_path_buf());
+            self.folders.push(folder.to_path_buf());
         }
     }
 
     /// Outer folders were noted after inner ones only if they are new, and then hold them; syncing
-    /// the shortest paths first makes every inner name reachable.
-    fn sync(mut self, disk: &dyn Disk) -> io::Result<()> {
-        self.0.sort_by_key(|path| path.as_os_str().len());
-        self.0.iter().try_for_each(|path| disk.sync_folder(path))
+    /// the shortest paths first makes every inner name reachable. Gives back the folders whose own
+    /// names are durable; after an error none is known to be.
+    fn sync(mut self, disk: &dyn Disk) -> io::Result<HashSet<PathBuf>> {
+        self.folders.sort_by_key(|path| path.as_os_str().len());
+        self.folders.iter().try_for_each(|path| disk.sync_folder(path))?;
+        if self.durable.len() + self.made.len() > DURABLE_FOLDERS_MAX {
+            self.durable.clear();
+        }
+        self.durable.extend(self.made);
+        Ok(self.durable)
     }
 }
 
@@ -496,6 +522,31 @@ mod tests {
         assert!(f.store.staged(None, 9).unwrap().is_empty());
         assert_eq!(fs::read(f.block(0)).unwrap()[..UNIT_BYTES], [1; UNIT_BYTES]);
         assert!(matches!(f.read(2), Err(NodeFailure::NotHeld(_))));
+    }
+
+    #[test]
+    fn an_order_that_comes_again_syncs_what_may_have_been_left_unsynced() {
+        let f = fixture();
+        f.stage(1);
+        // As a process leaves it that was killed before it synced anything.
+        fs::create_dir_all(f.folder.path().join("demo/test")).unwrap();
+        let mut touched = Touched::default();
+        let outcome = f.store.carry_one(&commit_order(1), &mut touched).unwrap();
+        assert_eq!(outcome, Outcome::Done);
+        let folders = ["", "demo", "demo/test", ".palk/staging"];
+        let expected: HashSet<PathBuf> = folders.map(|name| f.folder.path().join(name)).into();
+        let tidy = |path: &PathBuf| path.components().collect::<PathBuf>();
+        assert_eq!(
+            touched.folders.iter().map(tidy).collect::<HashSet<_>>(),
+            expected.iter().map(tidy).collect()
+        );
+        for order in [commit_order(1), remove_order(1), remove_order(1)] {
+            let mut touched = Touched::default();
+            f.store.carry_one(&order, &mut touched).unwrap();
+            assert!(touched.folders.contains(&f.folder.path().join("demo/test")), "{order:?}");
+        }
+        let nowhere = Place { user: UserName::parse("nobody").unwrap(), ..place() };
+        assert_eq!(f.carry(Order::Remove { place: nowhere, up_to: Seq(9) }), Outcome::Done);
     }
 
     #[test]
