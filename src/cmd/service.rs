@@ -60,5 +60,8 @@ pub fn start_log() {
         .with_writer(io::stderr)
         .with_ansi(colour)
         .with_target(false)
+        // Nobody may read the log any more. Saying so on the same broken pipe would be a panic, in
+        // whichever thread had something to log.
+        .log_internal_errors(false)
         .try_init();
 }

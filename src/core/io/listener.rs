@@ -164,6 +164,13 @@ impl Drop for Counted {
     }
 }
 
+/// How many files and connections this process may have open, if that can be told.
+pub fn files_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,6 +75,9 @@ impl Stream {
         }
         Err(match first {
             Some(error) if is_late(&error) => deadline.missed(&name),
+            Some(error) if is_shortage(&error) => {
+                Error::io(format!("this machine cannot connect to {name}"))(error)
+            }
             Some(error) => unreachable(&name, &reason(&error)),
             None => unreachable(&name, "the host has no address"),
         })
@@ -221,6 +224,14 @@ fn resolve(name: &str, address: &str) -> Result<Vec<SocketAddr>> {
 /// wants to listen there finds the port taken.
 fn is_own(socket: &TcpStream) -> bool {
     matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// Is it this side that has no room for one more connection? That says nothing about the peer.
+fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    error.kind() == ErrorKind::AddrNotAvailable
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn is_late(error: &io::Error) -> bool {
