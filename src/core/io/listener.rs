@@ -18,6 +18,9 @@ use crate::core::io::reason;
 /// How long to wait before accepting again after the system had no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a process that is told to end waits for what is running.
+pub const STOP_WAIT: Duration = Duration::from_secs(30);
+
 /// An address on which connections are accepted.
 pub struct Listener {
     socket: TcpListener,
