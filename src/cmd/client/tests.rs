@@ -243,12 +243,3 @@ fn what_has_no_size_is_stored_like_a_file() {
     assert_eq!(verb(&server, folder.path(), &["store", "/dev/null"]).0, 0);
     assert_eq!(server.files.lock()["/null"], b"");
 }
-
-/// Not a test: a server to run the program against by hand.
-#[test]
-#[ignore = "runs until it is stopped"]
-fn serve_by_hand() {
-    let server = FakeServer::start_on("127.0.0.1:17999", Fault::None);
-    println!("{}", server.address);
-    std::thread::sleep(std::time::Duration::from_secs(3600));
-}

@@ -3,7 +3,7 @@
 //! Rows are added in the transaction that makes them necessary and deleted once the node has done
 //! its part. Losing a deletion of a row does no harm, since every order can be repeated.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::{Catalog, UserId};
@@ -212,37 +212,33 @@ impl Catalog {
         self.commit(transaction)
     }
 
-    /// A rebuilt piece is staged on a node: strikes out the repair and owes the node the commit, or
-    /// its removal if the version has been replaced meanwhile.
+    /// A rebuilt piece is staged on a node: strikes out the repair and owes the node the commit.
+    /// False if the version has been replaced meanwhile and nobody wants the piece any more.
     ///
     /// # Errors
     /// If the catalog cannot be written.
-    pub fn piece_rebuilt(&self, node: NodeId, version: VersionId, repair: i64) -> Result<()> {
+    pub fn piece_rebuilt(&self, node: NodeId, version: VersionId, repair: i64) -> Result<bool> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
-        let (user, path, seq): (UserId, String, Seq) = transaction
-            .prepare_cached("SELECT user_id, path, seq FROM owed WHERE id = ?1")
-            .and_then(|mut query| {
-                query.query_row([repair], |row| {
-                    Ok((UserId(row.get(0)?), row.get(1)?, Seq(row.get(2)?)))
-                })
-            })
-            .or_else(|e| match e {
-                // The repair was struck out while it ran: the version is not wanted any more.
-                rusqlite::Error::QueryReturnedNoRows => Ok((UserId(0), String::new(), Seq(0))),
-                e => Err(e),
+        let current = transaction
+            .prepare_cached(
+                "UPDATE files SET placed = placed | ?2 WHERE version = ?1
+                 RETURNING user_id, path, seq",
+            )
+            .and_then(|mut update| {
+                update
+                    .query_row(params![version.0, 1_u8 << node.index()], |row| {
+                        Ok((UserId(row.get(0)?), row.get::<_, String>(1)?, Seq(row.get(2)?)))
+                    })
+                    .optional()
             })
             .map_err(catalog_error)?;
-        let placed = transaction
-            .prepare_cached("UPDATE files SET placed = placed | ?2 WHERE version = ?1")
-            .and_then(|mut update| update.execute(params![version.0, 1_u8 << node.index()]))
-            .map_err(catalog_error)?;
-        if placed > 0 && user != UserId(0) {
-            add(&transaction, node, Kind::Commit, user, &path, Some(version), seq)?;
+        if let Some((user, path, seq)) = &current {
+            add(&transaction, node, Kind::Commit, *user, path, Some(version), *seq)?;
         }
         strike(&transaction, repair)?;
         self.commit(transaction)?;
-        Ok(())
+        Ok(current.is_some())
     }
 
     /// Of these versions that a node has staged: those that nobody will ever commit there.

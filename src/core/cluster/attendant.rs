@@ -24,7 +24,7 @@ use crate::core::cluster::readers::Readers;
 use crate::core::cluster::rebuild::Lacking;
 use crate::core::cluster::volume::{Volume, unsound};
 use crate::core::error::{Error, Result};
-use crate::core::types::{NodeId, NodeSet, VersionId};
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
 
 /// How often a node is probed that nothing else is said to.
@@ -32,6 +32,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often a node that cannot be reached is mentioned in the log.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How long repairs rest after a round in which some failed.
+const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// How often a node's staging is looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -67,6 +70,8 @@ pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers
             readers: readers.clone(),
             complained: None,
             swept: None,
+            rebuild_after: 0,
+            rebuild_pause: None,
         };
         thread::Builder::new()
             .name(format!("attendant of node {id}"))
@@ -85,6 +90,10 @@ struct Attendant {
     readers: Arc<Readers>,
     complained: Option<Instant>,
     swept: Option<Instant>,
+    /// Repairs up to this row have been tried in this round and have failed.
+    rebuild_after: i64,
+    /// When the next round of repairs begins, if some failed in the last one.
+    rebuild_pause: Option<Instant>,
 }
 
 impl Attendant {
@@ -121,6 +130,7 @@ impl Attendant {
             }
             self.complained = None;
             self.swept = None;
+            self.rebuild_pause = None;
         }
         match answer {
             Ok(()) => true,
@@ -181,7 +191,7 @@ impl Attendant {
             let ready: Vec<&Owed> =
                 batch.iter().filter(|owed| self.is_ready(owed, &mut held_back)).collect();
             if !ready.is_empty() {
-                self.deliver(&ready)?;
+                self.deliver(&ready, &mut held_back)?;
             }
         }
     }
@@ -201,7 +211,9 @@ impl Attendant {
         true
     }
 
-    fn deliver(&self, ready: &[&Owed]) -> Result<()> {
+    /// Has the node carry out orders and settles those that are done. One that failed comes again,
+    /// and with it all later ones about its path: they must not overtake it.
+    fn deliver(&self, ready: &[&Owed], held_back: &mut HashSet<Place>) -> Result<()> {
         let roster = self.volume.roster();
         let orders: Vec<Order> = ready
             .iter()
@@ -212,46 +224,59 @@ impl Attendant {
             .collect();
         let outcomes = roster.used(self.id, roster.node(self.id).carry(&orders))?;
         let mut done = Vec::new();
-        let mut failure = None;
         for (owed, outcome) in ready.iter().zip(outcomes) {
+            let place = owed.task.place_and_seq().map(|(place, _)| place);
+            if place.is_some_and(|place| held_back.contains(place)) {
+                continue;
+            }
             match (outcome, &owed.task) {
-                (Outcome::Done, _) => done.push(owed.id),
                 (Outcome::NotHeld, Task::Order(Order::Commit { version, place, .. })) => {
                     tracing::warn!("data server {} lost its piece of {place}", self.id);
                     self.catalog.piece_lost(self.id, *version, Some(owed.id))?;
                 }
-                (Outcome::NotHeld, _) => done.push(owed.id),
-                (Outcome::Failed(why), _) => failure = failure.or(Some(why)),
+                (Outcome::Done | Outcome::NotHeld, _) => done.push(owed.id),
+                (Outcome::Failed(why), _) => {
+                    tracing::warn!("data server {}: an order comes again later: {why}", self.id);
+                    held_back.extend(place.cloned());
+                }
             }
         }
         self.catalog.settle(&done);
-        match failure {
-            Some(why) => Err(Error::Catalog(format!("orders were not carried out: {why}"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Rebuilds one piece; true if there are more to rebuild.
-    fn rebuild_one(&self) -> Result<bool> {
-        let owed = self.catalog.owed(self.id, true, 0, 2)?;
+    fn rebuild_one(&mut self) -> Result<bool> {
+        if self.rebuild_pause.is_some_and(|until| Instant::now() < until) {
+            return Ok(false);
+        }
+        let mut others = self.volume.roster().up();
+        others.remove(self.id);
+        if others.len() < READ_QUORUM {
+            return Ok(false);
+        }
+        let owed = self.catalog.owed(self.id, true, self.rebuild_after, 1)?;
         let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
+            let failed_some = std::mem::take(&mut self.rebuild_after) > 0;
+            self.rebuild_pause = failed_some.then(|| Instant::now() + REBUILD_AGAIN_AFTER);
             return Ok(false);
         };
         let Some(lacking) = self.lacking(*version, place)? else {
             // Replaced or removed meanwhile.
             self.catalog.settle(&[*id]);
-            return Ok(owed.len() > 1);
+            return Ok(true);
         };
         match self.volume.rebuild(self.id, &lacking) {
             Ok(bytes_read) => {
-                self.catalog.piece_rebuilt(self.id, *version, *id)?;
+                if !self.catalog.piece_rebuilt(self.id, *version, *id)? {
+                    self.volume.discard(*version, NodeSet::from_iter([self.id]));
+                }
                 tracing::info!(
                     "data server {}: its piece of {place} is rebuilt ({bytes_read} bytes read from \
                      the others)",
                     self.id
                 );
                 self.deliver_orders()?;
-                Ok(owed.len() > 1)
             }
             Err(error) => {
                 if let Some(node) = unsound(&error)
@@ -259,10 +284,14 @@ impl Attendant {
                 {
                     self.catalog.piece_lost(node, *version, None)?;
                 }
-                tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
-                Ok(false)
+                if self.rebuild_pause.is_none() {
+                    tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
+                }
+                // One that cannot be rebuilt now does not hold up the others.
+                self.rebuild_after = *id;
             }
         }
+        Ok(true)
     }
 
     fn lacking(&self, version: VersionId, place: &Place) -> Result<Option<Lacking>> {

@@ -12,7 +12,7 @@ use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
-use crate::core::wire::node::{Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
+use crate::core::wire::node::{self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
 
 /// Connections that are kept for their next use, for each node.
 const IDLE_CONNECTIONS_MAX: usize = 16;
@@ -93,7 +93,8 @@ impl Node for TcpNode {
         let piece_bytes = meta.file_bytes / 2;
         let longest = STAGE_BASE + Duration::from_secs(piece_bytes / STAGE_BYTES_PER_SECOND);
         let staged = Deadline::new(longest, "confirm a piece");
-        Ok(Box::new(TcpSink { link, stage: Some(Request::Stage(meta.clone())), staged }))
+        let begin = wire::encode(&Request::Stage(meta.clone()), 0)?;
+        Ok(Box::new(TcpSink { link, begin, staged }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
@@ -192,34 +193,35 @@ impl Link {
 
 struct TcpSink {
     link: Link,
-    /// Sent together with the first stripe.
-    stage: Option<Request>,
+    /// The frame that begins the piece; it leaves together with the first thing that follows it.
+    begin: Vec<u8>,
     staged: Deadline,
 }
 
 impl TcpSink {
-    fn begin(&mut self) -> Result<()> {
-        match self.stage.take() {
-            Some(stage) => self.link.send(&stage, &[], &TAKE),
-            None => Ok(()),
-        }
+    fn send(&mut self, request: &Request, units: [&[u8]; 2]) -> Result<()> {
+        let frame = wire::encode(request, units.iter().map(|unit| unit.len()).sum())?;
+        let id = self.link.id;
+        let stream = self.link.stream()?;
+        stream
+            .write_all(&[&self.begin, &frame, units[0], units[1]], &TAKE)
+            .map_err(|error| failed(id, stream.name(), error))?;
+        self.begin.clear();
+        Ok(())
     }
 }
 
 impl PieceSink for TcpSink {
     fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()> {
-        self.begin()?;
-        self.link.send(&Request::Units { checksums }, &units, &TAKE)
+        self.send(&Request::Units { checksums }, units)
     }
 
     fn keep_alive(&mut self) -> Result<()> {
-        self.begin()?;
-        self.link.send(&Request::KeepAlive, &[], &TAKE)
+        self.send(&Request::KeepAlive, [&[], &[]])
     }
 
     fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
-        self.begin()?;
-        self.link.send(&Request::Finish { blake3 }, &[], &TAKE)
+        self.send(&Request::Finish { blake3 }, [&[], &[]])
     }
 
     fn await_staged(&mut self) -> Result<()> {

@@ -58,6 +58,8 @@ pub struct Staged {
 /// A version that is being stored.
 pub struct Writing {
     roster: Arc<Roster>,
+    meta: PieceMeta,
+    fanout: Fanout,
     layout: Layout,
     allowance: Allowance,
     lanes: [Lane; 4],
@@ -69,7 +71,9 @@ pub struct Writing {
 
 /// The way to one node.
 enum Lane {
-    /// It has failed; its vote is cast.
+    /// Not opened: the first stripe has not come yet, and a slow client costs the node nothing.
+    Waiting,
+    /// It has failed or ended; its vote is cast.
     Closed,
     Inline(Box<dyn PieceSink>),
     Thread {
@@ -108,37 +112,44 @@ impl Writing {
         let mut writing = Writing {
             layout,
             allowance,
-            lanes: std::array::from_fn(|_| Lane::Closed),
+            lanes: std::array::from_fn(|_| Lane::Waiting),
             ballot: Ballot::default(),
             troubles: roster.troubles(NodeSet::ALL),
             stripe: 0,
             buffer: None,
+            meta: meta.clone(),
+            fanout,
             roster,
         };
-        let up = writing.roster.up();
-        up.complement().iter().for_each(|id| writing.ballot.cast(id, Vote::No));
-        writing.check_not_lost()?;
-        let threads = fanout == Fanout::Threads && layout.stripe_count() > 1;
-        for id in up.iter() {
-            let lane =
-                if threads { writing.spawn_lane(id, meta) } else { writing.open_lane(id, meta) };
-            match lane {
-                Ok(lane) => writing.lanes[id.index()] = lane,
-                Err(error) => writing.give_up(id, error),
-            }
+        for id in writing.roster.up().complement().iter() {
+            writing.lanes[id.index()] = Lane::Closed;
+            writing.ballot.cast(id, Vote::No);
         }
         writing.check_not_lost()?;
         Ok(writing)
     }
 
-    fn open_lane(&self, id: NodeId, meta: &PieceMeta) -> Result<Lane> {
-        self.roster.used(id, self.roster.node(id).stage(meta)).map(Lane::Inline)
+    fn open_lanes(&mut self) {
+        let threads = self.fanout == Fanout::Threads && self.layout.stripe_count() > 1;
+        for id in NodeId::ALL {
+            if !matches!(self.lanes[id.index()], Lane::Waiting) {
+                continue;
+            }
+            match if threads { self.spawn_lane(id) } else { self.open_lane(id) } {
+                Ok(lane) => self.lanes[id.index()] = lane,
+                Err(error) => self.give_up(id, error),
+            }
+        }
     }
 
-    fn spawn_lane(&self, id: NodeId, meta: &PieceMeta) -> Result<Lane> {
+    fn open_lane(&self, id: NodeId) -> Result<Lane> {
+        self.roster.used(id, self.roster.node(id).stage(&self.meta)).map(Lane::Inline)
+    }
+
+    fn spawn_lane(&self, id: NodeId) -> Result<Lane> {
         // All buffers of the transfer and the last job fit, so the channel never blocks.
         let (jobs, work) = bounded(STRIPES_IN_FLIGHT_MAX + 1);
-        let (node, meta) = (self.roster.node(id).clone(), meta.clone());
+        let (node, meta) = (self.roster.node(id).clone(), self.meta.clone());
         let thread = thread::Builder::new()
             .name(format!("lane to node {id}"))
             .spawn(move || run_lane(id, node.stage(&meta)?, &work))
@@ -199,6 +210,9 @@ impl Writing {
         let of_parity = checksum::of_parity(of_data, unit_bytes);
         let checksums = std::array::from_fn(|i| if i < 4 { of_data[i] } else { of_parity[i - 4] });
         let encoded = Arc::new(Encoded { buffer, checksums });
+        if self.stripe == 0 {
+            self.open_lanes();
+        }
         for id in NodeId::ALL {
             self.send(id, &encoded);
         }
@@ -208,7 +222,7 @@ impl Writing {
 
     fn send(&mut self, id: NodeId, encoded: &Arc<Encoded>) {
         let result = match &mut self.lanes[id.index()] {
-            Lane::Closed => return,
+            Lane::Waiting | Lane::Closed => return,
             Lane::Inline(sink) => {
                 let (units, checksums) = encoded.for_node(id);
                 sink.units(units, checksums)
@@ -256,7 +270,7 @@ impl Writing {
                     let _ = jobs.send(Job::Finish(blake3));
                     Ok(())
                 }
-                Lane::Closed => Ok(()),
+                Lane::Waiting | Lane::Closed => Ok(()),
             };
             if let Err(error) = asked {
                 self.give_up(id, error);
@@ -274,7 +288,7 @@ impl Writing {
 
     fn await_staged(&mut self, id: NodeId) -> Option<Result<()>> {
         match std::mem::replace(&mut self.lanes[id.index()], Lane::Closed) {
-            Lane::Closed => None,
+            Lane::Waiting | Lane::Closed => None,
             Lane::Inline(mut sink) => {
                 let health = self.roster.health(id);
                 if !health.is_up() {
@@ -302,7 +316,7 @@ impl Writing {
                 });
                 self.roster.used(id, ended)
             }
-            Lane::Closed | Lane::Inline(_) => Ok(()),
+            Lane::Waiting | Lane::Closed | Lane::Inline(_) => Ok(()),
         }
     }
 

@@ -198,7 +198,8 @@ impl BlockStore {
                     let last = self.block_path(place, block);
                     let there = self.header_at(&last)?;
                     let newer = there.as_ref().is_some_and(|header| header.seq > *seq);
-                    if !self.disk.exists(&staged)? {
+                    let whole = self.header_at(&staged)?.is_some_and(|own| own.version == *version);
+                    if !whole {
                         if newer || there.is_some_and(|header| header.version == *version) {
                             continue;
                         }

@@ -401,6 +401,7 @@ impl Connection<'_> {
                 return Ok(());
             }
         };
+        tracing::info!("{} picked {} to read from", self.peer, retrieve.used());
         self.session.retrieve_ready(&Found {
             bytes: retrieve.bytes,
             version: retrieve.version,

@@ -1,0 +1,341 @@
+//! The volume over four real block stores in temporary folders, without sockets or threads: what is
+//! written can be read from any two, damage is noticed and gone around, and a lost piece is rebuilt
+//! from three units a stripe.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::roster::Roster;
+use palk::core::cluster::volume::Volume;
+use palk::core::cluster::{Fanout, Lacking};
+use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::io::disk::RealDisk;
+use palk::core::node::store::BlockStore;
+use palk::core::path::{FilePath, UserName};
+use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
+
+/// A node in this process, which can be switched off and counts the bytes that it sends.
+struct LocalNode {
+    store: Arc<BlockStore>,
+    off: AtomicBool,
+    sent: Arc<AtomicU64>,
+}
+
+impl LocalNode {
+    fn check(&self) -> Result<()> {
+        if self.off.load(Ordering::SeqCst) {
+            let why = NodeFailure::Unreachable("switched off".into());
+            return Err(Error::Node { node: self.store.id(), why });
+        }
+        Ok(())
+    }
+}
+
+impl Node for LocalNode {
+    fn id(&self) -> NodeId {
+        self.store.id()
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.check()
+    }
+
+    fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
+        self.check()?;
+        let stage = self.store.stage(meta.clone())?;
+        Ok(Box::new(LocalSink { stage: Some(stage), staged: None }))
+    }
+
+    fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
+        self.check()?;
+        Ok(Box::new(LocalSource {
+            store: self.store.clone(),
+            query: query.clone(),
+            sent: self.sent.clone(),
+        }))
+    }
+
+    fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
+        self.check()?;
+        Ok(self.store.carry(orders))
+    }
+
+    fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
+        self.check()?;
+        self.store.staged(after, 100)
+    }
+
+    fn forget_connections(&self) {}
+}
+
+struct LocalSink {
+    stage: Option<palk::core::node::stage::Stage>,
+    staged: Option<Result<()>>,
+}
+
+impl PieceSink for LocalSink {
+    fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()> {
+        self.stage.as_mut().unwrap().units(units, checksums)
+    }
+
+    fn keep_alive(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
+        self.staged = self.stage.take().map(|stage| stage.finish(blake3));
+        Ok(())
+    }
+
+    fn await_staged(&mut self) -> Result<()> {
+        self.staged.take().unwrap()
+    }
+}
+
+struct LocalSource {
+    store: Arc<BlockStore>,
+    query: Query,
+    sent: Arc<AtomicU64>,
+}
+
+impl PieceSource for LocalSource {
+    fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
+        let mut piece = self.store.open_piece(self.query.version, &self.query.place);
+        let checksums = piece.units(self.query.first_stripe, self.query.select, body)?;
+        self.query.first_stripe += 1;
+        self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);
+        Ok(checksums)
+    }
+}
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    nodes: Vec<Arc<LocalNode>>,
+    roster: Arc<Roster>,
+    volume: Volume,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes: Vec<Arc<LocalNode>> = NodeId::ALL
+        .into_iter()
+        .map(|id| {
+            let root = folder.path().join(format!("files_{id}"));
+            let store = Arc::new(BlockStore::open(Arc::new(RealDisk), &root, id).unwrap());
+            Arc::new(LocalNode { store, off: AtomicBool::new(false), sent: Arc::default() })
+        })
+        .collect();
+    let links: Vec<Arc<dyn Node>> =
+        nodes.iter().cloned().map(|node| node as Arc<dyn Node>).collect();
+    let roster = Arc::new(Roster::new(links.try_into().unwrap_or_else(|_| unreachable!())));
+    let volume = Volume::new(roster.clone(), Fanout::Inline);
+    let fixture = Fixture { folder, nodes, roster, volume };
+    fixture.switch(NodeSet::ALL);
+    fixture
+}
+
+fn place() -> Place {
+    Place {
+        user: UserName::parse("demo").unwrap(),
+        path: FilePath::parse_rooted("test/yeet.txt").unwrap(),
+    }
+}
+
+fn bytes(length: usize) -> Vec<u8> {
+    (0..length).map(|i| u8::try_from(i * 131 % 251).unwrap()).collect()
+}
+
+fn meta(version: u8, file_bytes: usize) -> PieceMeta {
+    PieceMeta {
+        version: VersionId([version; 16]),
+        seq: Seq(u64::from(version)),
+        place: place(),
+        file_bytes: file_bytes as u64,
+        stored_ms: 0,
+    }
+}
+
+impl Fixture {
+    /// Exactly these nodes are on, and the roster knows it.
+    fn switch(&self, on: NodeSet) {
+        for node in &self.nodes {
+            node.off.store(!on.contains(node.id()), Ordering::SeqCst);
+            let _ = self.roster.heard(node.id(), node.ping());
+        }
+    }
+
+    fn write(&self, version: u8, content: &[u8]) -> NodeSet {
+        let mut writing = self.volume.write(&meta(version, content.len())).unwrap();
+        let mut rest = content;
+        while !rest.is_empty() {
+            let room = writing.room().unwrap();
+            let (now, later) = rest.split_at(room.len());
+            room.copy_from_slice(now);
+            rest = later;
+            writing.push().unwrap();
+        }
+        let staged = writing.finish(Digest(*blake3::hash(content).as_bytes())).unwrap();
+        staged.nodes
+    }
+
+    fn commit(&self, version: u8) {
+        let order = Order::Commit {
+            version: VersionId([version; 16]),
+            seq: Seq(u64::from(version)),
+            place: place(),
+        };
+        for node in &self.nodes {
+            assert_eq!(node.store.carry(std::slice::from_ref(&order)), [Outcome::Done]);
+        }
+    }
+
+    fn read(&self, version: u8, length: usize) -> Result<(Vec<u8>, NodeSet, NodeSet)> {
+        let id = VersionId([version; 16]);
+        let mut reading = self.volume.read(id, place(), length as u64, NodeSet::ALL)?;
+        let mut content = Vec::new();
+        while let Some(parts) = reading.next_part()? {
+            parts.iter().for_each(|part| content.extend_from_slice(part));
+        }
+        Ok((content, reading.used(), reading.unsound()))
+    }
+
+    fn block(&self, node: usize, name: &str) -> PathBuf {
+        self.folder.path().join(format!("files_{node}/demo/test/{name}"))
+    }
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut content = std::fs::read(path).unwrap();
+    content[at] ^= 1;
+    std::fs::write(path, content).unwrap();
+}
+
+#[test]
+fn what_is_written_is_read_from_every_pair_staged_and_committed() {
+    for length in [0, 1, 353, (1 << 20) - 1, 1 << 20, 2_500_000] {
+        let f = fixture();
+        let content = bytes(length);
+        assert_eq!(f.write(1, &content), NodeSet::ALL);
+        for committed in [false, true] {
+            if committed {
+                f.commit(1);
+            }
+            for pair in (0..16).map(NodeSet::from_bits).filter(|pair| pair.len() == 2) {
+                f.switch(pair);
+                let (read, used, _) = f.read(1, length).unwrap();
+                assert!(read == content, "{length} bytes from {pair}");
+                assert_eq!(used, pair);
+            }
+            f.switch(NodeSet::ALL);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_unit_is_gone_around_and_its_node_is_named() {
+    let content = bytes(2_500_000);
+    let f = fixture();
+    f.write(1, &content);
+    f.commit(1);
+    // In the second stripe of node 2, and the file of another block of node 4 is gone.
+    flip(&f.block(2, "yeet_B2.txt"), 300_000);
+    std::fs::remove_file(f.block(4, "yeet_O3.txt")).unwrap();
+    let mut named = NodeSet::EMPTY;
+    for _ in 0..40 {
+        let (read, _, unsound) = f.read(1, content.len()).unwrap();
+        assert!(read == content);
+        named = unsound.iter().chain(named.iter()).collect();
+    }
+    assert_eq!(named, NodeSet::from_bits(0b1010));
+    f.switch(NodeSet::from_bits(0b1011));
+    flip(&f.block(1, "yeet_A1.txt"), 0);
+    let refused = f.read(1, content.len()).unwrap_err();
+    assert!(refused.to_string().contains("node 1 (block damaged"), "{refused}");
+}
+
+#[test]
+fn a_version_is_never_taken_for_another() {
+    let f = fixture();
+    f.write(1, &bytes(353));
+    f.commit(1);
+    f.write(2, &bytes(400));
+    assert_eq!(f.read(1, 353).unwrap().0, bytes(353));
+    assert_eq!(f.read(2, 400).unwrap().0, bytes(400), "from staging");
+    f.commit(2);
+    assert_eq!(f.read(2, 400).unwrap().0, bytes(400));
+    assert!(f.read(1, 353).is_err(), "replaced");
+}
+
+#[test]
+fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
+    let content = bytes(2_500_000);
+    for lost in NodeId::ALL {
+        let f = fixture();
+        f.write(1, &content);
+        f.commit(1);
+        let number = usize::from(lost.number());
+        let blocks = lost.blocks().map(|block| f.block(number, &format!("yeet_{block}.txt")));
+        let before = blocks.clone().map(|path| std::fs::read(path).unwrap());
+        blocks.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        let sent = || f.nodes.iter().map(|node| node.sent.load(Ordering::SeqCst)).sum::<u64>();
+
+        let lacking = Lacking {
+            meta: meta(1, content.len()),
+            blake3: Digest(*blake3::hash(&content).as_bytes()),
+            placed: NodeSet::ALL,
+        };
+        let moved = f.volume.rebuild(lost, &lacking).unwrap();
+        assert_eq!(moved, sent());
+        let block_bytes = (content.len() as u64 + 4) / 4;
+        assert_eq!(moved, 3 * block_bytes, "a quarter less than the four blocks of two nodes");
+        f.commit(1);
+        assert!(blocks.clone().map(|path| std::fs::read(path).unwrap()) == before);
+
+        // And from two, when one more is away.
+        blocks.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        let away = NodeId::ALL.into_iter().find(|id| *id != lost).unwrap();
+        let mut on = NodeSet::ALL;
+        on.remove(away);
+        f.switch(on);
+        assert_eq!(f.volume.rebuild(lost, &lacking).unwrap(), 4 * block_bytes);
+        f.commit(1);
+        assert!(blocks.map(|path| std::fs::read(path).unwrap()) == before);
+    }
+}
+
+#[test]
+fn fewer_than_three_nodes_take_no_file_and_keep_nothing() {
+    let f = fixture();
+    f.switch(NodeSet::from_bits(0b0111));
+    assert_eq!(f.write(1, &bytes(353)), NodeSet::from_bits(0b0111));
+    f.switch(NodeSet::from_bits(0b0011));
+    let refused = f.volume.write(&meta(2, 353)).err().unwrap();
+    assert!(matches!(refused, Error::TooFewToStore(_)), "{refused}");
+    assert!(refused.to_string().ends_with("node 3 (switched off), node 4 (switched off)"));
+
+    // Two nodes fail after it has begun.
+    f.switch(NodeSet::ALL);
+    let mut writing = f.volume.write(&meta(3, 353)).unwrap();
+    writing.room().unwrap().fill(7);
+    f.nodes[0].off.store(true, Ordering::SeqCst);
+    f.nodes[1].off.store(true, Ordering::SeqCst);
+    assert!(matches!(writing.push(), Err(Error::TooFewToStore(_))));
+    drop(writing);
+    for node in &f.nodes[2..] {
+        assert!(!node.store.staged(None, 10).unwrap().contains(&VersionId([3; 16])));
+    }
+}
+
+#[test]
+fn a_store_that_is_given_up_leaves_nothing_staged() {
+    let f = fixture();
+    let mut writing = f.volume.write(&meta(1, 2_500_000)).unwrap();
+    writing.room().unwrap().fill(1);
+    writing.push().unwrap();
+    assert!(f.nodes.iter().all(|node| node.store.staged(None, 10).unwrap().len() == 1));
+    drop(writing);
+    assert!(f.nodes.iter().all(|node| node.store.staged(None, 10).unwrap().is_empty()));
+}
