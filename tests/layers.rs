@@ -177,6 +177,18 @@ fn every_module_of_core_has_a_layer() {
     }
 }
 
+#[test]
+fn every_source_file_has_a_line_in_the_architecture() {
+    let document = read("docs/architecture.md");
+    for source in sources() {
+        assert!(
+            document.contains(&format!("| `{}` |", source.file)),
+            "{} has no line in docs/architecture.md",
+            source.file
+        );
+    }
+}
+
 // ---- what breaks them ----
 
 /// A broken rule: where, and what to say.
@@ -361,7 +373,7 @@ fn sources() -> Vec<Source> {
     let mut for_tests = Vec::new();
     for source in &all {
         for module in &source.test_modules {
-            for_tests.push([source.module.as_slice(), &[module.clone()]].concat());
+            for_tests.push([source.module.as_slice(), std::slice::from_ref(module)].concat());
         }
     }
     all.into_iter()

@@ -173,12 +173,12 @@ fn drop_tests(code: &mut [char]) -> Vec<String> {
 /// Behind the `;` or the closing brace of the item that begins here.
 fn end_of_item(code: &[char], start: usize) -> usize {
     let mut depth = 0;
-    for at in start..code.len() {
-        match code[at] {
+    for (at, c) in code.iter().enumerate().skip(start) {
+        match c {
             '{' | '[' | '(' => depth += 1,
             '}' | ']' | ')' => {
                 depth -= 1;
-                if depth == 0 && code[at] == '}' {
+                if depth == 0 && *c == '}' {
                     return at + 1;
                 }
             }

@@ -1,7 +1,7 @@
 //! Accepting connections: a thread for each, a limit on how many, and an orderly end.
 //!
 //! A thread that ends in a panic takes only its own connection with it. Work that must not be cut
-//! off (a transfer, a commit) is done under a [`Busy`] guard; [`Listener::stop`] waits for those and
+//! off (a transfer, a commit) is done under a [`Busy`] guard; [`State::stop`] waits for those and
 //! for nothing else, since a connection that only waits for its client would never end.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -37,7 +37,7 @@ pub struct State {
     idle: Condvar,
 }
 
-/// While this lives, [`Listener::stop`] waits.
+/// While this lives, [`State::stop`] waits.
 pub struct Busy<'a>(&'a State);
 
 impl State {
