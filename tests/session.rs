@@ -839,7 +839,7 @@ fn an_extended_client_signs_in_before_anything_else() {
         agreed,
         first,
         first,
-        "E\r\nthe password of user demo is another one\r\nsign-in\r\n\r\n",
+        "E\r\nwrong password for user demo\r\nsign-in\r\n\r\n",
         "E\r\nthere is no user bob\r\nno-such-user\r\n\r\n",
         "E\r\nthe other side does not keep to the protocol: wrong number of fields for LGN\r\n\
          version\r\n\r\n",

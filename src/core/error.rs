@@ -186,7 +186,7 @@ pub enum Error {
     TooFewToRead { path: String, troubles: Troubles },
     #[error("there is no user {0}")]
     NoSuchUser(String),
-    #[error("the password of user {0} is another one")]
+    #[error("wrong password for user {0}")]
     WrongPassword(String),
     #[error("there is a user {0} already")]
     UserExists(String),

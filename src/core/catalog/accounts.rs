@@ -117,6 +117,17 @@ impl Catalog {
         }
     }
 
+    /// The number of this user.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`].
+    pub fn user_id(&self, name: &UserName) -> Result<UserId> {
+        match self.user(name)? {
+            Some((id, _)) => Ok(id),
+            None => Err(Error::NoSuchUser(name.to_string())),
+        }
+    }
+
     fn user(&self, name: &UserName) -> Result<Option<(UserId, String)>> {
         self.reader
             .lock()

@@ -42,10 +42,15 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// Wakes the attendants of all nodes when there is something to deliver.
 #[derive(Clone)]
 pub struct Bell {
-    wake: [Sender<()>; 4],
+    wake: Vec<Sender<()>>,
 }
 
 impl Bell {
+    /// A bell that nobody hears, where the attendants' rounds are called by hand.
+    pub fn mute() -> Bell {
+        Bell { wake: Vec::new() }
+    }
+
     /// Wakes them; those that are at work look again afterwards.
     pub fn ring(&self) {
         for wake in &self.wake {
@@ -63,50 +68,55 @@ pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers
     let mut wake = Vec::new();
     for id in NodeId::ALL {
         let (ring, rung) = bounded(1);
-        let mut attendant = Attendant {
-            id,
-            catalog: catalog.clone(),
-            volume: volume.clone(),
-            readers: readers.clone(),
-            complained: None,
-            swept: None,
-            rebuild_after: 0,
-            rebuild_pause: None,
-        };
+        let mut attendant = Attendant::new(id, catalog.clone(), volume.clone(), readers.clone());
         thread::Builder::new()
             .name(format!("attendant of node {id}"))
             .spawn(move || attendant.run(&rung))
             .map_err(Error::io("cannot start a thread"))?;
         wake.push(ring);
     }
-    let wake = wake.try_into().unwrap_or_else(|_| unreachable!("one for each of four nodes"));
     Ok(Bell { wake })
 }
 
-struct Attendant {
+/// Looks after one node.
+pub struct Attendant {
     id: NodeId,
     catalog: Arc<Catalog>,
     volume: Arc<Volume>,
     readers: Arc<Readers>,
-    complained: Option<Instant>,
-    swept: Option<Instant>,
+    complained: Option<Duration>,
+    swept: Option<Duration>,
     /// Repairs up to this row have been tried in this round and have failed.
     rebuild_after: i64,
     /// When the next round of repairs begins, if some failed in the last one.
-    rebuild_pause: Option<Instant>,
+    rebuild_pause: Option<Duration>,
 }
 
 impl Attendant {
+    /// The attendant of this node.
+    pub fn new(
+        id: NodeId,
+        catalog: Arc<Catalog>,
+        volume: Arc<Volume>,
+        readers: Arc<Readers>,
+    ) -> Attendant {
+        Attendant {
+            id,
+            catalog,
+            volume,
+            readers,
+            complained: None,
+            swept: None,
+            rebuild_after: 0,
+            rebuild_pause: None,
+        }
+    }
+
     fn run(&mut self, rung: &Receiver<()>) {
+        let start = Instant::now();
         loop {
-            if self.probe() {
-                let more = self.work().unwrap_or_else(|error| {
-                    tracing::warn!("data server {}: {error}", self.id);
-                    false
-                });
-                if more {
-                    continue;
-                }
+            if self.round(start.elapsed()) {
+                continue;
             }
             // Rung or not, there may be something to do; while a node is down, nothing is.
             let rung = rung.recv_timeout(PROBE_EVERY).is_ok();
@@ -119,10 +129,20 @@ impl Attendant {
         }
     }
 
+    /// One look at the node: probes it and does what there is to do. True if there is more. `now`
+    /// counts from any fixed point.
+    pub fn round(&mut self, now: Duration) -> bool {
+        self.probe(now)
+            && self.work(now).unwrap_or_else(|error| {
+                tracing::warn!("data server {}: {error}", self.id);
+                false
+            })
+    }
+
     /// True if the node is up.
-    fn probe(&mut self) -> bool {
+    fn probe(&mut self, now: Duration) -> bool {
         let roster = self.volume.roster();
-        let (answer, came_up) = roster.heard(self.id, roster.node(self.id).ping());
+        let (answer, came_up) = roster.probed(self.id, roster.node(self.id).ping());
         if came_up {
             tracing::info!("connected to data server {}", self.id);
             if roster.up() == NodeSet::ALL {
@@ -135,8 +155,8 @@ impl Attendant {
         match answer {
             Ok(()) => true,
             Err(error) => {
-                if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
-                    self.complained = Some(Instant::now());
+                if self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
+                    self.complained = Some(now);
                     tracing::info!("still trying to connect to data server {}: {error}", self.id);
                 }
                 false
@@ -145,13 +165,15 @@ impl Attendant {
     }
 
     /// Does what there is to do; true if there is more.
-    fn work(&mut self) -> Result<bool> {
-        if self.swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+    fn work(&mut self, now: Duration) -> Result<bool> {
+        if self.swept.is_none_or(|at| now >= at + SWEEP_EVERY) {
             self.sweep()?;
-            self.swept = Some(Instant::now());
+            self.swept = Some(now);
         }
-        self.deliver_orders()?;
-        self.rebuild_one()
+        let delivered = self.deliver_orders();
+        // An order that its disk refuses is no reason to leave pieces missing.
+        let more = self.rebuild_one(now)?;
+        delivered.map(|()| more)
     }
 
     /// Drops what the node has staged and nobody will commit: what a crash left behind.
@@ -246,8 +268,8 @@ impl Attendant {
     }
 
     /// Rebuilds one piece; true if there are more to rebuild.
-    fn rebuild_one(&mut self) -> Result<bool> {
-        if self.rebuild_pause.is_some_and(|until| Instant::now() < until) {
+    fn rebuild_one(&mut self, now: Duration) -> Result<bool> {
+        if self.rebuild_pause.is_some_and(|until| now < until) {
             return Ok(false);
         }
         let mut others = self.volume.roster().up();
@@ -258,7 +280,7 @@ impl Attendant {
         let owed = self.catalog.owed(self.id, true, self.rebuild_after, 1)?;
         let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
             let failed_some = std::mem::take(&mut self.rebuild_after) > 0;
-            self.rebuild_pause = failed_some.then(|| Instant::now() + REBUILD_AGAIN_AFTER);
+            self.rebuild_pause = failed_some.then_some(now + REBUILD_AGAIN_AFTER);
             return Ok(false);
         };
         let Some(lacking) = self.lacking(*version, place)? else {

@@ -89,11 +89,11 @@ impl Node for TcpNode {
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        let link = self.open()?;
         let piece_bytes = meta.file_bytes / 2;
         let longest = STAGE_BASE + Duration::from_secs(piece_bytes / STAGE_BYTES_PER_SECOND);
         let staged = Deadline::new(longest, "confirm a piece");
         let begin = wire::encode(&Request::Stage(meta.clone()), 0)?;
+        let link = self.open()?;
         Ok(Box::new(TcpSink { link, begin, staged }))
     }
 
@@ -191,6 +191,7 @@ impl Link {
     }
 }
 
+/// A piece on its way.
 struct TcpSink {
     link: Link,
     /// The frame that begins the piece; it leaves together with the first thing that follows it.

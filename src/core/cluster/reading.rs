@@ -7,20 +7,20 @@
 
 use std::sync::Arc;
 
-use rand::seq::SliceRandom;
-
 use crate::core::cluster::node::{PieceSource, Query};
 use crate::core::cluster::roster::Roster;
 use crate::core::code::layout::Layout;
 use crate::core::code::repair::Select;
 use crate::core::code::{checksum, kernel};
 use crate::core::error::{Error, NodeFailure, Result, Troubles};
+use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::Place;
 
 /// A version that is being read, stripe by stripe.
 pub struct Reading {
     roster: Arc<Roster>,
+    random: Arc<Random>,
     version: VersionId,
     place: Place,
     layout: Layout,
@@ -48,6 +48,7 @@ impl Reading {
     /// cannot be read is refused before anything is promised.
     pub(super) fn begin(
         roster: Arc<Roster>,
+        random: Arc<Random>,
         version: VersionId,
         place: Place,
         file_bytes: u64,
@@ -56,6 +57,7 @@ impl Reading {
         let troubles = roster.troubles(placed);
         let mut reading = Reading {
             roster,
+            random,
             version,
             place,
             layout: Layout::new(file_bytes),
@@ -151,7 +153,7 @@ impl Reading {
         if candidates.is_empty() {
             candidates = untried.iter().collect();
         }
-        candidates.shuffle(&mut rand::rng());
+        self.random.shuffle(&mut candidates);
         let Some(id) = candidates.first().copied() else {
             return Err(self.too_few());
         };

@@ -65,6 +65,22 @@ impl Roster {
             // It is there, even if it could not help.
             Err(_) => return (result, false),
         };
+        self.believe(id, result, heard)
+    }
+
+    /// As [`Roster::heard`], for a probe: a node that is there and refuses the server (it is another
+    /// node, or of another cluster) is no use either, and says why.
+    pub fn probed(&self, id: NodeId, result: Result<()>) -> (Result<()>, bool) {
+        match result {
+            Err(Error::Node { why: NodeFailure::Refused(why), node }) => {
+                let refused = Err(Error::Node { why: NodeFailure::Refused(why.clone()), node });
+                self.believe(id, refused, Heard::Refusal(why))
+            }
+            result => self.heard(id, result),
+        }
+    }
+
+    fn believe<T>(&self, id: NodeId, result: Result<T>, heard: Heard) -> (Result<T>, bool) {
         let is_up = heard == Heard::Answer;
         let changed = self.health.lock()[id.index()].hear(heard, self.start.elapsed());
         if changed && !is_up {

@@ -11,20 +11,22 @@ use crate::core::cluster::rebuild::{self, Lacking};
 use crate::core::cluster::roster::Roster;
 use crate::core::cluster::writing::{Fanout, Writing};
 use crate::core::error::{Error, Result};
+use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::node::{Order, PieceMeta, Place};
 
 /// Versions of files on four nodes.
 pub struct Volume {
     roster: Arc<Roster>,
+    random: Arc<Random>,
     buffers: Arc<BufferPool>,
     fanout: Fanout,
 }
 
 impl Volume {
     /// A volume on these nodes.
-    pub fn new(roster: Arc<Roster>, fanout: Fanout) -> Volume {
-        Volume { roster, buffers: Arc::default(), fanout }
+    pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout) -> Volume {
+        Volume { roster, random, buffers: Arc::default(), fanout }
     }
 
     /// The nodes.
@@ -52,7 +54,8 @@ impl Volume {
         file_bytes: u64,
         placed: NodeSet,
     ) -> Result<Reading> {
-        Reading::begin(self.roster.clone(), version, place, file_bytes, placed)
+        let random = self.random.clone();
+        Reading::begin(self.roster.clone(), random, version, place, file_bytes, placed)
     }
 
     /// Rebuilds and stages the piece of a version that a node lacks. Says how many bytes were read

@@ -66,6 +66,9 @@ impl Stream {
             // A limit of zero is refused by the system as a mistake.
             let share = (left / tries_left).max(Duration::from_millis(1));
             match TcpStream::connect_timeout(candidate, share) {
+                Ok(socket) if is_own(&socket) => {
+                    first = first.or(Some(ErrorKind::ConnectionRefused.into()));
+                }
                 Ok(socket) => return Stream::accepted(socket, name),
                 Err(error) => first = first.or(Some(error)),
             }
@@ -211,6 +214,13 @@ fn resolve(name: &str, address: &str) -> Result<Vec<SocketAddr>> {
         Ok(addresses) => Ok(addresses.collect()),
         Err(_) => Err(unreachable(name, "the name of the host cannot be resolved")),
     }
+}
+
+/// Is a connection its own other end? On one machine, connecting to a port in the range for outgoing
+/// connections that nobody listens on may be given that very port; then it succeeds, and whoever
+/// wants to listen there finds the port taken.
+fn is_own(socket: &TcpStream) -> bool {
+    matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
 }
 
 fn is_late(error: &io::Error) -> bool {

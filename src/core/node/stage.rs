@@ -1,12 +1,17 @@
 //! A piece on its way in: two block files in staging that are not yet committed.
 //!
-//! Units are held against their checksums as they arrive. A stage that is dropped before it is
-//! finished removes its files; one that a crash leaves behind is found by the server's listing of
-//! staged versions.
+//! Units are held against their checksums as they arrive. Until it is finished a stage writes to
+//! names of its own: a second stage of the same version (the server tries again after this node has
+//! hung) can neither cut short nor remove what the first has finished, nor the other way round. One
+//! that is dropped before it is finished removes its files; what a crash or a failing disk
+//! leaves of it is removed at the next start, or when the server next asks what is staged.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::core::code::checksum;
 use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
@@ -27,10 +32,53 @@ pub struct Stage {
     blocks: [BlockFile; 2],
     next_stripe: u64,
     finished: bool,
+    _live: Live,
+}
+
+/// The stages of a node's process, numbered, so that what is left over of one that failed can be
+/// told from what is being received.
+#[derive(Default)]
+pub(super) struct Stages {
+    last: u64,
+    live: BTreeSet<u64>,
+}
+
+/// The number of a stage, taken while this lives.
+pub(super) struct Live {
+    number: u64,
+    stages: Arc<Mutex<Stages>>,
+}
+
+impl Stages {
+    pub(super) fn begin(stages: &Arc<Mutex<Stages>>) -> Live {
+        let mut own = stages.lock();
+        own.last += 1;
+        let number = own.last;
+        own.live.insert(number);
+        Live { number, stages: stages.clone() }
+    }
+
+    pub(super) fn is_live(&self, number: u64) -> bool {
+        self.live.contains(&number)
+    }
+}
+
+impl Live {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stages.lock().live.remove(&self.number);
+    }
 }
 
 struct BlockFile {
+    /// What it is called while it is received, and afterwards.
     path: PathBuf,
+    finished: PathBuf,
     file: Box<dyn WriteFile>,
     checksums: Vec<u64>,
 }
@@ -40,27 +88,39 @@ impl Stage {
         disk: Arc<dyn Disk>,
         id: NodeId,
         meta: PieceMeta,
-        paths: [PathBuf; 2],
+        paths: [[PathBuf; 2]; 2],
         folder: PathBuf,
+        live: Live,
     ) -> Result<Stage> {
         let layout = Layout::checked(meta.file_bytes)
             .filter(|layout| layout.stripe_count() <= STRIPES_MAX)
             .ok_or_else(|| refused(id, "the file is too big for this format"))?;
         let [first, second] = paths;
-        let open = |path: PathBuf| -> Result<BlockFile> {
+        let open = |[path, finished]: [PathBuf; 2]| -> Result<BlockFile> {
             let file = disk.create(&path).map_err(|e| disk_error(id, &e))?;
-            Ok(BlockFile { path, file, checksums: Vec::new() })
+            Ok(BlockFile { path, finished, file, checksums: Vec::new() })
         };
-        let blocks = match (open(first.clone()), open(second)) {
+        let first_path = first[0].clone();
+        let blocks = match (open(first), open(second)) {
             (Ok(first), Ok(second)) => [first, second],
             (Err(e), other) | (other, Err(e)) => {
-                // An error of the disk is told already; what is left over goes with the listing.
-                let _ = disk.remove(&first);
+                // An error of the disk is told already; what is left over goes when the server next asks what is staged.
+                let _ = disk.remove(&first_path);
                 other.into_iter().for_each(|block| drop(disk.remove(&block.path)));
                 return Err(e);
             }
         };
-        Ok(Stage { disk, id, meta, layout, folder, blocks, next_stripe: 0, finished: false })
+        Ok(Stage {
+            disk,
+            id,
+            meta,
+            layout,
+            folder,
+            blocks,
+            next_stripe: 0,
+            finished: false,
+            _live: live,
+        })
     }
 
     /// The version that is being received.
@@ -123,6 +183,9 @@ impl Stage {
             file.file.append(&trailer.encode())?;
         }
         self.blocks.iter_mut().try_for_each(|block| block.file.sync())?;
+        for block in &self.blocks {
+            self.disk.rename(&block.path, &block.finished)?;
+        }
         self.disk.sync_folder(&self.folder)
     }
 }
@@ -131,7 +194,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !self.finished {
             for block in &self.blocks {
-                // What cannot be removed now is found by the listing of staged versions.
+                // What cannot be removed now is removed when the server next asks what is staged.
                 let _ = self.disk.remove(&block.path);
             }
         }

@@ -6,6 +6,7 @@
 //!     .palk/node.toml                        which node of which cluster this is
 //!     .palk/lock                             held while a node runs
 //!     .palk/staging/<version>_B1, _B2        on disk, not yet committed
+//!     .palk/staging/<version>_B1.7           being received, by the seventh stage of this process
 //!     backup/                                the catalog's backup; no user can be called that
 //! ```
 //!
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::node::piece::{Piece, read_trailer};
-use crate::core::node::stage::Stage;
+use crate::core::node::stage::{Stage, Stages};
 use crate::core::path::{FolderPath, UserName, block_file_name};
 use crate::core::types::{Block, ClusterId, NodeId, VersionId};
 use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
@@ -53,6 +54,8 @@ pub struct BlockStore {
     cluster: Mutex<Option<ClusterId>>,
     /// Renames and removals take turns, so that each sees whole what another did.
     changing: Mutex<()>,
+    /// The stages that are being received.
+    stages: Arc<Mutex<Stages>>,
 }
 
 impl BlockStore {
@@ -78,13 +81,16 @@ impl BlockStore {
             Some(Err(_)) => return Err(bad_identity(&path, "its cluster is not an id")),
             None => None,
         };
-        Ok(BlockStore {
+        let store = BlockStore {
             disk,
             root: root.to_path_buf(),
             id,
             cluster: Mutex::new(cluster),
             changing: Mutex::new(()),
-        })
+            stages: Arc::default(),
+        };
+        store.drop_unfinished().map_err(failed)?;
+        Ok(store)
     }
 
     /// Which node this is.
@@ -132,8 +138,13 @@ impl BlockStore {
     /// # Errors
     /// If the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
-        let paths = self.id.blocks().map(|block| self.staging_path(meta.version, block));
-        Stage::create(self.disk.clone(), self.id, meta, paths, self.root.join(".palk/staging"))
+        let live = Stages::begin(&self.stages);
+        let paths = self.id.blocks().map(|block| {
+            let finished = self.staging_path(meta.version, block);
+            [finished.with_extension(live.number().to_string()), finished]
+        });
+        let folder = self.root.join(".palk/staging");
+        Stage::create(self.disk.clone(), self.id, meta, paths, folder, live)
     }
 
     /// Does things in this order and makes them durable before it answers. One outcome for each.
@@ -167,23 +178,45 @@ impl BlockStore {
         Piece::new(self.disk.clone(), self.id, version, candidates)
     }
 
-    /// The versions in staging above `after`, ascending, at most `most`.
+    /// The versions in staging above `after`, ascending, at most `most`. Looks for what is left
+    /// over there as well.
     ///
     /// # Errors
     /// If the disk fails.
     pub fn staged(&self, after: Option<VersionId>, most: usize) -> Result<Vec<VersionId>> {
+        self.drop_unfinished().map_err(Error::io("cannot clear the staging folder"))?;
         let listed = self
             .disk
             .list(&self.root.join(".palk/staging"))
             .map_err(Error::io("cannot list the staged pieces"))?;
         let mut versions: Vec<VersionId> = listed
             .iter()
+            .filter(|entry| !is_unfinished(&entry.name))
             .filter_map(|entry| entry.name.split('_').next()?.parse().ok())
             .filter(|version| after.is_none_or(|after| *version > after))
             .collect();
         versions.dedup();
         versions.truncate(most);
         Ok(versions)
+    }
+
+    /// Removes what a crash, or a disk that failed, has left of stages that were never finished:
+    /// nobody was told of them.
+    fn drop_unfinished(&self) -> io::Result<()> {
+        let staging = self.root.join(".palk/staging");
+        for entry in self.disk.list(&staging)? {
+            let number = entry.name.rsplit_once('.').map(|(_, number)| number.parse());
+            // A name that this process is still writing to stays.
+            let is_left_over = match number {
+                Some(Ok(number)) => !self.stages.lock().is_live(number),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            if is_left_over && !entry.is_folder {
+                self.disk.remove(&staging.join(&entry.name))?;
+            }
+        }
+        Ok(())
     }
 
     fn carry_one(&self, order: &Order, touched: &mut Touched) -> io::Result<Outcome> {
@@ -299,6 +332,11 @@ impl Touched {
         self.0.sort_by_key(|path| path.as_os_str().len());
         self.0.iter().try_for_each(|path| disk.sync_folder(path))
     }
+}
+
+/// Is this name in staging that of a block which was still being received?
+fn is_unfinished(name: &str) -> bool {
+    name.contains('.')
 }
 
 fn identity_path(root: &Path) -> PathBuf {

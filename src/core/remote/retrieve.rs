@@ -42,7 +42,7 @@ impl Remote {
         let fields = self.reply(&message)?;
         retrieved.nodes = parse_nodes(&field::<String>(&fields, "nodes")?)?;
         if digest != retrieved.blake3 {
-            return Err(Error::Damaged("their BLAKE3 digest is another one".into()));
+            return Err(Error::Damaged("their BLAKE3 digest differs".into()));
         }
         Ok(retrieved)
     }
@@ -127,7 +127,7 @@ impl Remote {
         if sent == computed {
             Ok(computed)
         } else {
-            self.keep(Err(Error::Damaged("their BLAKE3 digest is another one".into())))
+            self.keep(Err(Error::Damaged("their BLAKE3 digest differs".into())))
         }
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::io::listener::State;
+use crate::core::io::listener::{Busy, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::send_queue;
 use crate::core::path::{FilePath, printable};
@@ -63,6 +63,7 @@ impl Door {
                 user: None,
                 outgoing: Vec::new(),
                 signed_out: false,
+                busy: None,
             };
             connection.run()
         });
@@ -96,6 +97,9 @@ struct Connection<'a> {
     /// Said but not written yet, so that a head and what follows it leave together.
     outgoing: Vec<u8>,
     signed_out: bool,
+    /// Held from the beginning of a piece of work until its answer has been written, so that a stop
+    /// of the server cuts off neither.
+    busy: Option<Busy<'a>>,
 }
 
 impl Connection<'_> {
@@ -109,6 +113,7 @@ impl Connection<'_> {
                 }
                 Step::Read(patience) => {
                     self.flush()?;
+                    self.busy = None;
                     if !self.read(patience, &mut buffer)? {
                         return Ok(());
                     }
@@ -153,10 +158,13 @@ impl Connection<'_> {
     /// Does what needs more than reading and writing. A stop of the server waits for it.
     fn act(&mut self, step: Step) -> Result<()> {
         let door = self.door;
-        let Some(_busy) = door.state.begin() else {
+        if self.busy.is_none() {
+            self.busy = door.state.begin();
+        }
+        if self.busy.is_none() {
             self.session.turn_away(STOPPING);
             return Ok(());
-        };
+        }
         match step {
             Step::SignIn { user, password } => {
                 let outcome = self.door.files.sign_in(&user, &password);

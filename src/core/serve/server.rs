@@ -17,10 +17,11 @@ use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, State};
+use crate::core::io::random::Random;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
 use crate::core::session::Dialect;
-use crate::core::types::{ClusterId, NodeId};
+use crate::core::types::NodeId;
 
 /// The most clients at once.
 const CLIENTS_MAX: usize = 1000;
@@ -61,7 +62,8 @@ impl Server {
     /// address is taken.
     pub fn open(config: &Config) -> Result<Server> {
         let lock = lock_folder(&config.folder)?;
-        let catalog = Catalog::open(&config.folder.join("palk.db"), ClusterId(rand::random()))?;
+        let random = Arc::new(Random::from_system());
+        let catalog = Catalog::open(&config.folder.join("palk.db"), random.cluster())?;
         let nodes = settle_nodes(&catalog, config.nodes.as_ref())?;
         let listener = Listener::bind(&config.listen)?;
 
@@ -70,10 +72,10 @@ impl Server {
             Arc::new(TcpNode::new(id, catalog.cluster(), nodes[id.index()].clone()))
         });
         let roster = Arc::new(Roster::new(links));
-        let volume = Arc::new(Volume::new(roster, Fanout::Threads));
+        let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
         let bell = attendant::start(&catalog, &volume, &readers)?;
-        let files = Files::new(catalog, volume, readers, bell, config.file_bytes_max);
+        let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         Ok(Server { listener, files: Arc::new(files), dialect: config.dialect, nodes, _lock: lock })
     }
 

@@ -1,0 +1,52 @@
+//! The only door to randomness: ids of versions and clusters, and which nodes are picked.
+//!
+//! From the system in the program, from a seed in a simulation, which then repeats exactly.
+
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::core::types::{ClusterId, VersionId};
+
+/// A source of randomness that threads can share.
+pub struct Random(Mutex<StdRng>);
+
+impl Random {
+    /// Seeded by the operating system.
+    pub fn from_system() -> Random {
+        Random(Mutex::new(rand::make_rng()))
+    }
+
+    /// The same for the same seed, for simulations.
+    pub fn seeded(seed: u64) -> Random {
+        Random(Mutex::new(StdRng::seed_from_u64(seed)))
+    }
+
+    /// A version's id.
+    pub fn version(&self) -> VersionId {
+        VersionId(self.0.lock().random())
+    }
+
+    /// A cluster's id.
+    pub fn cluster(&self) -> ClusterId {
+        ClusterId(self.0.lock().random())
+    }
+
+    /// Puts these into a random order.
+    pub fn shuffle<T>(&self, values: &mut [T]) {
+        values.shuffle(&mut *self.0.lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_and_the_system_does_not() {
+        assert_eq!(Random::seeded(7).version(), Random::seeded(7).version());
+        assert_ne!(Random::seeded(7).version(), Random::seeded(8).version());
+        assert_ne!(Random::from_system().version(), Random::from_system().version());
+    }
+}

@@ -1,0 +1,132 @@
+//! The real store, volume, catalog, delivery and rebuilding code, in one thread under one seed, on
+//! simulated disks and links: crashes between any two steps, lost writes, lost and repeated calls,
+//! I/O errors, full disks. Afterwards faults stop, and the cluster must become whole.
+//!
+//! A failure names its seed; `PALK_SIM_SEED=N cargo nextest run --test sim one_seed` repeats it
+//! exactly, and `PALK_SIM_SEEDS=N cargo nextest run --release --test sim` runs any number.
+
+#[path = "sim/disk.rs"]
+mod disk;
+#[path = "sim/node.rs"]
+mod node;
+#[path = "sim/world.rs"]
+mod world;
+
+use std::panic::{self, AssertUnwindSafe};
+
+use world::{Faults, World};
+
+/// Seeds that CI runs, for each kind of faults.
+const SEEDS: u64 = 60;
+
+/// Events in one run.
+const STEPS: u32 = 60;
+
+fn seeds() -> u64 {
+    std::env::var("PALK_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
+}
+
+/// What goes wrong under this seed.
+fn faults(seed: u64) -> Faults {
+    Faults {
+        node_crashes: true,
+        server_crashes: !seed.is_multiple_of(3),
+        loss: seed.is_multiple_of(2),
+        disk_errors: seed.is_multiple_of(5),
+        full_disks: seed.is_multiple_of(7),
+        rot: seed.is_multiple_of(4),
+        lies: false,
+    }
+}
+
+fn run(seed: u64, faults: Faults) -> u64 {
+    let mut world = World::new(seed, faults);
+    world.run(STEPS);
+    world.make_whole();
+    world.answered
+}
+
+/// Runs a seed; a failure names it.
+fn checked(seed: u64) -> u64 {
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| run(seed, faults(seed))));
+    ended.unwrap_or_else(|payload| {
+        eprintln!("seed {seed} failed: PALK_SIM_SEED={seed} repeats it");
+        panic::resume_unwind(payload)
+    })
+}
+
+#[test]
+fn nothing_answered_is_lost_whatever_crashes() {
+    let answered: u64 = (0..seeds()).map(checked).sum();
+    println!("{} seeds, {answered} answered changes", seeds());
+    assert!(answered > seeds(), "the runs do something");
+}
+
+#[test]
+fn one_seed() {
+    let seed = std::env::var("PALK_SIM_SEED").ok().and_then(|text| text.parse().ok());
+    checked(seed.unwrap_or(0));
+}
+
+#[test]
+fn a_seed_repeats_exactly() {
+    let fingerprint = |seed| {
+        let mut world = World::new(seed, faults(seed));
+        world.run(STEPS);
+        let calls = world.links.lock().unwrap().calls;
+        let disks: Vec<u64> = world.nodes.iter().map(|node| node.machine().disk.calls()).collect();
+        (world.answered, calls, disks)
+    };
+    for seed in 0..5 {
+        assert_eq!(fingerprint(seed), fingerprint(seed), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_canary_disks_that_lie_about_syncing_are_caught() {
+    let caught = (0..30).filter(|seed| {
+        let lying = Faults { node_crashes: true, lies: true, ..Faults::default() };
+        panic::catch_unwind(AssertUnwindSafe(|| run(*seed, lying))).is_err()
+    });
+    assert!(caught.count() > 0, "a store that is not on disk must be noticed to be lost");
+}
+
+/// What is done while something crashes.
+const DOINGS: [&str; 3] = ["store", "overwrite", "delete"];
+
+/// Who crashes: a node (0 to 3) at the n-th call to its disk, or the server (4) at its n-th call to
+/// a node. False if nothing crashed, since what was done has fewer calls.
+fn crash_at(doing: &str, who: usize, n: u64) -> bool {
+    let mut world = World::new(n, Faults::default());
+    if doing != "store" {
+        assert!(world.guarded(|world| world.store("x/a", b"the old content", 9)));
+        world.guarded(World::attend);
+    }
+    match who {
+        4 => world.links.lock().unwrap().crash_in = Some(n),
+        node => world.nodes[node].machine().disk.crash_in(n),
+    }
+    let went_on = world.guarded(|world| {
+        match doing {
+            "delete" => world.delete("x/a"),
+            _ => world.store("x/a", b"the new and longer content", 9),
+        }
+        world.attend();
+    });
+    let crashed = if who == 4 { !went_on } else { world.nodes[who].ends() > 0 };
+    world.make_whole();
+    crashed
+}
+
+#[test]
+fn every_crash_point_of_a_small_file_leaves_the_old_or_the_new() {
+    let mut points = 0;
+    for doing in DOINGS {
+        for who in 0..5 {
+            let crashes = (1..).take_while(|n| crash_at(doing, who, *n)).count();
+            assert!(crashes > 2, "{doing}: {who} has crash points");
+            points += crashes;
+        }
+    }
+    println!("{points} crash points");
+}

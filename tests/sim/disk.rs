@@ -1,0 +1,395 @@
+//! A disk in memory that forgets, at a crash, what was not synced.
+//!
+//! - Bytes of a file that were not synced may be lost from any point on, or come back as zeros.
+//! - A name that was made, changed or removed is certain only once a folder that it touches has been
+//!   synced; until then each such change may or may not survive, each on its own.
+//! - A crash, an I/O error or a full disk can be ordered for the n-th call from now.
+//!
+//! A handle belongs to one run of its node: after a crash the old handles are dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use palk::core::io::disk::{Disk, Listed, ReadFile, WriteFile};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// What lies on the disk: folders and files by path.
+type Tree = BTreeMap<PathBuf, Entry>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Entry {
+    Folder,
+    File(usize),
+}
+
+#[derive(Default)]
+struct Content {
+    bytes: Vec<u8>,
+    synced: usize,
+}
+
+/// A change of names that may not be durable yet.
+enum Change {
+    Make(PathBuf, Entry),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+impl Change {
+    fn touches(&self, folder: &Path) -> bool {
+        let (first, second) = match self {
+            Change::Make(path, _) | Change::Remove(path) => (path, None),
+            Change::Rename(from, to) => (from, Some(to)),
+        };
+        first.parent() == Some(folder) || second.is_some_and(|to| to.parent() == Some(folder))
+    }
+
+    fn apply(&self, tree: &mut Tree) {
+        match self {
+            Change::Make(path, entry) => {
+                tree.insert(path.clone(), *entry);
+            }
+            Change::Rename(from, to) => {
+                if let Some(entry) = tree.remove(from) {
+                    tree.insert(to.clone(), entry);
+                }
+            }
+            Change::Remove(path) => {
+                tree.remove(path);
+            }
+        }
+    }
+}
+
+/// What goes wrong, and when.
+#[derive(Default)]
+struct Orders {
+    crash_in: Option<u64>,
+    fail_in: Option<u64>,
+    full: bool,
+    /// The canary: syncs do nothing.
+    lies: bool,
+}
+
+struct Inner {
+    contents: Vec<Content>,
+    now: Tree,
+    durable: Tree,
+    changes: Vec<(Change, bool)>,
+    orders: Orders,
+    generation: u64,
+    crashed: bool,
+    calls: u64,
+    random: StdRng,
+}
+
+/// A handle on a simulated disk.
+#[derive(Clone)]
+pub(crate) struct SimDisk {
+    inner: Arc<Mutex<Inner>>,
+    generation: u64,
+}
+
+impl SimDisk {
+    pub(crate) fn new(seed: u64) -> SimDisk {
+        let mut root = Tree::new();
+        root.insert(PathBuf::from("/"), Entry::Folder);
+        let inner = Inner {
+            contents: Vec::new(),
+            now: root.clone(),
+            durable: root,
+            changes: Vec::new(),
+            orders: Orders::default(),
+            generation: 0,
+            crashed: false,
+            calls: 0,
+            random: StdRng::seed_from_u64(seed),
+        };
+        SimDisk { inner: Arc::new(Mutex::new(inner)), generation: 0 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A crash at the n-th call from now, 1 being the next.
+    pub(crate) fn crash_in(&self, calls: u64) {
+        self.lock().orders.crash_in = Some(calls);
+    }
+
+    /// An I/O error at the n-th call from now.
+    pub(crate) fn fail_in(&self, calls: u64) {
+        self.lock().orders.fail_in = Some(calls);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.lock().orders.full = full;
+    }
+
+    pub(crate) fn lie(&self) {
+        self.lock().orders.lies = true;
+    }
+
+    /// No faults from now on.
+    pub(crate) fn behave(&self) {
+        let mut inner = self.lock();
+        let lies = inner.orders.lies;
+        inner.orders = Orders { lies, ..Orders::default() };
+    }
+
+    pub(crate) fn has_crashed(&self) -> bool {
+        self.lock().crashed
+    }
+
+    /// How many calls there have been.
+    pub(crate) fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// The power goes: what was not synced is lost in part. Gives the handle of the next run.
+    pub(crate) fn lose_power(&self) -> SimDisk {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let mut tree = std::mem::take(&mut inner.durable);
+        for (change, certain) in std::mem::take(&mut inner.changes) {
+            if certain || inner.random.random_bool(0.5) {
+                change.apply(&mut tree);
+            }
+        }
+        for content in &mut inner.contents {
+            let unsynced = content.bytes.len() - content.synced;
+            let kept = if unsynced == 0 { 0 } else { inner.random.random_range(0..=unsynced) };
+            let length = content.synced + kept;
+            content.bytes.truncate(length);
+            if inner.random.random_bool(0.3) {
+                content.bytes[content.synced..].fill(0);
+            }
+            content.synced = length;
+        }
+        inner.durable = tree.clone();
+        inner.now = tree;
+        inner.crashed = false;
+        inner.orders.crash_in = None;
+        inner.generation += 1;
+        SimDisk { inner: self.inner.clone(), generation: inner.generation }
+    }
+
+    /// The process is killed, the machine goes on: nothing is lost.
+    pub(crate) fn kill(&self) -> SimDisk {
+        let mut inner = self.lock();
+        inner.generation += 1;
+        SimDisk { inner: self.inner.clone(), generation: inner.generation }
+    }
+
+    /// Flips a bit of a random block file under a final name; false if there is none.
+    pub(crate) fn rot(&self) -> bool {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let files: Vec<usize> = inner
+            .now
+            .iter()
+            .filter(|(path, _)| !path.components().any(|part| part.as_os_str() == ".palk"))
+            .filter_map(|(_, entry)| if let Entry::File(file) = entry { Some(*file) } else { None })
+            .filter(|file| !inner.contents[*file].bytes.is_empty())
+            .collect();
+        if files.is_empty() {
+            return false;
+        }
+        let file = files[inner.random.random_range(0..files.len())];
+        let at = inner.random.random_range(0..inner.contents[file].bytes.len());
+        let bit = inner.random.random_range(0..8);
+        inner.contents[file].bytes[at] ^= 1 << bit;
+        true
+    }
+
+    /// All files by path, with their bytes.
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let inner = self.lock();
+        let file = |(path, entry): (&PathBuf, &Entry)| match entry {
+            Entry::File(file) => Some((path.clone(), inner.contents[*file].bytes.clone())),
+            Entry::Folder => None,
+        };
+        inner.now.iter().filter_map(file).collect()
+    }
+
+    /// Counts a call, and lets it fail if that was ordered.
+    fn enter(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.lock();
+        if inner.crashed || inner.generation != self.generation {
+            return Err(io::Error::other("the machine is down"));
+        }
+        inner.calls += 1;
+        if due(&mut inner.orders.crash_in) {
+            inner.crashed = true;
+            return Err(io::Error::other("the machine went down"));
+        }
+        if due(&mut inner.orders.fail_in) {
+            return Err(io::Error::other("input/output error"));
+        }
+        Ok(inner)
+    }
+}
+
+/// Counts down; true at the end.
+fn due(counter: &mut Option<u64>) -> bool {
+    if let Some(left) = counter {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            *counter = None;
+            return true;
+        }
+    }
+    false
+}
+
+impl Inner {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.now);
+        self.changes.push((change, false));
+    }
+
+    fn parent_exists(&self, path: &Path) -> io::Result<()> {
+        let parent = path.parent().and_then(|parent| self.now.get(parent));
+        if parent == Some(&Entry::Folder) { Ok(()) } else { Err(not_found()) }
+    }
+
+    fn file(&self, path: &Path) -> io::Result<usize> {
+        match self.now.get(path) {
+            Some(Entry::File(file)) => Ok(*file),
+            _ => Err(not_found()),
+        }
+    }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Disk for SimDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        let mut inner = self.enter()?;
+        inner.parent_exists(path)?;
+        if inner.orders.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        inner.contents.push(Content::default());
+        let file = inner.contents.len() - 1;
+        inner.change(Change::Make(path.to_path_buf(), Entry::File(file)));
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        let file = self.enter()?.file(path)?;
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.enter()?.now.contains_key(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.enter()?;
+        inner.parent_exists(to)?;
+        inner.file(from)?;
+        inner.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.enter()?;
+        if inner.file(path).is_ok() {
+            inner.change(Change::Remove(path.to_path_buf()));
+        }
+        Ok(())
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<bool> {
+        let mut inner = self.enter()?;
+        inner.parent_exists(path)?;
+        match inner.now.get(path) {
+            Some(Entry::Folder) => Ok(false),
+            Some(Entry::File(_)) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => {
+                inner.change(Change::Make(path.to_path_buf(), Entry::Folder));
+                Ok(true)
+            }
+        }
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        let mut guard = self.enter()?;
+        let inner = &mut *guard;
+        if inner.orders.lies {
+            return Ok(());
+        }
+        for (change, certain) in &mut inner.changes {
+            *certain |= change.touches(path);
+        }
+        // What is certain from the beginning on need not be remembered as a change.
+        let certain = inner.changes.iter().take_while(|(_, certain)| *certain).count();
+        for (change, _) in inner.changes.drain(..certain) {
+            change.apply(&mut inner.durable);
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        let inner = self.enter()?;
+        let names: BTreeSet<(String, bool)> = inner
+            .now
+            .iter()
+            .filter(|(child, _)| child.parent() == Some(path))
+            .filter_map(|(child, entry)| {
+                let name = child.file_name()?.to_str()?.to_owned();
+                Some((name, *entry == Entry::Folder))
+            })
+            .collect();
+        Ok(names.into_iter().map(|(name, is_folder)| Listed { name, is_folder }).collect())
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    file: usize,
+}
+
+impl WriteFile for SimFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.disk.enter()?;
+        if inner.orders.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        inner.contents[self.file].bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut inner = self.disk.enter()?;
+        if !inner.orders.lies {
+            inner.contents[self.file].synced = inner.contents[self.file].bytes.len();
+        }
+        Ok(())
+    }
+}
+
+impl ReadFile for SimFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.enter()?.contents[self.file].bytes.len() as u64)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let inner = self.disk.enter()?;
+        let bytes = &inner.contents[self.file].bytes;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        match from.checked_add(buffer.len()).and_then(|to| bytes.get(from..to)) {
+            Some(found) => {
+                buffer.copy_from_slice(found);
+                Ok(())
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
