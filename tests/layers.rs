@@ -52,8 +52,9 @@ const SEEN_BY: [(&str, &[&str]); 5] = [
 const HOMES: [(&str, &[&str]); 23] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
-    // The two ends of a transfer: the door that receives a file and the client's half.
-    ("blake3", &["src/core/serve/", "src/core/remote"]),
+    // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
+    // that what came back is what was stored.
+    ("blake3", &["src/core/serve/", "src/core/remote", "src/cmd/demo"]),
     ("bytesize", &["src/cmd/"]),
     ("clap", &["src/cmd/"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),
@@ -61,8 +62,8 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("indicatif", &["src/cmd/env/"]),
     ("jiff", &["src/cmd/"]),
     ("postcard", &["src/core/wire/"]),
-    // In core one source, which a simulation can seed; the client only needs a name that is free.
-    ("rand", &["src/core/io/random.rs", "src/cmd/client/local.rs"]),
+    // In core one source, which a simulation can seed; the command line needs names that are free.
+    ("rand", &["src/core/io/random.rs", "src/cmd/client/local.rs", "src/cmd/demo"]),
     ("rpassword", &["src/cmd/env"]),
     ("rusqlite", &["src/core/catalog/"]),
     ("rustyline", &["src/cmd/env"]),
