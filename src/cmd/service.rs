@@ -8,8 +8,7 @@ use std::thread;
 use clap::Args;
 
 use crate::cmd::env::Env;
-use crate::core::io::listener::State;
-use crate::core::serve::server::STOP_WAIT;
+use crate::core::io::listener::{STOP_WAIT, State};
 
 /// Options of a process that runs until it is told to end.
 #[derive(Args, Debug)]

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
@@ -120,9 +119,6 @@ fn clients_max() -> usize {
     files_max()
         .map_or(CLIENTS_MAX, |files| (files.saturating_sub(OTHER_FILES) / 2).clamp(1, CLIENTS_MAX))
 }
-
-/// How long a stop waits for what is running.
-pub const STOP_WAIT: Duration = Duration::from_secs(30);
 
 fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();
