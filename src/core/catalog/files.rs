@@ -566,7 +566,10 @@ mod tests {
         let running = f.begin();
         let current = f.begin();
         f.catalog.commit_store(&current, &f.new_file("a", 0b1111)).unwrap();
-        let current = current.version;
+        let current = {
+            let ended = current;
+            ended.version
+        };
         let failed = f.begin().version;
         let staged = [running.version, current, failed];
         let node = NodeId::ALL[0];
