@@ -162,6 +162,11 @@ impl Env {
         self.terminals.input && self.terminals.err && !self.manner.no_input
     }
 
+    /// Is somebody sitting in front of it, who reads and can answer?
+    pub fn is_attended(&self) -> bool {
+        self.can_ask() && self.terminals.out
+    }
+
     /// Standard output, for a file's bytes.
     pub fn out(&self) -> impl Write + use<> {
         self.out.clone()
@@ -199,6 +204,7 @@ impl Env {
     }
 
     fn print(&mut self, text: &str, end: &str) -> Result<(), Stop> {
+        self.interrupts.hold_if_ending();
         write!(self.out, "{text}{end}").map_err(|error| output_failed(&error))?;
         if self.terminals.out { self.flush() } else { Ok(()) }
     }
@@ -240,6 +246,7 @@ impl Env {
     /// To standard error, after what standard output has. A standard error that is closed is
     /// nobody's failure: there is no one to tell.
     fn say(&mut self, line: &str) {
+        self.interrupts.hold_if_ending();
         let _ = self.out.flush();
         let _ = writeln!(self.err, "{line}");
     }
@@ -277,6 +284,7 @@ impl Env {
         match result.and_then(|()| self.flush()) {
             Ok(()) | Err(Stop::ReaderGone) => 0,
             Err(Stop::Told(code)) => code.exit_status(),
+            Err(Stop::Ended(status)) => status,
             Err(Stop::Failed(failure)) => {
                 let code = failure.code.exit_status();
                 if self.manner.json {

@@ -320,9 +320,7 @@ impl Running<'_> {
                 Ok(Some(Named { name: name.trim().to_owned(), folder }))
             }
             [name] => Ok(Some(Named { name: name.clone(), folder: None })),
-            [name, folder] => {
-                Ok(Some(Named { name: name.clone(), folder: Some(folder.clone()) }))
-            }
+            [name, folder] => Ok(Some(Named { name: name.clone(), folder: Some(folder.clone()) })),
             _ => {
                 let text = "a file is one name and one path";
                 let hint = "Put \"quotes\" around a name with blanks.";
