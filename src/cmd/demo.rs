@@ -31,7 +31,7 @@ use self::cluster::Cluster;
 use self::house::House;
 use self::profile::Profile;
 use self::prompt::Prompt;
-use self::story::{Original, Story, roll_call};
+use self::story::{Original, Story, roll_call, store};
 use crate::cmd::client::password::Source;
 use crate::cmd::client::session::{self, LocalFiles};
 use crate::cmd::client::settings::{Settings, config_place};
@@ -130,20 +130,20 @@ impl Demo {
             self.save_profile(&cluster, &password_file, house, env);
         }
 
-        let tour = self.tour;
-        let (cluster, remote_now) = (&mut cluster, &mut remote);
-        let mut story = Story { env, cluster, remote: remote_now, user: &user, tour };
         if let Some(command) = &self.exec {
             if let Some(original) = &given {
-                story.store(original)?;
+                let (_, summary) = store(original, &mut remote, env)?;
+                self.tell(env, &summary)?;
             }
-            return self.exec(command, cluster, &password_file, house);
+            return exec(command, &cluster, &password_file, house);
         }
         let original = match given {
             Some(original) => original,
-            None => Original::made(story.cluster.folder())?,
+            None => Original::made(cluster.folder())?,
         };
-        story.tell(&original)?;
+        let tour = self.tour;
+        let (told_of, with) = (&mut cluster, &mut remote);
+        Story { env, cluster: told_of, remote: with, user: &user, tour }.tell(&original)?;
         let seconds = begun.elapsed().as_secs_f64();
         if !env.is_attended() {
             return self.tell(env, &format!("\nThat took {seconds:.1} s."));
@@ -153,8 +153,8 @@ impl Demo {
             user: Some(USER.to_owned()),
             password: Some(Source::File(password_file.clone())),
         };
-        self.tell(env, &invitation(cluster, house, &password_file))?;
-        let mut prompt = Prompt { cluster };
+        self.tell(env, &invitation(&cluster, house, &password_file))?;
+        let mut prompt = Prompt { cluster: &mut cluster };
         session::resume(remote, settings, LocalFiles::AsNamed, &mut prompt, env)
     }
 
@@ -172,36 +172,36 @@ impl Demo {
             }
         }
     }
+}
 
-    fn exec(
-        &self,
-        command: &OsString,
-        cluster: &Cluster,
-        password_file: &Path,
-        house: &House,
-    ) -> Result<(), Stop> {
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(command);
-        shell.env("PALK_SERVER", cluster.server()).env("PALK_USER", USER);
-        shell.env("PALK_PASSWORD_FILE", password_file);
-        shell.env_remove("PALK_PASSWORD_COMMAND").env_remove("PALK_PROFILE");
-        if let Some(path) = path_with(cluster.program()) {
-            shell.env("PATH", path);
-        }
-        let child = shell.spawn().map_err(|error| {
-            Failure::new(Code::Unexpected, format!("cannot start a shell: {}", reason(&error)))
-        })?;
-        house.open().command = Some(child);
-        loop {
-            let ended = house.open().command.as_mut().map(|child| child.try_wait());
-            match ended {
-                Some(Ok(None)) => thread::sleep(LOOK_EVERY),
-                Some(Ok(Some(status))) if status.success() => return Ok(()),
-                Some(Ok(Some(status))) => return Err(Stop::Ended(status_of(status))),
-                Some(Err(_)) | None => {
-                    let text = "the command's end was missed";
-                    return Err(Failure::new(Code::Unexpected, text).into());
-                }
+/// Runs the user's command and waits for its end, which becomes the demo's.
+fn exec(
+    command: &OsString,
+    cluster: &Cluster,
+    password_file: &Path,
+    house: &House,
+) -> Result<(), Stop> {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command);
+    shell.env("PALK_SERVER", cluster.server()).env("PALK_USER", USER);
+    shell.env("PALK_PASSWORD_FILE", password_file);
+    shell.env_remove("PALK_PASSWORD_COMMAND").env_remove("PALK_PROFILE");
+    if let Some(path) = path_with(cluster.program()) {
+        shell.env("PATH", path);
+    }
+    let child = shell.spawn().map_err(|error| {
+        Failure::new(Code::Unexpected, format!("cannot start a shell: {}", reason(&error)))
+    })?;
+    house.open().command = Some(child);
+    loop {
+        let ended = house.open().command.as_mut().map(|child| child.try_wait());
+        match ended {
+            Some(Ok(None)) => thread::sleep(LOOK_EVERY),
+            Some(Ok(Some(status))) if status.success() => return Ok(()),
+            Some(Ok(Some(status))) => return Err(Stop::Ended(status_of(status))),
+            Some(Err(_)) | None => {
+                let text = "the command's end was missed";
+                return Err(Failure::new(Code::Unexpected, text).into());
             }
         }
     }

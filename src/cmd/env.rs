@@ -24,7 +24,7 @@ use crate::core::io::reason;
 
 pub use editor::Completions;
 pub use interrupt::{Interrupts, Temporary};
-pub use progress::{Bar, size};
+pub use progress::{Bar, duration, size};
 
 /// What a command was told about how to speak.
 #[derive(Clone, Copy, Default, Debug)]

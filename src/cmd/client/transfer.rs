@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::local::Source;
 use super::place::Place;
-use crate::cmd::env::{Env, size};
+use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::remote::{Remote, Retrieved, Stored};
@@ -126,12 +126,19 @@ pub(crate) fn rooted(path: &FilePath) -> String {
     format!("/{}", path.as_str())
 }
 
+/// Below this a rate says more about the way there than about the transfer.
+const RATE_BYTES_MIN: u64 = 1_000_000;
+
 /// `62.0 MB in 0.6 s (103.3 MB/s)`
 fn pace(bytes: u64, took: Duration) -> String {
+    let plain = format!("{} in {}", size(bytes), duration(took));
+    if bytes < RATE_BYTES_MIN {
+        return plain;
+    }
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
     let rate = u128::from(bytes) * 1_000_000 / u128::from(micros);
     let rate = size(u64::try_from(rate).unwrap_or(u64::MAX));
-    format!("{} in {:.1} s ({rate}/s)", size(bytes), took.as_secs_f64())
+    format!("{plain} ({rate}/s)")
 }
 
 #[cfg(test)]
@@ -142,6 +149,6 @@ mod tests {
     fn the_pace_reads_as_people_say_it() {
         let text = pace(62_000_000, Duration::from_millis(600));
         assert_eq!(text, "62.0 MB in 0.6 s (103.3 MB/s)");
-        assert_eq!(pace(0, Duration::ZERO), "0 B in 0.0 s (0 B/s)");
+        assert_eq!(pace(353, Duration::from_millis(3)), "353 B in 3 ms");
     }
 }

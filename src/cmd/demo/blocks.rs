@@ -40,10 +40,10 @@ pub(super) fn table(
         })
         .collect();
     let width = rows.iter().map(|(_, shown, _)| shown.chars().count()).max().unwrap_or(0);
-    let mut table = format!("  node  block  {:width$}  {:>13}  of these data", "file", "bytes");
+    let mut table = format!("  node  block  {:width$}  {:>13}  without trailer", "file", "bytes");
     for (block, shown, bytes) in rows {
-        let node = block.node();
-        table += &format!("\n  {node:>4}  {block:5}  {shown:width$}  {bytes:>13}  {plain:>13}");
+        let (node, block) = (block.node().number(), block.name());
+        table += &format!("\n  {node:>4}  {block:5}  {shown:width$}  {bytes:>13}  {plain:>15}");
     }
     table
 }

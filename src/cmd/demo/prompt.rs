@@ -100,14 +100,14 @@ impl Prompt<'_> {
             };
             let (files, bytes) = blocks::count(&self.cluster.node_folder(id));
             let bytes = blocks::grouped(bytes);
-            let address = self.cluster.address(id);
+            let (number, address) = (id.number(), self.cluster.address(id));
             let lacks = match placed.iter().filter(|placed| !placed.contains(id)).count() {
                 0 => "nothing".to_owned(),
                 1 => "1 file".to_owned(),
                 count => format!("{count} files"),
             };
             env.data(&format!(
-                "  {id:>4}  {state:24}  {address:21}  {files:>6}  {bytes:>13}  {lacks}"
+                "  {number:>4}  {state:24}  {address:21}  {files:>6}  {bytes:>13}  {lacks}"
             ))?;
         }
         env.data(&format!("  {}", sentence(up, &placed)))

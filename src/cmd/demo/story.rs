@@ -17,7 +17,7 @@ use super::picture;
 use crate::cmd::client::local::Source;
 use crate::cmd::client::place::Place;
 use crate::cmd::client::transfer::{fetch, send};
-use crate::cmd::env::{Asked, Env};
+use crate::cmd::env::{Asked, Env, duration};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::io::reason;
@@ -122,17 +122,9 @@ impl Story<'_> {
         self.give_back(first, second)
     }
 
-    /// Stores the file and says so; gives its size.
-    ///
-    /// # Errors
-    /// Those of reading and storing it.
-    pub(super) fn store(&mut self, original: &Original) -> Result<u64, Stop> {
-        let failed = |error| Failure::of(&format!("cannot store {}", original.path), &error);
-        let mut source = Source::open(&original.local, self.env).map_err(failed)?;
-        let bytes = source.bytes;
-        let sent =
-            send(self.env, self.remote, &mut source, &original.path, true).map_err(failed)?;
-        self.say(&sent.summary())?;
+    fn store(&mut self, original: &Original) -> Result<u64, Stop> {
+        let (bytes, summary) = store(original, self.remote, self.env)?;
+        self.say(&summary)?;
         Ok(bytes)
     }
 
@@ -153,6 +145,7 @@ impl Story<'_> {
         self.say("  the same, bit for bit")
     }
 
+    /// One node misses a file while the other is back already.
     fn give_back(&mut self, first: NodeId, second: NodeId) -> Result<(), Stop> {
         self.cluster.start_again(second)?;
         let text = format!("Node {second} is up again. Node {first} misses another file:");
@@ -164,21 +157,19 @@ impl Story<'_> {
         let note = Original { local, path };
         self.store(&note)?;
         self.cluster.start_again(first)?;
-        self.say(&format!("Node {first} is up again"))?;
         let begun = Instant::now();
+        self.say(&format!("Node {first} is up again"))?;
         self.wait_until("all nodes have all files", |story| {
             story.has_both(&note.path, first) && story.nothing_is_lacking()
         })?;
-        let seconds = begun.elapsed().as_secs_f64();
+        let took = duration(begun.elapsed());
         let names: Vec<String> = blocks::places(self.cluster, self.user, &note.path)
             .iter()
             .filter(|(block, _)| block.node() == first)
             .filter_map(|(_, place)| Some(place.file_name()?.to_string_lossy().into_owned()))
             .collect();
         let names = names.join(" and ");
-        self.say(&format!(
-            "  healed in {seconds:.1} s: {names} were rebuilt from the other nodes"
-        ))?;
+        self.say(&format!("  healed after {took}: {names} were rebuilt from the other nodes"))?;
         self.say("  every file is on all four nodes")
     }
 
@@ -236,7 +227,23 @@ impl Story<'_> {
     }
 }
 
-/// The user and the processes, as a table.
+/// Stores a file; gives its size and what to say of it.
+///
+/// # Errors
+/// Those of reading and storing it.
+pub(super) fn store(
+    original: &Original,
+    remote: &mut Remote,
+    env: &mut Env,
+) -> Result<(u64, String), Stop> {
+    let failed = |error| Failure::of(&format!("cannot store {}", original.path), &error);
+    let mut source = Source::open(&original.local, env).map_err(failed)?;
+    let bytes = source.bytes;
+    let sent = send(env, remote, &mut source, &original.path, true).map_err(failed)?;
+    Ok((bytes, sent.summary()))
+}
+
+/// The processes and the folder, as a table.
 pub(super) fn roll_call(cluster: &Cluster) -> String {
     let mut lines = Vec::new();
     for id in NodeId::ALL {
