@@ -98,7 +98,7 @@ impl Story<'_> {
         )?;
         let bytes = self.store(original)?;
         self.wait_until("its blocks are on all nodes", |story| {
-            NodeId::ALL.iter().all(|id| story.has_both(&original.path, *id))
+            Ok(NodeId::ALL.iter().all(|id| story.has_both(&original.path, *id)))
         })?;
         let table = blocks::table(self.cluster, self.user, &original.path, bytes);
         self.say(&format!("\n{table}"))?;
@@ -160,7 +160,7 @@ impl Story<'_> {
         let begun = Instant::now();
         self.say(&format!("Node {first} is up again"))?;
         self.wait_until("all nodes have all files", |story| {
-            story.has_both(&note.path, first) && story.nothing_is_lacking()
+            Ok(story.has_both(&note.path, first) && story.nothing_is_lacking()?)
         })?;
         let took = duration(begun.elapsed());
         let names: Vec<String> = blocks::places(self.cluster, self.user, &note.path)
@@ -178,24 +178,24 @@ impl Story<'_> {
     }
 
     /// Does the server know every file to be on all nodes?
-    fn nothing_is_lacking(&mut self) -> bool {
+    fn nothing_is_lacking(&mut self) -> Result<bool, Stop> {
         let mut whole = true;
-        let listed = self.remote.list(&mut |entry| {
+        self.remote.list(&mut |entry| {
             if let Entry::File(file) = entry {
                 whole &= file.placed == NodeSet::ALL;
             }
             Ok(())
-        });
-        listed.is_ok() && whole
+        })?;
+        Ok(whole)
     }
 
     fn wait_until(
         &mut self,
         what: &str,
-        mut is_so: impl FnMut(&mut Self) -> bool,
+        mut is_so: impl FnMut(&mut Self) -> Result<bool, Stop>,
     ) -> Result<(), Stop> {
         let begun = Instant::now();
-        while !is_so(self) {
+        while !is_so(self)? {
             if begun.elapsed() > PATIENCE {
                 let text = format!("after {} s it is not so that {what}", PATIENCE.as_secs());
                 return Err(Failure::new(Code::Unexpected, text).into());
