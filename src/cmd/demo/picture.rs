@@ -10,16 +10,14 @@ const PIXEL_BYTES: u32 = 3;
 // Lines of a BMP are padded to four bytes; these need none.
 const _: () = assert!((WIDTH * PIXEL_BYTES).is_multiple_of(4));
 
-/// Writes a BMP of three systems of rings that meet; `seed` decides where.
+/// Writes a BMP of three systems of rings that meet; `seeds` decide where.
 ///
 /// # Errors
 /// Those of the sink.
-pub(super) fn write(seed: u64, sink: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(seeds: [u32; 3], sink: &mut impl Write) -> io::Result<()> {
     sink.write_all(&head())?;
-    let centres: [(u32, u32); 3] = std::array::from_fn(|i| {
-        let bits = (seed >> (20 * i)) as u32;
-        ((bits & 0x3ff) * WIDTH / 0x400, (bits >> 10 & 0x3ff) * HEIGHT / 0x400)
-    });
+    let centres =
+        seeds.map(|seed| (((seed & 0xffff) * WIDTH) >> 16, ((seed >> 16) * HEIGHT) >> 16));
     let mut line = Vec::with_capacity((WIDTH * PIXEL_BYTES) as usize);
     for y in 0..HEIGHT {
         line.clear();
@@ -31,12 +29,10 @@ pub(super) fn write(seed: u64, sink: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// How bright it is at this distance from the centre.
-#[allow(clippy::cast_possible_truncation)] // the lowest eight bits are what is meant
+/// How bright it is at this distance from the centre: up and down again, in ever narrower rings.
 fn ring(dx: u32, dy: u32) -> u8 {
-    let phase = (dx * dx + dy * dy) >> 8;
-    let (up, value) = (phase & 0x100 == 0, phase as u8);
-    if up { value } else { !value }
+    let [value, is_falling, ..] = ((dx * dx + dy * dy) >> 8).to_le_bytes();
+    if is_falling & 1 == 0 { value } else { !value }
 }
 
 fn head() -> Vec<u8> {
@@ -65,9 +61,9 @@ mod tests {
             write(seed, &mut bytes).unwrap();
             bytes
         };
-        let bytes = draw(7);
+        let bytes = draw([1 << 20, 2 << 20, 3 << 20]);
         assert_eq!(bytes.len(), 54 + 1600 * 1200 * 3);
         assert_eq!(bytes[2..6], u32::try_from(bytes.len()).unwrap().to_le_bytes());
-        assert_ne!(bytes, draw(8));
+        assert!(bytes != draw([1 << 20, 2 << 20, 4 << 20]));
     }
 }
