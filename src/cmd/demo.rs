@@ -135,7 +135,7 @@ impl Demo {
                 let (_, summary) = store(original, &mut remote, env)?;
                 self.tell(env, &summary)?;
             }
-            return exec(command, &cluster, &password_file, house);
+            return exec(command, &cluster, &password_file, house, env);
         }
         let original = match given {
             Some(original) => original,
@@ -180,13 +180,14 @@ fn exec(
     cluster: &Cluster,
     password_file: &Path,
     house: &House,
+    env: &Env,
 ) -> Result<(), Stop> {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
     shell.env("PALK_SERVER", cluster.server()).env("PALK_USER", USER);
     shell.env("PALK_PASSWORD_FILE", password_file);
     shell.env_remove("PALK_PASSWORD_COMMAND").env_remove("PALK_PROFILE");
-    if let Some(path) = path_with(cluster.program()) {
+    if let Some(path) = path_with(cluster.program(), env) {
         shell.env("PATH", path);
     }
     let child = shell.spawn().map_err(|error| {
@@ -220,7 +221,7 @@ fn invitation(cluster: &Cluster, house: &House, password_file: &Path) -> String 
     format!(
         "\nNow it is yours. Files are taken from the current folder and come back to it.\n  \
            STR FILE, RTV FILE, DEL FILE, INF   store, retrieve, delete, list\n  \
-           kill N, start N, status             take a node away, give it back, look at them\n  \
+           kill N, start N, status             take a node away, give it back, look\n  \
            quit or Ctrl-C                      end everything\n\
          In another terminal:\n  \
            {program} client {client} store ~/photo.jpg\n"
@@ -249,8 +250,8 @@ fn make_password(folder: &Path) -> Result<(String, PathBuf), Failure> {
 }
 
 /// The search path with this program's folder first.
-fn path_with(program: &Path) -> Option<OsString> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+fn path_with(program: &Path, env: &Env) -> Option<OsString> {
+    let path = env.variable("PATH").unwrap_or_default();
     let folders =
         program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
     std::env::join_paths(folders).ok()

@@ -205,7 +205,8 @@ impl Env {
 
     fn print(&mut self, text: &str, end: &str) -> Result<(), Stop> {
         self.interrupts.hold_if_ending();
-        write!(self.out, "{text}{end}").map_err(|error| output_failed(&error))?;
+        let written = write!(self.out, "{text}{end}");
+        written.map_err(|error| self.output_failed(&error))?;
         if self.terminals.out { self.flush() } else { Ok(()) }
     }
 
@@ -214,7 +215,17 @@ impl Env {
     /// # Errors
     /// As [`Env::data`].
     pub fn flush(&mut self) -> Result<(), Stop> {
-        self.out.flush().map_err(|error| output_failed(&error))
+        let flushed = self.out.flush();
+        flushed.map_err(|error| self.output_failed(&error))
+    }
+
+    fn output_failed(&self, error: &io::Error) -> Stop {
+        let has_hung_up = self.terminals.out && is_hang_up(error);
+        if has_hung_up || error.kind() == ErrorKind::BrokenPipe {
+            return Stop::ReaderGone;
+        }
+        let text = format!("cannot write to standard output: {}", reason(error));
+        Failure::new(Code::LocalFile, text).into()
     }
 
     /// A line for the user, unless `-q` or `--json`.
@@ -398,12 +409,10 @@ impl Env {
     }
 }
 
-fn output_failed(error: &io::Error) -> Stop {
-    if error.kind() == ErrorKind::BrokenPipe {
-        return Stop::ReaderGone;
-    }
-    let text = format!("cannot write to standard output: {}", reason(error));
-    Failure::new(Code::LocalFile, text).into()
+/// Is this what reading or writing a terminal gives that has gone? (Elsewhere it is a broken disk.)
+fn is_hang_up(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    cfg!(unix) && error.raw_os_error() == Some(EIO)
 }
 
 fn input_failed(error: &io::Error) -> Stop {

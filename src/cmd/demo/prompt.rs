@@ -128,7 +128,8 @@ fn sentence(up: NodeSet, placed: &[NodeSet]) -> String {
         1 => "storing needs one more node".to_owned(),
         more => format!("storing needs {more} more nodes"),
     };
-    format!("{} of 4 nodes are up: {reading}; {storing}", up.len())
+    let are = if up.len() == 1 { "is" } else { "are" };
+    format!("{} of 4 nodes {are} up: {reading}; {storing}", up.len())
 }
 
 #[cfg(test)]

@@ -136,8 +136,8 @@ impl Story<'_> {
         let fetched = fetch(self.env, self.remote, path, place).map_err(failed)?;
         self.say(&fetched.summary())?;
         let (before, after) = (digest(&original.local)?, digest(&back)?);
-        self.say(&format!("  BLAKE3 of the original    {before}"))?;
-        self.say(&format!("  BLAKE3 of what came back  {after}"))?;
+        self.say("  BLAKE3 of the original and of what came back:")?;
+        self.say(&format!("    {before}\n    {after}"))?;
         if before != after {
             let text = format!("{path} is not what was stored");
             return Err(Failure::new(Code::Damaged, text).into());
@@ -169,7 +169,7 @@ impl Story<'_> {
             .filter_map(|(_, place)| Some(place.file_name()?.to_string_lossy().into_owned()))
             .collect();
         let names = names.join(" and ");
-        self.say(&format!("  healed after {took}: {names} were rebuilt from the other nodes"))?;
+        self.say(&format!("  healed after {took}: {names} rebuilt from the other nodes"))?;
         self.say("  every file is on all four nodes")
     }
 

@@ -57,8 +57,19 @@ impl Editor {
                 Ok(Line::Text(text))
             }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(Line::Left),
+            Err(error) if has_hung_up(&error) => Ok(Line::Left),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The terminal has gone (its window was closed): whoever was there has left.
+fn has_hung_up(error: &ReadlineError) -> bool {
+    match error {
+        ReadlineError::Io(error) => super::is_hang_up(error),
+        #[cfg(unix)]
+        ReadlineError::Errno(errno) => super::is_hang_up(&std::io::Error::from(*errno)),
+        _ => false,
     }
 }
 
