@@ -349,7 +349,7 @@ fn the_demo_lends_its_cluster_to_a_command() {
     assert_eq!(fs::read_to_string(folder.path().join("config.toml")).unwrap(), config);
 
     // A profile is a convenience: without one all else works.
-    let mut unsaved = demo(folder.path(), &["--exec", "palk client inf"]);
+    let mut unsaved = demo(folder.path(), &["--exec", "true"]);
     unsaved.env("PALK_CONFIG", folder.path().join("a file/config.toml"));
     run(unsaved).code(0).stdout(is_empty()).stderr(contains("No profile for other terminals"));
     run(demo(folder.path(), &["--file", "no file"])).code(13).stderr(told("cannot store no file"));

@@ -35,7 +35,7 @@ use self::story::{Original, Story, roll_call, store};
 use crate::cmd::client::password::Source;
 use crate::cmd::client::session::{self, LocalFiles};
 use crate::cmd::client::settings::{Settings, config_place};
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, duration};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::io::reason;
@@ -117,54 +117,40 @@ impl Demo {
 
     fn play(&self, given: Option<Original>, house: &House, env: &mut Env) -> Result<(), Stop> {
         let begun = Instant::now();
-        let mut cluster = Cluster::start(house)?;
-        cluster.start_server()?;
-        let user = UserName::parse(USER).map_err(Error::from)?;
-        let (password, password_file) = make_password(cluster.folder())?;
-        let mut remote = Remote::connect(cluster.server())?;
-        remote.sign_up(USER, &password)?;
-        self.tell(env, &roll_call(&cluster))?;
-        let seconds = begun.elapsed().as_secs_f64();
-        self.tell(env, &format!("All up in {seconds:.1} s; user {USER} has signed up"))?;
+        let mut stage = Stage::set(house)?;
+        self.tell(env, &roll_call(&stage.cluster))?;
+        let took = duration(begun.elapsed());
+        self.tell(env, &format!("All up after {took}; user {USER} has signed up"))?;
         if env.is_attended() || self.keep || self.exec.is_some() {
-            self.save_profile(&cluster, &password_file, house, env);
+            self.save_profile(&stage, house, env);
         }
-
         if let Some(command) = &self.exec {
             if let Some(original) = &given {
-                let (_, summary) = store(original, &mut remote, env)?;
+                let (_, summary) = store(original, &mut stage.remote, env)?;
                 self.tell(env, &summary)?;
             }
-            return exec(command, &cluster, &password_file, house, env);
+            return exec(command, &stage, house, env);
         }
         let original = match given {
             Some(original) => original,
-            None => Original::made(cluster.folder())?,
+            None => Original::made(stage.cluster.folder())?,
         };
-        let tour = self.tour;
-        let (told_of, with) = (&mut cluster, &mut remote);
-        Story { env, cluster: told_of, remote: with, user: &user, tour }.tell(&original)?;
-        let seconds = begun.elapsed().as_secs_f64();
+        let Stage { cluster, remote, user, .. } = &mut stage;
+        Story { env, cluster, remote, user, tour: self.tour }.tell(&original)?;
         if !env.is_attended() {
-            return self.tell(env, &format!("\nThat took {seconds:.1} s."));
+            return self.tell(env, &format!("\nThat took {}.", duration(begun.elapsed())));
         }
-        let settings = Settings {
-            server: cluster.server().to_owned(),
-            user: Some(USER.to_owned()),
-            password: Some(Source::File(password_file.clone())),
-        };
-        self.tell(env, &invitation(&cluster, house, &password_file))?;
-        let mut prompt = Prompt { cluster: &mut cluster };
-        session::resume(remote, settings, LocalFiles::AsNamed, &mut prompt, env)
+        self.tell(env, &invitation(&stage, house))?;
+        stage.prompt(env)
     }
 
     /// Without a profile all else works: what goes wrong is a remark.
-    fn save_profile(&self, cluster: &Cluster, password: &Path, house: &House, env: &mut Env) {
+    fn save_profile(&self, stage: &Stage, house: &House, env: &mut Env) {
         let Some(config) = config_place(env) else { return };
         let config = env.at(&config);
         // With the lock held: what is saved is removed, whatever comes between.
         let mut belongings = house.open();
-        match Profile::save(&config, cluster.server(), USER, password) {
+        match Profile::save(&config, stage.cluster.server(), USER, &stage.password_file) {
             Ok(profile) => belongings.profile = Some(profile),
             Err(why) => {
                 drop(belongings);
@@ -174,20 +160,45 @@ impl Demo {
     }
 }
 
+/// A cluster in which a user has signed up.
+struct Stage {
+    cluster: Cluster,
+    remote: Remote,
+    user: UserName,
+    password_file: PathBuf,
+}
+
+impl Stage {
+    fn set(house: &House) -> Result<Stage, Stop> {
+        let mut cluster = Cluster::start(house)?;
+        cluster.start_server()?;
+        let (password, password_file) = make_password(cluster.folder())?;
+        let mut remote = Remote::connect(cluster.server())?;
+        remote.sign_up(USER, &password)?;
+        let user = UserName::parse(USER).map_err(Error::from)?;
+        Ok(Stage { cluster, remote, user, password_file })
+    }
+
+    fn prompt(self, env: &mut Env) -> Result<(), Stop> {
+        let Stage { mut cluster, remote, password_file, .. } = self;
+        let settings = Settings {
+            server: cluster.server().to_owned(),
+            user: Some(USER.to_owned()),
+            password: Some(Source::File(password_file)),
+        };
+        let mut prompt = Prompt { cluster: &mut cluster };
+        session::resume(remote, settings, LocalFiles::AsNamed, &mut prompt, env)
+    }
+}
+
 /// Runs the user's command and waits for its end, which becomes the demo's.
-fn exec(
-    command: &OsString,
-    cluster: &Cluster,
-    password_file: &Path,
-    house: &House,
-    env: &Env,
-) -> Result<(), Stop> {
+fn exec(command: &OsString, stage: &Stage, house: &House, env: &Env) -> Result<(), Stop> {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
-    shell.env("PALK_SERVER", cluster.server()).env("PALK_USER", USER);
-    shell.env("PALK_PASSWORD_FILE", password_file);
+    shell.env("PALK_SERVER", stage.cluster.server()).env("PALK_USER", USER);
+    shell.env("PALK_PASSWORD_FILE", &stage.password_file);
     shell.env_remove("PALK_PASSWORD_COMMAND").env_remove("PALK_PROFILE");
-    if let Some(path) = path_with(cluster.program(), env) {
+    if let Some(path) = path_with(stage.cluster.program(), env) {
         shell.env("PATH", path);
     }
     let child = shell.spawn().map_err(|error| {
@@ -209,12 +220,13 @@ fn exec(
 }
 
 /// What is said before the prompt.
-fn invitation(cluster: &Cluster, house: &House, password_file: &Path) -> String {
+fn invitation(stage: &Stage, house: &House) -> String {
+    let cluster = &stage.cluster;
     let program = printable(&quoted(&cluster.program().to_string_lossy()));
     let client = match &house.open().profile {
         Some(profile) => format!("--profile {}", profile.name()),
         None => {
-            let file = quoted(&password_file.to_string_lossy());
+            let file = quoted(&stage.password_file.to_string_lossy());
             format!("--server {} --user {USER} --password-file {}", cluster.server(), file)
         }
     };
