@@ -65,6 +65,10 @@ fn nothing_answered_is_lost_whatever_crashes() {
 #[test]
 fn one_seed() {
     let seed = std::env::var("PALK_SIM_SEED").ok().and_then(|text| text.parse().ok());
+    if seed.is_some() {
+        // Whoever repeats a seed wants to see what the server says.
+        tracing_subscriber::fmt().with_test_writer().without_time().init();
+    }
     checked(seed.unwrap_or(0));
 }
 

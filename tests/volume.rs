@@ -264,6 +264,32 @@ fn a_wrong_unit_is_gone_around_and_its_node_is_named() {
 }
 
 #[test]
+fn pieces_that_are_damaged_in_different_places_still_make_a_whole_file() {
+    let content = bytes(3_500_000);
+    let f = fixture();
+    f.write(1, &content);
+    f.commit(1);
+    flip(&f.block(1, "yeet_A1.txt"), 10);
+    flip(&f.block(2, "yeet_B1.txt"), 300_000);
+    flip(&f.block(3, "yeet_O1.txt"), 600_000);
+    for _ in 0..20 {
+        assert!(f.read(1, content.len()).unwrap().0 == content);
+    }
+    // And the piece of the fourth can be rebuilt from them.
+    let lacking = Lacking {
+        meta: meta(1, content.len()),
+        blake3: Digest(*blake3::hash(&content).as_bytes()),
+        placed: NodeSet::ALL,
+    };
+    let before = std::fs::read(f.block(4, "yeet_O4.txt")).unwrap();
+    std::fs::remove_file(f.block(4, "yeet_O4.txt")).unwrap();
+    let rebuilt = f.volume.rebuild(NodeId::ALL[3], &lacking);
+    assert!(rebuilt.outcome.is_ok() && !rebuilt.unsound.is_empty());
+    f.commit(1);
+    assert!(std::fs::read(f.block(4, "yeet_O4.txt")).unwrap() == before);
+}
+
+#[test]
 fn a_version_is_never_taken_for_another() {
     let f = fixture();
     f.write(1, &bytes(353));
@@ -294,7 +320,7 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
             blake3: Digest(*blake3::hash(&content).as_bytes()),
             placed: NodeSet::ALL,
         };
-        let moved = f.volume.rebuild(lost, &lacking).unwrap();
+        let moved = f.volume.rebuild(lost, &lacking).outcome.unwrap();
         assert_eq!(moved, sent());
         let block_bytes = (content.len() as u64 + 4) / 4;
         assert_eq!(moved, 3 * block_bytes, "a quarter less than the four blocks of two nodes");
@@ -307,7 +333,7 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
         let mut on = NodeSet::ALL;
         on.remove(away);
         f.switch(on);
-        assert_eq!(f.volume.rebuild(lost, &lacking).unwrap(), 4 * block_bytes);
+        assert_eq!(f.volume.rebuild(lost, &lacking).outcome.unwrap(), 4 * block_bytes);
         f.commit(1);
         assert!(blocks.map(|path| std::fs::read(path).unwrap()) == before);
     }

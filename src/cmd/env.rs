@@ -24,7 +24,7 @@ use crate::core::io::reason;
 
 pub use editor::Completions;
 pub use interrupt::{Interrupts, Temporary};
-pub use progress::{Bar, size};
+pub use progress::{Bar, duration, size};
 
 /// What a command was told about how to speak.
 #[derive(Clone, Copy, Default, Debug)]
@@ -162,6 +162,11 @@ impl Env {
         self.terminals.input && self.terminals.err && !self.manner.no_input
     }
 
+    /// Is somebody sitting in front of it, who reads and can answer?
+    pub fn is_attended(&self) -> bool {
+        self.can_ask() && self.terminals.out
+    }
+
     /// Standard output, for a file's bytes.
     pub fn out(&self) -> impl Write + use<> {
         self.out.clone()
@@ -199,7 +204,9 @@ impl Env {
     }
 
     fn print(&mut self, text: &str, end: &str) -> Result<(), Stop> {
-        write!(self.out, "{text}{end}").map_err(|error| output_failed(&error))?;
+        self.interrupts.hold_if_ending();
+        let written = write!(self.out, "{text}{end}");
+        written.map_err(|error| self.output_failed(&error))?;
         if self.terminals.out { self.flush() } else { Ok(()) }
     }
 
@@ -208,7 +215,17 @@ impl Env {
     /// # Errors
     /// As [`Env::data`].
     pub fn flush(&mut self) -> Result<(), Stop> {
-        self.out.flush().map_err(|error| output_failed(&error))
+        let flushed = self.out.flush();
+        flushed.map_err(|error| self.output_failed(&error))
+    }
+
+    fn output_failed(&self, error: &io::Error) -> Stop {
+        let has_hung_up = self.terminals.out && is_hang_up(error);
+        if has_hung_up || error.kind() == ErrorKind::BrokenPipe {
+            return Stop::ReaderGone;
+        }
+        let text = format!("cannot write to standard output: {}", reason(error));
+        Failure::new(Code::LocalFile, text).into()
     }
 
     /// A line for the user, unless `-q` or `--json`.
@@ -240,6 +257,7 @@ impl Env {
     /// To standard error, after what standard output has. A standard error that is closed is
     /// nobody's failure: there is no one to tell.
     fn say(&mut self, line: &str) {
+        self.interrupts.hold_if_ending();
         let _ = self.out.flush();
         let _ = writeln!(self.err, "{line}");
     }
@@ -277,6 +295,7 @@ impl Env {
         match result.and_then(|()| self.flush()) {
             Ok(()) | Err(Stop::ReaderGone) => 0,
             Err(Stop::Told(code)) => code.exit_status(),
+            Err(Stop::Ended(status)) => status,
             Err(Stop::Failed(failure)) => {
                 let code = failure.code.exit_status();
                 if self.manner.json {
@@ -390,12 +409,10 @@ impl Env {
     }
 }
 
-fn output_failed(error: &io::Error) -> Stop {
-    if error.kind() == ErrorKind::BrokenPipe {
-        return Stop::ReaderGone;
-    }
-    let text = format!("cannot write to standard output: {}", reason(error));
-    Failure::new(Code::LocalFile, text).into()
+/// Is this what reading or writing a terminal gives that has gone? (Elsewhere it is a broken disk.)
+fn is_hang_up(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    cfg!(unix) && error.raw_os_error() == Some(EIO)
 }
 
 fn input_failed(error: &io::Error) -> Stop {

@@ -4,6 +4,7 @@
 //! returns becomes text and exit status in one place, [`run`].
 
 pub mod client;
+pub mod demo;
 pub mod env;
 pub mod failure;
 pub mod server;
@@ -27,6 +28,7 @@ struct Palk {
 #[derive(Subcommand, Debug)]
 enum Command {
     Client(client::Client),
+    Demo(demo::Demo),
     Server(server::Server),
     Storage(storage::Storage),
 }
@@ -43,6 +45,7 @@ pub fn run(env: &mut Env) -> u8 {
 fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
     match command {
         Command::Client(client) => client.run(env),
+        Command::Demo(demo) => demo.run(env),
         Command::Server(server) => server.run(env),
         Command::Storage(storage) => storage.run(env),
     }

@@ -8,8 +8,7 @@ use std::thread;
 use clap::Args;
 
 use crate::cmd::env::Env;
-use crate::core::io::listener::State;
-use crate::core::serve::server::STOP_WAIT;
+use crate::core::io::listener::{STOP_WAIT, State};
 
 /// Options of a process that runs until it is told to end.
 #[derive(Args, Debug)]
@@ -60,5 +59,8 @@ pub fn start_log() {
         .with_writer(io::stderr)
         .with_ansi(colour)
         .with_target(false)
+        // Nobody may read the log any more. Saying so on the same broken pipe would be a panic, in
+        // whichever thread had something to log.
+        .log_internal_errors(false)
         .try_init();
 }

@@ -431,8 +431,12 @@ impl World {
     fn check_whole(&mut self) {
         let all = palk::core::types::NodeSet::ALL;
         assert_eq!(self.server().roster.up(), all, "every node is up");
-        let owed = self.server().catalog.owed_counts().unwrap();
-        assert_eq!(owed, [0; 4], "nothing is owed");
+        for id in NodeId::ALL {
+            for repairs in [false, true] {
+                let owed = self.server().catalog.owed(id, repairs, 0, 10).unwrap();
+                assert!(owed.is_empty(), "node {id} is owed {owed:?}");
+            }
+        }
         let (files, user) = (self.server().files.clone(), self.server().user.clone());
         let listed: BTreeMap<String, palk::core::types::NodeSet> = files
             .list(&user)

@@ -6,9 +6,12 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+pub(crate) mod proxy;
+pub(crate) mod raw;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -88,6 +91,11 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
+    /// How often the log has this text.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.log().matches(text).count()
+    }
+
     /// Waits until the log has this text.
     pub(crate) fn says(&self, text: &str) {
         let begun = Instant::now();
@@ -147,6 +155,8 @@ pub(crate) struct Cluster {
     pub(crate) folder: tempfile::TempDir,
     nodes: [Option<Process>; 4],
     addresses: [String; 4],
+    /// Where the server finds them, if that is not where they listen.
+    detours: [Option<String>; 4],
     server: Option<Process>,
     server_address: String,
     options: Vec<String>,
@@ -160,24 +170,51 @@ impl Cluster {
 
     /// The same, with more options for the server.
     pub(crate) fn start_with(options: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(options);
+        for node in 1..=4 {
+            cluster.start_node(node);
+        }
+        cluster.start_server_and_user();
+        cluster
+    }
+
+    /// A cluster whose server reaches one node through a proxy.
+    pub(crate) fn start_with_proxy(node: usize) -> (Cluster, proxy::Proxy) {
+        let mut cluster = Cluster::prepare(&[]);
+        for node in 1..=4 {
+            cluster.start_node(node);
+        }
+        let proxy = proxy::Proxy::start(cluster.node_address(node));
+        cluster.detours[node - 1] = Some(proxy.address());
+        cluster.start_server_and_user();
+        (cluster, proxy)
+    }
+
+    /// A cluster of which nothing runs yet.
+    pub(crate) fn prepare(options: &[&str]) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
-        let nodes: [_; 4] =
-            std::array::from_fn(|i| start_node(folder.path(), i + 1, "127.0.0.1:0"));
-        let addresses = std::array::from_fn(|i| nodes[i].address());
-        let mut cluster = Cluster {
-            nodes: nodes.map(Some),
-            addresses,
+        // All four are held until all are known, so that they differ.
+        let free: [_; 4] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let cluster = Cluster {
+            nodes: [const { None }; 4],
+            addresses: free.map(|listener| listener.local_addr().unwrap().to_string()),
+            detours: [const { None }; 4],
             server: None,
             server_address: "127.0.0.1:0".into(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             folder,
         };
         std::fs::write(cluster.path("password"), PASSWORD).unwrap();
+        cluster
+    }
+
+    /// Starts the server on a cluster whose nodes run, and makes user `demo`.
+    pub(crate) fn start_server_and_user(&mut self) {
+        let cluster = self;
         cluster.start_server();
         cluster.server().says("Connected to all data servers.");
         let made = cluster.client(&["signup"]);
         assert!(made.status.success(), "{made:?}");
-        cluster
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -208,15 +245,46 @@ impl Cluster {
 
     /// Starts the server, at the address that it had before if it had one.
     pub(crate) fn start_server(&mut self) {
-        let mut command = palk();
-        command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
-        command.arg("--dir").arg(self.path("user_database"));
-        for address in &self.addresses {
-            command.args(["--node", address]);
-        }
+        let command = self.server_command(palk());
         let server = Process::start(command);
         self.server_address = server.address();
         self.server = Some(server);
+    }
+
+    /// Starts the server where it was, with nobody reading what it logs.
+    pub(crate) fn start_server_with_closed_log(&mut self) {
+        let mut command = self.server_command(palk());
+        command.arg("--exit-with-stdin").stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stderr.take());
+        self.server = Some(Process { child, log: Arc::default() });
+        let address = self.server_address.clone();
+        until("it listens", || TcpStream::connect(&address).is_ok());
+    }
+
+    /// Starts the server as a process that may have so many files, and waits for its nodes.
+    pub(crate) fn start_server_with_files_max(&mut self, files: usize) {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_palk")]);
+        let server = Process::start(self.server_command(shell));
+        server.says("Connected to all data servers.");
+        self.server = Some(server);
+    }
+
+    fn server_command(&self, mut command: Command) -> Command {
+        command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
+        command.arg("--dir").arg(self.path("user_database"));
+        for (address, detour) in self.addresses.iter().zip(&self.detours) {
+            command.args(["--node", detour.as_ref().unwrap_or(address)]);
+        }
+        command
+    }
+
+    /// Starts the server again and waits until it has all its nodes.
+    pub(crate) fn restart_server(&mut self) {
+        self.start_server();
+        self.server().says("Connected to all data servers.");
     }
 
     pub(crate) fn kill_server(&mut self) {
@@ -226,9 +294,19 @@ impl Cluster {
 
     /// Starts a node at the address that it had before.
     pub(crate) fn start_node(&mut self, node: usize) {
-        let address = self.addresses[node - 1].clone();
-        let process = start_node(self.folder.path(), node, &address);
-        process.says("listening on ");
+        // For a moment an outgoing connection of another test may have been given the port.
+        let begun = Instant::now();
+        let process = loop {
+            let mut process = start_node(self.folder.path(), node, self.node_address(node));
+            until("it listens or ends", || {
+                process.log().contains("listening on ") || !process.is_running()
+            });
+            if process.is_running() {
+                break process;
+            }
+            let taken = process.log().contains("is in use") && begun.elapsed() < HANG;
+            assert!(taken, "{}", process.log());
+        };
         self.nodes[node - 1] = Some(process);
     }
 
@@ -301,6 +379,23 @@ impl Cluster {
         let folder = self.node_folder(node).join(USER).join(folder);
         let paths = names.map(|block| folder.join(format!("{stem}_{block}{rest}")));
         paths.into_iter().filter(|path| path.exists()).collect()
+    }
+
+    /// Has a node both blocks of this version of a path under their final names? The versions that
+    /// are compared differ in length.
+    pub(crate) fn has_version(&self, node: usize, path: &str, bytes: &[u8]) -> bool {
+        let layout = palk::core::code::layout::Layout::new(bytes.len() as u64);
+        let block_bytes = usize::try_from(layout.block_bytes()).unwrap();
+        let blocks = self.blocks(node, path);
+        let fits = |path: &PathBuf| {
+            let block = std::fs::read(path).unwrap_or_default();
+            // What follows the block is a trailer, which names the file's size.
+            let trailer = block.get(block_bytes..).map(palk::core::wire::trailer::Trailer::decode);
+            trailer.is_some_and(|trailer| {
+                trailer.is_ok_and(|trailer| trailer.header.file_bytes == bytes.len() as u64)
+            })
+        };
+        blocks.len() == 2 && blocks.iter().all(fits)
     }
 
     /// Is nothing of any version left in a node's staging?

@@ -13,9 +13,9 @@ use crate::core::io::reason;
 
 /// An opened source with its size.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) file: File,
-    pub(super) bytes: u64,
+pub(crate) struct Source {
+    pub(crate) file: File,
+    pub(crate) bytes: u64,
 }
 
 impl Source {
@@ -23,7 +23,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Code::LocalFile`] if it is a folder or cannot be read.
-    pub(super) fn open(path: &Path, env: &mut Env) -> Result<Source> {
+    pub(crate) fn open(path: &Path, env: &mut Env) -> Result<Source> {
         if path == Path::new("-") {
             return spool(env.input());
         }
@@ -39,7 +39,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Code::LocalFile`] if it is a folder or not there.
-    pub(super) fn check(path: &Path, env: &Env) -> Result<Metadata> {
+    pub(crate) fn check(path: &Path, env: &Env) -> Result<Metadata> {
         let metadata = fs::metadata(env.at(path)).map_err(unreadable)?;
         if metadata.is_dir() {
             let text = "it is a folder, only files can be stored";
@@ -78,7 +78,7 @@ fn nameless(folder: &Path) -> io::Result<File> {
 }
 
 /// A name in this folder that nothing has, hidden where names with a dot are.
-pub(super) fn unused_name(folder: &Path) -> PathBuf {
+pub(crate) fn unused_name(folder: &Path) -> PathBuf {
     folder.join(format!(".palk-{:016x}.part", rand::random::<u64>()))
 }
 

@@ -7,17 +7,17 @@ mod advice;
 mod connection;
 mod del;
 mod inf;
-mod local;
+pub(crate) mod local;
 mod operation;
-mod password;
-mod place;
+pub(crate) mod password;
+pub(crate) mod place;
 mod rtv;
-mod session;
-mod settings;
+pub(crate) mod session;
+pub(crate) mod settings;
 mod signup;
 mod store;
 mod tally;
-mod transfer;
+pub(crate) mod transfer;
 
 use clap::{Args, Subcommand};
 

@@ -25,13 +25,15 @@ pub(super) struct Operation {
     pub(super) arguments: Vec<String>,
 }
 
+/// A line's words, split as a shell does; nothing if it has none or its quotes do not match.
+pub(super) fn split(line: &str) -> Option<Vec<String>> {
+    shlex::split(line).filter(|words| !words.is_empty())
+}
+
 impl Operation {
     /// Reads a line; nothing if it begins with no verb or its quotes do not match.
     pub(super) fn parse(line: &str) -> Option<Operation> {
-        let mut words = shlex::split(line)?;
-        if words.is_empty() {
-            return None;
-        }
+        let mut words = split(line)?;
         let verb = match words.remove(0).to_ascii_lowercase().as_str() {
             "str" | "put" => Verb::Store,
             "rtv" | "get" => Verb::Retrieve,

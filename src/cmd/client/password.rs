@@ -13,7 +13,7 @@ use crate::core::io::reason;
 
 /// A source of the password.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The first line of a file.
     File(PathBuf),
     /// The first line of a command's output. Words are split as a shell does, but none is used.

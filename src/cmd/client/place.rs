@@ -15,7 +15,7 @@ use crate::core::io::reason;
 
 /// A local file that is being written.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     file: File,
     // Dropped in this order: the file first, so that its folders are empty.
     /// Nothing where the bytes go directly into what is there.
@@ -29,7 +29,7 @@ impl Place {
     ///
     /// # Errors
     /// [`Code::LocalFile`] if it cannot be written.
-    pub(super) fn create(
+    pub(crate) fn create(
         path: &Path,
         make_folders: bool,
         interrupts: &Interrupts,
@@ -67,7 +67,7 @@ impl Place {
     ///
     /// # Errors
     /// [`Code::LocalFile`]; nothing is left then.
-    pub(super) fn keep(mut self) -> Result<()> {
+    pub(crate) fn keep(mut self) -> Result<()> {
         if let Some((temporary, target)) = self.pending.take() {
             temporary.keep_as(&target).map_err(|error| failed(&target, &error))?;
         }

@@ -7,23 +7,30 @@
 //!      └──── connection lost (terminal) ──┘
 //! ```
 //!
+//! Where user and password are given nothing is asked, at the beginning and after a lost connection.
+//! A program that runs a session inside itself adds verbs of its own ([`Extra`]).
+//!
 //! On a terminal a failed operation is told and the session goes on. With piped input the first
 //! failure ends it with its exit status, since the next lines were written for another outcome.
+
+mod files;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub(crate) use self::files::LocalFiles;
+use self::files::Named;
 use super::local::Source;
+use super::operation::{Operation, Verb, WORDS, split};
 use super::place::Place;
 use super::settings::{Common, Settings};
 use super::transfer::{fetch, send};
-use super::{advice, inf, operation};
-use crate::cmd::client::operation::{Operation, Verb};
+use super::{advice, inf, password};
 use crate::cmd::env::{Asked, Completions, Env};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
-use crate::core::path::{FilePath, FolderPath, printable};
+use crate::core::path::{FilePath, printable};
 use crate::core::remote::{Remote, Said, is_secret};
 
 const BANNER: &str = "\
@@ -50,12 +57,31 @@ pub(super) struct Session {
     files: PathBuf,
 }
 
+/// What a session can do beyond the specified operations.
+pub(crate) trait Extra {
+    /// The words that a line may begin with, for Tab.
+    fn words(&self) -> &'static [&'static str];
+
+    /// What the menu says of them.
+    fn menu(&self) -> &'static str;
+
+    /// Does what a line asks for; nothing if it begins with none of the words.
+    fn operate(
+        &mut self,
+        words: &[String],
+        remote: &mut Remote,
+        env: &mut Env,
+    ) -> Option<Result<(), Stop>>;
+}
+
 /// How the conversation with the user goes on.
 enum Next {
     /// Signed in.
     Operations,
-    /// Signed out, or the connection is gone: to the questions.
+    /// Signed out: to the questions.
     Questions,
+    /// The connection is gone.
+    Lost,
     /// The user is leaving.
     Leave,
 }
@@ -63,9 +89,33 @@ enum Next {
 /// A session under way.
 struct Running<'a> {
     env: &'a mut Env,
-    files: PathBuf,
+    files: LocalFiles,
     settings: Settings,
     remote: Remote,
+    extra: Option<&'a mut dyn Extra>,
+}
+
+/// Runs a session's operations on a connection on which somebody has signed in already, until the
+/// user leaves.
+///
+/// # Errors
+/// Those of the session.
+pub(crate) fn resume(
+    remote: Remote,
+    settings: Settings,
+    files: LocalFiles,
+    extra: &mut dyn Extra,
+    env: &mut Env,
+) -> Result<(), Stop> {
+    let mut running = Running { env, files, settings, remote, extra: Some(extra) };
+    running.offer_completions();
+    match running.operations()? {
+        Next::Leave => Ok(()),
+        next => {
+            let said = running.after(&next)?;
+            running.run(said)
+        }
+    }
 }
 
 impl Session {
@@ -75,8 +125,7 @@ impl Session {
             return Err(failure.hint("Leave out --no-input, or name a verb.").into());
         }
         let settings = Settings::resolve(common, env)?;
-        let given = settings.user.is_some() && settings.password.is_some();
-        let connected = if given {
+        let connected = if settings.user.is_some() && settings.password.is_some() {
             Remote::connect(&settings.server).map(|remote| (remote, None))
         } else {
             Remote::connect_and_ask(&settings.server).map(|(remote, said)| (remote, Some(said)))
@@ -84,13 +133,11 @@ impl Session {
         let (remote, said) = connected.map_err(|error| advice::plain(&error))?;
         let files = env.at(&self.files);
         make_folder(&files)?;
-        env.set_completions(Completions {
-            verbs: operation::WORDS.to_vec(),
-            local_verbs: vec!["str", "put"],
-            folder: files.clone(),
-        });
-        env.data(BANNER)?;
-        Running { env, files, settings, remote }.run(said)
+        let files = LocalFiles::Mirrored(files);
+        let mut running = Running { env, files, settings, remote, extra: None };
+        running.offer_completions();
+        running.env.data(BANNER)?;
+        running.run(said)
     }
 }
 
@@ -106,12 +153,51 @@ impl Running<'_> {
             if let Next::Leave = next {
                 return Ok(());
             }
-            self.env.data(MENU)?;
-            if let Next::Leave = self.operations()? {
+            self.menu()?;
+            let next = self.operations()?;
+            if let Next::Leave = next {
                 return Ok(());
             }
-            said = Some(self.questions().map_err(|error| advice::plain(&error))?);
+            said = self.after(&next)?;
         }
+    }
+
+    /// Connects again or asks the server to ask again; nothing where nobody need be asked.
+    fn after(&mut self, next: &Next) -> Result<Option<Said>, Stop> {
+        let known = self.settings.user.is_some() && self.settings.password.is_some();
+        let once = self.settings.password == Some(password::Source::StandardInput);
+        let done = match next {
+            Next::Lost if known && !once => {
+                self.env.note("The connection was lost.");
+                Remote::connect(&self.settings.server).map(|remote| {
+                    self.remote = remote;
+                    None
+                })
+            }
+            Next::Lost => {
+                self.env.note("The connection is lost. Sign in again:");
+                self.questions().map(Some)
+            }
+            _ => self.questions().map(Some),
+        };
+        Ok(done.map_err(|error| advice::plain(&error))?)
+    }
+
+    fn menu(&mut self) -> Result<(), Stop> {
+        self.env.data(MENU)?;
+        match &self.extra {
+            Some(extra) => self.env.data(extra.menu()),
+            None => Ok(()),
+        }
+    }
+
+    fn offer_completions(&mut self) {
+        let extra = self.extra.as_ref().map_or(&[][..], |extra| extra.words());
+        self.env.set_completions(Completions {
+            verbs: WORDS.iter().chain(extra).copied().collect(),
+            local_verbs: vec!["str", "put"],
+            folder: self.files.folder().map(Path::to_owned),
+        });
     }
 
     /// Has the server ask again, on this connection or, if it is lost, on another.
@@ -191,13 +277,18 @@ impl Running<'_> {
                 Err(stop) => return Err(stop),
             }
             if !self.remote.is_usable() {
-                self.env.note("The connection is lost. Sign in again:");
-                return Ok(Next::Questions);
+                return Ok(Next::Lost);
             }
         }
     }
 
     fn operate(&mut self, line: &str) -> Result<Option<Next>, Stop> {
+        if let Some(extra) = &mut self.extra
+            && let Some(words) = split(line)
+            && let Some(done) = extra.operate(&words, &mut self.remote, self.env)
+        {
+            return done.map(|()| None);
+        }
         let Some(Operation { verb, arguments }) = Operation::parse(line) else {
             self.env.data("ERROR Opcode was invalid!")?;
             self.env.note("  Type  help  for the list.");
@@ -208,7 +299,7 @@ impl Running<'_> {
             Verb::Retrieve => self.retrieve(&arguments).map(|()| None),
             Verb::Delete => self.delete(&arguments).map(|()| None),
             Verb::List => self.list().map(|()| None),
-            Verb::Help => self.env.data(MENU).map(|()| None),
+            Verb::Help => self.menu().map(|()| None),
             Verb::Quit => Ok(Some(Next::Leave)),
             Verb::SignOut => {
                 self.remote.sign_out().map_err(|error| advice::plain(&error))?;
@@ -217,22 +308,19 @@ impl Running<'_> {
         }
     }
 
-    /// The file that is meant: from the line's arguments, or asked for.
-    fn file(&mut self, arguments: &[String]) -> Result<Option<FilePath>, Stop> {
-        let wrong = |error| Stop::from(advice::plain(&Error::BadPath(error)));
-        let in_folder = |name: &str, folder: &str| {
-            FolderPath::parse_rooted(folder).and_then(|folder| folder.join(name)).map_err(wrong)
-        };
+    /// What the user names: in the line's arguments, or asked for.
+    fn named(&mut self, arguments: &[String]) -> Result<Option<Named>, Stop> {
         match arguments {
             [] => {
                 let name = self.env.line("Enter the file name: ", Asked::Answer)?;
                 let Some(name) = name else { return Ok(None) };
                 let folder = self.env.line("Enter the file path: ", Asked::Answer)?;
                 let Some(folder) = folder else { return Ok(None) };
-                in_folder(name.trim(), folder.trim()).map(Some)
+                let folder = Some(folder.trim().to_owned());
+                Ok(Some(Named { name: name.trim().to_owned(), folder }))
             }
-            [path] => FilePath::parse_rooted(path).map(Some).map_err(wrong),
-            [name, folder] => in_folder(name, folder).map(Some),
+            [name] => Ok(Some(Named { name: name.clone(), folder: None })),
+            [name, folder] => Ok(Some(Named { name: name.clone(), folder: Some(folder.clone()) })),
             _ => {
                 let text = "a file is one name and one path";
                 let hint = "Put \"quotes\" around a name with blanks.";
@@ -241,9 +329,17 @@ impl Running<'_> {
         }
     }
 
+    /// The stored file that is meant.
+    fn stored(&mut self, arguments: &[String]) -> Result<Option<FilePath>, Stop> {
+        let Some(named) = self.named(arguments)? else { return Ok(None) };
+        let path = named.stored().map_err(|error| advice::plain(&Error::BadPath(error)))?;
+        Ok(Some(path))
+    }
+
     fn store(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let Some(path) = self.file(arguments)? else { return Ok(()) };
-        let local = self.files.join(path.as_str());
+        let Some(named) = self.named(arguments)? else { return Ok(()) };
+        let wrong = |error| advice::plain(&Error::BadPath(error));
+        let (local, path) = self.files.source(&named, self.env).map_err(wrong)?;
         let failed = |error: Error| failed_here(&format!("cannot store {path}"), &error);
         if !local.is_file() {
             self.env.data("file path was invalid!")?;
@@ -260,8 +356,8 @@ impl Running<'_> {
     }
 
     fn retrieve(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let Some(path) = self.file(arguments)? else { return Ok(()) };
-        let local = self.files.join(path.as_str());
+        let Some(path) = self.stored(arguments)? else { return Ok(()) };
+        let (local, remark) = self.files.target(&path, self.env);
         let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
         let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
         let fetched = fetch(self.env, &mut self.remote, &path, place).map_err(failed)?;
@@ -269,11 +365,14 @@ impl Running<'_> {
         self.env.data(&format!("Successfully retrieved file {name} from the file system"))?;
         self.env.note(&fetched.summary());
         self.env.note(&fetched.digest());
+        if let Some(remark) = remark {
+            self.env.note(&format!("  {}", printable(&remark)));
+        }
         Ok(())
     }
 
     fn delete(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let Some(path) = self.file(arguments)? else { return Ok(()) };
+        let Some(path) = self.stored(arguments)? else { return Ok(()) };
         let failed = |error: Error| failed_here(&format!("cannot delete {path}"), &error);
         self.remote.delete(&path).map_err(failed)?;
         let name = printable(path.name());

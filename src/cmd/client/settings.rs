@@ -85,11 +85,11 @@ impl Common {
 
 /// What the options, the environment and the configuration come to.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Settings {
-    pub(super) server: String,
-    pub(super) user: Option<String>,
+pub(crate) struct Settings {
+    pub(crate) server: String,
+    pub(crate) user: Option<String>,
     /// Nothing: the user is to be asked.
-    pub(super) password: Option<Source>,
+    pub(crate) password: Option<Source>,
 }
 
 #[derive(Deserialize, Default)]
@@ -207,7 +207,8 @@ fn missing(asked: Option<&str>, why: &str) -> Result<Profile, Failure> {
     }
 }
 
-fn config_place(env: &Env) -> Option<PathBuf> {
+/// Where the configuration file is, whether it exists or not.
+pub(crate) fn config_place(env: &Env) -> Option<PathBuf> {
     if let Some(place) = env.variable("PALK_CONFIG") {
         return Some(place.into());
     }
@@ -219,7 +220,7 @@ fn config_place(env: &Env) -> Option<PathBuf> {
 }
 
 /// A `~/` at the beginning is the user's home: no shell has seen to it here.
-fn from_home(path: &Path, env: &Env) -> PathBuf {
+pub(super) fn from_home(path: &Path, env: &Env) -> PathBuf {
     match (path.strip_prefix("~"), env.variable("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => path.to_owned(),

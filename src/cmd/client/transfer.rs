@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::local::Source;
 use super::place::Place;
-use crate::cmd::env::{Env, size};
+use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::remote::{Remote, Retrieved, Stored};
 use crate::core::types::NODE_COUNT;
 
 /// A store that succeeded.
-pub(super) struct Sent {
+pub(crate) struct Sent {
     path: FilePath,
     bytes: u64,
     stored: Stored,
@@ -26,7 +26,7 @@ pub(super) struct Sent {
 ///
 /// # Errors
 /// Those of [`Remote::store`].
-pub(super) fn send(
+pub(crate) fn send(
     env: &Env,
     remote: &mut Remote,
     source: &mut Source,
@@ -42,18 +42,18 @@ pub(super) fn send(
 
 impl Sent {
     /// For people, with how durable it is.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let nodes = self.stored.nodes;
         let how = pace(self.bytes, self.took);
         format!("Stored {}  {how}  on {nodes} of {NODE_COUNT} nodes", self.path)
     }
 
     /// For `-v`: what names exactly these bytes.
-    pub(super) fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         format!("  BLAKE3 {}  version {}", self.stored.blake3, self.stored.version)
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({"code": 0, "path": rooted(&self.path), "bytes": self.bytes,
                "seconds": self.took.as_secs_f64(), "version": self.stored.version.to_string(),
                "blake3": self.stored.blake3.to_string(), "nodes": self.stored.nodes})
@@ -61,7 +61,7 @@ impl Sent {
 }
 
 /// A retrieval that succeeded.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     path: FilePath,
     retrieved: Retrieved,
     took: Duration,
@@ -71,7 +71,7 @@ pub(super) struct Fetched {
 ///
 /// # Errors
 /// Those of [`Remote::retrieve`] and [`Place::keep`].
-pub(super) fn fetch(
+pub(crate) fn fetch(
     env: &Env,
     remote: &mut Remote,
     path: &FilePath,
@@ -86,7 +86,7 @@ pub(super) fn fetch(
 ///
 /// # Errors
 /// Those of [`Remote::retrieve`].
-pub(super) fn fetch_into(
+pub(crate) fn fetch_into(
     env: &Env,
     remote: &mut Remote,
     path: &FilePath,
@@ -102,17 +102,17 @@ pub(super) fn fetch_into(
 
 impl Fetched {
     /// For people.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let how = pace(self.retrieved.bytes, self.took);
         format!("Retrieved {}  {how}  from {}", self.path, self.retrieved.nodes)
     }
 
     /// That the bytes are the ones once stored, in a form that can be compared with other tools'.
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         format!("  BLAKE3 {}  checked", self.retrieved.blake3)
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let nodes: Vec<u8> = self.retrieved.nodes.iter().map(|node| node.number()).collect();
         json!({"code": 0, "path": rooted(&self.path), "bytes": self.retrieved.bytes,
                "seconds": self.took.as_secs_f64(), "version": self.retrieved.version.to_string(),
@@ -122,16 +122,23 @@ impl Fetched {
 }
 
 /// A path as it is shown to programs: from the user's top folder, which is `/`.
-pub(super) fn rooted(path: &FilePath) -> String {
+pub(crate) fn rooted(path: &FilePath) -> String {
     format!("/{}", path.as_str())
 }
 
+/// Below this a rate says more about the way there than about the transfer.
+const RATE_BYTES_MIN: u64 = 1_000_000;
+
 /// `62.0 MB in 0.6 s (103.3 MB/s)`
 fn pace(bytes: u64, took: Duration) -> String {
+    let plain = format!("{} in {}", size(bytes), duration(took));
+    if bytes < RATE_BYTES_MIN {
+        return plain;
+    }
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
     let rate = u128::from(bytes) * 1_000_000 / u128::from(micros);
     let rate = size(u64::try_from(rate).unwrap_or(u64::MAX));
-    format!("{} in {:.1} s ({rate}/s)", size(bytes), took.as_secs_f64())
+    format!("{plain} ({rate}/s)")
 }
 
 #[cfg(test)]
@@ -142,6 +149,6 @@ mod tests {
     fn the_pace_reads_as_people_say_it() {
         let text = pace(62_000_000, Duration::from_millis(600));
         assert_eq!(text, "62.0 MB in 0.6 s (103.3 MB/s)");
-        assert_eq!(pace(0, Duration::ZERO), "0 B in 0.0 s (0 B/s)");
+        assert_eq!(pace(353, Duration::from_millis(3)), "353 B in 3 ms");
     }
 }

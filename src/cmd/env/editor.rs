@@ -19,8 +19,8 @@ pub struct Completions {
     pub verbs: Vec<&'static str>,
     /// The verbs after which a local file is named, in lower case.
     pub local_verbs: Vec<&'static str>,
-    /// Where those files are.
-    pub folder: PathBuf,
+    /// Where those files are; nothing if they may be anywhere.
+    pub folder: Option<PathBuf>,
 }
 
 /// The line editor. Its history lives as long as it does, and has commands only: an answer may be
@@ -57,8 +57,19 @@ impl Editor {
                 Ok(Line::Text(text))
             }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(Line::Left),
+            Err(error) if has_hung_up(&error) => Ok(Line::Left),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The terminal has gone (its window was closed): whoever was there has left.
+fn has_hung_up(error: &ReadlineError) -> bool {
+    match error {
+        ReadlineError::Io(error) => super::is_hang_up(error),
+        #[cfg(unix)]
+        ReadlineError::Errno(errno) => super::is_hang_up(&std::io::Error::from(*errno)),
+        _ => false,
     }
 }
 
@@ -71,7 +82,7 @@ impl Completions {
         };
         let start = line.rfind(' ').map_or(0, |at| at + 1);
         if self.local_verbs.contains(&verb.to_ascii_lowercase().as_str()) {
-            (start, local_names(&self.folder, &line[start..]))
+            (start, local_names(self.folder.as_deref(), &line[start..]))
         } else {
             (start, Vec::new())
         }
@@ -79,13 +90,15 @@ impl Completions {
 }
 
 /// The local files and folders whose path begins with what was typed.
-fn local_names(root: &Path, typed: &str) -> Vec<String> {
-    let (folder, begin) =
-        typed.rsplit_once('/').map_or(("", typed), |(folder, name)| (folder, name));
-    let Ok(entries) = fs::read_dir(root.join(folder.trim_start_matches('/'))) else {
+fn local_names(root: Option<&Path>, typed: &str) -> Vec<String> {
+    let (prefix, begin) = typed.split_at(typed.rfind('/').map_or(0, |at| at + 1));
+    let folder = match root {
+        Some(root) => root.join(prefix.trim_start_matches('/')),
+        None => Path::new(".").join(prefix),
+    };
+    let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let prefix = &typed[..typed.len() - begin.len()];
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|entry| {
@@ -131,11 +144,14 @@ mod tests {
         let completions = Completions {
             verbs: vec!["STR", "RTV", "put"],
             local_verbs: vec!["str", "put"],
-            folder: folder.path().into(),
+            folder: Some(folder.path().into()),
         };
         assert_eq!(completions.complete_word("s"), (0, vec!["STR ".to_owned()]));
         assert_eq!(completions.complete_word("STR u"), (4, vec!["up/".to_owned()]));
         assert_eq!(completions.complete_word("put up/p"), (4, vec!["up/photo.jpg".to_owned()]));
         assert_eq!(completions.complete_word("RTV u"), (4, vec![]));
+        let anywhere = Completions { folder: None, ..completions };
+        let typed = format!("put {}/u", folder.path().display());
+        assert_eq!(anywhere.complete_word(&typed), (4, vec![format!("{}p/", &typed[4..])]));
     }
 }

@@ -7,7 +7,11 @@
 //!
 //! While the user is being asked something the terminal is in another mode, and the reader must put
 //! it back. It sees Ctrl-C as a key; a signal from elsewhere is left to it for a moment too.
+//!
+//! Once it is decided that the program ends, the main thread prints nothing more: what fails now
+//! fails because of that.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -37,6 +41,17 @@ struct Inner {
     answered: AtomicBool,
     json: AtomicBool,
     receiver: Mutex<Option<Sender<()>>>,
+    ending: AtomicBool,
+    last: Mutex<Option<Last>>,
+}
+
+/// What is done at the end, giving the line to say.
+struct Last(Box<dyn FnOnce() -> String + Send>);
+
+impl fmt::Debug for Last {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Last")
+    }
 }
 
 impl Interrupts {
@@ -59,6 +74,18 @@ impl Interrupts {
         *self.0.receiver.lock() = Some(sender);
         self.catch();
         receiver
+    }
+
+    /// Has something done when the program is interrupted; what it gives is said.
+    pub fn at_end(&self, last: impl FnOnce() -> String + Send + 'static) {
+        *self.0.last.lock() = Some(Last(Box::new(last)));
+    }
+
+    /// Does not return if the program is ending.
+    pub(super) fn hold_if_ending(&self) {
+        while self.0.ending.load(SeqCst) {
+            thread::park();
+        }
     }
 
     /// Runs something that reads from the terminal and turns Ctrl-C into an answer of its own.
@@ -107,13 +134,17 @@ impl Interrupts {
             // Best effort: a terminal that stays odd is no reason to stay.
             let _ = Command::new("stty").arg("sane").stderr(Stdio::null()).status();
         }
+        self.0.ending.store(true, SeqCst);
+        let last = self.0.last.lock().take();
+        let said = last.map(|last| (last.0)());
         let temporaries = self.0.temporaries.lock();
         temporaries.iter().rev().for_each(|path| remove_now(path)); // what is in a folder before it
         if self.0.json.load(SeqCst) {
             let line = r#"{"v":1,"type":"error","code":130,"message":"interrupted"}"#;
             let _ = writeln!(io::stdout(), "{line}");
         } else {
-            let _ = writeln!(io::stderr(), "\ninterrupted: nothing is left half-done");
+            let said = said.as_deref().unwrap_or("interrupted: nothing is left half-done");
+            let _ = writeln!(io::stderr(), "\n{said}");
         }
         // With the lock held: nothing new is registered any more.
         process::exit(INTERRUPTED)

@@ -113,6 +113,14 @@ pub fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
 }
 
+/// How long something took, as people say it: `22 ms`, `0.6 s`.
+pub fn duration(took: Duration) -> String {
+    if took < Duration::from_millis(100) {
+        return format!("{} ms", took.as_millis().max(1));
+    }
+    format!("{:.1} s", took.as_secs_f64())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +130,9 @@ mod tests {
         let progress = Progress { bytes: 31_000_000, total: 62_000_000, committing: false };
         assert_eq!(line("a.jpg", progress), "a.jpg  31.0 MB of 62.0 MB  (50 %)");
         let empty = Progress { bytes: 0, total: 0, committing: false };
+        assert_eq!(duration(Duration::from_micros(99_900)), "99 ms");
+        assert_eq!(duration(Duration::ZERO), "1 ms");
+        assert_eq!(duration(Duration::from_millis(640)), "0.6 s");
         assert_eq!(line("a", empty), "a  0 B of 0 B  (100 %)");
     }
 }

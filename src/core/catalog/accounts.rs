@@ -1,6 +1,6 @@
 //! Accounts: who may sign in. Passwords are kept as argon2id hashes only.
 //!
-//! At most [`HASHES_AT_ONCE`] passwords are hashed at a time, since each takes 19 MiB of memory and
+//! At most two passwords are hashed at a time, since each takes 19 MiB of memory and
 //! a core. An unknown user costs the same work as a wrong password.
 
 use argon2::Argon2;

@@ -561,14 +561,29 @@ mod tests {
     }
 
     #[test]
-    fn only_versions_that_nobody_wants_are_abandoned() {
+    fn only_staged_versions_that_nobody_speaks_of_are_strays() {
         let f = fixture();
         let running = f.begin();
         let current = f.begin();
         f.catalog.commit_store(&current, &f.new_file("a", 0b1111)).unwrap();
-        let current = current.version;
+        let current = {
+            let ended = current;
+            ended.version
+        };
         let failed = f.begin().version;
         let staged = [running.version, current, failed];
-        assert_eq!(f.catalog.abandoned(NodeId::ALL[0], &staged).unwrap(), [failed]);
+        let node = NodeId::ALL[0];
+        let strays = f.catalog.strays(node, &staged).unwrap();
+        assert_eq!(strays, [Order::Discard { version: failed }]);
+
+        let done: Vec<i64> =
+            f.catalog.owed(node, false, 0, 9).unwrap().iter().map(|owed| owed.id).collect();
+        f.catalog.settle(&done);
+        f.catalog.strike_settled().unwrap();
+        let strays = f.catalog.strays(node, &[current]).unwrap();
+        assert!(
+            matches!(&strays[..], [Order::Commit { version, .. }] if *version == current),
+            "a second piece of it: {strays:?}"
+        );
     }
 }

@@ -241,36 +241,59 @@ impl Catalog {
         Ok(current.is_some())
     }
 
-    /// Of these versions that a node has staged: those that nobody will ever commit there.
+    /// What to do about these versions that a node has staged and that no row of `owed` speaks of:
+    /// those that nobody will ever commit there are dropped. A second piece of a version whose first
+    /// has its final name (the node hung while it received one, and got another) takes its place,
+    /// which changes nothing and is right even if the first were missing.
     ///
     /// # Errors
     /// If the catalog cannot be read.
-    pub fn abandoned(&self, node: NodeId, staged: &[VersionId]) -> Result<Vec<VersionId>> {
+    pub fn strays(&self, node: NodeId, staged: &[VersionId]) -> Result<Vec<Order>> {
         self.refuse_in_doubt()?;
-        let mut abandoned = Vec::new();
+        let mut orders = Vec::new();
         for version in staged {
             // First whether it is running, then what the catalog says: a store that commits in
             // between is then found in the catalog.
             if self.order.lock().is_running(*version) {
                 continue;
             }
-            let wanted: bool = self
-                .reader
-                .lock()
+            let reader = self.reader.lock();
+            let is_owed: bool = reader
                 .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM owed WHERE version = ?1 AND node = ?2)
-                         OR EXISTS (SELECT 1 FROM files WHERE version = ?1)",
+                    "SELECT EXISTS (SELECT 1 FROM owed WHERE version = ?1 AND node = ?2)",
                 )
                 .and_then(|mut query| {
                     query.query_row(params![version.0, node.number()], |row| row.get(0))
                 })
                 .map_err(catalog_error)?;
-            if !wanted {
-                abandoned.push(*version);
+            if !is_owed {
+                orders.push(stray(&reader, *version)?);
             }
         }
-        Ok(abandoned)
+        Ok(orders)
     }
+}
+
+fn stray(connection: &Connection, version: VersionId) -> Result<Order> {
+    let current: Option<(String, String, u64)> = connection
+        .prepare_cached(
+            "SELECT name, path, seq FROM files JOIN users ON users.id = user_id
+             WHERE version = ?1",
+        )
+        .and_then(|mut query| {
+            query
+                .query_row([version.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()
+        })
+        .map_err(catalog_error)?;
+    Ok(match current {
+        Some((user, path, seq)) => {
+            let place =
+                Place { user: UserName::parse(&user)?, path: FilePath::parse_rooted(&path)? };
+            Order::Commit { version, seq: Seq(seq), place }
+        }
+        None => Order::Discard { version },
+    })
 }
 
 pub(super) fn strike(connection: &Connection, id: i64) -> Result<()> {

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::core::catalog::{Catalog, Owed, Task};
 use crate::core::cluster::readers::Readers;
 use crate::core::cluster::rebuild::Lacking;
-use crate::core::cluster::volume::{Volume, unsound};
+use crate::core::cluster::volume::Volume;
 use crate::core::error::{Error, Result};
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
@@ -32,6 +32,10 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often a node that cannot be reached is mentioned in the log.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// How long after it came up it is looked through again: a node that had hung may at first still
+/// have been busy with what was sent to it before.
+const SWEEP_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long repairs rest after a round in which some failed.
 const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -85,7 +89,8 @@ pub struct Attendant {
     volume: Arc<Volume>,
     readers: Arc<Readers>,
     complained: Option<Duration>,
-    swept: Option<Duration>,
+    /// When to look through its staging next; nothing if it has just come up.
+    sweep_at: Option<Duration>,
     /// Repairs up to this row have been tried in this round and have failed.
     rebuild_after: i64,
     /// When the next round of repairs begins, if some failed in the last one.
@@ -106,7 +111,7 @@ impl Attendant {
             volume,
             readers,
             complained: None,
-            swept: None,
+            sweep_at: None,
             rebuild_after: 0,
             rebuild_pause: None,
         }
@@ -149,7 +154,7 @@ impl Attendant {
                 tracing::info!("Connected to all data servers.");
             }
             self.complained = None;
-            self.swept = None;
+            self.sweep_at = None;
             self.rebuild_pause = None;
         }
         match answer {
@@ -166,9 +171,10 @@ impl Attendant {
 
     /// Does what there is to do; true if there is more.
     fn work(&mut self, now: Duration) -> Result<bool> {
-        if self.swept.is_none_or(|at| now >= at + SWEEP_EVERY) {
+        if self.sweep_at.is_none_or(|at| now >= at) {
             self.sweep()?;
-            self.swept = Some(now);
+            let pause = if self.sweep_at.is_none() { SWEEP_AGAIN } else { SWEEP_EVERY };
+            self.sweep_at = Some(now + pause);
         }
         let delivered = self.deliver_orders();
         // An order that its disk refuses is no reason to leave pieces missing.
@@ -187,9 +193,7 @@ impl Attendant {
                 return Ok(());
             };
             after = Some(*last);
-            let abandoned = self.catalog.abandoned(self.id, &staged)?;
-            let orders: Vec<Order> =
-                abandoned.into_iter().map(|version| Order::Discard { version }).collect();
+            let orders = self.catalog.strays(self.id, &staged)?;
             for orders in orders.chunks(ORDERS_MAX) {
                 tracing::info!(
                     "data server {}: {} abandoned pieces dropped",
@@ -288,7 +292,11 @@ impl Attendant {
             self.catalog.settle(&[*id]);
             return Ok(true);
         };
-        match self.volume.rebuild(self.id, &lacking) {
+        let rebuilt = self.volume.rebuild(self.id, &lacking);
+        for node in rebuilt.unsound.iter().filter(|node| *node != self.id) {
+            self.catalog.piece_lost(node, *version, None)?;
+        }
+        match rebuilt.outcome {
             Ok(bytes_read) => {
                 if !self.catalog.piece_rebuilt(self.id, *version, *id)? {
                     self.volume.discard(*version, NodeSet::from_iter([self.id]));
@@ -301,11 +309,6 @@ impl Attendant {
                 self.deliver_orders()?;
             }
             Err(error) => {
-                if let Some(node) = unsound(&error)
-                    && node != self.id
-                {
-                    self.catalog.piece_lost(node, *version, None)?;
-                }
                 if self.rebuild_pause.is_none() {
                     tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
                 }

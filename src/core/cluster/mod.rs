@@ -13,5 +13,5 @@ pub mod volume;
 mod writing;
 
 pub use reading::Reading;
-pub use rebuild::Lacking;
+pub use rebuild::{Lacking, Rebuilt};
 pub use writing::{Fanout, Staged, Writing};

@@ -2,8 +2,9 @@
 //!
 //! Any two nodes that hold it are enough. Both send all they have from the first stripe on; every
 //! unit is held against its checksum. When one is wrong, missing or late, another node takes over
-//! from that stripe to the end, in the same breath. All is of one version, asked for by its id, so a
-//! reading never mixes two.
+//! from that stripe to the end, in the same breath. A node that failed is asked again only when no
+//! other is left, and never twice for one stripe: pieces that are damaged in different places still
+//! make a whole file. All is of one version, asked for by its id, so a reading never mixes two.
 
 use std::sync::Arc;
 
@@ -27,11 +28,23 @@ pub struct Reading {
     placed: NodeSet,
     stripe: u64,
     sources: Vec<Source>,
-    tried: NodeSet,
+    past: [Past; 4],
     used: NodeSet,
+    bytes_read: u64,
     troubles: Troubles,
     unsound: NodeSet,
     data: Vec<u8>,
+}
+
+/// What has become of reading from a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Past {
+    /// It has not been asked, or is being read from.
+    Fresh,
+    /// It failed at this stripe; it may do better at another.
+    FailedAt(u64),
+    /// It does not hold the version.
+    Useless,
 }
 
 /// A node that the version is read from.
@@ -64,8 +77,9 @@ impl Reading {
             placed,
             stripe: 0,
             sources: Vec::new(),
-            tried: NodeSet::EMPTY,
+            past: [Past::Fresh; 4],
             used: NodeSet::EMPTY,
+            bytes_read: 0,
             troubles,
             unsound: NodeSet::EMPTY,
             data: Vec::new(),
@@ -86,7 +100,10 @@ impl Reading {
             self.fetch()?;
             let stripe = self.stripe;
             self.stripe += 1;
-            self.sources.iter_mut().for_each(|source| source.has_stripe = false);
+            for source in &mut self.sources {
+                source.has_stripe = false;
+                self.bytes_read += source.body.len() as u64;
+            }
             let wanted = self.layout.file_bytes_in(stripe);
             if wanted > 0 {
                 break wanted;
@@ -115,6 +132,11 @@ impl Reading {
     /// The nodes that should hold the version but turned out not to, or to hold it damaged.
     pub fn unsound(&self) -> NodeSet {
         self.unsound
+    }
+
+    /// How many bytes the nodes have sent for what was handed out.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
     }
 
     /// Gets the units of the wanted stripe from two nodes.
@@ -148,16 +170,9 @@ impl Reading {
     /// Starts reading from one more node: a random one of those that hold the version, or at last
     /// one that may.
     fn add_source(&mut self) -> Result<()> {
-        let untried = self.roster.up().and(self.tried.complement());
-        let mut candidates: Vec<NodeId> = untried.and(self.placed).iter().collect();
-        if candidates.is_empty() {
-            candidates = untried.iter().collect();
-        }
-        self.random.shuffle(&mut candidates);
-        let Some(id) = candidates.first().copied() else {
+        let Some(id) = self.candidate() else {
             return Err(self.too_few());
         };
-        self.tried.insert(id);
         let query = Query {
             version: self.version,
             place: self.place.clone(),
@@ -175,7 +190,28 @@ impl Reading {
         Ok(())
     }
 
+    /// Whom to ask next: one that holds the version; one that may; at last one that failed at
+    /// another stripe.
+    fn candidate(&self) -> Option<NodeId> {
+        let mut free = self.roster.up();
+        self.sources.iter().for_each(|source| free.remove(source.id));
+        let with = |wanted: &dyn Fn(Past) -> bool| -> NodeSet {
+            free.iter().filter(|id| wanted(self.past[id.index()])).collect()
+        };
+        let fresh = with(&|past| past == Past::Fresh);
+        let again = with(&|past| matches!(past, Past::FailedAt(at) if at != self.stripe));
+        let tier =
+            [fresh.and(self.placed), fresh, again].into_iter().find(|tier| !tier.is_empty())?;
+        let mut candidates: Vec<NodeId> = tier.iter().collect();
+        self.random.shuffle(&mut candidates);
+        candidates.first().copied()
+    }
+
     fn give_up(&mut self, id: NodeId, error: Error) {
+        self.past[id.index()] = match &error {
+            Error::Node { why: NodeFailure::NotHeld(_), .. } => Past::Useless,
+            _ => Past::FailedAt(self.stripe),
+        };
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => {
                 if matches!(why, NodeFailure::NotHeld(_) | NodeFailure::Damaged(_))
@@ -216,7 +252,8 @@ impl Source {
 /// Holds the units that a node sent against their length and checksums; as many units as checksums.
 ///
 /// # Errors
-/// [`NodeFailure::Damaged`].
+/// [`NodeFailure::Refused`]: the node has checked them before it sent them, so they were damaged on
+/// their way, which says nothing about what it holds.
 pub(super) fn check_units(
     id: NodeId,
     body: &[u8],
@@ -224,13 +261,13 @@ pub(super) fn check_units(
     checksums: &[u64],
 ) -> Result<()> {
     let damaged =
-        |what: &str| Err(Error::Node { node: id, why: NodeFailure::Damaged(what.into()) });
+        |what: &str| Err(Error::Node { node: id, why: NodeFailure::Refused(what.into()) });
     if body.len() != checksums.len() * unit_bytes {
-        return damaged("a unit has another length than the file's layout");
+        return damaged("it sent a unit of another length than the file's layout");
     }
     for (unit, sum) in body.chunks_exact(unit_bytes).zip(checksums) {
         if checksum::unit(unit) != *sum {
-            return damaged("a unit does not match its checksum");
+            return damaged("a unit was damaged on its way");
         }
     }
     Ok(())

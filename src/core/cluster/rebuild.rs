@@ -1,20 +1,21 @@
 //! Rebuilding the piece that one node lacks, from the other three.
 //!
-//! Three units a stripe, one from each of them, are enough (two nodes would have to send four); with
-//! only two nodes left it is done from those. The new piece goes through the same staging and commit
-//! as every other.
+//! Three units a stripe, one from each of them, are enough (two nodes would have to send four). Where
+//! that cannot be had, the file is read as for a user, from any two, around whatever is damaged, and
+//! coded again. The new piece goes through the same staging and commit as every other.
 
 use std::sync::Arc;
 
-use crate::core::cluster::node::{PieceSource, Query};
-use crate::core::cluster::reading::check_units;
+use crate::core::cluster::node::{PieceSink, PieceSource, Query};
+use crate::core::cluster::reading::{Reading, check_units};
 use crate::core::cluster::roster::Roster;
-use crate::core::code::checksum;
 use crate::core::code::layout::Layout;
-use crate::core::code::repair::{self, Select};
-use crate::core::error::{Error, NodeFailure, Result, Troubles};
-use crate::core::types::{Digest, NodeId, NodeSet, READ_QUORUM};
-use crate::core::wire::node::{PieceMeta, Place};
+use crate::core::code::repair;
+use crate::core::code::{checksum, kernel};
+use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::io::random::Random;
+use crate::core::types::{Digest, NodeId, NodeSet};
+use crate::core::wire::node::PieceMeta;
 
 /// The version of which a node lacks its piece.
 pub struct Lacking {
@@ -26,139 +27,137 @@ pub struct Lacking {
     pub placed: NodeSet,
 }
 
-/// Stages the piece that `lost` lacks, and says how many bytes were read from other nodes for it.
-///
-/// # Errors
-/// [`Error::TooFewToRead`] if too few of the nodes that hold it are up; a failure of a node in the
-/// middle, after which it can be tried again.
-pub(super) fn rebuild(roster: &Arc<Roster>, lost: NodeId, lacking: &Lacking) -> Result<u64> {
+/// How a rebuilding went.
+pub struct Rebuilt {
+    /// How many bytes were read from other nodes, if the piece is staged now.
+    pub outcome: Result<u64>,
+    /// The nodes that turned out not to hold what they should, or to hold it damaged.
+    pub unsound: NodeSet,
+}
+
+/// Stages the piece that `lost` lacks.
+pub(super) fn rebuild(
+    roster: &Arc<Roster>,
+    random: &Arc<Random>,
+    lost: NodeId,
+    lacking: &Lacking,
+) -> Rebuilt {
+    let mut unsound = NodeSet::EMPTY;
     let mut holders = roster.up().and(lacking.placed);
     holders.remove(lost);
-    let layout = Layout::new(lacking.meta.file_bytes);
-    let all: Vec<NodeId> = holders.iter().collect();
-    let sources = match all.as_slice() {
-        [_, _, _] => Sources::open_three(roster, lost, lacking, layout)?,
-        [first, second] => Sources::open_two(roster, [*first, *second], lacking, layout)?,
-        _ => {
-            debug_assert!(all.len() < READ_QUORUM);
-            let troubles: Troubles = roster.troubles(lacking.placed);
-            return Err(Error::TooFewToRead {
-                path: lacking.meta.place.path.to_string(),
-                troubles,
-            });
+    if holders.len() == 3 {
+        match from_three(roster, lost, lacking) {
+            Ok(bytes) => return Rebuilt { outcome: Ok(bytes), unsound },
+            Err(error) => {
+                if let Error::Node {
+                    node,
+                    why: NodeFailure::NotHeld(_) | NodeFailure::Damaged(_),
+                } = error
+                {
+                    unsound.insert(node);
+                }
+                tracing::debug!("{}: not from three nodes: {error}", lacking.meta.place);
+            }
         }
-    };
-    copy(roster, lost, lacking, layout, sources)
-}
-
-/// Where the units come from.
-enum Sources {
-    Three(Vec<(NodeId, Box<dyn PieceSource>)>),
-    Two([(NodeId, Box<dyn PieceSource>); 2]),
-}
-
-impl Sources {
-    fn open_three(
-        roster: &Roster,
-        lost: NodeId,
-        lacking: &Lacking,
-        layout: Layout,
-    ) -> Result<Sources> {
-        let opened: Result<Vec<_>> = repair::plan(lost)
-            .into_iter()
-            .map(|(id, select)| Ok((id, open(roster, id, select, lacking, layout)?)))
-            .collect();
-        Ok(Sources::Three(opened?))
     }
-
-    fn open_two(
-        roster: &Roster,
-        [first, second]: [NodeId; 2],
-        lacking: &Lacking,
-        layout: Layout,
-    ) -> Result<Sources> {
-        let open = |id| open(roster, id, Select::Both, lacking, layout);
-        Ok(Sources::Two([(first, open(first)?), (second, open(second)?)]))
-    }
+    let outcome = from_any(roster, random, lost, lacking, &mut unsound);
+    Rebuilt { outcome, unsound }
 }
 
-fn open(
-    roster: &Roster,
-    id: NodeId,
-    select: Select,
+fn from_three(roster: &Roster, lost: NodeId, lacking: &Lacking) -> Result<u64> {
+    let layout = Layout::new(lacking.meta.file_bytes);
+    let mut sources: Vec<(NodeId, Box<dyn PieceSource>)> = Vec::new();
+    for (id, select) in repair::plan(lost) {
+        let query = Query {
+            version: lacking.meta.version,
+            place: lacking.meta.place.clone(),
+            first_stripe: 0,
+            stripes: layout.stripe_count(),
+            select,
+        };
+        sources.push((id, roster.used(id, roster.node(id).read(&query))?));
+    }
+    let mut piece = NewPiece::begin(roster, lost, lacking)?;
+    let mut bodies: [Vec<u8>; 3] = Default::default();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let mut bytes_read = 0;
+    for stripe in 0..layout.stripe_count() {
+        let unit_bytes = layout.unit_bytes(stripe);
+        for ((id, source), body) in sources.iter_mut().zip(&mut bodies) {
+            let checksums = roster.used(*id, source.units(body))?;
+            check_units(*id, body, unit_bytes, &checksums[..1])?;
+            bytes_read += body.len() as u64;
+        }
+        first.resize(unit_bytes, 0);
+        second.resize(unit_bytes, 0);
+        let [a, b, c] = &bodies;
+        repair::rebuild(lost, [a, b, c], [&mut first, &mut second]);
+        piece.units([&first, &second])?;
+    }
+    piece.finish(lacking.blake3)?;
+    Ok(bytes_read)
+}
+
+fn from_any(
+    roster: &Arc<Roster>,
+    random: &Arc<Random>,
+    lost: NodeId,
     lacking: &Lacking,
-    layout: Layout,
-) -> Result<Box<dyn PieceSource>> {
-    let place: &Place = &lacking.meta.place;
-    let query = Query {
-        version: lacking.meta.version,
-        place: place.clone(),
-        first_stripe: 0,
-        stripes: layout.stripe_count(),
-        select,
-    };
-    roster.used(id, roster.node(id).read(&query))
+    unsound: &mut NodeSet,
+) -> Result<u64> {
+    let PieceMeta { version, place, file_bytes, .. } = lacking.meta.clone();
+    let placed = lacking.placed;
+    let mut reading =
+        Reading::begin(roster.clone(), random.clone(), version, place, file_bytes, placed)?;
+    let copied = code_again(roster, lost, lacking, &mut reading);
+    reading.unsound().iter().for_each(|id| unsound.insert(id));
+    copied.map(|()| reading.bytes_read())
 }
 
-fn copy(
+fn code_again(
     roster: &Roster,
     lost: NodeId,
     lacking: &Lacking,
-    layout: Layout,
-    mut sources: Sources,
-) -> Result<u64> {
-    let mut sink = roster.used(lost, roster.node(lost).stage(&lacking.meta))?;
-    let mut bodies: [Vec<u8>; 3] = Default::default();
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    let mut moved = 0;
+    reading: &mut Reading,
+) -> Result<()> {
+    let layout = Layout::new(lacking.meta.file_bytes);
+    let mut piece = NewPiece::begin(roster, lost, lacking)?;
+    let (mut data, mut parity) = (Vec::new(), Vec::new());
     for stripe in 0..layout.stripe_count() {
-        let unit_bytes = layout.unit_bytes(stripe);
-        first.resize(unit_bytes, 0);
-        second.resize(unit_bytes, 0);
-        let out = [first.as_mut_slice(), second.as_mut_slice()];
-        match &mut sources {
-            Sources::Three(three) => {
-                for ((id, source), body) in three.iter_mut().zip(&mut bodies) {
-                    moved += fetch(roster, *id, &mut **source, body, unit_bytes, 1)?;
-                }
-                let [a, b, c] = &bodies;
-                repair::rebuild(lost, [a, b, c], out);
-            }
-            Sources::Two(two) => {
-                for ((id, source), body) in two.iter_mut().zip(&mut bodies) {
-                    moved += fetch(roster, *id, &mut **source, body, unit_bytes, 2)?;
-                }
-                let pair = [two[0].0, two[1].0];
-                let units = [&bodies[0], &bodies[1]].map(|body| body.split_at(unit_bytes).into());
-                repair::rebuild_from_pair(lost, pair, units, out);
-            }
+        let stripe_bytes = layout.stripe_bytes(stripe);
+        data.resize(stripe_bytes, 0);
+        parity.resize(stripe_bytes, 0);
+        if layout.file_bytes_in(stripe) > 0 {
+            let [head, tail] = reading.next_part()?.unwrap_or_default();
+            data[..head.len()].copy_from_slice(head);
+            data[head.len()..head.len() + tail.len()].copy_from_slice(tail);
         }
-        let units = [first.as_slice(), second.as_slice()];
-        roster.used(lost, sink.units(units, units.map(checksum::unit)))?;
+        layout.pad(stripe, &mut data);
+        kernel::encode(&data, &mut parity);
+        piece.units(kernel::node_units(lost, &data, &parity))?;
     }
-    roster.used(lost, sink.ask_finish(lacking.blake3))?;
-    roster.used(lost, sink.await_staged())?;
-    Ok(moved)
+    piece.finish(lacking.blake3)
 }
 
-/// One stripe's `count` units from a node, checked; and how many bytes they are.
-fn fetch(
-    roster: &Roster,
-    id: NodeId,
-    source: &mut dyn PieceSource,
-    body: &mut Vec<u8>,
-    unit_bytes: usize,
-    count: usize,
-) -> Result<u64> {
-    let checksums = roster.used(id, source.units(body))?;
-    check_units(id, body, unit_bytes, &checksums[..count])?;
-    Ok(body.len() as u64)
+/// The piece on its way to the node that lacks it.
+struct NewPiece<'a> {
+    roster: &'a Roster,
+    lost: NodeId,
+    sink: Box<dyn PieceSink>,
 }
 
-/// Did a rebuilding fail because a node turned out not to hold what it should?
-pub(super) fn unsound(error: &Error) -> Option<NodeId> {
-    match error {
-        Error::Node { node, why: NodeFailure::NotHeld(_) | NodeFailure::Damaged(_) } => Some(*node),
-        _ => None,
+impl<'a> NewPiece<'a> {
+    fn begin(roster: &'a Roster, lost: NodeId, lacking: &Lacking) -> Result<NewPiece<'a>> {
+        let sink = roster.used(lost, roster.node(lost).stage(&lacking.meta))?;
+        Ok(NewPiece { roster, lost, sink })
+    }
+
+    fn units(&mut self, units: [&[u8]; 2]) -> Result<()> {
+        self.roster.used(self.lost, self.sink.units(units, units.map(checksum::unit)))
+    }
+
+    fn finish(mut self, blake3: Digest) -> Result<()> {
+        self.roster.used(self.lost, self.sink.ask_finish(blake3))?;
+        self.roster.used(self.lost, self.sink.await_staged())
     }
 }

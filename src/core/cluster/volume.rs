@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::core::cluster::buffers::{Allowance, BufferPool};
 use crate::core::cluster::reading::Reading;
-use crate::core::cluster::rebuild::{self, Lacking};
+use crate::core::cluster::rebuild::{self, Lacking, Rebuilt};
 use crate::core::cluster::roster::Roster;
 use crate::core::cluster::writing::{Fanout, Writing};
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::node::{Order, PieceMeta, Place};
@@ -58,13 +58,9 @@ impl Volume {
         Reading::begin(self.roster.clone(), random, version, place, file_bytes, placed)
     }
 
-    /// Rebuilds and stages the piece of a version that a node lacks. Says how many bytes were read
-    /// from other nodes for it.
-    ///
-    /// # Errors
-    /// If too few others hold it, or a node fails meanwhile.
-    pub fn rebuild(&self, lost: NodeId, lacking: &Lacking) -> Result<u64> {
-        rebuild::rebuild(&self.roster, lost, lacking)
+    /// Rebuilds and stages the piece of a version that a node lacks.
+    pub fn rebuild(&self, lost: NodeId, lacking: &Lacking) -> Rebuilt {
+        rebuild::rebuild(&self.roster, &self.random, lost, lacking)
     }
 
     /// Drops a staged version that will not be committed, as far as the nodes can be reached. What
@@ -77,9 +73,4 @@ impl Volume {
             }
         }
     }
-}
-
-/// The node that a failed rebuilding found not to hold what it should, if that was why.
-pub fn unsound(error: &Error) -> Option<NodeId> {
-    rebuild::unsound(error)
 }

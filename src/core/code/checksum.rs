@@ -15,6 +15,13 @@ pub fn unit(bytes: &[u8]) -> u64 {
     crc_fast::crc64_nvme(bytes)
 }
 
+/// The checksum of a run of bytes that lies in these parts, one behind the other.
+pub fn of_parts(parts: &[&[u8]]) -> u64 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
+    parts.iter().for_each(|part| digest.update(part));
+    digest.finalize()
+}
+
 /// The checksums of O1 O2 O3 O4 from those of A1 A2 B1 B2, for units of this length in bytes.
 pub fn of_parity(data: [u64; 4], unit_bytes: usize) -> [u64; 4] {
     let [a1, a2, b1, b2] = data;

@@ -1,4 +1,4 @@
-//! The only door to the wall clock. It dates files and log lines; no decision depends on it.
+//! The only door to the wall clock. It dates files and accounts; no decision depends on it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,7 @@
 //! Accepting connections: a thread for each, a limit on how many, and an orderly end.
 //!
 //! A thread that ends in a panic takes only its own connection with it. Work that must not be cut
-//! off (a transfer, a commit) is done under a [`Busy`] guard; [`Listener::stop`] waits for those and
+//! off (a transfer, a commit) is done under a [`Busy`] guard; [`State::stop`] waits for those and
 //! for nothing else, since a connection that only waits for its client would never end.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,6 +17,9 @@ use crate::core::io::reason;
 
 /// How long to wait before accepting again after the system had no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a process that is told to end waits for what is running.
+pub const STOP_WAIT: Duration = Duration::from_secs(30);
 
 /// An address on which connections are accepted.
 pub struct Listener {
@@ -34,7 +37,7 @@ pub struct State {
     idle: Condvar,
 }
 
-/// While this lives, [`Listener::stop`] waits.
+/// While this lives, [`State::stop`] waits.
 pub struct Busy<'a>(&'a State);
 
 impl State {
@@ -162,6 +165,13 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// How many files and connections this process may have open, if that can be told.
+pub fn files_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]

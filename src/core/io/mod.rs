@@ -1,4 +1,5 @@
-//! The doors to the machine. Nothing else in `core` opens a file or a socket.
+//! The doors to the machine. Nothing else in `core` opens a file or a socket, but for SQLite, which
+//! opens its own for `catalog`.
 //!
 //! What the system says when something fails becomes a person's words here, in [`reason`]: no text
 //! of the operating system, with its capital letter and its number, travels further.
@@ -10,6 +11,7 @@ pub mod input;
 pub mod listener;
 pub mod net;
 pub mod random;
+pub mod send_queue;
 
 use std::io::{Error, ErrorKind};
 

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 
+/// A write is tried so many times within its limit.
+const WRITE_STEPS: u32 = 8;
+
 /// How long a call may wait without any progress, and for what.
 #[derive(Clone, Debug)]
 pub struct Deadline {
@@ -75,6 +78,9 @@ impl Stream {
         }
         Err(match first {
             Some(error) if is_late(&error) => deadline.missed(&name),
+            Some(error) if is_shortage(&error) => {
+                Error::io(format!("this machine cannot connect to {name}"))(error)
+            }
             Some(error) => unreachable(&name, &reason(&error)),
             None => unreachable(&name, "the host has no address"),
         })
@@ -159,18 +165,26 @@ impl Stream {
     /// [`Error::Deadline`], [`Error::Closed`], [`Code::Unreachable`].
     pub fn write_all(&mut self, parts: &[&[u8]], deadline: &Deadline) -> Result<()> {
         if self.write_limit != Some(deadline.limit) {
-            let set = self.socket.set_write_timeout(Some(deadline.limit));
+            // A call that could write a part at its beginning returns at its limit and tells only
+            // then: with short calls it is known when bytes have last moved.
+            let step = (deadline.limit / WRITE_STEPS).max(Duration::from_millis(1));
+            let set = self.socket.set_write_timeout(Some(step));
             set.map_err(|error| self.failed(&error, deadline))?;
             self.write_limit = Some(deadline.limit);
         }
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut rest = slices.as_mut_slice();
         IoSlice::advance_slices(&mut rest, 0); // drops empty parts in front
+        let mut moved = Instant::now();
         while !rest.is_empty() {
             match self.socket.write_vectored(rest) {
                 Ok(0) => return Err(self.closed()),
-                Ok(count) => IoSlice::advance_slices(&mut rest, count),
+                Ok(count) => {
+                    IoSlice::advance_slices(&mut rest, count);
+                    moved = Instant::now();
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) && moved.elapsed() < deadline.limit => {}
                 Err(error) => return Err(self.failed(&error, deadline)),
             }
         }
@@ -221,6 +235,14 @@ fn resolve(name: &str, address: &str) -> Result<Vec<SocketAddr>> {
 /// wants to listen there finds the port taken.
 fn is_own(socket: &TcpStream) -> bool {
     matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
+}
+
+/// Is it this side that has no room for one more connection? That says nothing about the peer.
+fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    error.kind() == ErrorKind::AddrNotAvailable
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn is_late(error: &io::Error) -> bool {

@@ -41,8 +41,8 @@ impl Piece {
     }
 
     /// Puts what is selected of a stripe into `body` (emptied first) and gives the checksums that
-    /// belong to it, as they stand in the trailers. The bytes are not checked here: the server does
-    /// that, and so notices damage on the way as well.
+    /// belong to it. The units are held against them here, so that damage of this disk is told from
+    /// damage on the way, which the server notices.
     ///
     /// # Errors
     /// [`NodeFailure::NotHeld`] or [`NodeFailure::Damaged`].
@@ -81,10 +81,14 @@ impl Piece {
             .file
             .read_exact_at(&mut body[start..], layout.unit_offset(stripe))
             .map_err(|e| node_error(id, NodeFailure::Damaged(format!("cannot be read: {e}"))))?;
-        usize::try_from(stripe)
+        let expected = usize::try_from(stripe)
             .ok()
-            .and_then(|stripe| block.trailer.checksums.get(stripe).copied())
-            .ok_or_else(|| node_error(id, NodeFailure::Damaged("a checksum is missing".into())))
+            .and_then(|stripe| block.trailer.checksums.get(stripe).copied());
+        if expected != Some(checksum::unit(&body[start..])) {
+            let why = "a unit does not match its checksum";
+            return Err(node_error(id, NodeFailure::Damaged(why.into())));
+        }
+        Ok(expected.unwrap_or_default())
     }
 
     fn block(&mut self, which: usize) -> Result<&OpenBlock> {

@@ -15,6 +15,7 @@
 //! number. So every order can be repeated, and a crash between the renames of a piece's two blocks
 //! is finished by the same order when it comes again.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,9 @@ use crate::core::wire::trailer::Header;
 /// The version of the folder's layout that this program writes, and the only one that it reads.
 pub const FOLDER_FORMAT: u32 = 1;
 
+/// So many folders are remembered to be durable; forgetting one costs a sync.
+const DURABLE_FOLDERS_MAX: usize = 10_000;
+
 /// `node.toml` is a few lines.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
@@ -53,8 +57,10 @@ pub struct BlockStore {
     root: PathBuf,
     id: NodeId,
     cluster: Mutex<Option<ClusterId>>,
-    /// Renames and removals take turns, so that each sees whole what another did.
-    changing: Mutex<()>,
+    /// Renames and removals take turns, so that each sees whole what another did. Inside are the
+    /// folders whose names this process has made durable: one that is merely there may have been
+    /// made by an order whose sync failed or never came.
+    changing: Mutex<HashSet<PathBuf>>,
     /// The stages that are being received.
     stages: Arc<Mutex<Stages>>,
 }
@@ -87,7 +93,7 @@ impl BlockStore {
             root: root.to_path_buf(),
             id,
             cluster: Mutex::new(cluster),
-            changing: Mutex::new(()),
+            changing: Mutex::default(),
             stages: Arc::default(),
         };
         store.drop_unfinished().map_err(failed)?;
@@ -150,8 +156,8 @@ impl BlockStore {
 
     /// Does things in this order and makes them durable before it answers. One outcome for each.
     pub fn carry(&self, orders: &[Order]) -> Vec<Outcome> {
-        let _turn = self.changing.lock();
-        let mut touched = Touched::default();
+        let mut durable = self.changing.lock();
+        let mut touched = Touched { durable: std::mem::take(&mut *durable), ..Touched::default() };
         let mut outcomes: Vec<Outcome> = orders
             .iter()
             .map(|order| match self.carry_one(order, &mut touched) {
@@ -159,9 +165,10 @@ impl BlockStore {
                 Err(e) => Outcome::Failed(e.to_string()),
             })
             .collect();
-        if let Err(e) = touched.sync(&*self.disk) {
+        match touched.sync(&*self.disk) {
+            Ok(all) => *durable = all,
             // Renamed but not durable: all of them are to come again.
-            outcomes.fill(Outcome::Failed(format!("cannot sync a folder: {e}")));
+            Err(e) => outcomes.fill(Outcome::Failed(format!("cannot sync a folder: {e}"))),
         }
         outcomes
     }
@@ -235,6 +242,8 @@ impl BlockStore {
                     let whole = self.header_at(&staged)?.is_some_and(|own| own.version == *version);
                     if !whole {
                         if newer || there.is_some_and(|header| header.version == *version) {
+                            // Done before, but maybe by a process that was killed before its sync.
+                            touched.folder_of(&last);
                             continue;
                         }
                         return Ok(Outcome::NotHeld);
@@ -253,6 +262,10 @@ impl BlockStore {
             Order::Remove { place, up_to } => {
                 for path in self.id.blocks().map(|block| self.block_path(place, block)) {
                     if !self.disk.exists(&path)? {
+                        // As above, where there is a folder to sync.
+                        if path.parent().map_or(Ok(false), |folder| self.disk.exists(folder))? {
+                            touched.folder_of(&path);
+                        }
                         continue;
                     }
                     // A block whose trailer cannot be read is older than this order: orders come in
@@ -285,8 +298,9 @@ impl BlockStore {
         let inner = folder.ancestry();
         let all = std::iter::once(top.clone()).chain(inner.iter().map(|f| top.join(f.as_str())));
         for path in all {
-            if self.disk.create_folder(&path)? {
+            if self.disk.create_folder(&path)? || !touched.durable.contains(&path) {
                 touched.folder_of(&path);
+                touched.made.push(path);
             }
         }
         Ok(())
@@ -314,24 +328,36 @@ impl BlockStore {
     }
 }
 
-/// Folders whose names changed and that are still to be synced, each once.
+/// Folders in which names changed and that are still to be synced, each once.
 #[derive(Default)]
-struct Touched(Vec<PathBuf>);
+struct Touched {
+    folders: Vec<PathBuf>,
+    /// Folders whose own names will be durable then.
+    made: Vec<PathBuf>,
+    /// Folders whose own names are durable already.
+    durable: HashSet<PathBuf>,
+}
 
 impl Touched {
     fn folder_of(&mut self, path: &Path) {
         if let Some(folder) = path.parent()
-            && !self.0.iter().any(|known| known == folder)
+            && !self.folders.iter().any(|known| known == folder)
         {
-            self.0.push(folder.to_path_buf());
+            self.folders.push(folder.to_path_buf());
         }
     }
 
     /// Outer folders were noted after inner ones only if they are new, and then hold them; syncing
-    /// the shortest paths first makes every inner name reachable.
-    fn sync(mut self, disk: &dyn Disk) -> io::Result<()> {
-        self.0.sort_by_key(|path| path.as_os_str().len());
-        self.0.iter().try_for_each(|path| disk.sync_folder(path))
+    /// the shortest paths first makes every inner name reachable. Gives back the folders whose own
+    /// names are durable; after an error none is known to be.
+    fn sync(mut self, disk: &dyn Disk) -> io::Result<HashSet<PathBuf>> {
+        self.folders.sort_by_key(|path| path.as_os_str().len());
+        self.folders.iter().try_for_each(|path| disk.sync_folder(path))?;
+        if self.durable.len() + self.made.len() > DURABLE_FOLDERS_MAX {
+            self.durable.clear();
+        }
+        self.durable.extend(self.made);
+        Ok(self.durable)
     }
 }
 
@@ -411,4 +437,336 @@ fn bad_identity(path: &Path, what: &str) -> Error {
 /// Puts a failure of this node into the form that the server passes on.
 pub(super) fn node_error(node: NodeId, why: NodeFailure) -> Error {
     Error::Node { node, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::code::checksum;
+    use crate::core::code::repair::Select;
+    use crate::core::io::disk::RealDisk;
+    use crate::core::path::FilePath;
+    use crate::core::types::{Digest, Seq};
+    use std::fs;
+
+    const FILE_BYTES: u64 = 353;
+    const UNIT_BYTES: usize = 89;
+
+    /// Node 2 with a folder of its own.
+    struct Fixture {
+        folder: tempfile::TempDir,
+        store: BlockStore,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), 2).unwrap();
+        Fixture { folder, store }
+    }
+
+    fn open(root: &Path, node: usize) -> Result<BlockStore> {
+        BlockStore::open(Arc::new(RealDisk), root, NodeId::ALL[node - 1])
+    }
+
+    fn place() -> Place {
+        Place {
+            user: UserName::parse("demo").unwrap(),
+            path: FilePath::parse_rooted("test/yeet.txt").unwrap(),
+        }
+    }
+
+    /// Version `n` has the number `n`, and blocks full of `n`.
+    fn version(n: u8) -> VersionId {
+        VersionId([n; 16])
+    }
+
+    fn commit_order(n: u8) -> Order {
+        Order::Commit { version: version(n), seq: Seq(n.into()), place: place() }
+    }
+
+    fn remove_order(up_to: u64) -> Order {
+        Order::Remove { place: place(), up_to: Seq(up_to) }
+    }
+
+    impl Fixture {
+        fn begin(&self, n: u8) -> Stage {
+            let meta = PieceMeta {
+                version: version(n),
+                seq: Seq(n.into()),
+                place: place(),
+                file_bytes: FILE_BYTES,
+                stored_ms: 5,
+            };
+            self.store.stage(meta).unwrap()
+        }
+
+        fn receive(&self, n: u8) -> Stage {
+            let mut stage = self.begin(n);
+            let unit = [n; UNIT_BYTES];
+            stage.units([&unit, &unit], [checksum::unit(&unit); 2]).unwrap();
+            stage
+        }
+
+        fn stage(&self, n: u8) {
+            self.receive(n).finish(Digest([n; 32])).unwrap();
+        }
+
+        fn carry(&self, order: Order) -> Outcome {
+            self.store.carry(&[order]).remove(0)
+        }
+
+        fn put(&self, n: u8) {
+            self.stage(n);
+            assert_eq!(self.carry(commit_order(n)), Outcome::Done);
+        }
+
+        /// The bytes of a version, all of which should be `n`.
+        fn read(&self, n: u8) -> std::result::Result<Vec<u8>, NodeFailure> {
+            let mut body = Vec::new();
+            let mut piece = self.store.open_piece(version(n), &place());
+            match piece.units(0, Select::Both, &mut body) {
+                Ok(sums) => {
+                    assert_eq!(sums[0], checksum::unit(&body[..UNIT_BYTES]));
+                    Ok(body)
+                }
+                Err(Error::Node { why, .. }) => Err(why),
+                Err(other) => panic!("{other}"),
+            }
+        }
+
+        fn holds(&self, n: u8) -> bool {
+            self.read(n).is_ok_and(|body| body == [n; 2 * UNIT_BYTES])
+        }
+
+        fn block(&self, which: usize) -> PathBuf {
+            self.folder.path().join(["demo/test/yeet_B1.txt", "demo/test/yeet_B2.txt"][which])
+        }
+
+        fn staged(&self, n: u8, which: usize) -> PathBuf {
+            let name = format!("{}_{}", version(n), ["B1", "B2"][which]);
+            self.folder.path().join(".palk/staging").join(name)
+        }
+
+        fn staging_names(&self) -> Vec<String> {
+            let listed = RealDisk.list(&self.folder.path().join(".palk/staging")).unwrap();
+            listed.into_iter().map(|entry| entry.name).collect()
+        }
+    }
+
+    #[test]
+    fn a_piece_is_read_from_staging_and_from_its_final_name_alike() {
+        let f = fixture();
+        f.stage(1);
+        assert!(f.holds(1));
+        assert_eq!(f.store.staged(None, 9).unwrap(), [version(1)]);
+        assert_eq!(f.carry(commit_order(1)), Outcome::Done);
+        assert!(f.holds(1));
+        assert!(f.store.staged(None, 9).unwrap().is_empty());
+        assert_eq!(fs::read(f.block(0)).unwrap()[..UNIT_BYTES], [1; UNIT_BYTES]);
+        assert!(matches!(f.read(2), Err(NodeFailure::NotHeld(_))));
+    }
+
+    #[test]
+    fn an_order_that_comes_again_syncs_what_may_have_been_left_unsynced() {
+        let f = fixture();
+        f.stage(1);
+        // As a process leaves it that was killed before it synced anything.
+        fs::create_dir_all(f.folder.path().join("demo/test")).unwrap();
+        let mut touched = Touched::default();
+        let outcome = f.store.carry_one(&commit_order(1), &mut touched).unwrap();
+        assert_eq!(outcome, Outcome::Done);
+        let folders = ["", "demo", "demo/test", ".palk/staging"];
+        let expected: HashSet<PathBuf> = folders.map(|name| f.folder.path().join(name)).into();
+        let tidy = |path: &PathBuf| path.components().collect::<PathBuf>();
+        assert_eq!(
+            touched.folders.iter().map(tidy).collect::<HashSet<_>>(),
+            expected.iter().map(tidy).collect()
+        );
+        for order in [commit_order(1), remove_order(1), remove_order(1)] {
+            let mut touched = Touched::default();
+            f.store.carry_one(&order, &mut touched).unwrap();
+            assert!(touched.folders.contains(&f.folder.path().join("demo/test")), "{order:?}");
+        }
+        let nowhere = Place { user: UserName::parse("nobody").unwrap(), ..place() };
+        assert_eq!(f.carry(Order::Remove { place: nowhere, up_to: Seq(9) }), Outcome::Done);
+    }
+
+    #[test]
+    fn every_order_can_be_repeated() {
+        let f = fixture();
+        let folder = FolderPath::parse("deep/er").unwrap();
+        let folder = Order::MakeFolder { user: place().user, folder };
+        f.stage(1);
+        for order in [commit_order(1), folder, Order::Discard { version: version(9) }] {
+            for _ in 0..3 {
+                assert_eq!(f.carry(order.clone()), Outcome::Done, "{order:?}");
+            }
+        }
+        assert!(f.holds(1) && f.folder.path().join("demo/deep/er").is_dir());
+        for _ in 0..3 {
+            assert_eq!(f.carry(remove_order(1)), Outcome::Done);
+        }
+        assert_eq!(f.carry(commit_order(1)), Outcome::NotHeld);
+    }
+
+    #[test]
+    fn a_lower_number_never_takes_the_place_of_a_higher_one() {
+        let f = fixture();
+        f.stage(1);
+        f.put(2);
+        assert_eq!(f.carry(commit_order(1)), Outcome::Done);
+        assert!(f.holds(2) && !f.holds(1));
+        assert!(f.staging_names().is_empty(), "what came too late is gone");
+        f.put(3);
+        assert!(f.holds(3) && !f.holds(2));
+        assert_eq!(f.carry(commit_order(2)), Outcome::Done, "overtaken");
+    }
+
+    #[test]
+    fn a_crash_between_the_two_renames_is_finished_by_the_same_order() {
+        for renamed in [0, 1] {
+            let f = fixture();
+            f.put(1);
+            f.stage(2);
+            fs::rename(f.staged(2, renamed), f.block(renamed)).unwrap();
+            assert!(f.holds(2), "each block is found where it is");
+            assert_eq!(f.carry(commit_order(2)), Outcome::Done);
+            assert!(f.holds(2) && !f.holds(1));
+            assert!(f.staging_names().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_piece_of_which_one_block_is_gone_is_not_committed() {
+        let f = fixture();
+        f.put(1);
+        f.stage(2);
+        fs::remove_file(f.staged(2, 1)).unwrap();
+        assert_eq!(f.carry(commit_order(2)), Outcome::NotHeld);
+        f.stage(2);
+        assert_eq!(f.carry(commit_order(2)), Outcome::Done);
+        assert!(f.holds(2));
+    }
+
+    #[test]
+    fn a_removal_goes_up_to_its_number() {
+        let f = fixture();
+        f.put(5);
+        assert_eq!(f.carry(remove_order(4)), Outcome::Done);
+        assert!(f.holds(5));
+        fs::remove_file(f.block(0)).unwrap();
+        assert_eq!(f.carry(remove_order(5)), Outcome::Done);
+        assert!(!f.block(0).exists() && !f.block(1).exists());
+        f.put(6);
+        let mut damaged = fs::read(f.block(1)).unwrap();
+        damaged.truncate(100);
+        fs::write(f.block(1), damaged).unwrap();
+        assert_eq!(f.carry(remove_order(7)), Outcome::Done);
+        assert!(!f.block(0).exists() && !f.block(1).exists());
+    }
+
+    #[test]
+    fn what_is_discarded_or_given_up_is_gone() {
+        let f = fixture();
+        f.put(1);
+        f.stage(2);
+        f.stage(3);
+        assert_eq!(f.carry(Order::Discard { version: version(2) }), Outcome::Done);
+        assert_eq!(f.store.staged(None, 9).unwrap(), [version(3)]);
+        assert!(f.store.staged(Some(version(3)), 9).unwrap().is_empty());
+        drop(f.receive(4));
+        assert!(f.begin(5).finish(Digest([0; 32])).is_err(), "its stripe is missing");
+        assert_eq!(f.staging_names().len(), 2, "the two blocks of version 3");
+        assert!(f.holds(1));
+    }
+
+    #[test]
+    fn two_stages_of_one_version_do_not_touch_each_other() {
+        let f = fixture();
+        let (late, given_up) = (f.receive(1), f.receive(1));
+        f.stage(1);
+        let later = f.begin(1);
+        assert!(f.holds(1));
+        drop(given_up);
+        assert!(f.holds(1));
+        assert_eq!(f.carry(commit_order(1)), Outcome::Done);
+        late.finish(Digest([1; 32])).unwrap();
+        drop(later);
+        assert_eq!(f.store.staged(None, 9).unwrap(), [version(1)]);
+        assert_eq!(f.carry(commit_order(1)), Outcome::Done);
+        assert!(f.holds(1) && f.staging_names().is_empty());
+    }
+
+    #[test]
+    fn what_a_crash_left_half_received_is_gone_after_the_next_start() {
+        let f = fixture();
+        f.stage(1);
+        std::mem::forget(f.receive(2));
+        assert_eq!(f.staging_names().len(), 4);
+        let again = open(f.folder.path(), 2).unwrap();
+        assert_eq!(again.staged(None, 9).unwrap(), [version(1)]);
+        assert_eq!(f.staging_names().len(), 2);
+    }
+
+    #[test]
+    fn units_that_are_wrong_are_refused() {
+        let f = fixture();
+        let unit = [1; UNIT_BYTES];
+        let sum = checksum::unit(&unit);
+        assert!(f.begin(1).units([&unit, &unit], [sum, sum ^ 1]).is_err());
+        assert!(f.begin(1).units([&unit, &unit[1..]], [sum, sum]).is_err());
+        assert!(f.receive(1).units([&unit, &unit], [sum; 2]).is_err(), "one stripe too many");
+        assert!(f.staging_names().is_empty());
+    }
+
+    #[test]
+    fn an_open_piece_survives_its_replacement() {
+        let f = fixture();
+        f.put(1);
+        let mut piece = f.store.open_piece(version(1), &place());
+        let mut body = Vec::new();
+        piece.units(0, Select::Both, &mut body).unwrap();
+        f.put(2);
+        piece.units(0, Select::Both, &mut body).unwrap();
+        assert_eq!(body, [1; 2 * UNIT_BYTES]);
+        assert!(!f.holds(1) && f.holds(2));
+    }
+
+    #[test]
+    fn a_block_with_a_damaged_trailer_is_said_to_be_damaged_and_can_be_replaced() {
+        let f = fixture();
+        f.put(1);
+        let sound = fs::read(f.block(0)).unwrap();
+        for at in UNIT_BYTES..sound.len() {
+            let mut bad = sound.clone();
+            bad[at] ^= 4;
+            fs::write(f.block(0), &bad).unwrap();
+            assert!(matches!(f.read(1), Err(NodeFailure::Damaged(_))), "byte {at}");
+        }
+        for length in 0..sound.len() {
+            fs::write(f.block(0), &sound[..length]).unwrap();
+            assert!(matches!(f.read(1), Err(NodeFailure::Damaged(_))), "{length} bytes");
+        }
+        f.put(1);
+        assert!(f.holds(1));
+    }
+
+    #[test]
+    fn a_folder_of_another_node_or_cluster_is_refused() {
+        let f = fixture();
+        f.store.join_cluster(ClusterId([1; 16])).unwrap();
+        f.store.join_cluster(ClusterId([1; 16])).unwrap();
+        let other = f.store.join_cluster(ClusterId([2; 16])).unwrap_err();
+        assert_eq!(other.code(), Code::NotAllowed);
+        let again = open(f.folder.path(), 2).unwrap();
+        assert!(again.join_cluster(ClusterId([1; 16])).is_ok());
+        assert!(again.join_cluster(ClusterId([2; 16])).is_err());
+        let wrong = open(f.folder.path(), 3).err().unwrap();
+        assert_eq!(wrong.code(), Code::NotAllowed);
+        let identity = f.folder.path().join(".palk/node.toml");
+        for bad in ["", "format = 2\nnode = 2\n", "format = 1\nnode = 2\ncluster = \"x\"\n"] {
+            fs::write(&identity, bad).unwrap();
+            assert!(open(f.folder.path(), 2).is_err(), "{bad:?}");
+        }
+    }
 }

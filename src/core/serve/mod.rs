@@ -3,5 +3,4 @@
 
 pub mod client;
 pub mod files;
-mod send_queue;
 pub mod server;

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
@@ -17,15 +16,18 @@ use crate::core::cluster::roster::Roster;
 use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
-use crate::core::io::listener::{Listener, State};
+use crate::core::io::listener::{Listener, State, files_max};
 use crate::core::io::random::Random;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
 use crate::core::session::Dialect;
 use crate::core::types::NodeId;
 
-/// The most clients at once.
+/// The most clients at once, if the system lets this process have enough files.
 const CLIENTS_MAX: usize = 1000;
+
+/// Files that are not for clients: the catalog, connections to nodes, other doors.
+const OTHER_FILES: usize = 64;
 
 /// Where nodes 1 to 4 are if nobody says otherwise.
 pub const NODES: [&str; 4] =
@@ -104,14 +106,19 @@ impl Server {
         });
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);
-        self.listener.run("client", CLIENTS_MAX, serve, |socket, peer| {
-            door.turn_away(socket, peer, &format!("there are {CLIENTS_MAX} clients already"));
+        let most = clients_max();
+        self.listener.run("client", most, serve, |socket, peer| {
+            door.turn_away(socket, peer, &format!("there are {most} clients already"));
         });
     }
 }
 
-/// How long a stop waits for what is running.
-pub const STOP_WAIT: Duration = Duration::from_secs(30);
+/// Of the files that this process may have, clients who only wait take half at most: were there none
+/// left to connect to the nodes with, they would keep everyone from being served.
+fn clients_max() -> usize {
+    files_max()
+        .map_or(CLIENTS_MAX, |files| (files.saturating_sub(OTHER_FILES) / 2).clamp(1, CLIENTS_MAX))
+}
 
 fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();

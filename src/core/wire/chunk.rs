@@ -12,6 +12,7 @@
 //!
 //! Every chunk but the last carries exactly [`CHUNK_BYTES`], one stripe.
 
+use crate::core::code::checksum;
 use crate::core::error::{Error, Result};
 use crate::core::types::Digest;
 
@@ -48,23 +49,16 @@ pub enum Head {
     GivenUp,
 }
 
-/// The checksum that guards a chunk.
-pub fn checksum(bytes: &[u8]) -> u64 {
-    crc_fast::crc64_nvme(bytes)
-}
-
 /// The head of a chunk of data that lies in these parts, one behind the other.
 pub fn data_head(parts: &[&[u8]]) -> [u8; HEAD_BYTES] {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     debug_assert!((1..=CHUNK_BYTES).contains(&bytes));
-    let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
-    parts.iter().for_each(|part| sum.update(part));
-    head(u32::try_from(bytes).unwrap_or(u32::MAX), sum.finalize())
+    head(u32::try_from(bytes).unwrap_or(u32::MAX), checksum::of_parts(parts))
 }
 
 /// The whole of the last chunk.
 pub fn end(digest: &Digest) -> Vec<u8> {
-    let mut out = head(0, checksum(&digest.0)).to_vec();
+    let mut out = head(0, checksum::unit(&digest.0)).to_vec();
     out.extend_from_slice(&digest.0);
     out
 }
@@ -104,7 +98,7 @@ pub fn decode_head(bytes: &[u8; HEAD_BYTES]) -> Result<Head> {
 /// # Errors
 /// [`Error::Damaged`] if they differ.
 pub fn verify(bytes: &[u8], announced: u64) -> Result<()> {
-    if checksum(bytes) == announced {
+    if checksum::unit(bytes) == announced {
         Ok(())
     } else {
         Err(Error::Damaged("a chunk does not match its checksum".into()))
@@ -118,13 +112,13 @@ mod tests {
     #[test]
     fn heads_survive_encoding() {
         let data = b"some bytes";
-        let head = Head::Data { length: 10, checksum: checksum(data) };
+        let head = Head::Data { length: 10, checksum: checksum::unit(data) };
         assert_eq!(decode_head(&data_head(&[data])).unwrap(), head);
         assert_eq!(decode_head(&data_head(&[&data[..3], &data[3..]])).unwrap(), head);
         assert_eq!(decode_head(&given_up()).unwrap(), Head::GivenUp);
         let end = end(&Digest([7; 32]));
         let head: [u8; HEAD_BYTES] = end[..HEAD_BYTES].try_into().unwrap();
-        assert_eq!(decode_head(&head).unwrap(), Head::End { checksum: checksum(&[7; 32]) });
+        assert_eq!(decode_head(&head).unwrap(), Head::End { checksum: checksum::unit(&[7; 32]) });
     }
 
     #[test]
@@ -136,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_noticed() {
-        let sum = checksum(b"some bytes");
+        let sum = checksum::unit(b"some bytes");
         assert!(verify(b"some bytes", sum).is_ok());
         assert!(verify(b"some bytet", sum).is_err());
     }

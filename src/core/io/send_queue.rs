@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 /// The bytes that the other side has not acknowledged yet; nothing if that cannot be told.
-pub(super) fn unacknowledged(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
+pub fn unacknowledged(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
     let table = if local.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
     find(&fs::read_to_string(table).ok()?, local, peer)
 }

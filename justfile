@@ -1,0 +1,35 @@
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Everything that must pass: format, lints, documentation, tests.
+ci:
+    bash scripts/test.sh
+
+# The tests alone, or those whose name has this word: just test catalog
+test *filter:
+    cargo nextest run {{filter}}
+
+# Formats the sources.
+fmt:
+    cargo fmt
+
+# What the compiler and clippy have to say.
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+# Builds the documentation of the sources and opens it.
+doc:
+    cargo doc --no-deps --open
+
+# A whole cluster on this machine.
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# The speed of the coding kernel.
+bench:
+    cargo bench --bench kernel
+
+# Palk's times beside those of a program that only moves the bytes: FLOOR=path just bench-floor
+bench-floor *args:
+    bash benches/floor.sh {{args}}

@@ -1,0 +1,437 @@
+//! The program as scripts and people use it: its command line, its exit statuses, what it prints.
+//!
+//! What is printed is compared where somebody depends on it: data, the facts of a message, the exit
+//! status. Numbers that differ from run to run are not.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use assert_cmd::assert::Assert;
+use predicates::Predicate;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::{contains, is_empty, is_match, starts_with};
+use serde_json::Value;
+use support::{Cluster, PASSWORD, USER, noise, palk, until};
+
+/// Runs a command to its end with this as its standard input.
+fn run_with(command: Command, input: impl Into<Vec<u8>>) -> Assert {
+    assert_cmd::Command::from_std(command).write_stdin(input.into()).timeout(support::HANG).assert()
+}
+
+fn run(command: Command) -> Assert {
+    run_with(command, "")
+}
+
+/// A whole command line without a cluster.
+fn palk_with(arguments: &[&str]) -> Assert {
+    let mut command = palk();
+    command.args(arguments);
+    run(command)
+}
+
+/// A one-shot verb of user `demo`.
+fn client(cluster: &Cluster, arguments: &[&str]) -> Assert {
+    run(cluster.client_command(arguments))
+}
+
+/// What and why on the first line, what to do on the second.
+fn told(text: &'static str) -> impl Predicate<str> {
+    is_match(r"\Aerror: .*\n  .*\n\z").unwrap().and(contains(text)).and(contains("os error").not())
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let version = format!("palk {}\n", env!("CARGO_PKG_VERSION"));
+    palk_with(&["--version"]).code(0).stdout(version).stderr(is_empty());
+    let commands = ["client", "demo", "server", "storage"];
+    let help = palk_with(&["--help"]).code(0).stderr(is_empty());
+    commands.into_iter().fold(help, |help, command| help.stdout(contains(format!("  {command} "))));
+    palk_with(&["demo", "--help"])
+        .code(0)
+        .stdout(contains("--file").and(contains("--tour")).and(contains("--exec")));
+    palk_with(&["client", "--help"])
+        .code(0)
+        .stdout(contains("Exit status: 0 done").and(contains("exit-with-stdin").not()));
+}
+
+#[test]
+fn a_wrong_command_line_is_status_2() {
+    for arguments in [
+        &[][..],
+        &["fly"],
+        &["client", "--colour"],
+        &["client", "store"],
+        &["client", "rtv", "a", "--quiet", "--verbose"],
+        &["client", "inf", "--user", "demo", "--no-input"],
+        &["storage", "--id", "5"],
+        &["storage"],
+        &["server", "--node", "127.0.0.1:1"],
+        &["server", "--max-file-size", "much"],
+        &["demo", "--tour", "--exec", "true"],
+        &["client", "--profile", "nobody's", "inf"],
+    ] {
+        palk_with(arguments).code(2).stdout(is_empty()).stderr(is_empty().not());
+    }
+    for arguments in [&["client", "--json", "--colour"][..], &["client", "--json"]] {
+        let wrong = palk_with(arguments).code(2).stderr(is_empty());
+        assert_eq!(json_lines(&wrong)[0]["code"], 2);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_status_6() {
+    palk_with(&["client", "--server", "127.0.0.1:1"]).code(6).stderr(told("connection refused"));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("password"), PASSWORD).unwrap();
+    let mut command = palk();
+    command.current_dir(folder.path()).args(["client", "--server", "127.0.0.1:1", "--user", USER]);
+    command.args(["--password-file", "password", "inf"]);
+    run(command).code(6).stdout(is_empty()).stderr(told("Start it:  palk server"));
+}
+
+#[test]
+fn stored_files_come_back_from_a_script() {
+    let cluster = Cluster::start();
+    let (a, b) = (noise(1, 3_000_001), noise(2, 353));
+    fs::write(cluster.path("a.bin"), &a).unwrap();
+    fs::write(cluster.path("b.c.txt"), &b).unwrap();
+    let stored = "Stored up/x/a.bin  3.0 MB in ";
+    client(&cluster, &["store", "a.bin", "b.c.txt", "--to", "up/x"])
+        .code(0)
+        .stdout(is_empty())
+        .stderr(
+            starts_with(stored).and(is_match("on 4 of 4 nodes\nStored up/x/b.c.txt ").unwrap()),
+        );
+    run_with(cluster.client_command(&["store", "-", "--as", "piped"]), b.clone()).code(0);
+    client(&cluster, &["inf"])
+        .code(0)
+        .stdout("/piped\n/up\n/up/x\n/up/x/a.bin\n/up/x/b.c.txt\n")
+        .stderr(is_empty());
+    client(&cluster, &["inf", "-v"]).code(0).stdout(contains("1,2,3,4   /up/x/a.bin\n"));
+
+    client(&cluster, &["rtv", "up/x/a.bin", "/up/x/b.c.txt", "--to", "new/"])
+        .code(0)
+        .stdout(is_empty())
+        .stderr(is_match("from nodes . and .\n  BLAKE3 [0-9a-f]{64}  checked\n").unwrap());
+    assert!(fs::read(cluster.path("new/a.bin")).unwrap() == a);
+    assert!(fs::read(cluster.path("new/b.c.txt")).unwrap() == b);
+    client(&cluster, &["rtv", "up/x/a.bin", "--to", "-"]).code(0).stdout(a);
+    client(&cluster, &["rtv", "piped", "--to", "other", "-q"]).code(0).stderr(is_empty());
+    assert!(fs::read(cluster.path("other")).unwrap() == b);
+
+    client(&cluster, &["store", "a.bin", "--as", "piped", "--no-replace"])
+        .code(9)
+        .stderr(told("Leave out --no-replace"));
+    client(&cluster, &["store", "a.bin", "--as", "piped"]).code(0);
+    client(&cluster, &["del", "piped", "up/x/a.bin"])
+        .code(0)
+        .stderr("Deleted piped\nDeleted up/x/a.bin\n");
+    client(&cluster, &["inf"]).code(0).stdout("/up\n/up/x\n/up/x/b.c.txt\n");
+}
+
+#[test]
+fn each_kind_of_failure_has_its_status_and_its_advice() {
+    let cluster = Cluster::start_with(&["--max-file-size", "1MB"]);
+    fs::write(cluster.path("wrong"), "wrong").unwrap();
+    fs::write(cluster.path("small"), "small").unwrap();
+    fs::write(cluster.path("big"), vec![0; 1_000_001]).unwrap();
+    for (arguments, status, text) in [
+        (&["rtv", "nothing"][..], 4, "cannot retrieve nothing"),
+        (&["del", "nothing"], 4, "See what is there:  palk client inf"),
+        (&["rtv", "no/folder/here"], 4, "cannot retrieve no/folder/here"),
+        (&["inf", "--password-file", "wrong"], 5, "cannot sign in as demo"),
+        (&["inf", "--user", "nobody"], 5, "palk client signup --user NAME"),
+        (&["store", "big"], 8, "cannot store big"),
+        (&["store", "missing"], 13, "no such file or folder"),
+        (&["store", "small", "--to", "../up"], 2, "cannot store small"),
+        (&["rtv", "small", "--to", "small/in"], 13, "cannot retrieve small"),
+        (&["signup"], 9, "Choose another name"),
+    ] {
+        // An option that is given twice is a usage error: what stands here wins over the common one.
+        let given = |option: &str| arguments.contains(&option);
+        let mut command = palk();
+        command.current_dir(cluster.folder.path()).args(["client", "--server", cluster.address()]);
+        if !given("--user") {
+            command.args(["--user", USER]);
+        }
+        if !given("--password-file") {
+            command.args(["--password-file", "password"]);
+        }
+        command.args(arguments);
+        run(command).code(status).stdout(is_empty()).stderr(told(text));
+    }
+    let one_of_two = client(&cluster, &["store", "missing", "small"]).code(3);
+    one_of_two.stderr(contains("1 of 2 failed, 1 done").and(contains("Stored small")));
+    client(&cluster, &["inf"]).code(0).stdout("/small\n");
+}
+
+#[test]
+fn with_nodes_down_files_are_read_and_what_cannot_be_done_names_them() {
+    let mut cluster = Cluster::start();
+    let bytes = noise(3, 100_000);
+    cluster.store("f", &bytes).unwrap();
+    cluster.lose_node(2);
+    cluster.lose_node(4);
+    client(&cluster, &["rtv", "f", "--to", "-"])
+        .code(0)
+        .stdout(bytes)
+        .stderr(contains("from nodes 1 and 3\n"));
+    client(&cluster, &["store", "password"])
+        .code(6)
+        .stderr(told("cannot store password").and(contains("node 2")).and(contains("node 4")));
+    client(&cluster, &["inf"]).code(0).stdout("/f\n");
+    cluster.lose_node(1);
+    client(&cluster, &["rtv", "f"]).code(6).stderr(told("cannot retrieve f"));
+    assert!(!cluster.path("f").exists());
+    cluster.return_node(4);
+    client(&cluster, &["rtv", "f"]).code(0).stderr(contains("from nodes 3 and 4\n"));
+}
+
+fn json_lines(assert: &Assert) -> Vec<Value> {
+    let out = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["v"] == 1), "{out}");
+    lines
+}
+
+#[test]
+fn json_is_one_object_a_line_and_the_last_has_the_status() {
+    let cluster = Cluster::start();
+    fs::write(cluster.path("a"), "bytes").unwrap();
+    let mut kinds = Vec::new();
+    for (arguments, status) in [
+        (&["store", "a"][..], 0),
+        (&["store", "a", "missing"], 3),
+        (&["rtv", "a", "--to", "b"], 0),
+        (&["rtv", "nothing"], 4),
+        (&["inf"], 0),
+        (&["del", "a"], 0),
+        (&["inf", "--to", "x"], 2),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        let assert = client(&cluster, &arguments).code(status).stderr(is_empty());
+        let lines = json_lines(&assert);
+        assert_eq!(lines.last().unwrap()["code"], status, "{arguments:?}");
+        kinds.extend(lines.iter().map(|line| line["type"].as_str().unwrap().to_owned()));
+        if arguments[0] == "store" {
+            assert_eq!((&lines[0]["path"], &lines[0]["nodes"]), (&"/a".into(), &4.into()));
+        }
+    }
+    let expected = ["result", "item", "item", "error", "result", "error", "item", "result"];
+    assert_eq!(kinds[..8], expected);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let cluster = Cluster::start();
+    cluster.store("big", &noise(4, 8_000_000)).unwrap();
+    for command in [cluster.client_command(&["rtv", "big", "--to", "-"]), {
+        let mut help = palk();
+        help.args(["client", "--help"]);
+        help
+    }] {
+        let mut command = command;
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 10]).unwrap();
+        drop(out);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_piped_session_reads_as_specified() {
+    let cluster = Cluster::start();
+    fs::create_dir_all(cluster.path("c_files/test")).unwrap();
+    fs::write(cluster.path("c_files/test/yeet.txt"), "yeet").unwrap();
+    let mut session = palk();
+    session.current_dir(cluster.folder.path()).args(["client", "--server", cluster.address()]);
+    let input = "ann\npw\nYES\nann\npw\npw\nSTR\nyeet.txt\ntest\nINF\nRTV\nyeet.txt\ntest\n\
+                 DEL yeet.txt test\nINF\nLGO\nann\npw\nls\nquit\n";
+    let menu = "Welcome ann! You are a legend...\n\
+        Enter the operation you want to send to the server from the list below\n\
+        \x20 STR - Store a file on the server\n\
+        \x20 RTV - Retrieve a file from the server\n\
+        \x20 DEL - Delete a file from the server\n\
+        \x20 INF - See which files you have stored on the server\n\
+        \x20 LGO - Logout from the server\n";
+    let transcript = format!(
+        "-----------------------------------------------------------------------\n\
+         | Hello client, you have connected to Server Palk.                      |\n\
+         | All files need to be inside a directory inside the c_files directory! |\n\
+         -----------------------------------------------------------------------\n\
+         Username: ann\nPassword: \nUsername does not exist in database!\n\
+         Do you want to create an account (YES or NO): YES\n\
+         Enter Desired Username: ann\nEnter password: \nConfirm password: \n\
+         {menu}~ STR\nEnter the file name: yeet.txt\nEnter the file path: test\n\
+         File yeet.txt successfully created and written to\n\
+         ~ INF\n/test\n/test/yeet.txt\n\
+         ~ RTV\nEnter the file name: yeet.txt\nEnter the file path: test\n\
+         Successfully retrieved file yeet.txt from the file system\n\
+         ~ DEL yeet.txt test\nSuccessfully removed file yeet.txt from the file system\n\
+         ~ INF\n/test\n\
+         ~ LGO\nUsername: ann\nPassword: \n{menu}~ ls\n/test\n~ quit\n"
+    );
+    run_with(session, input)
+        .code(0)
+        .stdout(transcript)
+        .stderr(contains("on 4 of 4 nodes\n").and(contains("checked\n")));
+}
+
+/// A demo whose traces, if it leaves any, are in a folder of the test's own.
+fn demo(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = palk();
+    command
+        .current_dir(folder)
+        .env("TMPDIR", folder)
+        .env("PALK_CONFIG", folder.join("config.toml"));
+    command.arg("demo").args(arguments);
+    command
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_demo_tells_its_story_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let facts = "(?s)\\APalk demo.*node 4 .*server .*\
+        Stored picture.bmp  5.8 MB in .*on 4 of 4 nodes\n.*\
+        1  A1     files_1/demo/picture_A1.bmp +1,440,[0-9]{3} +1,440,014\n.*\
+        4  O4     files_4/demo/picture_O4.bmp .*\
+        killing nodes (. and .)\n.*from nodes (. and .)\n.*\
+        the same, bit for bit\n.*\
+        Stored note.txt .*on 3 of 4 nodes\n.*\
+        healed after .*every file is on all four nodes\n.*\
+        Goodbye. All processes have ended and the data is removed.\n\\z";
+    let told = run(demo(folder.path(), &[])).code(0).stderr(is_empty());
+    let told = told.stdout(is_match(facts).unwrap());
+    // The two that were read from are the two that were left.
+    let out = String::from_utf8(told.get_output().stdout.clone()).unwrap();
+    let two = |after: &str| {
+        let (_, after) = out.split_once(after).unwrap();
+        (after[..1].to_owned(), after[6..7].to_owned())
+    };
+    let (killed, read) = (two("killing nodes "), two("from nodes "));
+    let mut all = [killed.0, killed.1, read.0, read.1];
+    all.sort();
+    assert_eq!(all, ["1", "2", "3", "4"]);
+    // Where nobody could use it, no profile is saved; what was in the folder before is all there is.
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn the_demo_lends_its_cluster_to_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "# mine\n[profile.home]\nserver = 'x'\n";
+    fs::write(folder.path().join("config.toml"), config).unwrap();
+    let bytes = noise(5, 70_000);
+    fs::write(folder.path().join("a file"), &bytes).unwrap();
+    let script = "palk client inf && palk client -q rtv 'a file' --to back && \
+                  palk client --profile demo --server $PALK_SERVER del 'a file' && exit 7";
+    run(demo(folder.path(), &["--file", "a file", "--exec", script]))
+        .code(7)
+        .stdout("/a file\n")
+        .stderr(contains("Stored a file").and(contains("Deleted a file\nGoodbye.")));
+    assert!(fs::read(folder.path().join("back")).unwrap() == bytes);
+    assert_eq!(names(folder.path()), ["a file", "back", "config.toml"]);
+    assert_eq!(fs::read_to_string(folder.path().join("config.toml")).unwrap(), config);
+
+    // A profile is a convenience: without one all else works.
+    let mut unsaved = demo(folder.path(), &["--exec", "true"]);
+    unsaved.env("PALK_CONFIG", folder.path().join("a file/config.toml"));
+    run(unsaved).code(0).stdout(is_empty()).stderr(contains("No profile for other terminals"));
+    run(demo(folder.path(), &["--file", "no file"])).code(13).stderr(told("cannot store no file"));
+    run(demo(folder.path(), &["--exec", "exit 0", "--keep"]))
+        .code(0)
+        .stderr(contains("everything is kept in "));
+    let kept = names(folder.path()).into_iter().find(|name| name.starts_with("palk-demo-"));
+    let kept = folder.path().join(kept.unwrap());
+    assert!(kept.join("logs/server.log").exists() && kept.join("files_4").exists());
+    let config = fs::read_to_string(folder.path().join("config.toml")).unwrap();
+    assert!(config.contains("[profile.demo]"));
+}
+
+/// A running demo, and the numbers of its five processes.
+fn begun_demo(folder: &Path) -> (Child, BufReader<impl Read>, Vec<String>) {
+    let mut command = demo(folder, &[]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut processes = Vec::new();
+    while processes.len() < 5 {
+        let mut line = String::new();
+        assert!(out.read_line(&mut line).unwrap() > 0, "it ended: {processes:?}");
+        processes.extend(line.trim_end().split_once(" process ").map(|(_, pid)| pid.to_owned()));
+    }
+    (child, out, processes)
+}
+
+/// Is this process one of ours? One that has ended has no command line, even if nobody asks for its
+/// status.
+fn is_running(pid: &str) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"--exit-with-stdin"))
+}
+
+#[test]
+fn nothing_outlives_a_demo_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _out, processes) = begun_demo(folder.path());
+    assert!(processes.iter().all(|pid| is_running(pid)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("all its processes are gone", || !processes.iter().any(|pid| is_running(pid)));
+    // Its data is removed by the next one.
+    assert_eq!(names(folder.path()).len(), 1);
+    run(demo(folder.path(), &["--exec", "true"])).code(0);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn an_interrupted_demo_says_goodbye() {
+    let folder = tempfile::tempdir().unwrap();
+    let (child, _out, processes) = begun_demo(folder.path());
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    let farewell = "\nGoodbye. All processes have ended and the data is removed.\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), farewell);
+    assert_eq!(output.status.code(), Some(130));
+    assert!(!processes.iter().any(|pid| is_running(pid)));
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_demo_that_cannot_start_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = demo(folder.path(), &[]);
+    command.env("TMPDIR", folder.path().join("missing"));
+    run(command).code(13).stderr(told("cannot make a folder in").and(contains("TMPDIR")));
+}
+
+#[test]
+fn a_demo_that_fails_keeps_its_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (child, mut out, processes) = begun_demo(folder.path());
+    // The server is gone: nothing that follows can be done.
+    Command::new("kill").args(["-KILL", &processes[4]]).status().unwrap();
+    out.read_to_end(&mut Vec::new()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.starts_with("error: "), "{said}");
+    let (_, logs) = said.trim_end().rsplit_once("The logs are kept:  ").unwrap();
+    assert!(Path::new(logs).join("server.log").exists(), "{said}");
+    assert!(!processes.iter().any(|pid| is_running(pid)));
+}

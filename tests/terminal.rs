@@ -1,0 +1,136 @@
+//! The program on a terminal: what is asked, shown and left unshown, and how it is left.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use rexpect::reader::Options;
+use rexpect::session::{PtySession, spawn_with_options};
+use support::{Cluster, HANG, PASSWORD, USER, noise, palk};
+
+fn on_terminal(mut command: Command) -> PtySession {
+    command.env("TERM", "xterm").env_remove("NO_COLOR");
+    let limit = u64::try_from(HANG.as_millis()).unwrap();
+    let options = Options::new().timeout_ms(Some(limit)).strip_ansi_escape_codes(true);
+    spawn_with_options(command, options).unwrap()
+}
+
+/// Types a line at the prompt, and gives what is printed before the next prompt.
+fn operate(session: &mut PtySession, line: &str) -> String {
+    session.send_line(line).unwrap();
+    session.exp_string("\n").unwrap(); // the line itself, as it is typed
+    session.exp_string("~ ").unwrap()
+}
+
+/// Reads to the end, and gives the rest and the exit status as text.
+fn end(mut session: PtySession) -> (String, String) {
+    let rest = session.exp_eof().unwrap();
+    // The type cannot be named from here: `Exited(Pid(7), 0)`.
+    let ended = format!("{:?}", session.process().wait().unwrap());
+    let status = ended.strip_suffix(')').and_then(|ended| ended.rsplit_once("), "));
+    (rest, status.map_or(ended.clone(), |(_, status)| status.to_owned()))
+}
+
+#[test]
+fn a_session_on_a_terminal_keeps_the_password_to_itself() {
+    let cluster = Cluster::start();
+    fs::create_dir_all(cluster.path("c_files/test")).unwrap();
+    let bytes = noise(1, 500_000);
+    fs::write(cluster.path("c_files/test/yeet.txt"), &bytes).unwrap();
+    let mut command = palk();
+    command.current_dir(cluster.folder.path()).args(["client", "--server", cluster.address()]);
+    let mut session = on_terminal(command);
+    session.exp_string("| Hello client, you have connected to Server Palk. ").unwrap();
+    session.exp_string("Username: ").unwrap();
+    session.send_line(USER).unwrap();
+    session.exp_string("Password: ").unwrap();
+    session.send_line(PASSWORD).unwrap();
+    let shown = session.exp_string("Welcome demo! You are a legend...").unwrap();
+    assert!(!shown.contains(PASSWORD), "{shown:?}");
+    session.exp_string("~ ").unwrap();
+
+    let said = operate(&mut session, "STR yeet.txt test");
+    assert!(said.contains("successfully created") && said.contains("on 4 of 4 nodes"), "{said:?}");
+    fs::remove_dir_all(cluster.path("c_files/test")).unwrap();
+    let said = operate(&mut session, "rtv yeet.txt test");
+    assert!(said.contains("Successfully retrieved") && said.contains("checked"), "{said:?}");
+    assert!(fs::read(cluster.path("c_files/test/yeet.txt")).unwrap() == bytes);
+    // A failure is told, and the session goes on.
+    let said = operate(&mut session, "DEL nothing");
+    assert!(said.contains("error: cannot delete nothing"), "{said:?}");
+    assert!(operate(&mut session, "INF").contains("/test/yeet.txt"));
+    session.send_control('d').unwrap();
+    let (rest, status) = end(session);
+    assert_eq!(status, "0", "{rest:?}");
+    assert!(!rest.contains("error"), "{rest:?}");
+}
+
+#[test]
+fn the_demo_ends_in_a_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = noise(2, 40_000);
+    fs::write(folder.path().join("photo.jpg"), &bytes).unwrap();
+    let config = folder.path().join("config/palk.toml");
+    let mut command = palk();
+    command.current_dir(folder.path()).arg("demo");
+    command.env("TMPDIR", folder.path()).env("PALK_CONFIG", &config);
+    let mut session = on_terminal(command);
+    session.exp_string("the same, bit for bit").unwrap();
+    session.exp_string(" client --profile demo store ~/photo.jpg").unwrap();
+    session.exp_string("~ ").unwrap();
+    let said = operate(&mut session, "STR photo.jpg");
+    assert!(said.contains("on 4 of 4 nodes"), "{said:?}");
+
+    let said = operate(&mut session, "status");
+    assert!(said.contains("4 of 4 nodes are up: every file can be read"), "{said:?}");
+    assert!(operate(&mut session, "kill 1").contains("Killed node 1"));
+    assert!(operate(&mut session, "KILL 3").contains("Killed node 3"));
+    let said = operate(&mut session, "RTV photo.jpg");
+    assert!(
+        said.contains("from nodes 2 and 4") && said.contains("photo.retrieved.jpg"),
+        "{said:?}"
+    );
+    assert!(fs::read(folder.path().join("photo.retrieved.jpg")).unwrap() == bytes);
+    let said = operate(&mut session, "STR photo.jpg");
+    assert!(said.contains("error: cannot store photo.jpg") && said.contains("node 3"), "{said:?}");
+    assert!(operate(&mut session, "start 1").contains("Node 1 is up again"));
+    let said = operate(&mut session, "status");
+    assert!(said.contains("3 of 4 nodes are up") && said.contains("killed"), "{said:?}");
+
+    // Another terminal finds it by its profile.
+    let mut other = palk();
+    other.current_dir(folder.path()).env("PALK_CONFIG", &config);
+    other.args(["client", "--profile", "demo", "store", "photo.jpg", "--to", "other"]);
+    assert!(other.status().unwrap().success());
+    assert!(operate(&mut session, "ls").contains("/other/photo.jpg"));
+
+    session.send_line("quit").unwrap();
+    let (rest, status) = end(session);
+    assert_eq!(status, "0", "{rest:?}");
+    assert!(rest.contains("Goodbye. All processes have ended"), "{rest:?}");
+    let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.collect();
+    left.sort();
+    assert_eq!(left, ["photo.jpg", "photo.retrieved.jpg"]);
+}
+
+#[test]
+fn the_tour_waits_and_is_left_by_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = palk();
+    command.current_dir(folder.path()).args(["demo", "--tour"]);
+    command.env("TMPDIR", folder.path()).env("PALK_CONFIG", folder.path().join("config.toml"));
+    let mut session = on_terminal(command);
+    session.exp_string("[Enter goes on, Ctrl-C ends the demo]").unwrap();
+    session.send_line("").unwrap();
+    session.exp_string("1. Store a file").unwrap();
+    session.exp_string("[Enter goes on, Ctrl-C ends the demo]").unwrap();
+    session.send_control('c').unwrap();
+    let (rest, status) = end(session);
+    assert_eq!(status, "130", "{rest:?}");
+    assert!(rest.contains("Goodbye.") && !rest.contains("error"), "{rest:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
