@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
+use support::raw::Raw;
 use support::{Cluster, noise, palk, until};
 
 const PAIRS: [[usize; 2]; 6] = [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]];
@@ -204,33 +205,34 @@ fn nothing_left_of_anything_is_status_7() {
 #[test]
 fn a_store_that_was_answered_is_rescued_from_staging() {
     let mut cluster = Cluster::start();
-    let (old, new) = (noise(1, 2_000_000), noise(2, 1_500_000));
-    cluster.store("a", &old).unwrap();
+    // Longer than what the buffers of two connections take in.
+    let (old, new) = (noise(1, 40_000_000), noise(2, 1_500_000));
+    cluster.store("up/a", &old).unwrap();
     (1..=4).for_each(|node| until("it is committed", || cluster.staging_is_empty(node)));
-    // Nodes that stage, and are killed before they are told to commit: while a file is being read
-    // the server keeps its new version in staging.
-    let reader = {
-        use std::io::Write;
-        let mut reader = cluster.signed_in();
-        reader.write_all(b"RTV\r\n/demo/a\r\n\r\n").unwrap();
-        support::expect(&mut reader, b"S");
-        reader
-    };
-    assert_eq!(cluster.store("a", &new).unwrap(), 4);
+    // While somebody reads a file the nodes are not told to commit its next version.
+    let mut reader = Raw::sign_in(&cluster);
+    reader.ask_for("a", "up");
+    assert_eq!(reader.reply().as_deref(), Ok("40000000"));
+    assert_eq!(cluster.store("up/a", &new).unwrap(), 4);
     stop(&mut cluster);
-    drop(reader);
-    let staged = |node: &usize| !cluster.staging_is_empty(*node);
-    let count = (1..=4).filter(staged).count();
+    assert!((1..=4).all(|node| !cluster.staging_is_empty(node)), "none has committed");
     for pair in PAIRS {
         let (output, out) = rescue(&cluster, &pair, &[]);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
         let files = tree(&out);
-        assert!(
-            files["demo/a"] == new && files.len() == 1,
-            "{pair:?}, {count} nodes had it staged"
-        );
+        assert!(files["demo/up/a"] == new && files.len() == 1, "{pair:?}");
     }
-    assert_eq!(count, 4, "the test shows what it is meant to show");
+    // A node that had not received it: whether it was answered cannot be told.
+    for entry in fs::read_dir(cluster.node_folder(2).join(".palk/staging")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let (output, out) = rescue(&cluster, &[1, 2], &[]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("under way, or had just been answered: only node 1"), "{text}");
+    let files: Vec<(String, Vec<u8>)> = tree(&out).into_iter().collect();
+    assert!(files.len() == 1 && files[0].0.starts_with("demo/up/a.older-") && files[0].1 == old);
+    assert!(text.contains(&format!("out/{}\n", files[0].0)), "{text}");
 }
 
 #[test]
