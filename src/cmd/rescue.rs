@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cmd::env::{Env, Manner, size};
+use crate::cmd::env::{Env, Manner, Temporary, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
@@ -65,8 +65,8 @@ impl Rescue {
         let folders = Folders::open(disk.clone(), &paths).map_err(|refusal| refused(&refusal))?;
         let out = env.at(&self.out);
         check_out(&out, &paths)?;
-        // Goes again if nothing comes into it.
-        let made = env.interrupts().temporary(out.clone());
+        // A new one goes again if nothing comes into it.
+        let made = (!out.exists()).then(|| env.interrupts().temporary(out.clone()));
         create_folders(&*disk, &out).map_err(|e| cannot_write(&out, &reason(&e)))?;
         introduce(env, &folders);
 
@@ -75,7 +75,7 @@ impl Rescue {
         let _part = env.interrupts().temporary(part_path(&out));
         let rescuer = Rescuer::new(disk, &out, folders.nodes(), &survey);
         let tally = rescue(env, rescuer, &survey, &out)?;
-        made.keep();
+        made.into_iter().for_each(Temporary::keep);
         tally.finish(env, &self.out, folders.list().len())
     }
 }
@@ -312,10 +312,10 @@ fn cannot_write(at: &Path, why: &str) -> Failure {
 
 /// Nothing can be written any more.
 fn stopped(error: &Error, tally: &Tally, out: &Path) -> Failure {
-    let done = count(tally.done, "file");
     let hint = format!(
-        "{done} of {} are in {}. Make room, or name another folder with --out.",
-        tally.asked,
+        "{} of {} are in {}. Make room, or name another folder with --out.",
+        tally.done,
+        count(tally.asked, "file"),
         out.display()
     );
     Failure::new(error.code(), error.to_string()).hint(printable(&hint))
@@ -423,6 +423,9 @@ mod tests {
         let (status, said) = run(&[&one, &two, "--out", out.to_str().unwrap(), "--user", "demo"]);
         assert_eq!(status, 4, "{said}");
         assert!(said.contains("nothing of a user demo") && !out.exists(), "{said}");
+        fs::create_dir(&out).unwrap();
+        assert_eq!(run(&[&one, &two, "--out", out.to_str().unwrap(), "--user", "demo"]).0, 4);
+        assert!(out.exists(), "it was there before");
         let (status, said) = run(&[&one, &two, "--out", out.to_str().unwrap()]);
         assert_eq!(status, 0, "{said}");
         assert!(said.contains("Rescued 0 files, 0 B  to "), "{said}");

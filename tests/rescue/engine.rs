@@ -251,7 +251,7 @@ fn an_older_version_never_gets_the_name_of_a_newer_one() {
     assert_eq!(bench.rescue_a(&[1, 2, 4]).1["a"], b"newer");
     bench.commit(3, "a", &[1, 3, 4]);
     let (outcome, written) = bench.rescue_a(&[1, 2]);
-    assert!(why(&outcome).starts_with("only node 1 has any of it"), "{outcome:?}");
+    assert_eq!(why(&outcome), "only node 1 has any of it", "it was replaced, not deleted");
     assert!(!written.contains_key("a"), "{written:?}");
 }
 
@@ -259,11 +259,7 @@ fn an_older_version_never_gets_the_name_of_a_newer_one() {
 fn a_file_that_is_a_folder_as_well_lies_beside_it() {
     let bench = bench();
     bench.store(1, "a", b"file");
-    for node in 1..=4 {
-        ["a_A1", "a_B1", "a_O1", "a_O3"].iter().for_each(|_| {
-            create_folders(&bench.disk, &root(node).join("demo/a/deep")).unwrap();
-        });
-    }
+    create_folders(&bench.disk, &root(4).join("demo/a/deep")).unwrap();
     let (outcome, written) = bench.rescue_a(&[3, 4]);
     assert!(why(&outcome).contains("there is a folder of its name"), "{outcome:?}");
     assert_eq!(written["a.older-1"], b"file");
@@ -297,7 +293,7 @@ fn blocks_say_which_node_they_are_of_where_nothing_else_does() {
 #[test]
 fn whatever_call_fails_no_file_has_other_bytes_than_its_own() {
     let contents: BTreeMap<&str, Vec<u8>> =
-        [("a", noise(1, 353)), ("x/y/b", noise(2, 1_500_000)), ("x/c", Vec::new())].into();
+        [("a", noise(1, 353)), ("x/y/b", noise(2, 1_100_000)), ("x/c", Vec::new())].into();
     let prepared = || {
         let bench = bench();
         let mut n = 0;

@@ -55,8 +55,11 @@ fn recipe(blocks: u8, unit: u8) -> Option<u8> {
         .min_by_key(|set| set.count_ones())
 }
 
+/// Two nodes and their units, as [`kernel::decode`] takes them.
+type Pair<'a> = ([NodeId; 2], [[&'a [u8]; 2]; 2]);
+
 /// The first two nodes that have both their units.
-fn whole_pair<'a>(units: &Units<'a>) -> Option<([NodeId; 2], [[&'a [u8]; 2]; 2])> {
+fn whole_pair<'a>(units: &Units<'a>) -> Option<Pair<'a>> {
     let unit = |block: Block| units[block.index()];
     let mut whole = NodeId::ALL.into_iter().filter_map(|id| {
         let [first, second] = id.blocks();

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Every block file names itself, so two folders of different nodes say all that is to be known:
-//! [`walk`](self) reads what is there, `choose` decides (on values alone) which version a file is and
-//! what it is called, `rebuild` makes it stripe by stripe.
+//! `walk` reads what is there, `choose` decides (on values alone) which version a file is and what it
+//! is called, `rebuild` makes it stripe by stripe from `sources`, its open blocks.
 //!
 //! Invariants: nothing is ever written into a node's folder. A file gets its name only when all of
 //! it has the digest that it was stored with. Only the newest version that was found gets the file's
@@ -16,6 +16,7 @@
 
 mod choose;
 mod rebuild;
+mod sources;
 mod walk;
 
 use std::path::{Path, PathBuf};

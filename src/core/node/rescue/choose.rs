@@ -10,6 +10,7 @@
 //! - One exception can be proven. An answered version is on three of the four nodes at least. If two
 //!   nodes have an older version in its place and nothing of it, it was never answered.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -92,7 +93,7 @@ impl Survey {
         let mut files: Vec<StoredFile> =
             files.into_values().filter(|file| is_wanted(&file.place.user)).collect();
         for file in &mut files {
-            file.versions.sort_by(|a, b| b.state.cmp(&a.state));
+            file.versions.sort_by_key(|version| Reverse(version.state));
             drop_unanswered(&mut file.versions);
             let own = (file.place.user.clone(), file.place.path.as_folder());
             file.is_folder_too = folders.contains(&own);

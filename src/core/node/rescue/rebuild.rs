@@ -1,28 +1,24 @@
 //! A file made again from its blocks, stripe by stripe.
 //!
-//! A unit counts as right if it matches its checksum. Where a block's trailer is damaged its units
-//! have none; they are used only where a stripe cannot be had without them, and then the digest of
-//! the whole file decides. Memory is one stripe, its units, and the tables of checksums.
+//! Memory is one stripe, its units, and the tables of checksums.
 //!
 //! While it is made a file is called [`part_path`], at the top of where the files go: no user's name
 //! begins with a dot, so it can be nobody's file, and it is on the same file system as all of them.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cannot_write;
 use super::choose::{StoredFile, Survey, Version};
+use super::sources::{Sources, Troubles, describe};
 use crate::core::code::layout::{Layout, STRIPE_BYTES_MAX};
-use crate::core::code::{checksum, salvage};
-use crate::core::error::{Error, Result};
-use crate::core::io::disk::{Disk, ReadFile, WriteFile, create_folders};
+use crate::core::code::salvage;
+use crate::core::error::Result;
+use crate::core::io::disk::{Disk, WriteFile, create_folders};
 use crate::core::io::reason;
-use crate::core::node::piece::read_trailer;
 use crate::core::path::{FolderPath, UserName};
-use crate::core::types::{Block, Digest, NodeSet, Seq, VersionId};
+use crate::core::types::{Digest, NodeSet, Seq, VersionId};
 use crate::core::wire::node::Place;
-use crate::core::wire::trailer::STRIPES_MAX;
 
 /// Where a file is written before it gets its name.
 pub fn part_path(out: &Path) -> PathBuf {
@@ -104,7 +100,7 @@ impl<'a> Rescuer<'a> {
                 None => own.to_owned(),
                 Some(_) => self.survey.beside(&file.place, &version.state),
             };
-            let written = match self.make(version, progress)? {
+            let written = match self.make(file, version, progress)? {
                 Ok(()) => self.give_name(version, &file.place, &name),
                 Err(why) => Err(why),
             };
@@ -158,12 +154,13 @@ impl<'a> Rescuer<'a> {
     /// Writes a version, synced, to [`part_path`]; nothing stays there if that fails.
     fn make(
         &mut self,
+        file: &StoredFile,
         version: &Version,
         progress: &mut dyn FnMut(u64),
     ) -> Result<std::result::Result<(), Lost>> {
         let mut sources = match Sources::open(&*self.disk, version) {
             Ok(sources) => sources,
-            Err(troubles) => return Ok(Err(self.lost(version, troubles))),
+            Err(troubles) => return Ok(Err(self.lost(file, version, troubles))),
         };
         let part = part_path(&self.out);
         let made =
@@ -175,7 +172,7 @@ impl<'a> Rescuer<'a> {
             other => {
                 // The reason to be told is the one before; the next file overwrites it.
                 let _ = self.disk.remove(&part);
-                other.map(|_| Err(self.lost(version, sources.troubles)))
+                other.map(|_| Err(self.lost(file, version, sources.troubles)))
             }
         }
     }
@@ -213,7 +210,7 @@ impl<'a> Rescuer<'a> {
     }
 
     /// Why this version cannot be made, in a person's words.
-    fn lost(&self, version: &Version, troubles: Troubles) -> Lost {
+    fn lost(&self, file: &StoredFile, version: &Version, troubles: Troubles) -> Lost {
         let held = version.nodes().and(self.nodes);
         let staged = if version.is_staged_only() {
             "its last store was under way, or had just been answered: "
@@ -221,7 +218,8 @@ impl<'a> Rescuer<'a> {
             ""
         };
         if held.len() == 1 && troubles.whole.is_none() {
-            let why = if version.is_staged_only() { "" } else { " (was it deleted?)" };
+            let is_alone = file.versions.len() == 1 && !version.is_staged_only();
+            let why = if is_alone { " (was it deleted?)" } else { "" };
             return format!("{staged}only {held} has any of it{why}");
         }
         let mut reasons: Vec<String> = Vec::new();
@@ -239,145 +237,4 @@ impl<'a> Rescuer<'a> {
         reasons.extend(troubles.whole);
         format!("{staged}{}", reasons.join("; "))
     }
-}
-
-fn describe(block: Block, why: &str) -> String {
-    format!("block {block} of node {}: {why}", block.node())
-}
-
-/// What stands in the way of a version.
-#[derive(Default)]
-struct Troubles {
-    /// The first trouble of each block.
-    blocks: BTreeMap<Block, String>,
-    /// That of the file as a whole.
-    whole: Option<String>,
-}
-
-impl Troubles {
-    fn note(&mut self, block: Block, why: impl Into<String>) {
-        self.blocks.entry(block).or_insert_with(|| why.into());
-    }
-}
-
-/// An open block file.
-struct Source {
-    file: Box<dyn ReadFile>,
-    /// Nothing if its trailer is damaged.
-    checksums: Option<Vec<u64>>,
-}
-
-/// The open block files of one version.
-struct Sources {
-    /// In the order of [`Block::ALL`]; those with checksums come first.
-    blocks: [Vec<Source>; 8],
-    troubles: Troubles,
-}
-
-impl Sources {
-    /// Opens all that there is.
-    ///
-    /// # Errors
-    /// The troubles, if it is certain now that it is not enough.
-    fn open(disk: &dyn Disk, version: &Version) -> std::result::Result<Sources, Troubles> {
-        let mut sources = Sources { blocks: Default::default(), troubles: Troubles::default() };
-        if Layout::checked(version.state.file_bytes)
-            .is_none_or(|layout| layout.stripe_count() > STRIPES_MAX)
-        {
-            sources.troubles.whole = Some("it names an impossible size".into());
-            return Err(sources.troubles);
-        }
-        for block in Block::ALL {
-            for at in &version.blocks[block.index()] {
-                match open_named(disk, at, block, version) {
-                    Ok(source) => sources.blocks[block.index()].push(source),
-                    Err(why) => sources.troubles.note(block, why),
-                }
-            }
-            for (at, why) in &version.maybe[block.index()] {
-                sources.troubles.note(block, why.clone());
-                if let Ok(file) = disk.open(at) {
-                    sources.blocks[block.index()].push(Source { file, checksums: None });
-                }
-            }
-            if sources.blocks[block.index()].is_empty() {
-                sources.troubles.note(block, "missing");
-            }
-        }
-        let there = |i: &usize| !sources.blocks[*i].is_empty();
-        let set = (0..8).filter(there).fold(0, |set, i| set | 1 << i);
-        if salvage::is_enough(set) { Ok(sources) } else { Err(sources.troubles) }
-    }
-
-    /// Reads units of a stripe until it is determined, and says which; all there are if it is not.
-    fn read(&mut self, layout: &Layout, stripe: u64, units: &mut [Vec<u8>; 8]) -> u8 {
-        let mut good = 0;
-        for with_checksum in [true, false] {
-            for block in Block::ALL {
-                let i = block.index();
-                // A node's first block begins a piece: until then nothing new can be determined.
-                if i % 2 == 0 && good != 0 && salvage::is_enough(good) {
-                    return good;
-                }
-                let done = good & (1 << i) != 0;
-                if !done && self.read_unit(layout, stripe, block, with_checksum, &mut units[i]) {
-                    good |= 1 << i;
-                }
-            }
-            if salvage::is_enough(good) {
-                break;
-            }
-        }
-        good
-    }
-
-    fn read_unit(
-        &mut self,
-        layout: &Layout,
-        stripe: u64,
-        block: Block,
-        with_checksum: bool,
-        unit: &mut Vec<u8>,
-    ) -> bool {
-        let Sources { blocks, troubles } = self;
-        let candidates = blocks[block.index()].iter();
-        unit.resize(layout.unit_bytes(stripe), 0);
-        for source in candidates.filter(|source| source.checksums.is_some() == with_checksum) {
-            if let Err(e) = source.file.read_exact_at(unit, layout.unit_offset(stripe)) {
-                troubles.note(block, format!("cannot be read: {}", reason(&e)));
-                continue;
-            }
-            let Some(checksums) = &source.checksums else { return true };
-            let index = usize::try_from(stripe).unwrap_or(usize::MAX);
-            if checksums.get(index) == Some(&checksum::unit(unit)) {
-                return true;
-            }
-            troubles.note(block, format!("wrong bytes in stripe {stripe}"));
-        }
-        false
-    }
-
-    fn note_wrong_digest(&mut self) {
-        self.troubles.whole =
-            Some("its bytes do not have the digest that it was stored with".into());
-    }
-}
-
-/// Opens a block and reads its trailer once more: the folder may be that of a node that runs.
-fn open_named(
-    disk: &dyn Disk,
-    at: &Path,
-    block: Block,
-    version: &Version,
-) -> std::result::Result<Source, String> {
-    let file = disk.open(at).map_err(|e| format!("cannot be opened: {}", reason(&e)))?;
-    let trailer = read_trailer(&*file).map_err(|error| match error {
-        Error::Damaged(why) => why,
-        other => other.to_string(),
-    })?;
-    let header = &trailer.header;
-    if header.version != version.state.version || header.block != block {
-        return Err("it was replaced just now".into());
-    }
-    Ok(Source { file, checksums: Some(trailer.checksums) })
 }
