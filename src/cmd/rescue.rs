@@ -196,7 +196,9 @@ impl Tally {
         env.note(&summary);
         let hint = match folders {
             4 => "The lines above say why.",
-            _ => "The lines above say why. If there is another node's folder, name it as well.",
+            _ => {
+                "The lines above say why. Another node's folder would help: name it as well, and a new --out."
+            }
         };
         Err(Failure::new(code, self.what_failed()).hint(hint).into())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use palk::core::code::layout::Layout;
 use palk::core::code::{checksum, kernel};
-use palk::core::error::Result;
+use palk::core::error::{Code, Error, Result};
 use palk::core::io::disk::{Disk, create_folders};
 use palk::core::node::rescue::{Folders, Outcome, Refusal, Rescuer, part_path};
 use palk::core::node::store::BlockStore;
@@ -100,11 +100,11 @@ impl Bench {
     fn rescue(&self, nodes: &[u8]) -> Result<BTreeMap<String, Outcome>> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let roots: Vec<PathBuf> = nodes.iter().map(|node| root(*node)).collect();
-        let folders = Folders::open(disk.clone(), &roots)
-            .map_err(|e| palk::core::error::Error::Damaged(e.to_string()))?;
+        let folders =
+            Folders::open(disk.clone(), &roots).map_err(|e| Error::Damaged(e.to_string()))?;
         let survey = folders.survey(None);
         let out = PathBuf::from("/out");
-        create_folders(&*disk, &out).map_err(palk::core::error::Error::io("out"))?;
+        create_folders(&*disk, &out).map_err(Error::io("out"))?;
         let mut rescuer = Rescuer::new(disk, &out, folders.nodes(), &survey);
         for (user, folder) in &survey.folders {
             rescuer.folder(user, folder)?;
@@ -329,4 +329,16 @@ fn whatever_call_fails_no_file_has_other_bytes_than_its_own() {
         told += u32::from(!all);
     }
     assert!(told > 20, "{told} of {calls}");
+}
+
+#[test]
+fn a_full_disk_ends_it_and_leaves_no_part_of_a_file() {
+    let bench = bench();
+    bench.store(1, "a", &noise(1, 353));
+    create_folders(&bench.disk, Path::new("/out")).unwrap();
+    bench.disk.set_full(true);
+    let error = bench.rescue(&[1, 2]).unwrap_err();
+    assert_eq!(error.code(), Code::LocalFile);
+    assert!(error.to_string().ends_with("no space left on the disk"), "{error}");
+    assert!(bench.disk.files().keys().all(|path| !path.starts_with("/out")));
 }
