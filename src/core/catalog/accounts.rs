@@ -3,10 +3,13 @@
 //! At most two passwords are hashed at a time, since each takes 19 MiB of memory and
 //! a core. An unknown user costs the same work as a wrong password.
 
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use rusqlite::{OptionalExtension, params};
 
 use crate::core::catalog::database::catalog_error;
@@ -22,35 +25,43 @@ const HASHES_AT_ONCE: usize = 2;
 /// The longest password, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// Lets a few threads at a time hash a password.
+/// Where passwords are hashed: a few threads that do nothing else.
+///
+/// Were each client's own thread to do it, the allocator would keep the memory of a hash for every
+/// thread that ever made one.
 pub struct HashGate {
-    free: Receiver<()>,
-    give_back: Sender<()>,
+    jobs: Sender<Job>,
 }
+
+type Job = Box<dyn FnOnce() + Send>;
 
 impl Default for HashGate {
     fn default() -> HashGate {
-        let (give_back, free) = bounded(HASHES_AT_ONCE);
+        let (jobs, work) = unbounded::<Job>();
         for _ in 0..HASHES_AT_ONCE {
-            let _ = give_back.try_send(());
+            let work = work.clone();
+            // Without any thread there is nobody to take a job, and every sign-in says so.
+            let _ = thread::Builder::new().name("passwords".into()).spawn(move || {
+                for job in work {
+                    // Whoever waits for a job that ended in a panic finds its answer missing.
+                    let _ = panic::catch_unwind(AssertUnwindSafe(job));
+                }
+            });
         }
-        HashGate { free, give_back }
+        HashGate { jobs }
     }
 }
 
 impl HashGate {
-    /// Runs the work once there is room for it.
-    fn pass<T>(&self, work: impl FnOnce() -> T) -> T {
-        /// Gives the place back also when the work ends in a panic.
-        struct Place<'a>(&'a Sender<()>);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                let _ = self.0.try_send(());
-            }
-        }
-        let _ = self.free.recv();
-        let _place = Place(&self.give_back);
-        work()
+    /// Has the work done, once there is room for it.
+    fn pass<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (answer, answered) = bounded(1);
+        let job: Job = Box::new(move || {
+            let _ = answer.send(work());
+        });
+        let failed = || Error::other(Code::Unexpected, "the password cannot be checked now");
+        self.jobs.send(job).map_err(|_| failed())?;
+        answered.recv().map_err(|_| failed())
     }
 }
 
@@ -70,7 +81,8 @@ impl Catalog {
         if self.user(name)?.is_some() {
             return Err(Error::UserExists(name.to_string()));
         }
-        let hash = gate.pass(|| hash(password))?;
+        let password = password.to_owned();
+        let hash = gate.pass(move || hash(&password))??;
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
         let new = transaction
@@ -106,11 +118,12 @@ impl Catalog {
             Ok(name) => self.user(&name)?.map(|(id, hash)| (id, name, hash)),
             Err(_) => None,
         };
+        let (given, too_long) = (password.to_owned(), password.len() > PASSWORD_BYTES_MAX);
         let Some((id, name, hash)) = known else {
-            gate.pass(|| verify(password, UNKNOWN_USER_HASH));
+            gate.pass(move || verify(&given, UNKNOWN_USER_HASH))?;
             return Err(Error::NoSuchUser(crate::core::path::printable(name)));
         };
-        if password.len() <= PASSWORD_BYTES_MAX && gate.pass(|| verify(password, &hash)) {
+        if gate.pass(move || !too_long && verify(&given, &hash))? {
             Ok((id, name))
         } else {
             Err(Error::WrongPassword(name.to_string()))
