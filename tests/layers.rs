@@ -39,8 +39,9 @@ const ROOMS: [(&str, &[&str]); 3] =
     [("node", &["node"]), ("server", &["cluster", "catalog"]), ("client", &["remote"])];
 
 /// Which parts of layers 3 and 4 a subcommand may see, by the beginning of its file's name.
-const SEEN_BY: [(&str, &[&str]); 5] = [
+const SEEN_BY: [(&str, &[&str]); 6] = [
     ("src/cmd/storage", &["node"]),
+    ("src/cmd/rescue", &["node"]),
     ("src/cmd/server", &["serve"]),
     ("src/cmd/client", &["remote"]),
     // A progress bar shows how far the client's half is.
@@ -53,8 +54,8 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
-    // that what came back is what was stored.
-    ("blake3", &["src/core/serve/", "src/core/remote", "src/cmd/demo"]),
+    // that what came back is what was stored, and a rescued file has to be it.
+    ("blake3", &["src/core/serve/", "src/core/remote", "src/core/node/rescue", "src/cmd/demo"]),
     ("bytesize", &["src/cmd/"]),
     ("clap", &["src/cmd/"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),

@@ -41,6 +41,11 @@ impl Bar {
         })
     }
 
+    /// Shows how far it is, for what is no transfer.
+    pub fn reach(&mut self, bytes: u64, total: u64) {
+        self.show(Progress { bytes, total, committing: false });
+    }
+
     /// Shows how far it is.
     pub fn show(&mut self, progress: Progress) {
         match &mut self.0 {

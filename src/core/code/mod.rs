@@ -15,10 +15,12 @@
 //! - [`kernel`]: stripe to parity, and any two nodes' units back to the stripe.
 //! - [`repair`]: one lost node's units from as few bytes as possible.
 //! - [`checksum`]: checksums of units, those of parity without reading it.
+//! - [`salvage`]: the stripe from any units that are left.
 //! - [`witness`]: which of four nodes is wrong although its checksums match.
 
 pub mod checksum;
 pub mod kernel;
 pub mod layout;
 pub mod repair;
+pub mod salvage;
 pub mod witness;

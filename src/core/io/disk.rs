@@ -68,7 +68,8 @@ pub trait Disk: Send + Sync {
     /// As the operating system says.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// What is in a folder, sorted by name.
+    /// The files and folders in a folder, sorted by name. What is neither (a link, a pipe, a device)
+    /// is none of ours and left out, so whoever walks a tree by this follows no link.
     ///
     /// # Errors
     /// As the operating system says.
@@ -184,8 +185,12 @@ impl Disk for RealDisk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
+            let kind = entry.file_type()?;
+            if !kind.is_dir() && !kind.is_file() {
+                continue;
+            }
             if let Ok(name) = entry.file_name().into_string() {
-                entries.push(Listed { name, is_folder: entry.file_type()?.is_dir() });
+                entries.push(Listed { name, is_folder: kind.is_dir() });
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -285,6 +290,23 @@ impl FolderLock {
             Err(fs::TryLockError::Error(e)) => Err(e),
         }
     }
+
+    /// Does another process hold the lock file at this path? Writes nothing, not even the file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn is_held(path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(e)) => Err(e),
+        }
+    }
 }
 
 /// Makes a folder and those above it, and makes the new names durable.
@@ -355,13 +377,28 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_not_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("folder", folder.path().join("other")).unwrap();
+        let listed = RealDisk.list(folder.path()).unwrap();
+        let names: Vec<_> = listed.iter().map(|e| (e.name.as_str(), e.is_folder)).collect();
+        assert_eq!(names, [("file", false), ("folder", true)]);
+    }
+
+    #[test]
     fn a_locked_folder_is_not_locked_twice() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
+        assert!(!FolderLock::is_held(&path).unwrap() && !path.exists());
         let first = FolderLock::take(&path).unwrap();
         assert!(first.is_some());
         assert!(FolderLock::take(&path).unwrap().is_none());
+        assert!(FolderLock::is_held(&path).unwrap());
         drop(first);
+        assert!(!FolderLock::is_held(&path).unwrap());
         assert!(FolderLock::take(&path).unwrap().is_some());
     }
 }

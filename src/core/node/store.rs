@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
+use crate::core::io::reason;
 use crate::core::node::piece::{Piece, read_trailer};
 use crate::core::node::stage::{Stage, Stages};
 use crate::core::path::{FolderPath, UserName, block_file_name};
@@ -374,15 +375,29 @@ pub fn lock_path(root: &Path) -> PathBuf {
     root.join(".palk/lock")
 }
 
+/// Which node of which cluster a folder says that it is, in its `node.toml`; nothing if there is
+/// none. Only reads.
+///
+/// # Errors
+/// [`Error::Damaged`] if the file cannot be read, [`Code::Version`] if it is of another format.
+pub(super) fn identity_of(
+    disk: &dyn Disk,
+    root: &Path,
+) -> Result<Option<(NodeId, Option<ClusterId>)>> {
+    let path = identity_path(root);
+    let Some(bytes) = read_whole(disk, &path, IDENTITY_BYTES_MAX)
+        .map_err(|e| bad_identity(&path, &format!("it cannot be read: {}", reason(&e))))?
+    else {
+        return Ok(None);
+    };
+    let identity = parse_identity(&path, &bytes)?;
+    let cluster = identity.cluster.as_deref().map(str::parse).transpose();
+    let cluster = cluster.map_err(|_| bad_identity(&path, "its cluster is not an id"))?;
+    Ok(Some((identity.node, cluster)))
+}
+
 fn read_identity(path: &Path, bytes: &[u8], id: NodeId) -> Result<Identity> {
-    let text = std::str::from_utf8(bytes).map_err(|_| bad_identity(path, "it is not text"))?;
-    let identity: Identity =
-        toml::from_str(text).map_err(|e| bad_identity(path, e.message().trim()))?;
-    if identity.format != FOLDER_FORMAT {
-        let what =
-            format!("its format {} is not the {FOLDER_FORMAT} of this Palk", identity.format);
-        return Err(bad_identity(path, &what));
-    }
+    let identity = parse_identity(path, bytes)?;
     if identity.node != id {
         return Err(Error::other(
             Code::NotAllowed,
@@ -392,6 +407,18 @@ fn read_identity(path: &Path, bytes: &[u8], id: NodeId) -> Result<Identity> {
                 identity.node, identity.node
             ),
         ));
+    }
+    Ok(identity)
+}
+
+fn parse_identity(path: &Path, bytes: &[u8]) -> Result<Identity> {
+    let text = std::str::from_utf8(bytes).map_err(|_| bad_identity(path, "it is not text"))?;
+    let identity: Identity =
+        toml::from_str(text).map_err(|e| bad_identity(path, e.message().trim()))?;
+    if identity.format != FOLDER_FORMAT {
+        let what =
+            format!("its format {} is not the {FOLDER_FORMAT} of this Palk", identity.format);
+        return Err(Error::other(Code::Version, format!("{}: {what}", path.display())));
     }
     Ok(identity)
 }

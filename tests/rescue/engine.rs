@@ -1,0 +1,332 @@
+//! What is rescued from folders on simulated disks: pairs, damage, old versions, disks that fail.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use palk::core::code::layout::Layout;
+use palk::core::code::{checksum, kernel};
+use palk::core::error::Result;
+use palk::core::io::disk::{Disk, create_folders};
+use palk::core::node::rescue::{Folders, Outcome, Refusal, Rescuer, part_path};
+use palk::core::node::store::BlockStore;
+use palk::core::path::{FilePath, UserName};
+use palk::core::types::{Digest, NodeId, Seq, VersionId};
+use palk::core::wire::node::{Order, PieceMeta, Place};
+
+use crate::disk::SimDisk;
+use crate::support::noise;
+
+const PAIRS: [[u8; 2]; 6] = [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]];
+
+/// Four nodes' folders on one disk.
+struct Bench {
+    disk: SimDisk,
+    stores: Vec<BlockStore>,
+}
+
+fn bench() -> Bench {
+    let disk = SimDisk::new(1);
+    let open = |id| BlockStore::open(Arc::new(disk.clone()), &root(u8::from(id)), id).unwrap();
+    let stores = NodeId::ALL.into_iter().map(open).collect();
+    Bench { disk, stores }
+}
+
+fn root(node: u8) -> PathBuf {
+    PathBuf::from(format!("/files_{node}"))
+}
+
+fn place(path: &str) -> Place {
+    Place { user: UserName::parse("demo").unwrap(), path: FilePath::parse_rooted(path).unwrap() }
+}
+
+impl Bench {
+    /// Stages version `n` on these nodes.
+    fn stage(&self, n: u8, path: &str, content: &[u8], nodes: &[u8]) {
+        let layout = Layout::new(content.len() as u64);
+        for store in self.stores.iter().filter(|store| nodes.contains(&store.id().number())) {
+            let meta = PieceMeta {
+                version: VersionId([n; 16]),
+                seq: Seq(n.into()),
+                place: place(path),
+                file_bytes: content.len() as u64,
+                stored_ms: 0,
+            };
+            let mut stage = store.stage(meta).unwrap();
+            let mut rest = content;
+            for stripe in 0..layout.stripe_count() {
+                let (own, later) = rest.split_at(layout.file_bytes_in(stripe));
+                rest = later;
+                let mut data = own.to_vec();
+                data.resize(layout.stripe_bytes(stripe), 0);
+                layout.pad(stripe, &mut data);
+                let mut parity = vec![0; data.len()];
+                kernel::encode(&data, &mut parity);
+                let units = kernel::node_units(store.id(), &data, &parity);
+                stage.units(units, units.map(checksum::unit)).unwrap();
+            }
+            stage.finish(Digest(*blake3::hash(content).as_bytes())).unwrap();
+        }
+    }
+
+    fn commit(&self, n: u8, path: &str, nodes: &[u8]) {
+        let order =
+            Order::Commit { version: VersionId([n; 16]), seq: Seq(n.into()), place: place(path) };
+        for store in self.stores.iter().filter(|store| nodes.contains(&store.id().number())) {
+            store.carry(std::slice::from_ref(&order));
+        }
+    }
+
+    fn store(&self, n: u8, path: &str, content: &[u8]) {
+        self.stage(n, path, content, &[1, 2, 3, 4]);
+        self.commit(n, path, &[1, 2, 3, 4]);
+    }
+
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.disk.files().remove(Path::new(path))
+    }
+
+    fn change(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut content = self.read(path).unwrap_or_else(|| panic!("there is no {path}"));
+        change(&mut content);
+        self.disk.create(Path::new(path)).unwrap().append(&content).unwrap();
+    }
+
+    fn flip(&self, path: &str, at: usize) {
+        self.change(path, |content| content[at] ^= 1);
+    }
+
+    /// Rescues to `/out`, and says what became of each file.
+    fn rescue(&self, nodes: &[u8]) -> Result<BTreeMap<String, Outcome>> {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let roots: Vec<PathBuf> = nodes.iter().map(|node| root(*node)).collect();
+        let folders = Folders::open(disk.clone(), &roots)
+            .map_err(|e| palk::core::error::Error::Damaged(e.to_string()))?;
+        let survey = folders.survey(None);
+        let out = PathBuf::from("/out");
+        create_folders(&*disk, &out).map_err(palk::core::error::Error::io("out"))?;
+        let mut rescuer = Rescuer::new(disk, &out, folders.nodes(), &survey);
+        for (user, folder) in &survey.folders {
+            rescuer.folder(user, folder)?;
+        }
+        let mut outcomes = BTreeMap::new();
+        for file in &survey.files {
+            let outcome = rescuer.file(file, &mut |_| {})?;
+            outcomes.insert(file.place.path.as_str().to_owned(), outcome);
+        }
+        assert_eq!(self.disk.files().get(&part_path(&out)), None);
+        Ok(outcomes)
+    }
+
+    /// What became of `a`, and what is in `/out` afterwards, which is then emptied.
+    fn rescue_a(&self, nodes: &[u8]) -> (Outcome, BTreeMap<String, Vec<u8>>) {
+        let outcome = self.rescue(nodes).unwrap().remove("a").unwrap();
+        let mut written = BTreeMap::new();
+        for (path, content) in self.disk.files() {
+            if let Ok(name) = path.strip_prefix("/out/demo") {
+                written.insert(name.to_str().unwrap().to_owned(), content);
+                self.disk.remove(&path).unwrap();
+            }
+        }
+        (outcome, written)
+    }
+}
+
+fn why(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Lost { why, .. } => why,
+        Outcome::Rescued(written) => panic!("rescued: {written:?}"),
+    }
+}
+
+fn is_rescued(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Rescued(_))
+}
+
+#[test]
+fn every_pair_gives_every_file_staged_and_committed() {
+    for length in [0, 1, 353, (1 << 20) - 1, 1 << 20, 2_500_000] {
+        let content = noise(1, length);
+        for committed in [&[][..], &[1, 3], &[1, 2, 3, 4]] {
+            let bench = bench();
+            bench.stage(1, "a", &content, &[1, 2, 3, 4]);
+            bench.commit(1, "a", committed);
+            for pair in PAIRS {
+                let (outcome, written) = bench.rescue_a(&pair);
+                assert!(is_rescued(&outcome), "{outcome:?}");
+                assert_eq!(written.keys().collect::<Vec<_>>(), ["a"]);
+                assert!(written["a"] == content, "{length} bytes from {pair:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_bytes_are_named_with_two_folders_and_corrected_with_three() {
+    let content = noise(1, 2_500_000);
+    let bench = bench();
+    bench.store(1, "a", &content);
+    // In the second stripe.
+    bench.flip("/files_1/demo/a_A2", 300_000);
+    let (outcome, written) = bench.rescue_a(&[1, 4]);
+    assert_eq!(why(&outcome), "block A2 of node 1: wrong bytes in stripe 1");
+    assert!(written.is_empty());
+    for nodes in [&[1, 2, 3][..], &[1, 3, 4], &[2, 3], &[1, 2, 3, 4]] {
+        assert!(bench.rescue_a(nodes).1["a"] == content, "{nodes:?}");
+    }
+    // No two of three nodes are whole in that stripe, but A1 and B2 are left, and O1 and O2.
+    bench.flip("/files_2/demo/a_B1", 300_000);
+    let (outcome, written) = bench.rescue_a(&[1, 2, 3]);
+    assert!(is_rescued(&outcome), "{outcome:?}");
+    assert!(written["a"] == content);
+    // Of A1 B2 O2 no way leads on.
+    bench.flip("/files_3/demo/a_O1", 300_000);
+    let (outcome, _) = bench.rescue_a(&[1, 2, 3]);
+    assert_eq!(
+        why(&outcome),
+        "block A2 of node 1: wrong bytes in stripe 1; block B1 of node 2: wrong bytes in stripe 1; \
+         block O1 of node 3: wrong bytes in stripe 1"
+    );
+    assert!(bench.rescue_a(&[1, 2, 3, 4]).1["a"] == content);
+}
+
+#[test]
+fn a_block_without_a_trailer_is_good_enough_if_the_digest_is() {
+    let content = noise(1, 2_500_000);
+    let bench = bench();
+    bench.store(1, "a", &content);
+    bench.change("/files_2/demo/a_B1", |block| block.truncate(block.len() - 5));
+    assert!(bench.rescue_a(&[1, 2]).1["a"] == content);
+    // Now nothing says which of its bytes are right.
+    bench.flip("/files_2/demo/a_B1", 10);
+    let (outcome, written) = bench.rescue_a(&[1, 2]);
+    let said = why(&outcome);
+    assert!(said.starts_with("block B1 of node 2: block trailer: the file does not end"), "{said}");
+    assert!(said.ends_with("do not have the digest that it was stored with"), "{said}");
+    assert!(written.is_empty());
+    assert!(bench.rescue_a(&[1, 2, 3]).1["a"] == content, "it is used only where it must be");
+    bench.change("/files_2/demo/a_B1", |block| block.truncate(100));
+    let (outcome, _) = bench.rescue_a(&[1, 2]);
+    assert!(why(&outcome).contains("block B1 of node 2: "), "{outcome:?}");
+}
+
+#[test]
+fn a_missing_block_is_named() {
+    let bench = bench();
+    bench.store(1, "a", b"some bytes");
+    bench.disk.remove(Path::new("/files_1/demo/a_A1")).unwrap();
+    assert_eq!(why(&bench.rescue_a(&[1, 2]).0), "block A1 of node 1: missing");
+    bench.disk.remove(Path::new("/files_1/demo/a_A2")).unwrap();
+    assert_eq!(why(&bench.rescue_a(&[1, 2]).0), "only node 2 has any of it (was it deleted?)");
+    assert!(is_rescued(&bench.rescue_a(&[1, 2, 3]).0));
+    // Every block that there is has lost its end.
+    bench.change("/files_2/demo/a_B1", |block| block.truncate(3));
+    bench.change("/files_2/demo/a_B2", |block| block.truncate(3));
+    let said = bench.rescue_a(&[1, 2]).0;
+    assert!(why(&said).starts_with("none of its blocks says what it is: block B1"), "{said:?}");
+}
+
+#[test]
+fn an_older_version_never_gets_the_name_of_a_newer_one() {
+    let bench = bench();
+    bench.store(1, "a", b"old");
+    bench.store(2, "b", b"other");
+    // Answered with nodes 1, 3 and 4, perhaps: folders 1 and 2 cannot tell.
+    bench.stage(3, "a", b"newer", &[1]);
+    let (outcome, written) = bench.rescue_a(&[1, 2]);
+    assert_eq!(
+        why(&outcome),
+        "its last store was under way, or had just been answered: only node 1 has any of it"
+    );
+    let Outcome::Lost { older: Some(older), .. } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(older.at, Path::new("/out/demo/a.older-1"));
+    assert_eq!(written.keys().collect::<Vec<_>>(), ["a.older-1", "b"]);
+    assert_eq!(written["a.older-1"], b"old");
+    // Where two nodes do not have it, it was never answered.
+    assert_eq!(bench.rescue_a(&[1, 2, 3]).1["a"], b"old");
+    assert_eq!(bench.rescue_a(&[2, 3]).1["a"], b"old");
+    // Where it can be had, it is the file.
+    bench.stage(3, "a", b"newer", &[3, 4]);
+    assert_eq!(bench.rescue_a(&[1, 3]).1["a"], b"newer");
+    assert_eq!(bench.rescue_a(&[1, 2, 4]).1["a"], b"newer");
+    bench.commit(3, "a", &[1, 3, 4]);
+    let (outcome, written) = bench.rescue_a(&[1, 2]);
+    assert_eq!(why(&outcome), "only node 1 has any of it", "it was replaced, not deleted");
+    assert!(!written.contains_key("a"), "{written:?}");
+}
+
+#[test]
+fn a_file_that_is_a_folder_as_well_lies_beside_it() {
+    let bench = bench();
+    bench.store(1, "a", b"file");
+    create_folders(&bench.disk, &root(4).join("demo/a/deep")).unwrap();
+    let (outcome, written) = bench.rescue_a(&[3, 4]);
+    assert!(why(&outcome).contains("there is a folder of its name"), "{outcome:?}");
+    assert_eq!(written["a.older-1"], b"file");
+    assert!(bench.disk.exists(Path::new("/out/demo/a/deep")).unwrap());
+}
+
+#[test]
+fn blocks_say_which_node_they_are_of_where_nothing_else_does() {
+    let bench = bench();
+    bench.store(1, "a", b"some bytes");
+    bench.disk.remove(Path::new("/files_1/.palk/node.toml")).unwrap();
+    bench.change("/files_2/.palk/node.toml", |toml| *toml = b"\xffnonsense".to_vec());
+    let open = |nodes: &[u8]| {
+        let roots: Vec<PathBuf> = nodes.iter().map(|node| root(*node)).collect();
+        Folders::open(Arc::new(bench.disk.clone()), &roots)
+    };
+    let folders = open(&[2, 1, 3]).unwrap();
+    let told: Vec<bool> = folders.list().iter().map(|folder| folder.is_by_blocks).collect();
+    assert_eq!(
+        (folders.nodes().to_string().as_str(), told),
+        ("nodes 1, 2 and 3", vec![true, true, false])
+    );
+    assert!(is_rescued(&bench.rescue_a(&[1, 2]).0));
+    // A block that has gone astray leaves two answers.
+    let stray = bench.read("/files_3/demo/a_O1").unwrap();
+    let mut file = bench.disk.create(Path::new("/files_1/demo/a_O1")).unwrap();
+    file.append(&stray).unwrap();
+    assert!(matches!(open(&[1, 2]), Err(Refusal::SeveralNodes { .. })));
+}
+
+#[test]
+fn whatever_call_fails_no_file_has_other_bytes_than_its_own() {
+    let contents: BTreeMap<&str, Vec<u8>> =
+        [("a", noise(1, 353)), ("x/y/b", noise(2, 1_100_000)), ("x/c", Vec::new())].into();
+    let prepared = || {
+        let bench = bench();
+        let mut n = 0;
+        for (path, content) in &contents {
+            n += 1;
+            bench.store(n, path, content);
+        }
+        bench
+    };
+    let bench = prepared();
+    let before = bench.disk.calls();
+    assert!(bench.rescue(&[1, 4]).unwrap().values().all(is_rescued));
+    let calls = bench.disk.calls() - before;
+    let mut told = 0;
+    for call in 1..=calls {
+        let bench = prepared();
+        let nodes = bench.disk.files();
+        bench.disk.fail_in(call);
+        let outcomes = bench.rescue(&[1, 4]);
+        bench.disk.behave();
+        let files = bench.disk.files();
+        assert!(nodes.iter().all(|(path, content)| files.get(path) == Some(content)));
+        for (path, content) in &contents {
+            let there = files.get(&Path::new("/out/demo").join(path));
+            assert!(there.is_none_or(|there| there == content), "{path}, call {call}");
+            if let Ok(outcomes) = &outcomes
+                && outcomes.get(*path).is_some_and(is_rescued)
+            {
+                assert!(there.is_some(), "{path}, call {call}");
+            }
+        }
+        let all = outcomes.is_ok_and(|all| all.len() == 3 && all.values().all(is_rescued));
+        told += u32::from(!all);
+    }
+    assert!(told > 20, "{told} of {calls}");
+}
