@@ -50,7 +50,7 @@ const SEEN_BY: [(&str, &[&str]); 6] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 23] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -73,6 +73,7 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("tracing_subscriber", &["src/cmd/service.rs"]),
     // A file of settings each.
     ("toml", &["src/core/node/store.rs", "src/cmd/client/settings.rs"]),
+    ("toml_edit", &["src/cmd/demo/profile.rs"]),
     // Tools of the language rather than of one room; the pure layer has no threads and no log.
     ("crossbeam_channel", NOT_PURE),
     ("parking_lot", NOT_PURE),

@@ -1,12 +1,14 @@
 //! Accounts: who may sign in. Passwords are kept as argon2id hashes only.
 //!
-//! At most two passwords are hashed at a time, since each takes 19 MiB of memory and
-//! a core. An unknown user costs the same work as a wrong password.
+//! At most two passwords are hashed at a time, since each takes 19 MiB of memory and a core. An
+//! unknown user costs the same work as a wrong password.
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use rusqlite::{OptionalExtension, params};
 
 use crate::core::catalog::database::catalog_error;
@@ -22,35 +24,45 @@ const HASHES_AT_ONCE: usize = 2;
 /// The longest password, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// Lets a few threads at a time hash a password.
+/// Where passwords are hashed: a few threads that do nothing else, each with the memory for one hash,
+/// taken once. Were every hash to allocate its own, the allocator would come to hold many of them.
 pub struct HashGate {
-    free: Receiver<()>,
-    give_back: Sender<()>,
+    jobs: Sender<Job>,
 }
+
+type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
 impl Default for HashGate {
     fn default() -> HashGate {
-        let (give_back, free) = bounded(HASHES_AT_ONCE);
+        let (jobs, work) = unbounded::<Job>();
         for _ in 0..HASHES_AT_ONCE {
-            let _ = give_back.try_send(());
+            let work = work.clone();
+            // Without any thread there is nobody to take a job, and every sign-in says so.
+            let _ = thread::Builder::new().name("passwords".into()).spawn(move || {
+                let mut memory = Vec::new();
+                for job in work {
+                    // Whoever waits for a job that ended in a panic finds its answer missing.
+                    let _ = panic::catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
+                }
+            });
         }
-        HashGate { free, give_back }
+        HashGate { jobs }
     }
 }
 
 impl HashGate {
-    /// Runs the work once there is room for it.
-    fn pass<T>(&self, work: impl FnOnce() -> T) -> T {
-        /// Gives the place back also when the work ends in a panic.
-        struct Place<'a>(&'a Sender<()>);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                let _ = self.0.try_send(());
-            }
-        }
-        let _ = self.free.recv();
-        let _place = Place(&self.give_back);
-        work()
+    /// Has the work done, once there is room for it.
+    fn pass<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = bounded(1);
+        let job: Job = Box::new(move |memory| {
+            let _ = answer.send(work(memory));
+        });
+        let failed = || Error::other(Code::Unexpected, "the password cannot be checked now");
+        self.jobs.send(job).map_err(|_| failed())?;
+        answered.recv().map_err(|_| failed())
     }
 }
 
@@ -70,7 +82,8 @@ impl Catalog {
         if self.user(name)?.is_some() {
             return Err(Error::UserExists(name.to_string()));
         }
-        let hash = gate.pass(|| hash(password))?;
+        let password = password.to_owned();
+        let hash = gate.pass(move |memory| hash(&password, memory))??;
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
         let new = transaction
@@ -106,11 +119,12 @@ impl Catalog {
             Ok(name) => self.user(&name)?.map(|(id, hash)| (id, name, hash)),
             Err(_) => None,
         };
+        let (given, too_long) = (password.to_owned(), password.len() > PASSWORD_BYTES_MAX);
         let Some((id, name, hash)) = known else {
-            gate.pass(|| verify(password, UNKNOWN_USER_HASH));
+            gate.pass(move |memory| verify(&given, UNKNOWN_USER_HASH, memory))?;
             return Err(Error::NoSuchUser(crate::core::path::printable(name)));
         };
-        if password.len() <= PASSWORD_BYTES_MAX && gate.pass(|| verify(password, &hash)) {
+        if gate.pass(move |memory| !too_long && verify(&given, &hash, memory))? {
             Ok((id, name))
         } else {
             Err(Error::WrongPassword(name.to_string()))
@@ -155,16 +169,51 @@ fn check_password(password: &str) -> Result<()> {
     Ok(())
 }
 
-fn hash(password: &str) -> Result<String> {
-    Argon2::default()
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|e| Error::other(Code::Unexpected, format!("the password cannot be hashed: {e}")))
+/// A new hash of a password, with a salt of its own, in PHC form.
+fn hash(password: &str, memory: &mut Vec<Block>) -> Result<String> {
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::other(Code::Unexpected, format!("the password cannot be hashed: {e}"))
+    };
+    let (params, salt) = (Params::default(), Salt::generate());
+    let output = output(password, &params, &salt, memory).map_err(|e| failed(&e))?;
+    let output = Output::new(&output).map_err(|e| failed(&e))?;
+    let params = ParamsString::try_from(&params).map_err(|e| failed(&e))?;
+    Ok(PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params,
+        salt: Some(salt),
+        hash: Some(output),
+    }
+    .to_string())
 }
 
-fn verify(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+/// Is this the password that the hash was made of? Compared in constant time.
+fn verify(password: &str, hash: &str, memory: &mut Vec<Block>) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    let (Ok(params), Some(salt), Some(expected)) = (Params::try_from(&hash), hash.salt, hash.hash)
+    else {
+        return false;
+    };
+    let own_form = hash.algorithm == Algorithm::Argon2id.ident()
+        && hash.version == Some(Version::V0x13.into());
+    own_form
+        && output(password, &params, &salt, memory)
+            .is_ok_and(|own| Output::new(&own).is_ok_and(|own| own == expected))
+}
+
+/// Argon2id, in memory that is used again and again.
+fn output(
+    password: &str,
+    params: &Params,
+    salt: &Salt,
+    memory: &mut Vec<Block>,
+) -> std::result::Result<[u8; Params::DEFAULT_OUTPUT_LEN], argon2::Error> {
+    memory.resize(params.block_count(), Block::default());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory)?;
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -196,11 +245,20 @@ mod tests {
 
     #[test]
     fn the_hash_for_unknown_users_costs_what_every_other_costs() {
-        let own = hash("some password").unwrap();
+        let mut memory = Vec::new();
+        let own = hash("some password", &mut memory).unwrap();
         let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
         assert_eq!(parameters(&own), parameters(UNKNOWN_USER_HASH));
         assert!(PasswordHash::new(UNKNOWN_USER_HASH).is_ok());
-        assert!(!verify("", UNKNOWN_USER_HASH));
+        // What others' implementations make of a password is understood, and the other way round.
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let theirs = Argon2::default().hash_password(b"some password").unwrap().to_string();
+        assert!(verify("some password", &theirs, &mut memory));
+        let own_parsed = PasswordHash::new(&own).unwrap();
+        assert!(Argon2::default().verify_password(b"some password", &own_parsed).is_ok());
+        assert!(!verify("", UNKNOWN_USER_HASH, &mut memory));
+        assert!(verify("some password", &own, &mut memory));
+        assert!(!verify("some other", &own, &mut memory));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! repeated without harm, so a crash anywhere costs only a repetition.
 
 use std::collections::HashSet;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -120,7 +121,9 @@ impl Attendant {
     fn run(&mut self, rung: &Receiver<()>) {
         let start = Instant::now();
         loop {
-            if self.round(start.elapsed()) {
+            // Without its attendant a node would never be given what it is owed.
+            let round = AssertUnwindSafe(|| self.round(start.elapsed()));
+            if panic::catch_unwind(round).unwrap_or(false) {
                 continue;
             }
             // Rung or not, there may be something to do; while a node is down, nothing is.

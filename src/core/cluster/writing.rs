@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use crate::core::cluster::buffers::{Allowance, STRIPES_IN_FLIGHT_MAX, StripeBuffer};
+use crate::core::cluster::buffers::{Allowance, StripeBuffer};
 use crate::core::cluster::node::PieceSink;
 use crate::core::cluster::roster::Roster;
 use crate::core::code::layout::{FILE_BYTES_MAX, Layout};
@@ -147,8 +147,9 @@ impl Writing {
     }
 
     fn spawn_lane(&self, id: NodeId) -> Result<Lane> {
-        // All buffers of the transfer and the last job fit, so the channel never blocks.
-        let (jobs, work) = bounded(STRIPES_IN_FLIGHT_MAX + 1);
+        // Bounded by the buffers of the transfer. A channel with a bound of its own would keep what
+        // is queued, and with it the buffers, when the lane ends; this one drops it.
+        let (jobs, work) = unbounded();
         let (node, meta) = (self.roster.node(id).clone(), self.meta.clone());
         let thread = thread::Builder::new()
             .name(format!("lane to node {id}"))
