@@ -258,6 +258,11 @@ impl Error {
         }
     }
 
+    /// A failure of this node.
+    pub fn node(node: NodeId, why: NodeFailure) -> Error {
+        Error::Node { node, why }
+    }
+
     /// An I/O error with what was being done: `cannot open /x/y`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what: what.into(), source }

@@ -11,7 +11,6 @@ use crate::core::code::checksum;
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, ReadFile};
-use crate::core::node::store::node_error;
 use crate::core::types::{NodeId, VersionId};
 use crate::core::wire::trailer::{FOOTER_BYTES, Footer, Trailer};
 
@@ -73,20 +72,20 @@ impl Piece {
         let layout = block.trailer.layout();
         if stripe >= layout.stripe_count() {
             let why = format!("version {version} has no stripe {stripe}");
-            return Err(node_error(id, NodeFailure::Refused(why)));
+            return Err(Error::node(id, NodeFailure::Refused(why)));
         }
         let start = body.len();
         body.resize(start + layout.unit_bytes(stripe), 0);
         block
             .file
             .read_exact_at(&mut body[start..], layout.unit_offset(stripe))
-            .map_err(|e| node_error(id, NodeFailure::Damaged(format!("cannot be read: {e}"))))?;
+            .map_err(|e| Error::node(id, NodeFailure::Damaged(format!("cannot be read: {e}"))))?;
         let expected = usize::try_from(stripe)
             .ok()
             .and_then(|stripe| block.trailer.checksums.get(stripe).copied());
         if expected != Some(checksum::unit(&body[start..])) {
             let why = "a unit does not match its checksum";
-            return Err(node_error(id, NodeFailure::Damaged(why.into())));
+            return Err(Error::node(id, NodeFailure::Damaged(why.into())));
         }
         Ok(expected.unwrap_or_default())
     }
@@ -121,7 +120,7 @@ impl Piece {
                 Err(e) => failure = NodeFailure::Damaged(e.to_string()),
             }
         }
-        Err(node_error(self.id, failure))
+        Err(Error::node(self.id, failure))
     }
 }
 

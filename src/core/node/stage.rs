@@ -17,7 +17,6 @@ use crate::core::code::checksum;
 use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, WriteFile};
-use crate::core::node::store::node_error;
 use crate::core::types::{Digest, NodeId};
 use crate::core::wire::node::PieceMeta;
 use crate::core::wire::trailer::{Header, STRIPES_MAX, Trailer};
@@ -202,7 +201,7 @@ impl Drop for Stage {
 }
 
 fn refused(id: NodeId, why: &str) -> Error {
-    node_error(id, NodeFailure::Refused(why.into()))
+    Error::node(id, NodeFailure::Refused(why.into()))
 }
 
 fn disk_error(id: NodeId, e: &io::Error) -> Error {
@@ -210,5 +209,5 @@ fn disk_error(id: NodeId, e: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NodeFailure::NoSpace,
         _ => NodeFailure::Refused(format!("its disk failed: {e}")),
     };
-    node_error(id, why)
+    Error::node(id, why)
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::core::error::{Code, Error, NodeFailure, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
 use crate::core::node::piece::{Piece, read_trailer};
@@ -432,11 +432,6 @@ fn write_identity(disk: &dyn Disk, path: &Path, identity: &Identity) -> Result<(
 
 fn bad_identity(path: &Path, what: &str) -> Error {
     Error::Damaged(format!("{}: {what}", path.display()))
-}
-
-/// Puts a failure of this node into the form that the server passes on.
-pub(super) fn node_error(node: NodeId, why: NodeFailure) -> Error {
-    Error::Node { node, why }
 }
 
 #[cfg(test)]
