@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariant: whatever happens, no process is left and, unless it is to be kept, no data; see
-//! [`house`] for how. What failed keeps its logs.
+//! `house` for how. What failed keeps its logs.
 
 mod blocks;
 mod child;

@@ -37,7 +37,7 @@ impl Volume {
     /// Begins to store a version.
     ///
     /// # Errors
-    /// [`Error::TooFewToStore`] if fewer than three nodes are up.
+    /// [`TooFewToStore`](crate::core::error::Error::TooFewToStore) if fewer than three nodes are up.
     pub fn write(&self, meta: &PieceMeta) -> Result<Writing> {
         let allowance = Allowance::new(self.buffers.clone());
         Writing::begin(self.roster.clone(), allowance, self.fanout, meta)
@@ -46,7 +46,7 @@ impl Volume {
     /// Begins to read a version.
     ///
     /// # Errors
-    /// [`Error::TooFewToRead`] if it cannot be read now.
+    /// [`TooFewToRead`](crate::core::error::Error::TooFewToRead) if it cannot be read now.
     pub fn read(
         &self,
         version: VersionId,

@@ -12,11 +12,11 @@
 //!   4      1: A1    2: B1^B2      3: O2            O3 = O2^(B1^B2)    O4 = O2^A1
 //! ```
 //!
-//! Two nodes left: all four of their units.
+//! Where two nodes are left, the stripe is decoded from them and coded again.
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{RUN_BYTES, decode, runs, units, xor_run, xor3_run};
+use super::kernel::{runs, xor_run};
 use crate::core::types::NodeId;
 
 /// What a node is asked to send of its two units of a stripe.
@@ -62,53 +62,6 @@ pub fn rebuild(lost: NodeId, units: [&[u8]; 3], out: [&mut [u8]; 2]) {
     for (from, to) in runs(out_first) {
         xor_run(&mut out_first[from..to], &shared[from..to], &first[from..to]);
         xor_run(&mut out_second[from..to], &shared[from..to], &second[from..to]);
-    }
-}
-
-/// Makes the lost node's two units, in the order of [`NodeId::blocks`], from all units of any two
-/// other nodes: `units[i]` are those of node `pair[i]`. All six slices are of one length.
-///
-/// # Panics
-/// If the pair names the lost node or one node twice, or the lengths differ.
-pub fn rebuild_from_pair(
-    lost: NodeId,
-    pair: [NodeId; 2],
-    units: [[&[u8]; 2]; 2],
-    out: [&mut [u8]; 2],
-) {
-    assert!(!pair.contains(&lost), "node {lost} is lost and cannot help to rebuild itself");
-    let unit_bytes = units[0][0].len();
-    let same = units.iter().flatten().all(|unit| unit.len() == unit_bytes);
-    assert!(same && out.iter().all(|unit| unit.len() == unit_bytes), "units differ in length");
-    let [out_first, out_second] = out;
-    // The stripe itself is wanted by nobody: it lives one run at a time, on the stack.
-    let mut stripe = [0u8; 4 * RUN_BYTES];
-    for (from, to) in runs(out_first) {
-        let data = &mut stripe[..4 * (to - from)];
-        decode(pair, units.map(|node| node.map(|unit| &unit[from..to])), data);
-        node_from_stripe(lost, data, [&mut out_first[from..to], &mut out_second[from..to]]);
-    }
-}
-
-fn node_from_stripe(id: NodeId, data: &[u8], [first, second]: [&mut [u8]; 2]) {
-    let [a1, a2, b1, b2] = units(data);
-    match id.number() {
-        1 => {
-            first.copy_from_slice(a1);
-            second.copy_from_slice(a2);
-        }
-        2 => {
-            first.copy_from_slice(b1);
-            second.copy_from_slice(b2);
-        }
-        3 => {
-            xor_run(first, a1, b1);
-            xor_run(second, a2, b2);
-        }
-        _ => {
-            xor_run(first, a2, b1);
-            xor3_run(second, a1, a2, b2);
-        }
     }
 }
 
@@ -162,32 +115,5 @@ mod tests {
             assert!(asked.is_sorted() && !asked.contains(&lost), "{asked:?}");
             assert!(plan(lost).iter().all(|(_, select)| *select != Select::Both));
         }
-    }
-
-    #[test]
-    fn any_two_nodes_rebuild_each_of_the_others() {
-        for unit_bytes in [1, 1023, 1024, 1025, 3000] {
-            let (data, parity) = stripe(unit_bytes);
-            let of = |id| node_units(id, &data, &parity);
-            for lost in NodeId::ALL {
-                let left = NodeId::ALL.into_iter().filter(|id| *id != lost);
-                for (one, other) in left.clone().flat_map(|a| left.clone().map(move |b| (a, b))) {
-                    if one == other {
-                        continue;
-                    }
-                    let (mut first, mut second) = (vec![0; unit_bytes], vec![0; unit_bytes]);
-                    let out = [&mut first[..], &mut second[..]];
-                    rebuild_from_pair(lost, [one, other], [of(one), of(other)], out);
-                    assert_eq!([&first[..], &second[..]], of(lost), "{lost:?} from {one}, {other}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "cannot help")]
-    fn a_lost_node_does_not_help_to_rebuild_itself() {
-        let [one, two, ..] = NodeId::ALL;
-        rebuild_from_pair(one, [one, two], [[&[0], &[0]]; 2], [&mut [0], &mut [0]]);
     }
 }

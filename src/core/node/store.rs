@@ -173,10 +173,8 @@ impl BlockStore {
         outcomes
     }
 
-    /// Opens the piece of a version, from staging or from its final name.
-    ///
-    /// # Errors
-    /// [`NodeFailure::NotHeld`] or [`NodeFailure::Damaged`].
+    /// The piece of a version, from staging or from its final name. Whether it is there is told when
+    /// its units are asked for.
     pub fn open_piece(&self, version: VersionId, place: &Place) -> Piece {
         let candidates = self.id.blocks().map(|block| {
             let (last, first) = (self.block_path(place, block), self.staging_path(version, block));
@@ -439,6 +437,7 @@ mod tests {
     use super::*;
     use crate::core::code::checksum;
     use crate::core::code::repair::Select;
+    use crate::core::error::NodeFailure;
     use crate::core::io::disk::RealDisk;
     use crate::core::path::FilePath;
     use crate::core::types::{Digest, Seq};
