@@ -42,7 +42,10 @@ impl Service {
 }
 
 fn stop(state: &State) {
-    tracing::info!("stopping: waiting for what is running");
+    tracing::info!(
+        "stopping: waiting at most {} s for what is running; a second signal ends at once",
+        STOP_WAIT.as_secs()
+    );
     if state.stop(STOP_WAIT) {
         tracing::info!("stopped");
     } else {

@@ -174,12 +174,14 @@ pub enum Error {
     BadPath(#[from] PathError),
     #[error("{0} already exists")]
     Exists(FilePath),
-    #[error("{what} cannot be stored: its name is taken by {taken}")]
+    #[error("the name {what} is taken by {taken}")]
     NameCollision { what: String, taken: String },
     #[error("{bytes} bytes are more than the {limit} that a file may have here")]
     TooBig { bytes: u64, limit: u64 },
     #[error("at least {WRITE_QUORUM} of 4 nodes are needed to store; not available: {0}")]
     TooFewToStore(Troubles),
+    #[error("at least {WRITE_QUORUM} of 4 nodes are needed to store; not available: {0}")]
+    NodesFull(Troubles),
     #[error(
         "at least {READ_QUORUM} of the nodes that hold it are needed to read {path}; not available: {troubles}"
     )]
@@ -203,7 +205,7 @@ pub enum Error {
     Deadline(String),
     #[error("the connection was closed {0}")]
     Closed(String),
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", reason(source))]
     Io { what: String, source: io::Error },
     #[error("the catalog: {0}")]
     Catalog(String),
@@ -240,7 +242,9 @@ impl Error {
             Error::NoSuchFile(_) => Code::NoSuchFile,
             Error::NoSuchFolder(_) => Code::NoSuchFolder,
             Error::BadPath(_) => Code::BadPath,
-            Error::Exists(_) | Error::NameCollision { .. } => Code::Exists,
+            Error::Exists(_) => Code::Exists,
+            Error::NameCollision { .. } => Code::NotAllowed,
+            Error::NodesFull(_) => Code::NoSpace,
             Error::TooBig { .. } => Code::TooBig,
             Error::TooFewToStore(_) | Error::TooFewToRead { .. } => Code::TooFewNodes,
             Error::NoSuchUser(_) => Code::NoSuchUser,
@@ -253,6 +257,7 @@ impl Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Code::NoSpace
             }
+            Error::Io { source, .. } if is_local(source) => Code::LocalFile,
             Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
         }
@@ -271,6 +276,54 @@ impl Error {
     /// An error of a kind with a text of its own.
     pub fn other(code: Code, text: impl Into<String>) -> Error {
         Error::Other { code, text: text.into() }
+    }
+}
+
+/// Is this a matter of a file or folder that a person can look after?
+fn is_local(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+/// Why an operation of the system failed, as a person would say it: `connection refused`.
+pub fn reason(error: &io::Error) -> String {
+    let known = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset => "connection reset",
+        io::ErrorKind::ConnectionAborted => "connection aborted",
+        io::ErrorKind::BrokenPipe => "the other side has closed it",
+        io::ErrorKind::HostUnreachable => "host unreachable",
+        io::ErrorKind::NetworkUnreachable => "network unreachable",
+        io::ErrorKind::AddrInUse => "the address is in use",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address",
+        io::ErrorKind::NotFound => "no such file or folder",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::AlreadyExists => "it already exists",
+        io::ErrorKind::IsADirectory => "it is a folder",
+        io::ErrorKind::NotADirectory => "a part of the path is not a folder",
+        io::ErrorKind::StorageFull => "no space left on the disk",
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up",
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time",
+        _ => return plain(&error.to_string()),
+    };
+    known.to_owned()
+}
+
+/// A text of the system without its number, beginning as the middle of a sentence does.
+fn plain(text: &str) -> String {
+    let text = text.split(" (os error").next().unwrap_or(text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => "unknown reason".to_owned(),
     }
 }
 
@@ -296,5 +349,15 @@ mod tests {
             troubles.to_string(),
             "node 1 (connection refused), node 3 (no answer within 5 s)"
         );
+    }
+
+    #[test]
+    fn no_reason_shows_a_number_of_the_system() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(111)), "connection refused");
+        for number in 1..133 {
+            let reason = reason(&io::Error::from_raw_os_error(number));
+            assert!(!reason.contains("os error"), "{reason}");
+            assert!(!reason.starts_with(char::is_uppercase), "{reason}");
+        }
     }
 }

@@ -33,11 +33,11 @@ fn advice(code: Code) -> Option<&'static str> {
         }
         Code::TooFewNodes => "Nothing was changed. Try again when enough storage nodes are up.",
         Code::Damaged => "Nothing was kept of it. Try again.",
-        Code::NoSpace => "Nothing was stored. Delete files that are not needed, then try again.",
+        Code::NoSpace => "Nothing was stored. Free some space, then try again.",
         Code::TooBig => "Nothing was stored. Store it in parts, or ask for a higher limit.",
         Code::Exists => "Leave out --no-replace to replace it, or choose another name.",
         Code::Busy | Code::Changed | Code::Temporary => "Nothing was changed. Try again.",
-        Code::NotAllowed => "Nothing was changed.",
+        Code::NotAllowed => "Nothing was changed. Choose another name.",
         Code::Version => "Is it a Palk server, of a version that fits? See:  palk --version",
         Code::LocalFile => "Nothing was changed. Check the local file or folder, then try again.",
         Code::Unexpected => "Try again; if it stays so, the server's log says more.",

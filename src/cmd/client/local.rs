@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::cmd::env::Env;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
+use crate::core::path::printable;
 
 /// An opened source with its size.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl Source {
         if metadata.is_file() {
             return Ok(Source { file, bytes: metadata.len() });
         }
+        env.note(&format!("reading {} to its end first", printable(&path.to_string_lossy())));
         spool(&mut file)
     }
 

@@ -303,8 +303,11 @@ fn check_names(connection: &Connection, user: UserId, path: &FilePath) -> Result
     }
     let folder = path.folder();
     for block in Block::ALL {
-        let block_path = folder.join(&block_file_name(path.name(), block))?;
-        if folder_exists(connection, user, block_path.as_str())? {
+        // Not a path of a user's: with the block's name added it may be longer than one may be.
+        let slash = if folder.is_top() { "" } else { "/" };
+        let block_path =
+            format!("{}{slash}{}", folder.as_str(), block_file_name(path.name(), block));
+        if folder_exists(connection, user, &block_path)? {
             return Err(collision(format!(
                 "the folder {block_path} (one of its blocks is called so)"
             )));
@@ -526,13 +529,21 @@ mod tests {
         let f = fixture();
         f.store("x").unwrap();
         for second in ["x_A1/y", "x/y", "x_A1/deep/y"] {
-            assert_eq!(f.store(second).unwrap_err().code(), Code::Exists, "{second}");
+            assert_eq!(f.store(second).unwrap_err().code(), Code::NotAllowed, "{second}");
         }
         f.store("z_O4/y").unwrap();
         for second in ["z", "z_O4"] {
-            assert_eq!(f.store(second).unwrap_err().code(), Code::Exists, "{second}");
+            assert_eq!(f.store(second).unwrap_err().code(), Code::NotAllowed, "{second}");
         }
         f.store("x_A9/y").unwrap();
+    }
+
+    #[test]
+    fn a_name_may_have_its_full_length() {
+        let f = fixture();
+        let longest = "x".repeat(crate::core::path::NAME_BYTES_MAX);
+        f.store(&longest).unwrap();
+        f.store(&format!("folder/{longest}")).unwrap();
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct Writing {
     lanes: [Lane; 4],
     ballot: Ballot,
     troubles: Troubles,
+    /// The nodes that failed for want of space.
+    full: NodeSet,
     stripe: u64,
     buffer: Option<StripeBuffer>,
 }
@@ -115,6 +117,7 @@ impl Writing {
             lanes: std::array::from_fn(|_| Lane::Waiting),
             ballot: Ballot::default(),
             troubles: roster.troubles(NodeSet::ALL),
+            full: NodeSet::EMPTY,
             stripe: 0,
             buffer: None,
             meta: meta.clone(),
@@ -325,7 +328,12 @@ impl Writing {
         self.lanes[id.index()] = Lane::Closed;
         self.ballot.cast(id, Vote::No);
         let why = match self.roster.used::<()>(id, Err(error)) {
-            Err(Error::Node { why, .. }) => why.to_string(),
+            Err(Error::Node { why, .. }) => {
+                if why == NodeFailure::NoSpace {
+                    self.full.insert(id);
+                }
+                why.to_string()
+            }
             Err(other) => other.to_string(),
             Ok(()) => String::new(),
         };
@@ -334,6 +342,8 @@ impl Writing {
 
     fn check_not_lost(&self) -> Result<()> {
         match self.ballot.verdict() {
+            // Waiting for nodes does not help where one of them has no space.
+            Verdict::Lost if !self.full.is_empty() => Err(Error::NodesFull(self.troubles.clone())),
             Verdict::Lost => Err(Error::TooFewToStore(self.troubles.clone())),
             Verdict::Pending | Verdict::Won => Ok(()),
         }

@@ -3,9 +3,9 @@
 //! A write is atomic in one fixed order: written beside its place, synced, renamed, folder synced.
 //! A file that failed a write or a sync must not be trusted any more; callers drop it and start anew.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -146,7 +146,10 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let mut options = OpenOptions::new();
+        // What people store is nobody else's business on this machine.
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(path)?;
         Ok(Box::new(RealWriteFile { file: Arc::new(file), unwritten: 0, write_back: None }))
     }
 
@@ -170,7 +173,7 @@ impl Disk for RealDisk {
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<bool> {
-        match fs::create_dir(path) {
+        match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
             Err(e) => Err(e),

@@ -65,7 +65,7 @@ impl Session {
         let fields: Result<Vec<String>> =
             fields.into_iter().map(|field| text(field, "answer")).collect();
         let Ok(fields) = fields else {
-            return self.complain("Badly Formatted Message: not UTF-8 text", Question::Login);
+            return self.complain("Badly Formatted Message", Question::Login);
         };
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         match (question, fields.as_slice()) {
