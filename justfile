@@ -26,6 +26,10 @@ doc:
 demo *args:
     cargo run --release -- demo {{args}}
 
+# Simulated crashes under this many seeds: just sim 10000
+sim seeds="1000":
+    PALK_SIM_SEEDS={{seeds}} cargo nextest run --release --test sim --no-capture
+
 # The speed of the coding kernel.
 bench:
     cargo bench --bench kernel
