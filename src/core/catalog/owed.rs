@@ -12,9 +12,6 @@ use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{NodeId, Seq, VersionId};
 use crate::core::wire::node::{Order, Place};
 
-/// Counting stops here.
-const COUNT_MAX: usize = 100_000;
-
 /// One thing that a node is owed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Owed {
@@ -136,20 +133,6 @@ impl Catalog {
             .filter(|owed: &Result<Owed>| owed.as_ref().map_or(true, |o| !settled.contains(&o.id)))
             .take(most)
             .collect()
-    }
-
-    /// How many things each node is owed, repairs included.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn owed_counts(&self) -> Result<[usize; 4]> {
-        let mut counts = [0; 4];
-        for node in NodeId::ALL {
-            for repairs in [false, true] {
-                counts[node.index()] += self.owed(node, repairs, 0, COUNT_MAX)?.len();
-            }
-        }
-        Ok(counts)
     }
 
     /// Notes what has been done. It is no longer owed, and is struck out with the next commit.

@@ -17,7 +17,7 @@ use crate::core::types::NodeId;
 
 /// How many bytes of each unit are worked on before moving on: eight such runs fit the first-level
 /// cache with room to spare, and are long enough that a loop's beginning and end do not count.
-pub(super) const RUN_BYTES: usize = 1024;
+const RUN_BYTES: usize = 1024;
 
 /// A cache line: a store across two of them costs double.
 const LINE_BYTES: usize = 64;
@@ -142,7 +142,7 @@ pub(super) fn xor_run(out: &mut [u8], a: &[u8], b: &[u8]) {
 }
 
 /// `out = a ^ b ^ c` over slices of one length.
-pub(super) fn xor3_run(out: &mut [u8], a: &[u8], b: &[u8], c: &[u8]) {
+fn xor3_run(out: &mut [u8], a: &[u8], b: &[u8], c: &[u8]) {
     debug_assert!(
         a.len() == out.len() && b.len() == out.len() && c.len() == out.len(),
         "a run would end early"

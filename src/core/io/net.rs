@@ -128,7 +128,7 @@ impl Stream {
     }
 
     /// Takes what is there without waiting: nothing if nothing has come, 0 bytes once the peer has
-    /// closed its side. Not to be called while another thread uses a clone of this stream.
+    /// closed its side.
     ///
     /// # Errors
     /// As [`Stream::read_some`].
@@ -189,17 +189,6 @@ impl Stream {
             }
         }
         Ok(())
-    }
-
-    /// A second handle on the same connection, so that one thread reads and another writes. The
-    /// limits of reading (and those of writing) belong to the connection: use each from one handle.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the system has no more handles.
-    pub fn try_clone(&self) -> Result<Stream> {
-        let socket = self.socket.try_clone();
-        let socket = socket.map_err(Error::io(format!("cannot share {}", self.name)))?;
-        Ok(Stream { socket, name: self.name.clone(), read_limit: None, write_limit: None })
     }
 
     /// Ends the connection in both directions, which wakes every call that waits on it.

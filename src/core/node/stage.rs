@@ -122,11 +122,6 @@ impl Stage {
         })
     }
 
-    /// The version that is being received.
-    pub fn meta(&self) -> &PieceMeta {
-        &self.meta
-    }
-
     /// Takes the next stripe's two units.
     ///
     /// # Errors
