@@ -52,7 +52,7 @@ pub fn receive<M: DeserializeOwned>(
     let head = node::decode_head(&head)?;
     let mut message = vec![0; head.message_bytes];
     stream.read_exact(&mut message, rest)?;
-    let message = node::decode(&message)?;
+    let message = node::decode(&head, &message)?;
     // Grows at most to the limit, and is zeroed only where it grows.
     body.resize(head.body_bytes, 0);
     stream.read_exact(body, rest)?;

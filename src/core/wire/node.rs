@@ -1,18 +1,22 @@
 //! What the server and a storage node say to each other.
 //!
 //! ```text
-//!   0               4            8
-//!   +---------------+------------+-------------------+----------------------+
-//!   | message bytes | body bytes | message, postcard | body: units, as they |     numbers BE
-//!   +---------------+------------+-------------------+----------------------+     are on disk
+//!   0               4            8          16
+//!   +---------------+------------+----------+-------------------+----------------------+
+//!   | message bytes | body bytes | checksum | message, postcard | body: units, as they |
+//!   +---------------+------------+----------+-------------------+----------------------+
+//!        numbers BE                                                 are on disk
 //! ```
 //!
 //! The server asks, the node answers; a connection carries one exchange at a time. Lengths are held
-//! against their limits before memory is taken. See `docs/protocol.md`.
+//! against their limits before memory is taken. The checksum covers the lengths and the message: a
+//! bit that flips on the way must not turn the removal of one file into that of another. Units have
+//! checksums of their own, inside the message. See `docs/protocol.md`.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::core::code::checksum;
 use crate::core::code::layout::UNIT_BYTES_MAX;
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
@@ -20,10 +24,13 @@ use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{ClusterId, Digest, NodeId, Seq, VersionId};
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The size of a frame's head.
-pub const HEAD_BYTES: usize = 8;
+pub const HEAD_BYTES: usize = 16;
+
+/// The two lengths at its beginning.
+const LENGTHS_BYTES: usize = 8;
 
 /// The longest message in a frame, without its body.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
@@ -236,13 +243,15 @@ pub fn shorten(text: &str) -> String {
         .collect()
 }
 
-/// The two lengths that a frame announces.
+/// What a frame's head announces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// Of the message.
+    /// The length of the message.
     pub message_bytes: usize,
-    /// Of the body.
+    /// The length of the body.
     pub body_bytes: usize,
+    lengths: [u8; LENGTHS_BYTES],
+    checksum: u64,
 }
 
 /// A message with the head of its frame; the body, which is sent right behind, is not copied.
@@ -251,15 +260,16 @@ pub struct Head {
 /// [`Error::Protocol`] if the message is longer than its limit.
 pub fn encode<M: Serialize>(message: &M, body_bytes: usize) -> Result<Vec<u8>> {
     debug_assert!(body_bytes <= BODY_BYTES_MAX);
-    let out = postcard::to_extend(message, vec![0; HEAD_BYTES])
+    let mut out = postcard::to_extend(message, vec![0; HEAD_BYTES])
         .map_err(|e| Error::Protocol(format!("a message cannot be encoded: {e}")))?;
     let message_bytes = out.len() - HEAD_BYTES;
     if message_bytes > MESSAGE_BYTES_MAX {
         return Err(Error::Protocol(format!("a message of {message_bytes} bytes is too long")));
     }
-    let mut out = out;
     out[..4].copy_from_slice(&u32::try_from(message_bytes).unwrap_or(u32::MAX).to_be_bytes());
     out[4..8].copy_from_slice(&u32::try_from(body_bytes).unwrap_or(u32::MAX).to_be_bytes());
+    let checksum = checksum::of_parts(&[&out[..LENGTHS_BYTES], &out[HEAD_BYTES..]]);
+    out[LENGTHS_BYTES..HEAD_BYTES].copy_from_slice(&checksum.to_be_bytes());
     Ok(out)
 }
 
@@ -268,9 +278,13 @@ pub fn encode<M: Serialize>(message: &M, body_bytes: usize) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Protocol`] if a length is beyond its limit.
 pub fn decode_head(bytes: &[u8; HEAD_BYTES]) -> Result<Head> {
-    let length =
-        |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap_or_default()) as usize;
-    let head = Head { message_bytes: length(0), body_bytes: length(4) };
+    let [m0, m1, m2, m3, b0, b1, b2, b3, checksum @ ..] = *bytes;
+    let head = Head {
+        message_bytes: u32::from_be_bytes([m0, m1, m2, m3]) as usize,
+        body_bytes: u32::from_be_bytes([b0, b1, b2, b3]) as usize,
+        lengths: [m0, m1, m2, m3, b0, b1, b2, b3],
+        checksum: u64::from_be_bytes(checksum),
+    };
     if head.message_bytes > MESSAGE_BYTES_MAX || head.body_bytes > BODY_BYTES_MAX {
         return Err(Error::Protocol(format!(
             "a frame of {} and {} bytes was announced",
@@ -283,8 +297,11 @@ pub fn decode_head(bytes: &[u8; HEAD_BYTES]) -> Result<Head> {
 /// Reads a frame's message.
 ///
 /// # Errors
-/// [`Error::Protocol`] if it is none, or has something behind it.
-pub fn decode<M: DeserializeOwned>(message: &[u8]) -> Result<M> {
+/// [`Error::Protocol`] if it was changed on the way, is no message, or has something behind it.
+pub fn decode<M: DeserializeOwned>(head: &Head, message: &[u8]) -> Result<M> {
+    if checksum::of_parts(&[&head.lengths, message]) != head.checksum {
+        return Err(Error::Protocol("a message was changed on its way".into()));
+    }
     match postcard::take_from_bytes(message) {
         Ok((message, [])) => Ok(message),
         Ok(_) => Err(Error::Protocol("a message has bytes behind its end".into())),
@@ -330,10 +347,23 @@ mod tests {
             },
         ] {
             let bytes = encode(&request, 0).unwrap();
-            let head = decode_head(bytes[..HEAD_BYTES].try_into().unwrap()).unwrap();
-            assert_eq!(head.message_bytes, bytes.len() - HEAD_BYTES);
-            assert_eq!(decode::<Request>(&bytes[HEAD_BYTES..]).unwrap(), request);
+            assert_eq!(decode_frame::<Request>(&bytes).unwrap(), request);
         }
+    }
+
+    /// A frame without a body.
+    fn decode_frame<M: DeserializeOwned>(frame: &[u8]) -> Result<M> {
+        let (head, message) = frame.split_first_chunk::<HEAD_BYTES>().unwrap();
+        let head = decode_head(head)?;
+        assert_eq!(head.message_bytes, message.len());
+        decode(&head, message)
+    }
+
+    /// The head that belongs to a message.
+    fn head_of(message: &[u8]) -> Head {
+        let lengths = [0; LENGTHS_BYTES];
+        let checksum = checksum::of_parts(&[&lengths, message]);
+        Head { message_bytes: message.len(), body_bytes: 0, lengths, checksum }
     }
 
     #[test]
@@ -346,17 +376,37 @@ mod tests {
         let at = good.windows(2).position(|pair| pair == b"ab").unwrap();
         let mut bad = good;
         bad[at..at + 2].copy_from_slice(b"..");
-        assert!(decode::<Order>(&bad[HEAD_BYTES..]).is_err());
+        let message = &bad[HEAD_BYTES..];
+        assert!(decode::<Order>(&head_of(message), message).is_err());
     }
 
     #[test]
     fn absurd_lengths_and_trailing_bytes_are_refused() {
-        assert!(decode_head(&[0xff; 8]).is_err());
-        assert!(decode_head(&[0, 0, 0, 1, 0, 8, 0, 1]).is_err());
-        assert!(decode_head(&[0, 0, 0, 1, 0, 8, 0, 0]).is_ok());
-        let mut bytes = encode(&Reply::Done, 0).unwrap();
-        bytes.push(0);
-        assert!(decode::<Reply>(&bytes[HEAD_BYTES..]).is_err());
-        assert!(decode::<Reply>(&[250]).is_err());
+        let with_lengths = |lengths: [u8; 8]| {
+            let mut head = [0; HEAD_BYTES];
+            head[..8].copy_from_slice(&lengths);
+            decode_head(&head)
+        };
+        assert!(decode_head(&[0xff; HEAD_BYTES]).is_err());
+        assert!(with_lengths([0, 0, 0, 1, 0, 8, 0, 1]).is_err());
+        assert!(with_lengths([0, 0, 0, 1, 0, 8, 0, 0]).is_ok());
+        let mut message = encode(&Reply::Done, 0).unwrap().split_off(HEAD_BYTES);
+        assert!(decode::<Reply>(&head_of(&message), &message).is_ok());
+        message.push(0);
+        assert!(decode::<Reply>(&head_of(&message), &message).is_err());
+        assert!(decode::<Reply>(&head_of(&[250]), &[250]).is_err());
+    }
+
+    #[test]
+    fn a_bit_that_flips_on_the_way_is_noticed() {
+        let remove = Order::Remove { place: place(), up_to: Seq(7) };
+        let good = encode(&Request::Carry(vec![remove]), 0).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let (head, message) = bad.split_first_chunk::<HEAD_BYTES>().unwrap();
+            let read = decode_head(head).and_then(|head| decode::<Request>(&head, message));
+            assert!(read.is_err(), "bit {bit}");
+        }
     }
 }
