@@ -1,5 +1,9 @@
 //! A cluster of real processes that are killed, stopped and cut off.
 
+#[path = "cluster/chaos.rs"]
+mod chaos;
+#[path = "cluster/load.rs"]
+mod load;
 mod support;
 
 use std::fs;

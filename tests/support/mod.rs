@@ -190,6 +190,19 @@ impl Cluster {
         (cluster, proxy)
     }
 
+    /// A cluster whose server reaches every node through a proxy.
+    pub(crate) fn start_with_proxies() -> (Cluster, [proxy::Proxy; 4]) {
+        let mut cluster = Cluster::prepare(&[]);
+        let proxies = [1, 2, 3, 4].map(|node| {
+            cluster.start_node(node);
+            let proxy = proxy::Proxy::start(cluster.node_address(node));
+            cluster.detours[node - 1] = Some(proxy.address());
+            proxy
+        });
+        cluster.start_server_and_user();
+        (cluster, proxies)
+    }
+
     /// A cluster of which nothing runs yet.
     pub(crate) fn prepare(options: &[&str]) -> Cluster {
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! A relay between two processes that can become a black hole: it stays connected and forwards
-//! nothing, as a network does that is cut somewhere in the middle.
+//! A relay between two processes that can become a bad network: a black hole that stays connected and
+//! forwards nothing, one that is slow, that cuts connections, or that flips bits.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,6 +17,14 @@ pub(crate) struct Proxy {
 struct Shared {
     is_hole: AtomicBool,
     forwarded: AtomicU64,
+    /// How long each run of bytes is held back, in milliseconds.
+    delay_ms: AtomicU64,
+    /// After so many bytes, counted over all connections, one bit is flipped. 0 is never.
+    flip_every: AtomicU64,
+    /// How many bits were flipped.
+    flipped: AtomicU64,
+    /// Raised to end all connections that there are.
+    cuts: AtomicU64,
 }
 
 impl Proxy {
@@ -47,6 +55,26 @@ impl Proxy {
         self.shared.is_hole.store(is_hole, Ordering::SeqCst);
     }
 
+    /// From now on every run of bytes takes so much longer.
+    pub(crate) fn set_delay(&self, milliseconds: u64) {
+        self.shared.delay_ms.store(milliseconds, Ordering::SeqCst);
+    }
+
+    /// From now on one bit in so many bytes is flipped; 0 is none.
+    pub(crate) fn set_flip_every(&self, bytes: u64) {
+        self.shared.flip_every.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How many bits were flipped so far.
+    pub(crate) fn flipped(&self) -> u64 {
+        self.shared.flipped.load(Ordering::SeqCst)
+    }
+
+    /// Cuts the connections that there are, at the next byte of each.
+    pub(crate) fn cut(&self) {
+        self.shared.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// How many bytes have come through so far.
     pub(crate) fn forwarded(&self) -> u64 {
         self.shared.forwarded.load(Ordering::SeqCst)
@@ -55,16 +83,41 @@ impl Proxy {
 
 fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
     thread::spawn(move || {
+        let cuts = shared.cuts.load(Ordering::SeqCst);
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             while shared.is_hole.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
             }
-            if to.write_all(&buffer[..count]).is_err() {
+            thread::sleep(Duration::from_millis(shared.delay_ms.load(Ordering::SeqCst)));
+            if shared.cuts.load(Ordering::SeqCst) != cuts {
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.shutdown(Shutdown::Both);
                 break;
             }
-            shared.forwarded.fetch_add(count as u64, Ordering::SeqCst);
+            let bytes = &mut buffer[..count];
+            let before = shared.forwarded.fetch_add(count as u64, Ordering::SeqCst);
+            shared.flip(bytes, before);
+            if to.write_all(bytes).is_err() {
+                break;
+            }
         }
         let _ = to.shutdown(Shutdown::Write);
     });
+}
+
+impl Shared {
+    /// Flips the bit that is due in these bytes, which come after so many others.
+    fn flip(&self, bytes: &mut [u8], before: u64) {
+        let every = self.flip_every.load(Ordering::SeqCst);
+        if every == 0 {
+            return;
+        }
+        let due = (before / every + 1) * every;
+        let at = usize::try_from(due - before - 1).unwrap();
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1 << (due / every % 8);
+            self.flipped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
