@@ -3,14 +3,17 @@
 //! ```text
 //!               answers                    connection refused or broken
 //!     Unknown ──────────> Up ───────────────────────────────> Down
-//!        │                │ ^                                  │ ^
-//!        │   a deadline   │ │ answers                  answers │ │ connection refused
-//!        │     passes     v │                                  │ │ or broken
-//!        └────────────> Late <─────────────────────────────────┘ │     (Down -> Up, too)
-//!                         └──────────────────────────────────────┘
+//!        │               ^ ^ │                                │ ^
+//!        │       in time │ │ │ a deadline passes      answers │ │ connection refused
+//!        │               │ │ v                                │ │ or broken
+//!        └──────────> Probation <──> Late <───────────────────┘ │
+//!                     answers, but         └──────────────────────┘
+//!                     was late again
 //! ```
 //!
-//! No user's request waits for a node that is not up: only the probe talks to it until it answers.
+//! No user's request waits for a node that is not up: only the probe talks to it until it answers. An
+//! answer to a probe says little about a node's disk. So one that was late is taken back at once the
+//! first time, and is on probation for longer and longer when it is late again soon after.
 
 use std::time::Duration;
 
@@ -23,6 +26,8 @@ pub enum State {
     Up,
     /// It let a deadline pass: it hangs, or the network does.
     Late,
+    /// It answers, but was late more than once of late. It is used where there are too few others.
+    Probation,
     /// Its connection was refused or broke.
     Down,
 }
@@ -44,12 +49,31 @@ pub struct Health {
     state: State,
     since: Duration,
     why: String,
+    /// How often it was late, each time soon after the last.
+    lapses: u32,
+    /// When an answer makes it up again.
+    trusted_from: Duration,
 }
+
+/// How long a node is on probation that was late for the second time; doubled each further time.
+const PROBATION: Duration = Duration::from_secs(5);
+
+/// The longest probation.
+const PROBATION_MAX: Duration = Duration::from_secs(80);
+
+/// A node that was in time for so long after its probation has made up for it.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
 impl Health {
     /// Nothing heard yet. Times are counted from the start of the process.
     pub fn unknown(now: Duration) -> Health {
-        Health { state: State::Unknown, since: now, why: "not connected yet".into() }
+        Health {
+            state: State::Unknown,
+            since: now,
+            why: "not connected yet".into(),
+            lapses: 0,
+            trusted_from: now,
+        }
     }
 
     /// What is believed now.
@@ -60,6 +84,11 @@ impl Health {
     /// May requests be sent to it?
     pub fn is_up(&self) -> bool {
         self.state == State::Up
+    }
+
+    /// Does it answer, though it is not trusted yet?
+    pub fn is_on_probation(&self) -> bool {
+        self.state == State::Probation
     }
 
     /// Since when, from the start of the process.
@@ -74,18 +103,40 @@ impl Health {
 
     /// Takes in how a talk went; true if the belief changed between up and not up.
     pub fn hear(&mut self, heard: Heard, now: Duration) -> bool {
-        let (state, why) = match heard {
-            Heard::Answer => (State::Up, String::new()),
-            Heard::Silence(why) => (State::Late, why),
-            Heard::Refusal(why) => (State::Down, why),
-        };
         let was_up = self.is_up();
+        let (state, why) = match heard {
+            Heard::Answer if !was_up && now < self.trusted_from => {
+                (State::Probation, format!("it was late {} times in a short time", self.lapses))
+            }
+            Heard::Answer => (State::Up, String::new()),
+            Heard::Silence(why) => {
+                if was_up || self.is_on_probation() {
+                    self.note_lapse(now);
+                }
+                (State::Late, why)
+            }
+            Heard::Refusal(why) => {
+                // What comes next is another process, or another way to it.
+                (self.lapses, self.trusted_from) = (0, now);
+                (State::Down, why)
+            }
+        };
         if self.state != state {
             self.state = state;
             self.since = now;
         }
         self.why = why;
         was_up != self.is_up()
+    }
+
+    fn note_lapse(&mut self, now: Duration) {
+        let is_forgiven = now >= self.trusted_from + FORGIVEN_AFTER;
+        self.lapses = if is_forgiven { 1 } else { self.lapses + 1 };
+        let probation = match self.lapses {
+            1 => Duration::ZERO,
+            more => PROBATION.saturating_mul(1 << (more - 2).min(16)).min(PROBATION_MAX),
+        };
+        self.trusted_from = now + probation;
     }
 }
 
@@ -107,5 +158,44 @@ mod tests {
         assert_eq!((health.state(), health.since()), (State::Down, at(5)));
         assert!(health.hear(Heard::Answer, at(6)));
         assert_eq!(health.why(), "");
+    }
+
+    #[test]
+    fn a_node_that_is_late_again_and_again_is_trusted_later_and_later() {
+        let at = Duration::from_secs;
+        let late = || Heard::Silence("no answer within 5 s".into());
+        let mut health = Health::unknown(at(100));
+        health.hear(Heard::Answer, at(100));
+        health.hear(late(), at(101));
+        assert!(health.hear(Heard::Answer, at(102)), "the first time it is trusted at once");
+        health.hear(late(), at(103));
+        health.hear(late(), at(104));
+        assert!(!health.hear(Heard::Answer, at(107)) && health.is_on_probation());
+        assert!(health.why().contains("late 2 times"), "{}", health.why());
+        assert!(health.hear(Heard::Answer, at(108)), "5 s after it was late");
+        health.hear(late(), at(109));
+        assert!(!health.hear(Heard::Answer, at(118)));
+        health.hear(late(), at(118));
+        assert!(!health.hear(Heard::Answer, at(137)), "late on probation counts as well");
+        assert!(health.hear(Heard::Answer, at(138)));
+        // In time for long enough, and all is as in the beginning.
+        health.hear(late(), at(198));
+        assert!(health.hear(Heard::Answer, at(199)));
+        // A process that was started again is not to blame for the one before it.
+        health.hear(late(), at(200));
+        health.hear(Heard::Refusal("connection refused".into()), at(201));
+        assert!(health.hear(Heard::Answer, at(202)));
+    }
+
+    #[test]
+    fn probation_has_an_end() {
+        let mut health = Health::unknown(Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for _ in 0..100 {
+            health.hear(Heard::Answer, now);
+            health.hear(Heard::Silence(String::new()), now);
+        }
+        now += PROBATION_MAX;
+        assert!(health.hear(Heard::Answer, now));
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub(crate) struct World {
     in_flight: Vec<(&'static str, u64, Content)>,
     order: u64,
     now: Duration,
+    /// The same in milliseconds, for what the server believes of its nodes.
+    clock: Arc<AtomicU64>,
     random: StdRng,
     seed: u64,
     starts: u64,
@@ -153,6 +156,7 @@ impl World {
             in_flight: Vec::new(),
             order: 0,
             now: Duration::ZERO,
+            clock: Arc::default(),
             random: StdRng::seed_from_u64(seed),
             seed,
             starts: 0,
@@ -176,7 +180,11 @@ impl World {
             .iter()
             .map(|node| Arc::new(SimLink(node.clone())) as Arc<dyn Node>)
             .collect();
-        let roster = Arc::new(Roster::new(links.try_into().unwrap_or_else(|_| unreachable!())));
+        let clock = self.clock.clone();
+        let roster = Arc::new(Roster::with_clock(
+            links.try_into().unwrap_or_else(|_| unreachable!()),
+            Box::new(move || Duration::from_millis(clock.load(Ordering::SeqCst))),
+        ));
         let volume = Arc::new(Volume::new(roster.clone(), random.clone(), Fanout::Inline));
         let readers: Arc<Readers> = Arc::default();
         let attendants = NodeId::ALL
@@ -210,9 +218,15 @@ impl World {
         self.server.as_mut().unwrap_or_else(|| panic::panic_any(ServerCrash))
     }
 
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        let now_ms = u64::try_from(self.now.as_millis()).unwrap();
+        self.clock.store(now_ms, Ordering::SeqCst);
+    }
+
     /// Every attendant makes its rounds until it has nothing more to do.
     pub(crate) fn attend(&mut self) {
-        self.now += Duration::from_secs(1);
+        self.pass(Duration::from_secs(1));
         for i in 0..4 {
             for _ in 0..50 {
                 let now = self.now;
@@ -422,7 +436,7 @@ impl World {
         self.start_server_somehow();
         for _ in 0..10 {
             // Long enough for pauses to end and for staging to be looked through.
-            self.now += Duration::from_secs(700);
+            self.pass(Duration::from_secs(700));
             assert!(self.guarded(World::attend));
         }
         assert!(self.guarded(World::check_whole));
@@ -479,6 +493,8 @@ impl World {
             }
             drop(retrieve);
             (0..4).for_each(|which| self.nodes[which].machine().process = Process::Running);
+            // Long enough for every probation to end.
+            self.pass(Duration::from_secs(700));
             self.attend();
             let known = possible.iter().flatten().any(|content| **content == bytes);
             assert!(known, "{path} from nodes {} and {}: wrong bytes", first + 1, second + 1);

@@ -11,20 +11,29 @@ use parking_lot::Mutex;
 use crate::core::cluster::node::Node;
 use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::health::{Health, Heard};
-use crate::core::types::{NodeId, NodeSet};
+use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
 
 /// The nodes, in order.
 pub struct Roster {
     nodes: [Arc<dyn Node>; 4],
     health: Mutex<[Health; 4]>,
-    start: Instant,
+    clock: Clock,
 }
+
+/// Tells how long ago some fixed moment was.
+pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl Roster {
     /// Nothing is believed of any node yet.
     pub fn new(nodes: [Arc<dyn Node>; 4]) -> Roster {
-        let health = std::array::from_fn(|_| Health::unknown(Duration::ZERO));
-        Roster { nodes, health: Mutex::new(health), start: Instant::now() }
+        let start = Instant::now();
+        Roster::with_clock(nodes, Box::new(move || start.elapsed()))
+    }
+
+    /// The same with a clock of the caller's, for simulations.
+    pub fn with_clock(nodes: [Arc<dyn Node>; 4], clock: Clock) -> Roster {
+        let health = std::array::from_fn(|_| Health::unknown(clock()));
+        Roster { nodes, health: Mutex::new(health), clock }
     }
 
     /// A node.
@@ -32,10 +41,18 @@ impl Roster {
         &self.nodes[id.index()]
     }
 
-    /// The nodes that requests may be sent to.
+    /// The nodes that requests may be sent to: those that are up, and where they are too few for a
+    /// store also those on probation.
     pub fn up(&self) -> NodeSet {
         let health = self.health.lock();
-        NodeId::ALL.into_iter().filter(|id| health[id.index()].is_up()).collect()
+        let those = |belief: fn(&Health) -> bool| -> NodeSet {
+            NodeId::ALL.into_iter().filter(|id| belief(&health[id.index()])).collect()
+        };
+        let up = those(Health::is_up);
+        if up.len() >= WRITE_QUORUM {
+            return up;
+        }
+        those(|health| health.is_up() || health.is_on_probation())
     }
 
     /// What is believed of a node.
@@ -45,9 +62,10 @@ impl Roster {
 
     /// Why each of these nodes that is not up is not.
     pub fn troubles(&self, among: NodeSet) -> Troubles {
+        let away = among.and(self.up().complement());
         let health = self.health.lock();
         let mut troubles = Troubles::default();
-        for id in among.iter().filter(|id| !health[id.index()].is_up()) {
+        for id in away.iter() {
             troubles.note(id, health[id.index()].why());
         }
         troubles
@@ -82,7 +100,7 @@ impl Roster {
 
     fn believe<T>(&self, id: NodeId, result: Result<T>, heard: Heard) -> (Result<T>, bool) {
         let is_up = heard == Heard::Answer;
-        let changed = self.health.lock()[id.index()].hear(heard, self.start.elapsed());
+        let changed = self.health.lock()[id.index()].hear(heard, (self.clock)());
         if changed && !is_up {
             self.nodes[id.index()].forget_connections();
             let why = result.as_ref().err().map(ToString::to_string).unwrap_or_default();

@@ -294,10 +294,9 @@ impl Writing {
         match std::mem::replace(&mut self.lanes[id.index()], Lane::Closed) {
             Lane::Waiting | Lane::Closed => None,
             Lane::Inline(mut sink) => {
-                let health = self.roster.health(id);
-                if !health.is_up() {
+                if !self.roster.up().contains(id) {
                     // Found silent while another one was waited for: no second wait.
-                    let why = NodeFailure::Late(health.why().to_owned());
+                    let why = NodeFailure::Late(self.roster.health(id).why().to_owned());
                     return Some(Err(Error::Node { node: id, why }));
                 }
                 Some(self.roster.used(id, sink.await_staged()))
