@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_cannot_be_used_is_status_13() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("admin.sock", folder.path().join("admin.sock")).unwrap();
+        let (code, said) = run(&["admin", "status", "--dir", folder.path().to_str().unwrap()]);
+        assert_eq!(code, 13, "{said}");
+        assert!(said.contains("admin.sock: ") && said.contains("\n  Ask as the user"), "{said}");
+    }
+
+    #[test]
     fn a_verb_is_needed() {
         assert_eq!(run(&["admin"]).0, 2);
         assert_eq!(run(&["admin", "fly"]).0, 2);

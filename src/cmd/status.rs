@@ -6,6 +6,8 @@
 mod table;
 mod words;
 
+pub(crate) use words::grouped;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;

@@ -134,7 +134,7 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// `1,440,014`
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.char_indices() {
@@ -162,6 +162,12 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(span(ms), text);
         }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let numbers = [0, 999, 1000, 1_440_014].map(grouped);
+        assert_eq!(numbers, ["0", "999", "1,000", "1,440,014"]);
     }
 
     #[test]
