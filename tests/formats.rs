@@ -17,8 +17,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use palk::core::catalog::Catalog;
 use palk::core::catalog::accounts::HashGate;
+use palk::core::catalog::{Catalog, NewFile};
 use palk::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use palk::core::code::repair::Select;
 use palk::core::code::{checksum, kernel};
@@ -26,13 +26,15 @@ use palk::core::error::Code;
 use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
+use palk::core::status::{Debt, NodeStatus, State, Status, Stored, Trouble};
 use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::chunk;
+use palk::core::wire::admin::{ADMIN_SOCKET, Answer, Fields, Line, Verb};
 use palk::core::wire::extended::{self, Entry, FileEntry};
 use palk::core::wire::node::{
-    self, Failure, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
+    self, Failure, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request, Room,
 };
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
+use palk::core::wire::{self, chunk};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
@@ -51,7 +53,14 @@ fn place() -> Place {
 }
 
 fn meta(file_bytes: u64) -> PieceMeta {
-    PieceMeta { version: VERSION, seq: Seq(300), place: place(), file_bytes, stored_ms: -1 }
+    PieceMeta {
+        version: VERSION,
+        seq: Seq(300),
+        place: place(),
+        file_bytes,
+        stored_ms: -1,
+        repair: false,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -219,14 +228,20 @@ fn every_request_to_a_node() {
         Order::Discard { version: VERSION },
     ];
     let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NodeId::ALL[2] };
-    let requests: [(Request, usize, &str); 13] = [
+    let requests: [(Request, usize, &str); 14] = [
         (hello, 0, "00000013 00000000 00022222 22222222 22222222 22222222 222203"),
         (Request::Ping, 0, "00000001 00000000 01"),
         (
             Request::Stage(meta(353)),
             0,
-            "00000024 00000000 02111111 11111111 11111111 11111111 11ac0204 \
-             64656d6f 0875702f 612e7478 74e10201",
+            "00000025 00000000 02111111 11111111 11111111 11111111 11ac0204 \
+             64656d6f 0875702f 612e7478 74e10201 00",
+        ),
+        (
+            Request::Stage(PieceMeta { repair: true, ..meta(353) }),
+            0,
+            "00000025 00000000 02111111 11111111 11111111 11111111 11ac0204 \
+             64656d6f 0875702f 612e7478 74e10201 01",
         ),
         (
             Request::Units { checksums: [1, u64::MAX] },
@@ -304,7 +319,8 @@ fn every_request_to_a_node() {
 #[test]
 fn every_reply_of_a_node() {
     let carried = vec![Outcome::Done, Outcome::NotHeld, Outcome::Failed("no".into())];
-    let replies: [(Reply, usize, &str); 10] = [
+    let room = Room { free_bytes: 300, total_bytes: 1000, spare_bytes: 1 };
+    let replies: [(Reply, usize, &str); 12] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into() },
             0,
@@ -325,11 +341,13 @@ fn every_reply_of_a_node() {
             "00000012 00000000 06001111 11111111 11111111 11111111 1111",
         ),
         (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 06010362 6164"),
-        (Reply::Failed(Failure::NoSpace), 0, "00000002 00000000 0602"),
+        (Reply::Failed(Failure::NoSpace(": 1".into())), 0, "00000006 00000000 0602033a 2031"),
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
+        (Reply::Alive(None), 0, "00000002 00000000 0700"),
+        (Reply::Alive(Some(room)), 0, "00000007 00000000 0701ac02 e80701"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 10];
+    let mut seen = [false; 11];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &unchecked(&bytes), expected);
@@ -342,11 +360,12 @@ fn every_reply_of_a_node() {
             Reply::StagedVersions(_) => 5,
             Reply::Failed(Failure::NotHeld(_)) => 6,
             Reply::Failed(Failure::Damaged(_)) => 7,
-            Reply::Failed(Failure::NoSpace) => 8,
+            Reply::Failed(Failure::NoSpace(_)) => 8,
             Reply::Failed(Failure::Refused(_)) => 9,
+            Reply::Alive(_) => 10,
         }] = true;
     }
-    assert_eq!(seen, [true; 10]);
+    assert_eq!(seen, [true; 11]);
 }
 
 // ---- the extended session ----
@@ -371,7 +390,7 @@ fn every_request_of_the_extended_session() {
     use extended::Request;
     let credentials = || ("demo".to_owned(), "correct horse".to_owned());
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
-    let requests: [(Request, &str); 8] = [
+    let requests: [(Request, &str); 9] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -389,8 +408,9 @@ fn every_request_of_the_extended_session() {
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
         (Request::List, "INF\r\n\r\n"),
         (Request::SignOut, "LGO\r\n\r\n"),
+        (Request::Status, "STA\r\n\r\n"),
     ];
-    let mut seen = [false; 7];
+    let mut seen = [false; 8];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -401,9 +421,10 @@ fn every_request_of_the_extended_session() {
             Request::Delete { .. } => 4,
             Request::List => 5,
             Request::SignOut => 6,
+            Request::Status => 7,
         }] = true;
     }
-    assert_eq!(seen, [true; 7]);
+    assert_eq!(seen, [true; 8]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -449,6 +470,91 @@ fn the_words_and_exit_statuses_of_errors() {
     assert_eq!(all.join(", "), expected);
 }
 
+// ---- the admin socket ----
+
+/// The object, its keys sorted, as the text of one line.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_lines_of_the_admin_socket() {
+    assert_eq!(text(Verb::Status.encode().unwrap()), "{\"v\":1,\"verb\":\"status\"}\n");
+    let fields = Fields::from_iter([("files".to_owned(), 3.into())]);
+    let lines = [
+        (Line::Progress(fields.clone()), "{\"files\":3,\"type\":\"progress\",\"v\":1}\n"),
+        (Line::Item(fields.clone()), "{\"files\":3,\"type\":\"item\",\"v\":1}\n"),
+        (
+            Line::Result(Answer { code: 20, fields }),
+            "{\"code\":20,\"files\":3,\"type\":\"result\",\"v\":1}\n",
+        ),
+        (
+            Line::Error { code: Code::NoSpace, text: "no".into() },
+            "{\"code\":8,\"error\":\"no-space\",\"message\":\"no\",\"type\":\"error\",\"v\":1}\n",
+        ),
+    ];
+    for (line, expected) in lines {
+        assert_eq!(text(line.encode().unwrap()), expected);
+    }
+    assert_eq!(ADMIN_SOCKET, "admin.sock");
+}
+
+#[test]
+fn what_a_status_says() {
+    let node = NodeId::ALL[1];
+    let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3 };
+    let status = Status {
+        state: State::Degraded,
+        can_store: true,
+        nodes_to_spare: 1,
+        files: Stored { count: 4, bytes: 5, unreadable: 6 },
+        owed,
+        troubles: vec![
+            Trouble::Unreadable { files: 6 },
+            Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },
+            Trouble::CatalogInDoubt,
+            Trouble::PiecesOwed { nodes: vec![node], pieces: 2, bytes: 3 },
+            Trouble::OrdersRefused { node, why: "no".into() },
+            Trouble::NodeFull { node, spare_bytes: 8 },
+        ],
+        nodes: vec![NodeStatus {
+            node,
+            state: palk::core::health::State::Down,
+            address: "a:1".into(),
+            silent_ms: None,
+            room: Some(Room { free_bytes: 9, total_bytes: 10, spare_bytes: 8 }),
+            errors: 11,
+            owed,
+        }],
+        unreadable: vec!["/demo/a".into()],
+    };
+    let line = wire::admin::one_line(&status).unwrap();
+    let owed = r#""owed":{"orders":1,"piece_bytes":3,"pieces":2}"#;
+    let expected = [
+        r#"{"can_store":true,"files":{"bytes":5,"count":4,"unreadable":6},"#,
+        r#""nodes":[{"address":"a:1","errors":11,"node":2,"#,
+        owed,
+        r#","room":{"free_bytes":9,"spare_bytes":8,"total_bytes":10},"silent_ms":null,"#,
+        r#""state":"down"}],"nodes_to_spare":1,"#,
+        owed,
+        r#","state":"degraded","troubles":[{"files":6,"kind":"unreadable"},"#,
+        r#"{"kind":"node-away","node":2,"silent_ms":7,"why":"no"},{"kind":"catalog-in-doubt"},"#,
+        r#"{"bytes":3,"kind":"pieces-owed","nodes":[2],"pieces":2},"#,
+        r#"{"kind":"orders-refused","node":2,"why":"no"},"#,
+        r#"{"kind":"node-full","node":2,"spare_bytes":8}],"unreadable":["/demo/a"],"v":1}"#,
+    ];
+    assert_eq!(line, expected.concat());
+    let read = |line: &str| {
+        wire::admin::object(line.as_bytes()).and_then(wire::admin::parse::<Status>).unwrap()
+    };
+    assert_eq!(read(&line), status);
+    // A newer server may know more: other fields, and other kinds of troubles.
+    let newer = line
+        .replace(r#""can_store""#, r#""mood":"good","can_store""#)
+        .replace(r#""kind":"node-full""#, r#""kind":"node-hot""#);
+    assert_eq!(read(&newer).troubles.last(), Some(&Trouble::Unknown));
+}
+
 // ---- the catalog ----
 
 #[test]
@@ -459,7 +565,19 @@ fn the_tables_of_the_catalog() {
     catalog.create_user(&HashGate::default(), &user(), "correct horse", 0).unwrap();
     catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
     catalog.draw_seq().unwrap();
-    drop(catalog);
+    let ticket = catalog.begin_store(VERSION).unwrap();
+    let new = NewFile {
+        user: catalog.user_id(&user()).unwrap(),
+        path: path(),
+        bytes: 353,
+        blake3: DIGEST,
+        stored_ms: 0,
+        staged: NodeSet::ALL,
+        replace: true,
+    };
+    catalog.commit_store(&ticket, &new).unwrap();
+    catalog.piece_lost(NodeId::ALL[2], VERSION, None).unwrap();
+    drop((ticket, catalog));
 
     let database = rusqlite::Connection::open(&file).unwrap();
     let texts = |query: &str| -> Vec<String> {
@@ -497,9 +615,14 @@ fn the_tables_of_the_catalog() {
     assert_eq!(indices, ["owed_by_node", "owed_by_path", "owed_by_version"]);
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
-    assert_eq!(settings, [cluster.as_str(), "nodes=a:1 b:2 c:3 d:4", "seq_reserved=10000"]);
+    let nodes = "nodes=a:1 b:2 c:3 d:4";
+    assert_eq!(settings, [cluster.as_str(), "errors=0 0 1 0", nodes, "seq_reserved=10000"]);
     let owed = texts("SELECT node || ' ' || kind || ' [' || path || ']' FROM owed ORDER BY id");
-    assert_eq!(owed, ["1 folder []", "2 folder []", "3 folder []", "4 folder []"]);
+    let folders = ["1 folder []", "2 folder []", "3 folder []", "4 folder []"];
+    let commits = [1, 2, 3, 4].map(|node| format!("{node} commit [up/a.txt]"));
+    assert_eq!(owed[..4], folders);
+    assert_eq!(owed[4..8], commits);
+    assert_eq!(owed[8..], ["3 repair [up/a.txt]"]);
     let password = texts("SELECT password FROM users").remove(0);
     assert!(password.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{password}");
 }

@@ -16,7 +16,7 @@ use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
+use palk::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
 
 /// A node in this process, which can be switched off and counts the bytes that it sends.
 struct LocalNode {
@@ -40,8 +40,9 @@ impl Node for LocalNode {
         self.store.id()
     }
 
-    fn ping(&self) -> Result<()> {
-        self.check()
+    fn ping(&self) -> Result<Option<Room>> {
+        self.check()?;
+        Ok(self.store.room().ok())
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
@@ -156,6 +157,7 @@ fn meta(version: u8, file_bytes: usize) -> PieceMeta {
         place: place(),
         file_bytes: file_bytes as u64,
         stored_ms: 0,
+        repair: false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A subcommand is a clap struct with a `run(self, &mut Env) -> Result<(), Stop>`; whatever it
 //! returns becomes text and exit status in one place, [`run`].
 
+pub mod admin;
 pub mod client;
 pub mod demo;
 pub mod env;
@@ -10,6 +11,7 @@ pub mod failure;
 pub mod rescue;
 pub mod server;
 pub mod service;
+pub mod status;
 pub mod storage;
 
 use clap::{Parser, Subcommand};
@@ -28,10 +30,12 @@ struct Palk {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Admin(admin::Admin),
     Client(client::Client),
     Demo(demo::Demo),
     Rescue(rescue::Rescue),
     Server(server::Server),
+    Status(status::Status),
     Storage(storage::Storage),
 }
 
@@ -46,10 +50,12 @@ pub fn run(env: &mut Env) -> u8 {
 
 fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
     match command {
+        Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
+        Command::Status(status) => status.run(env),
         Command::Storage(storage) => storage.run(env),
     }
 }

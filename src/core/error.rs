@@ -229,8 +229,9 @@ pub enum NodeFailure {
     NotHeld(VersionId),
     #[error("block damaged: {0}")]
     Damaged(String),
-    #[error("no space left on its disk")]
-    NoSpace,
+    /// With the figures, if they are known.
+    #[error("no space left on its disk{0}")]
+    NoSpace(String),
     #[error("{0}")]
     Refused(String),
 }

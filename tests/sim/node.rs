@@ -4,14 +4,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::node::reserve::Reserve;
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
 use palk::core::types::{Digest, NodeId, VersionId};
-use palk::core::wire::node::{Order, Outcome, PieceMeta};
+use palk::core::wire::node::{Order, Outcome, PieceMeta, Room};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::disk::SimDisk;
+
+/// What new files leave free on a disk that has an end.
+const RESERVE_BYTES: u64 = 4_000;
 
 /// Thrown where the server's machine goes down.
 pub(crate) struct ServerCrash;
@@ -100,7 +104,7 @@ impl SimNode {
         let mut machine = self.machine();
         let root = std::path::Path::new("/files");
         if let Ok(store) = BlockStore::open(Arc::new(machine.disk.clone()), root, self.id) {
-            machine.store = Some(Arc::new(store));
+            machine.store = Some(Arc::new(store.keeping(Reserve::Bytes(RESERVE_BYTES))));
             machine.process = Process::Running;
             machine.run += 1;
         }
@@ -193,9 +197,10 @@ impl Node for SimLink {
         self.0.id
     }
 
-    fn ping(&self) -> Result<()> {
-        let (_, _, fate) = self.0.arrive()?;
-        self.0.depart(fate, Ok(()))
+    fn ping(&self) -> Result<Option<Room>> {
+        let (store, _, fate) = self.0.arrive()?;
+        let room = store.room().ok();
+        self.0.depart(fate, Ok(room))
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {

@@ -374,8 +374,13 @@ impl World {
                 node.machine().disk.fail_in(calls);
             }
             7 if faults.full_disks => {
-                let full = self.random.random_bool(0.5);
-                node.machine().disk.set_full(full);
+                // Less than its reserve, a little more, or room without an end again.
+                let free = match self.random.random_range(0..4) {
+                    0 => Some(0),
+                    1 => Some(self.random.random_range(0..20_000)),
+                    _ => None,
+                };
+                node.machine().disk.leave_free(free);
             }
             8 if faults.rot => {
                 let rotten = *self.rotten.get_or_insert(which);

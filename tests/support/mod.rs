@@ -160,6 +160,8 @@ pub(crate) struct Cluster {
     server: Option<Process>,
     server_address: String,
     options: Vec<String>,
+    /// More options for each node.
+    node_options: [Vec<String>; 4],
 }
 
 impl Cluster {
@@ -215,6 +217,7 @@ impl Cluster {
             server: None,
             server_address: "127.0.0.1:0".into(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            node_options: [const { Vec::new() }; 4],
             folder,
         };
         std::fs::write(cluster.path("password"), PASSWORD).unwrap();
@@ -305,12 +308,20 @@ impl Cluster {
         self.server = None;
     }
 
+    /// What a node is started with from its next start on.
+    pub(crate) fn set_node_options(&mut self, node: usize, options: &[&str]) {
+        let options = options.iter().map(|option| (*option).to_owned());
+        self.node_options[node - 1] = options.collect();
+    }
+
     /// Starts a node at the address that it had before.
     pub(crate) fn start_node(&mut self, node: usize) {
         // For a moment an outgoing connection of another test may have been given the port.
         let begun = Instant::now();
         let process = loop {
-            let mut process = start_node(self.folder.path(), node, self.node_address(node));
+            let options = &self.node_options[node - 1];
+            let address = self.node_address(node);
+            let mut process = start_node(self.folder.path(), node, address, options);
             until("it listens or ends", || {
                 process.log().contains("listening on ") || !process.is_running()
             });
@@ -444,10 +455,10 @@ pub(crate) fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(bytes));
 }
 
-fn start_node(folder: &Path, node: usize, address: &str) -> Process {
+fn start_node(folder: &Path, node: usize, address: &str, options: &[String]) -> Process {
     let mut command = palk();
     command.args(["storage", "--id", &node.to_string(), "--listen", address]);
-    command.arg("--dir").arg(folder.join(format!("files_{node}")));
+    command.arg("--dir").arg(folder.join(format!("files_{node}"))).args(options);
     Process::start(command)
 }
 

@@ -29,11 +29,11 @@ const DEFAULT_PORT: u16 = 17777;
 
 /// The options that every verb has.
 #[derive(Args, Clone, Default, Debug)]
-pub(super) struct Common {
+pub(crate) struct Common {
     /// The server [default: 127.0.0.1:17777]
     #[arg(long, global = true, value_name = "HOST:PORT", env = "PALK_SERVER")]
     #[arg(help_heading = "Connection")]
-    pub(super) server: Option<String>,
+    pub(crate) server: Option<String>,
 
     /// Whose files
     #[arg(long, global = true, value_name = "NAME", env = "PALK_USER")]
@@ -57,11 +57,11 @@ pub(super) struct Common {
     /// Take what is not given from this profile of the configuration file
     #[arg(long, global = true, value_name = "NAME", env = "PALK_PROFILE")]
     #[arg(help_heading = "Connection")]
-    pub(super) profile: Option<String>,
+    pub(crate) profile: Option<String>,
 
     /// Print one JSON object a line
     #[arg(long, global = true)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 
     /// Print data and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -77,7 +77,7 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn manner(&self) -> Manner {
+    pub(crate) fn manner(&self) -> Manner {
         let Common { quiet, verbose, json, no_input, .. } = *self;
         Manner { quiet, verbose, json, no_input }
     }

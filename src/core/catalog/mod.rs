@@ -10,6 +10,7 @@ mod database;
 mod files;
 mod order;
 mod owed;
+mod survey;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
 
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::types::{ClusterId, Seq, VersionId};
 
 pub use files::{Committed, FileRecord, NewFile};
@@ -34,6 +35,8 @@ pub struct UserId(pub(in crate::core::catalog) i64);
 pub struct Catalog {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    /// For what looks through whole tables, so that no user waits behind it.
+    surveyor: Mutex<Connection>,
     /// Taken after `writer` where both are needed.
     order: Arc<Mutex<order::Order>>,
     cluster: ClusterId,
@@ -59,6 +62,7 @@ impl Catalog {
         Ok(Catalog {
             writer: Mutex::new(writer),
             reader: Mutex::new(database::open(path)?),
+            surveyor: Mutex::new(database::open(path)?),
             order: Arc::new(Mutex::new(order::Order::after(Seq(reserved)))),
             cluster,
             settled: Mutex::default(),
@@ -113,21 +117,35 @@ impl Catalog {
     /// When the disk fails during a commit, nobody knows whether it happened until the file is
     /// opened again. Going on could answer a store whose row is lost or discard pieces whose row is
     /// not, so from then on nothing is written and no staged piece is called abandoned.
+    ///
+    /// A disk that is full is no such failure: SQLite says so before the transaction's last frame
+    /// is written, and it is rolled back here. It certainly did not happen, and the next one may.
     fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
         self.refuse_in_doubt()?;
         let settled: Vec<i64> = self.settled.lock().iter().copied().collect();
         settled.iter().try_for_each(|id| owed::strike(&transaction, *id))?;
-        transaction.commit().map_err(|error| {
-            self.in_doubt.store(true, Ordering::SeqCst);
-            database::catalog_error(error)
-        })?;
+        if let Err(error) = transaction.execute_batch("COMMIT") {
+            let error = database::catalog_error(error);
+            let is_undone = error.code() == Code::NoSpace
+                && (transaction.is_autocommit() || transaction.rollback().is_ok());
+            if !is_undone {
+                self.in_doubt.store(true, Ordering::SeqCst);
+            }
+            return Err(error);
+        }
         let mut left = self.settled.lock();
         left.retain(|id| !settled.contains(id));
         Ok(())
     }
 
+    /// Did a commit fail in a way that leaves open whether it happened? Then nothing is written any
+    /// more until the server is started again.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::SeqCst)
+    }
+
     fn refuse_in_doubt(&self) -> Result<()> {
-        if self.in_doubt.load(Ordering::SeqCst) {
+        if self.is_in_doubt() {
             let what = "an earlier write failed half-way; nothing is changed until the server is \
                         started again";
             return Err(Error::Catalog(what.into()));

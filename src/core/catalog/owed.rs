@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::{Catalog, UserId};
+use crate::core::catalog::{Catalog, UserId, survey};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{NodeId, Seq, VersionId};
@@ -153,7 +153,8 @@ impl Catalog {
         self.commit(transaction)
     }
 
-    /// A node turned out not to hold its piece of a version: notes that, and owes it a repair.
+    /// A node turned out not to hold its piece of a version: notes that, counts it as an error of the
+    /// node's, and owes it a repair.
     /// `struck`, if given, is the row that found it out.
     ///
     /// # Errors
@@ -161,6 +162,7 @@ impl Catalog {
     pub fn piece_lost(&self, node: NodeId, version: VersionId, struck: Option<i64>) -> Result<()> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
+        survey::count_error(&transaction, node, version)?;
         let current = transaction
             .prepare_cached(
                 "UPDATE files SET placed = placed & ~?2 WHERE version = ?1

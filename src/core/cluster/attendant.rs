@@ -150,7 +150,12 @@ impl Attendant {
     /// True if the node is up.
     fn probe(&mut self, now: Duration) -> bool {
         let roster = self.volume.roster();
-        let (answer, came_up) = roster.probed(self.id, roster.node(self.id).ping());
+        let answer = roster.node(self.id).ping();
+        if let Ok(room) = &answer {
+            // Before it counts as up: nobody then stores on it without knowing its room.
+            roster.note_answer(self.id, *room);
+        }
+        let (answer, came_up) = roster.probed(self.id, answer.map(drop));
         if came_up {
             tracing::info!("connected to data server {}", self.id);
             if roster.up() == NodeSet::ALL {
@@ -211,16 +216,19 @@ impl Attendant {
     fn deliver_orders(&self) -> Result<()> {
         let mut after = 0;
         let mut held_back: HashSet<Place> = HashSet::new();
+        let mut refused = None;
         loop {
             let batch = self.catalog.owed(self.id, false, after, ORDERS_MAX)?;
             let Some(last) = batch.last() else {
+                self.volume.roster().note_delivery(self.id, refused);
                 return Ok(());
             };
             after = last.id;
             let ready: Vec<&Owed> =
                 batch.iter().filter(|owed| self.is_ready(owed, &mut held_back)).collect();
             if !ready.is_empty() {
-                self.deliver(&ready, &mut held_back)?;
+                let why = self.deliver(&ready, &mut held_back)?;
+                refused = refused.or(why);
             }
         }
     }
@@ -241,8 +249,9 @@ impl Attendant {
     }
 
     /// Has the node carry out orders and settles those that are done. One that failed comes again,
-    /// and with it all later ones about its path: they must not overtake it.
-    fn deliver(&self, ready: &[&Owed], held_back: &mut HashSet<Place>) -> Result<()> {
+    /// and with it all later ones about its path: they must not overtake it. Gives back why the first
+    /// one failed that did.
+    fn deliver(&self, ready: &[&Owed], held_back: &mut HashSet<Place>) -> Result<Option<String>> {
         let roster = self.volume.roster();
         let orders: Vec<Order> = ready
             .iter()
@@ -253,6 +262,7 @@ impl Attendant {
             .collect();
         let outcomes = roster.used(self.id, roster.node(self.id).carry(&orders))?;
         let mut done = Vec::new();
+        let mut refused = None;
         for (owed, outcome) in ready.iter().zip(outcomes) {
             let place = owed.task.place_and_seq().map(|(place, _)| place);
             if place.is_some_and(|place| held_back.contains(place)) {
@@ -267,11 +277,12 @@ impl Attendant {
                 (Outcome::Failed(why), _) => {
                     tracing::warn!("data server {}: an order comes again later: {why}", self.id);
                     held_back.extend(place.cloned());
+                    refused.get_or_insert(why);
                 }
             }
         }
         self.catalog.settle(&done);
-        Ok(())
+        Ok(refused)
     }
 
     /// Rebuilds one piece; true if there are more to rebuild.
@@ -330,6 +341,7 @@ impl Attendant {
                 place: place.clone(),
                 file_bytes: record.bytes,
                 stored_ms: record.stored_ms,
+                repair: true,
             },
             blake3: record.blake3,
             placed: record.placed,

@@ -12,7 +12,9 @@ use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
-use crate::core::wire::node::{self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
+use crate::core::wire::node::{
+    self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request, Room,
+};
 
 /// Connections that are kept for their next use, for each node.
 const IDLE_CONNECTIONS_MAX: usize = 16;
@@ -81,9 +83,9 @@ impl Node for TcpNode {
         self.id
     }
 
-    fn ping(&self) -> Result<()> {
+    fn ping(&self) -> Result<Option<Room>> {
         match self.ask(&Request::Ping, &PING)? {
-            Reply::Done => Ok(()),
+            Reply::Alive(room) => Ok(room),
             _ => Err(out_of_turn(self.id)),
         }
     }

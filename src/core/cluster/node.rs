@@ -7,7 +7,7 @@
 use crate::core::code::repair::Select;
 use crate::core::error::Result;
 use crate::core::types::{Digest, NodeId, VersionId};
-use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
+use crate::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
 
 /// Which units of a version to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,11 +29,11 @@ pub trait Node: Send + Sync {
     /// Which one.
     fn id(&self) -> NodeId;
 
-    /// Is it there?
+    /// Is it there? With the room on its disk, if it can tell.
     ///
     /// # Errors
     /// If it does not answer.
-    fn ping(&self) -> Result<()>;
+    fn ping(&self) -> Result<Option<Room>>;
 
     /// Begins to send it a piece.
     ///

@@ -43,6 +43,10 @@ pub(super) fn rebuild(
     lacking: &Lacking,
 ) -> Rebuilt {
     let mut unsound = NodeSet::EMPTY;
+    // Nothing is read from the others that the node would then have no room for.
+    if let Err(error) = roster.check_room(lost, &lacking.meta) {
+        return Rebuilt { outcome: Err(error), unsound };
+    }
     let mut holders = roster.up().and(lacking.placed);
     holders.remove(lost);
     if holders.len() == 3 {

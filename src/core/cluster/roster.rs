@@ -12,16 +12,29 @@ use crate::core::cluster::node::Node;
 use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::health::{Health, Heard};
 use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
+use crate::core::wire::node::{PieceMeta, Room};
 
 /// The nodes, in order.
 pub struct Roster {
     nodes: [Arc<dyn Node>; 4],
     health: Mutex<[Health; 4]>,
+    seen: Mutex<[Seen; 4]>,
     clock: Clock,
 }
 
 /// Tells how long ago some fixed moment was.
 pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
+
+/// What else was last heard of a node.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Seen {
+    /// When it last answered a probe, by the roster's clock.
+    pub answered: Option<Duration>,
+    /// The room on its disk by its last answer, if it could tell.
+    pub room: Option<Room>,
+    /// Why its disk did not carry out some order in the last delivery, if it did not.
+    pub refused_order: Option<String>,
+}
 
 impl Roster {
     /// Nothing is believed of any node yet.
@@ -33,7 +46,7 @@ impl Roster {
     /// The same with a clock of the caller's, for simulations.
     pub fn with_clock(nodes: [Arc<dyn Node>; 4], clock: Clock) -> Roster {
         let health = std::array::from_fn(|_| Health::unknown(clock()));
-        Roster { nodes, health: Mutex::new(health), clock }
+        Roster { nodes, health: Mutex::new(health), seen: Mutex::default(), clock }
     }
 
     /// A node.
@@ -58,6 +71,49 @@ impl Roster {
     /// What is believed of a node.
     pub fn health(&self, id: NodeId) -> Health {
         self.health.lock()[id.index()].clone()
+    }
+
+    /// What else was last heard of a node.
+    pub fn seen(&self, id: NodeId) -> Seen {
+        self.seen.lock()[id.index()].clone()
+    }
+
+    /// What the clock of [`Health::since`] and [`Seen::answered`] says.
+    pub fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    /// Notes that a node has answered a probe, and the room on its disk.
+    pub fn note_answer(&self, id: NodeId, room: Option<Room>) {
+        let now = self.now();
+        let seen = &mut self.seen.lock()[id.index()];
+        (seen.answered, seen.room) = (Some(now), room);
+    }
+
+    /// Notes how the last delivery of orders to a node went: why one was not carried out, if so.
+    pub fn note_delivery(&self, id: NodeId, refused_order: Option<String>) {
+        self.seen.lock()[id.index()].refused_order = refused_order;
+    }
+
+    /// Refuses a piece that a node has no room for by its last answer, before anything is sent.
+    ///
+    /// # Errors
+    /// [`NodeFailure::NoSpace`] of this node.
+    pub fn check_room(&self, id: NodeId, meta: &PieceMeta) -> Result<()> {
+        let Some(room) = self.seen.lock()[id.index()].room else {
+            return Ok(());
+        };
+        let piece_bytes = meta.piece_bytes();
+        let (left, what) = if meta.repair {
+            (room.free_bytes, "are free")
+        } else {
+            (room.spare_bytes, "are left above the reserve")
+        };
+        if piece_bytes <= left {
+            return Ok(());
+        }
+        let figures = format!(": the piece needs {piece_bytes} bytes, {left} {what}");
+        Err(Error::node(id, NodeFailure::NoSpace(figures)))
     }
 
     /// Why each of these nodes that is not up is not.

@@ -37,7 +37,8 @@ impl Volume {
     /// Begins to store a version.
     ///
     /// # Errors
-    /// [`TooFewToStore`](crate::core::error::Error::TooFewToStore) if fewer than three nodes are up.
+    /// [`TooFewToStore`](crate::core::error::Error::TooFewToStore) if fewer than three nodes are up,
+    /// [`NodesFull`](crate::core::error::Error::NodesFull) if fewer than three have room for it.
     pub fn write(&self, meta: &PieceMeta) -> Result<Writing> {
         let allowance = Allowance::new(self.buffers.clone());
         Writing::begin(self.roster.clone(), allowance, self.fanout, meta)

@@ -128,6 +128,11 @@ impl Writing {
             writing.lanes[id.index()] = Lane::Closed;
             writing.ballot.cast(id, Vote::No);
         }
+        for id in writing.targets().iter() {
+            if let Err(error) = writing.roster.check_room(id, meta) {
+                writing.give_up(id, error);
+            }
+        }
         writing.check_not_lost()?;
         Ok(writing)
     }
@@ -328,7 +333,7 @@ impl Writing {
         self.ballot.cast(id, Vote::No);
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => {
-                if why == NodeFailure::NoSpace {
+                if matches!(why, NodeFailure::NoSpace(_)) {
                     self.full.insert(id);
                 }
                 why.to_string()

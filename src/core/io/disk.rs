@@ -24,6 +24,15 @@ pub struct Listed {
     pub is_folder: bool,
 }
 
+/// The room on a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Bytes that this process may still write.
+    pub free_bytes: u64,
+    /// Bytes that the disk has in all, used ones included.
+    pub total_bytes: u64,
+}
+
 /// What a store needs of a disk. All paths are the store's own; nothing here follows a user's text.
 pub trait Disk: Send + Sync {
     /// Makes a file for appending; one that is there already is emptied.
@@ -74,6 +83,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the operating system says.
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
+
+    /// How much room there is on the disk that this folder lies on.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn space(&self, path: &Path) -> io::Result<Space>;
 }
 
 /// A file that is being written from beginning to end.
@@ -198,6 +213,15 @@ impl Disk for RealDisk {
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(path)?;
+        // What only the superuser may use is not free.
+        Ok(Space {
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        })
     }
 }
 
@@ -389,6 +413,14 @@ mod tests {
         let listed = RealDisk.list(folder.path()).unwrap();
         let names: Vec<_> = listed.iter().map(|e| (e.name.as_str(), e.is_folder)).collect();
         assert_eq!(names, [("file", false), ("folder", true)]);
+    }
+
+    #[test]
+    fn a_disk_has_more_room_in_all_than_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = RealDisk.space(folder.path()).unwrap();
+        assert!(space.free_bytes <= space.total_bytes && space.total_bytes > 0, "{space:?}");
+        assert!(RealDisk.space(&folder.path().join("missing")).is_err());
     }
 
     #[test]

@@ -12,5 +12,6 @@ pub mod listener;
 pub mod net;
 pub mod random;
 pub mod send_queue;
+pub mod unix;
 
 pub use crate::core::error::reason;

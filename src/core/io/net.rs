@@ -34,7 +34,7 @@ impl Deadline {
     }
 
     /// The error of a peer that let this deadline pass.
-    fn missed(&self, name: &str) -> Error {
+    pub(super) fn missed(&self, name: &str) -> Error {
         let limit = self.limit.as_secs_f64();
         Error::Deadline(format!("{name} did not {} within {limit} s", self.waiting_for))
     }

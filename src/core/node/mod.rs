@@ -2,6 +2,7 @@
 
 pub mod piece;
 pub mod rescue;
+pub mod reserve;
 pub mod service;
 pub mod stage;
 pub mod store;

@@ -19,6 +19,7 @@ use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::listener::{Listener, State};
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::reason;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Digest, VersionId};
@@ -112,7 +113,13 @@ impl Connection {
 
     fn answer(&mut self, request: Request) -> Result<()> {
         match request {
-            Request::Ping => self.send(&Reply::Done),
+            Request::Ping => {
+                let room = self.store.room();
+                if let Err(error) = &room {
+                    tracing::debug!("the room on the disk cannot be told: {}", reason(error));
+                }
+                self.send(&Reply::Alive(room.ok()))
+            }
             Request::Stage(meta) => self.stage(meta),
             Request::Carry(orders) if orders.len() <= ORDERS_MAX => {
                 let outcomes = self.store.carry(&orders);

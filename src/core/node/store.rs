@@ -27,10 +27,11 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
 use crate::core::node::piece::{Piece, read_trailer};
-use crate::core::node::stage::{Stage, Stages};
+use crate::core::node::reserve::Reserve;
+use crate::core::node::stage::{Stage, Stages, disk_error};
 use crate::core::path::{FolderPath, UserName, block_file_name};
 use crate::core::types::{Block, ClusterId, NodeId, VersionId};
-use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
+use crate::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
 use crate::core::wire::trailer::Header;
 
 /// The version of the folder's layout that this program writes, and the only one that it reads.
@@ -63,6 +64,7 @@ pub struct BlockStore {
     changing: Mutex<HashSet<PathBuf>>,
     /// The stages that are being received.
     stages: Arc<Mutex<Stages>>,
+    reserve: Reserve,
 }
 
 impl BlockStore {
@@ -95,9 +97,26 @@ impl BlockStore {
             cluster: Mutex::new(cluster),
             changing: Mutex::default(),
             stages: Arc::default(),
+            reserve: Reserve::Bytes(0),
         };
         store.drop_unfinished().map_err(failed)?;
         Ok(store)
+    }
+
+    /// The same, with room that new files leave free. Without this, they may fill the disk.
+    #[must_use]
+    pub fn keeping(mut self, reserve: Reserve) -> BlockStore {
+        self.reserve = reserve;
+        self
+    }
+
+    /// The room on its disk.
+    ///
+    /// # Errors
+    /// If the disk does not tell.
+    pub fn room(&self) -> io::Result<Room> {
+        let pledged_bytes = self.stages.lock().pledged_bytes();
+        Ok(self.reserve.room(self.disk.space(&self.root)?, pledged_bytes))
     }
 
     /// Which node this is.
@@ -140,12 +159,19 @@ impl BlockStore {
         }
     }
 
-    /// Begins to receive a piece.
+    /// Begins to receive a piece, if there is room for it: a new one leaves the reserve free, the
+    /// repair of an old one may use it.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// [`NodeFailure::NoSpace`], or the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
-        let live = Stages::begin(&self.stages);
+        let piece_bytes = meta.piece_bytes();
+        let live = Stages::begin(&self.stages, piece_bytes, |pledged_bytes| {
+            let space = self.disk.space(&self.root).map_err(|e| disk_error(self.id, &e))?;
+            self.reserve
+                .admit(space, pledged_bytes, piece_bytes, meta.repair)
+                .map_err(|why| Error::node(self.id, why))
+        })?;
         let paths = self.id.blocks().map(|block| {
             let finished = self.staging_path(meta.version, block);
             [finished.with_extension(live.number().to_string()), finished]
@@ -490,6 +516,7 @@ mod tests {
                 place: place(),
                 file_bytes: FILE_BYTES,
                 stored_ms: 5,
+                repair: false,
             };
             self.store.stage(meta).unwrap()
         }

@@ -11,7 +11,7 @@ use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::readers::{Reader, Readers};
 use crate::core::cluster::volume::Volume;
 use crate::core::cluster::{Reading, Writing};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, UserName};
@@ -99,7 +99,8 @@ impl Files {
     /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
     ///
     /// # Errors
-    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`].
+    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`],
+    /// [`Error::NodesFull`].
     pub fn store(
         &self,
         user: &User,
@@ -118,6 +119,7 @@ impl Files {
             place: place(user, path),
             file_bytes: bytes,
             stored_ms: clock::now_ms(),
+            repair: false,
         };
         let writing = self.volume.write(&meta)?;
         Ok(Store { files: self, user: user.id, path: path.clone(), replace, meta, ticket, writing })
@@ -233,6 +235,11 @@ impl Store<'_> {
                 Ok(Stored { version: ticket.version, nodes: staged.nodes })
             }
             Err(error @ (Error::Exists(_) | Error::NameCollision { .. })) => {
+                files.volume.discard(ticket.version, staged.nodes);
+                Err(error)
+            }
+            // The catalog's disk is full: the transaction did not happen, as that error says for certain.
+            Err(error) if error.code() == Code::NoSpace => {
                 files.volume.discard(ticket.version, staged.nodes);
                 Err(error)
             }

@@ -1,6 +1,8 @@
 //! The server: a listener, the client door, and the one facade through which every door reaches
 //! files.
 
+pub mod admin;
 pub mod client;
 pub mod files;
+pub mod operator;
 pub mod server;

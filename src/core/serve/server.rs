@@ -18,8 +18,10 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, State, files_max};
 use crate::core::io::random::Random;
+use crate::core::serve::admin;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
+use crate::core::serve::operator::Operator;
 use crate::core::session::Dialect;
 use crate::core::types::NodeId;
 
@@ -28,6 +30,8 @@ const CLIENTS_MAX: usize = 1000;
 
 /// Files that are not for clients: the catalog, connections to nodes, other doors.
 const OTHER_FILES: usize = 64;
+
+const _: () = assert!(admin::CONNECTIONS_MAX < OTHER_FILES / 2);
 
 /// Where nodes 1 to 4 are if nobody says otherwise.
 pub const NODES: [&str; 4] =
@@ -52,6 +56,7 @@ pub struct Config {
 pub struct Server {
     listener: Listener,
     files: Arc<Files>,
+    operator: Arc<Operator>,
     dialect: Dialect,
     nodes: [String; 4],
     _lock: FolderLock,
@@ -78,8 +83,11 @@ impl Server {
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
         let bell = attendant::start(&catalog, &volume, &readers)?;
+        let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
+        admin::open(&config.folder, &operator, &listener.state());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        Ok(Server { listener, files: Arc::new(files), dialect: config.dialect, nodes, _lock: lock })
+        let dialect = config.dialect;
+        Ok(Server { listener, files: Arc::new(files), operator, dialect, nodes, _lock: lock })
     }
 
     /// Where it listens.
@@ -101,6 +109,7 @@ impl Server {
     pub fn run(&self) {
         let door = Arc::new(Door {
             files: self.files.clone(),
+            operator: self.operator.clone(),
             state: self.listener.state(),
             dialect: self.dialect,
         });

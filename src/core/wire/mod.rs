@@ -3,6 +3,7 @@
 //! A decoder takes a slice and answers "not yet" as a value that consumes nothing, so cutting a
 //! message at any byte changes no result.
 
+pub mod admin;
 pub mod chunk;
 pub mod extended;
 pub mod lines;

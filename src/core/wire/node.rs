@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::core::code::checksum;
-use crate::core::code::layout::UNIT_BYTES_MAX;
+use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
@@ -43,6 +43,9 @@ pub const ORDERS_MAX: usize = 64;
 
 /// The most version ids in one [`Reply::StagedVersions`].
 pub const STAGED_VERSIONS_MAX: usize = 4096;
+
+/// A trailer without its checksums and names is never longer.
+const TRAILER_REST_BYTES: u64 = 192;
 
 /// The longest text of a failure.
 const FAILURE_BYTES_MAX: usize = 1024;
@@ -78,6 +81,34 @@ pub struct PieceMeta {
     pub file_bytes: u64,
     /// When the store began, in milliseconds since 1970 by the server's clock.
     pub stored_ms: i64,
+    /// Is this a piece of a file that is stored already, to make it whole again? Such a piece may
+    /// use the room that is kept in reserve.
+    pub repair: bool,
+}
+
+impl PieceMeta {
+    /// How many bytes of a disk the piece takes, both blocks with their trailers; at least what it
+    /// will be, and at most a few hundred more.
+    pub fn piece_bytes(&self) -> u64 {
+        let Some(layout) = Layout::checked(self.file_bytes) else {
+            return u64::MAX;
+        };
+        let names = self.place.user.as_str().len() + self.place.path.as_str().len();
+        let trailer = 8 * layout.stripe_count() + TRAILER_REST_BYTES + names as u64;
+        2 * (layout.block_bytes() + trailer)
+    }
+}
+
+/// The room on a node's disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Room {
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Bytes of the whole disk.
+    pub total_bytes: u64,
+    /// Bytes that a new piece may take: those that are free, less the reserve, less what is still to
+    /// come of the pieces that are under way.
+    pub spare_bytes: u64,
 }
 
 /// What the server asks of a node.
@@ -92,7 +123,7 @@ pub enum Request {
         /// The node that the server takes this one for.
         node: NodeId,
     },
-    /// Are you there?
+    /// Are you there? Answered `Alive`.
     Ping,
     /// A piece begins. Not answered: units follow, then `Finish`. A server that does not want it any
     /// more closes the connection.
@@ -183,7 +214,7 @@ pub enum Reply {
         /// Where the node keeps its files, for the log.
         folder: String,
     },
-    /// To `Ping`.
+    /// Nothing to be told but that it is done.
     Done,
     /// To `Finish`: the piece is on disk, synced.
     Staged,
@@ -198,6 +229,8 @@ pub enum Reply {
     StagedVersions(Vec<VersionId>),
     /// To anything: it cannot be done.
     Failed(Failure),
+    /// To `Ping`: the room on its disk, if that can be told.
+    Alive(Option<Room>),
 }
 
 /// Why a node cannot do what it was asked, as it travels.
@@ -207,8 +240,8 @@ pub enum Failure {
     NotHeld(VersionId),
     /// It holds it, and it is damaged.
     Damaged(String),
-    /// Its disk is full.
-    NoSpace,
+    /// Its disk is full, or would be fuller than it may be; the figures, to follow "disk".
+    NoSpace(String),
     /// Anything else.
     Refused(String),
 }
@@ -218,7 +251,7 @@ impl From<&NodeFailure> for Failure {
         match failure {
             NodeFailure::NotHeld(version) => Failure::NotHeld(*version),
             NodeFailure::Damaged(what) => Failure::Damaged(shorten(what)),
-            NodeFailure::NoSpace => Failure::NoSpace,
+            NodeFailure::NoSpace(figures) => Failure::NoSpace(shorten(figures)),
             other => Failure::Refused(shorten(&other.to_string())),
         }
     }
@@ -229,7 +262,7 @@ impl From<Failure> for NodeFailure {
         match failure {
             Failure::NotHeld(version) => NodeFailure::NotHeld(version),
             Failure::Damaged(what) => NodeFailure::Damaged(what),
-            Failure::NoSpace => NodeFailure::NoSpace,
+            Failure::NoSpace(figures) => NodeFailure::NoSpace(figures),
             Failure::Refused(why) => NodeFailure::Refused(why),
         }
     }
@@ -335,6 +368,7 @@ mod tests {
                 place: place(),
                 file_bytes: 353,
                 stored_ms: -1,
+                repair: true,
             }),
             Request::Units { checksums: [1, u64::MAX] },
             Request::Carry(vec![Order::Commit { version, seq: Seq(8), place: place() }]),
