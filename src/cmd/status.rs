@@ -54,15 +54,15 @@ impl Status {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let report = match self.from_folder(env)? {
+        let report = match self.ask_folder(env)? {
             Some(report) => report,
-            None => self.signed_in(env)?,
+            None => self.ask_signed_in(env)?,
         };
         present(&report, self.brief, env)
     }
 
     /// From the server of the folder, if there is one.
-    fn from_folder(&self, env: &Env) -> Result<Option<Report>, Stop> {
+    fn ask_folder(&self, env: &Env) -> Result<Option<Report>, Stop> {
         let is_named = self.common.server.is_some() || self.common.profile.is_some();
         let dir = match &self.dir {
             Some(dir) => dir.as_path(),
@@ -78,7 +78,7 @@ impl Status {
         asked.map_err(|error| admin::failure(dir, &error).into())
     }
 
-    fn signed_in(&self, env: &mut Env) -> Result<Report, Stop> {
+    fn ask_signed_in(&self, env: &mut Env) -> Result<Report, Stop> {
         let mut connection = Connection::open(&self.common, env)?;
         let asked = connection.remote().and_then(|remote| remote.status());
         asked.map_err(|error| advice::failure("cannot ask how the cluster is", &error).into())
