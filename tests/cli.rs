@@ -74,7 +74,6 @@ fn a_wrong_command_line_is_status_2() {
         &["storage", "--id", "1", "--reserve", "some"],
         &["admin"],
         &["admin", "fly"],
-        &["status", "--server", "127.0.0.1:1"],
         &["demo", "--tour", "--exec", "true"],
         &["client", "--profile", "nobody's", "inf"],
     ] {
@@ -95,6 +94,12 @@ fn a_server_that_is_not_there_is_status_6() {
     command.current_dir(folder.path()).args(["client", "--server", "127.0.0.1:1", "--user", USER]);
     command.args(["--password-file", "password", "inf"]);
     run(command).code(6).stdout(is_empty()).stderr(told("Start it:  palk server"));
+    for arguments in [&["status", "--server", "127.0.0.1:1"][..], &["status", "-x", "--user", USER]]
+    {
+        let mut command = palk();
+        command.current_dir(folder.path()).args(arguments).env("PALK_SERVER", "127.0.0.1:1");
+        run(command).code(6).stdout(is_empty()).stderr(told("--dir DIR, --server HOST:PORT"));
+    }
 }
 
 #[test]

@@ -87,6 +87,21 @@ fn a_seed_repeats_exactly() {
 }
 
 #[test]
+fn full_disks_refuse_files_and_take_them_again() {
+    let mut no_room = 0;
+    for seed in 0..20 {
+        let mut world = World::new(seed, Faults { full_disks: true, ..Faults::default() });
+        world.run(4 * STEPS);
+        no_room += world.no_room;
+        world.make_whole();
+        let (refused, answered) = (world.no_room, world.answered);
+        assert!(world.guarded(|world| world.store("a", b"there is room again", 9)));
+        assert_eq!((world.no_room, world.answered), (refused, answered + 1), "seed {seed}");
+    }
+    assert!(no_room > 0, "some store has found too few nodes with room");
+}
+
+#[test]
 fn the_canary_disks_that_lie_about_syncing_are_caught() {
     let caught = (0..30).filter(|seed| {
         let lying = Faults { node_crashes: true, lies: true, ..Faults::default() };

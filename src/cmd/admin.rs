@@ -1,7 +1,7 @@
 //! `palk admin`: what is done to a running server by whoever may enter its folder.
 //!
 //! A verb is a file of its own in `admin/`, with a clap struct and a `run(self, &Common, &mut Env)`
-//! that asks the server by [`ask`].
+//! that asks the server by `ask`.
 
 mod status;
 

@@ -15,9 +15,11 @@ use clap::Args;
 use crate::cmd::admin;
 use crate::cmd::client::advice;
 use crate::cmd::client::connection::Connection;
-use crate::cmd::client::settings::Common;
+use crate::cmd::client::settings::{Common, Settings};
 use crate::cmd::env::Env;
-use crate::cmd::failure::Stop;
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::Code;
+use crate::core::remote::Remote;
 use crate::core::remote::admin::Admin;
 use crate::core::status::{State, Status as Report};
 use crate::core::wire::admin::{Verb, fields, parse};
@@ -54,15 +56,15 @@ impl Status {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let report = match self.from_folder(env)? {
+        let report = match self.ask_folder(env)? {
             Some(report) => report,
-            None => self.signed_in(env)?,
+            None => self.ask_signed_in(env)?,
         };
         present(&report, self.brief, env)
     }
 
     /// From the server of the folder, if there is one.
-    fn from_folder(&self, env: &Env) -> Result<Option<Report>, Stop> {
+    fn ask_folder(&self, env: &Env) -> Result<Option<Report>, Stop> {
         let is_named = self.common.server.is_some() || self.common.profile.is_some();
         let dir = match &self.dir {
             Some(dir) => dir.as_path(),
@@ -78,10 +80,31 @@ impl Status {
         asked.map_err(|error| admin::failure(dir, &error).into())
     }
 
-    fn signed_in(&self, env: &mut Env) -> Result<Report, Stop> {
-        let mut connection = Connection::open(&self.common, env)?;
+    fn ask_signed_in(&self, env: &mut Env) -> Result<Report, Stop> {
+        let opened = Connection::open(&self.common, env).map_err(|stop| match stop {
+            // Whether there is a server at all matters more than who would sign in to it.
+            Stop::Failed(failure) if failure.code == Code::Usage => self.no_server(env, failure),
+            other => other,
+        });
+        let mut connection = opened?;
         let asked = connection.remote().and_then(|remote| remote.status());
         asked.map_err(|error| advice::failure("cannot ask how the cluster is", &error).into())
+    }
+
+    /// That no server can be reached, if that is so; else what was wrong before.
+    fn no_server(&self, env: &Env, failure: Failure) -> Stop {
+        let reached = match Settings::resolve(&self.common, env) {
+            Ok(settings) => Remote::connect(&settings.server),
+            Err(_) => return failure.into(),
+        };
+        match reached {
+            Err(error) if error.code() == Code::Unreachable => {
+                let hint = "Start it:  palk server   or say where it is:  --dir DIR, --server \
+                            HOST:PORT";
+                Failure::new(Code::Unreachable, error.to_string()).hint(hint).into()
+            }
+            _ => failure.into(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use palk::core::cluster::node::Node;
 use palk::core::cluster::readers::Readers;
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::volume::Volume;
+use palk::core::error::Code;
 use palk::core::io::random::Random;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, User};
@@ -98,6 +99,8 @@ pub(crate) struct World {
     faults: Faults,
     rotten: Option<usize>,
     pub(crate) answered: u64,
+    /// Stores that were refused for want of room.
+    pub(crate) no_room: u64,
 }
 
 /// A catalog with the user's account, made once: hashing a password for every seed would take most
@@ -163,6 +166,7 @@ impl World {
             faults,
             rotten: None,
             answered: 0,
+            no_room: 0,
         };
         world.start_server();
         world
@@ -283,6 +287,8 @@ impl World {
             }
             store.finish(Digest(*blake3::hash(content).as_bytes()))
         })();
+        let is_full = |error: &palk::core::error::Error| error.code() == Code::NoSpace;
+        self.no_room += u64::from(stored.as_ref().is_err_and(is_full));
         self.end(order, stored.is_ok());
     }
 
@@ -542,6 +548,5 @@ pub(crate) fn file(path: &str) -> FilePath {
 }
 
 fn is_missing(error: &palk::core::error::Error) -> bool {
-    use palk::core::error::Code;
     matches!(error.code(), Code::NoSuchFile | Code::NoSuchFolder)
 }

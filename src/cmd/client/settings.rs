@@ -113,7 +113,7 @@ impl Settings {
     /// # Errors
     /// [`Code::Usage`] for a contradiction, a profile that does not exist, or a configuration
     /// that cannot be read.
-    pub(super) fn resolve(common: &Common, env: &Env) -> Result<Settings, Failure> {
+    pub(crate) fn resolve(common: &Common, env: &Env) -> Result<Settings, Failure> {
         let profile = profile(common, env)?;
         let mut password = given(common).map_or_else(|| from_environment(env), |s| Ok(Some(s)))?;
         // A profile's password belongs to its user, and must not be tried on anyone else.

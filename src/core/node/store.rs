@@ -163,7 +163,7 @@ impl BlockStore {
     /// repair of an old one may use it.
     ///
     /// # Errors
-    /// [`NodeFailure::NoSpace`], or the disk fails.
+    /// [`NodeFailure::NoSpace`](crate::core::error::NodeFailure::NoSpace), or the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
         let piece_bytes = meta.piece_bytes();
         let live = Stages::begin(&self.stages, piece_bytes, |pledged_bytes| {

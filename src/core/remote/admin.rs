@@ -32,7 +32,7 @@ impl Admin {
     /// Asks for something and waits for its end. What comes before that is handed to `each`.
     ///
     /// # Errors
-    /// What the server answers; the first of `each`; [`Code::Unreachable`] if it goes away.
+    /// What the server answers; the first of `each`; [`Error::Closed`] if it goes away.
     pub fn ask(mut self, verb: &Verb, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<Answer> {
         self.lines.write(&verb.encode()?, &SEND)?;
         loop {

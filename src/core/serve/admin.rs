@@ -1,7 +1,7 @@
 //! The admin door: a socket in the server's folder, for whoever may enter that folder as its owner.
 //!
 //! One request a connection: a line comes in, any number of lines about progress go out, and the last
-//! one is the result or the error. Another verb is one more arm in [`carry_out`] and one function of
+//! one is the result or the error. Another verb is one more arm in `carry_out` and one function of
 //! [`Operator`], which gets the connection as an [`Asker`].
 
 use std::path::Path;
@@ -108,7 +108,7 @@ fn serve(mut lines: Lines, operator: &Operator, state: &State) -> Result<()> {
     };
     let mut asker = Connection { lines, state, lost: false };
     let outcome = request.and_then(|verb| {
-        tracing::info!("admin: {verb:?}");
+        tracing::debug!("admin: {verb:?}");
         carry_out(&verb, operator, &mut asker)
     });
     let last = match outcome {

@@ -223,10 +223,11 @@ mod tests {
 
     #[test]
     fn requests_survive_the_wire() {
-        for verb in [Verb::Status] {
+        let all = [Verb::Status].as_slice();
+        for verb in all {
             let bytes = verb.encode().unwrap();
             assert!(bytes.ends_with(b"}\n") && bytes.len() <= REQUEST_BYTES_MAX);
-            assert_eq!(Verb::decode(&bytes).unwrap(), verb);
+            assert_eq!(Verb::decode(&bytes).unwrap(), *verb);
         }
     }
 
