@@ -272,6 +272,12 @@ hex_bytes!(
 );
 
 hex_bytes!(
+    /// The random 128-bit name of one start of a server.
+    ServerId,
+    16
+);
+
+hex_bytes!(
     /// The BLAKE3 digest of a whole file (what `b3sum` prints).
     Digest,
     32
