@@ -10,6 +10,9 @@ mod database;
 mod files;
 mod order;
 mod owed;
+mod replace;
+mod scrub;
+mod survey;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -25,6 +28,9 @@ use crate::core::types::{ClusterId, Seq, VersionId};
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
+pub use replace::Replacement;
+pub use scrub::{Finding, Judgement, Mending, Phase, Scrub, What};
+pub use survey::{Concerned, Surveyed};
 
 /// A user's number in the catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -116,7 +122,7 @@ impl Catalog {
     fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
         self.refuse_in_doubt()?;
         let settled: Vec<i64> = self.settled.lock().iter().copied().collect();
-        settled.iter().try_for_each(|id| owed::strike(&transaction, *id))?;
+        settled.iter().try_for_each(|id| owed::strike(&transaction, *id).map(drop))?;
         transaction.commit().map_err(|error| {
             self.in_doubt.store(true, Ordering::SeqCst);
             database::catalog_error(error)

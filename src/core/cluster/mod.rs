@@ -5,6 +5,7 @@ pub mod attendant;
 mod buffers;
 pub mod link;
 pub mod node;
+pub mod pace;
 pub mod readers;
 mod reading;
 mod rebuild;
