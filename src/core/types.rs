@@ -131,6 +131,12 @@ impl NodeSet {
         NodeSet(self.0 & other.0)
     }
 
+    /// The nodes in either set.
+    #[must_use]
+    pub fn or(self, other: NodeSet) -> NodeSet {
+        NodeSet(self.0 | other.0)
+    }
+
     /// The nodes that are not in the set.
     #[must_use]
     pub fn complement(self) -> NodeSet {

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::files::file_at;
 use crate::core::catalog::owed::{self, Current};
 use crate::core::catalog::{Catalog, UserId};
@@ -212,6 +212,16 @@ impl Catalog {
             )
             .and_then(|mut query| query.query_row([], read_scrub).optional())
             .map_err(catalog_error)
+    }
+
+    /// When this was first asked, which is `now_ms` if it has never been, in milliseconds since 1970:
+    /// from then on time passes until the first scrub is due.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn scrubs_since(&self, now_ms: i64) -> Result<i64> {
+        let text = database::setting_or(&self.writer.lock(), "scrubs_since", &now_ms.to_string())?;
+        text.parse().map_err(|e| Error::Catalog(format!("scrubs_since: {e}")))
     }
 
     /// Notes how far a scrub is. What it has removed is counted by [`Catalog::stray_removed`].

@@ -4,6 +4,7 @@
 //! everyone, and nobody else waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,13 +19,16 @@ pub struct Roster {
     nodes: [Arc<dyn Node>; 4],
     health: Mutex<[Health; 4]>,
     start: Instant,
+    /// How often each has come up.
+    times_up: [AtomicU64; 4],
 }
 
 impl Roster {
     /// Nothing is believed of any node yet.
     pub fn new(nodes: [Arc<dyn Node>; 4]) -> Roster {
         let health = std::array::from_fn(|_| Health::unknown(Duration::ZERO));
-        Roster { nodes, health: Mutex::new(health), start: Instant::now() }
+        let times_up = Default::default();
+        Roster { nodes, health: Mutex::new(health), start: Instant::now(), times_up }
     }
 
     /// A node.
@@ -41,6 +45,19 @@ impl Roster {
     /// What is believed of a node.
     pub fn health(&self, id: NodeId) -> Health {
         self.health.lock()[id.index()].clone()
+    }
+
+    /// How often a node has come up: whoever remembers it notices that it has come up again.
+    pub fn times_up(&self, id: NodeId) -> u64 {
+        self.times_up[id.index()].load(Ordering::SeqCst)
+    }
+
+    /// Looks for a node at another address from now on; until it has answered there it is not up.
+    pub fn move_node(&self, id: NodeId, address: &str) {
+        self.nodes[id.index()].move_to(address);
+        let why = NodeFailure::Unreachable("it is being replaced".into());
+        // What is believed is all that matters here.
+        let _ = self.heard::<()>(id, Err(Error::Node { node: id, why }));
     }
 
     /// Why each of these nodes that is not up is not.
@@ -87,6 +104,9 @@ impl Roster {
             self.nodes[id.index()].forget_connections();
             let why = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
             tracing::warn!("lost data server {id}: {why}");
+        }
+        if changed && is_up {
+            self.times_up[id.index()].fetch_add(1, Ordering::SeqCst);
         }
         (result, changed && is_up)
     }

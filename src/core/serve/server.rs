@@ -20,6 +20,7 @@ use crate::core::io::listener::{Listener, State, files_max};
 use crate::core::io::random::Random;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
+use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::session::Dialect;
 use crate::core::types::NodeId;
 
@@ -46,12 +47,15 @@ pub struct Config {
     pub dialect: Dialect,
     /// The largest file that is taken, in bytes.
     pub file_bytes_max: u64,
+    /// How fast repairs and scrubs go.
+    pub rates: Rates,
 }
 
 /// A server that is ready to serve.
 pub struct Server {
     listener: Listener,
     files: Arc<Files>,
+    upkeep: Upkeep,
     dialect: Dialect,
     nodes: [String; 4],
     _lock: FolderLock,
@@ -77,9 +81,11 @@ impl Server {
         let roster = Arc::new(Roster::new(links));
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
-        let bell = attendant::start(&catalog, &volume, &readers)?;
+        let mut bell = attendant::start(&catalog, &volume, &readers)?;
+        let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        Ok(Server { listener, files: Arc::new(files), dialect: config.dialect, nodes, _lock: lock })
+        let (files, dialect) = (Arc::new(files), config.dialect);
+        Ok(Server { listener, files, upkeep, dialect, nodes, _lock: lock })
     }
 
     /// Where it listens.
@@ -90,6 +96,11 @@ impl Server {
     /// Where it looks for the nodes.
     pub fn nodes(&self) -> &[String; 4] {
         &self.nodes
+    }
+
+    /// Healing, scrubbing and replacing.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// For an orderly end from another thread.
@@ -148,8 +159,10 @@ fn settle_nodes(catalog: &Catalog, named: Option<&[String; 4]>) -> Result<[Strin
                     Code::NotAllowed,
                     format!(
                         "node {id} of this cluster is at {}, not at {}; leave out --node to use the \
-                         four that are remembered",
+                         four that are remembered, or start the server so and have it replaced: \
+                         palk admin replace {id} --to {}",
                         remembered[id.index()],
+                        named[id.index()],
                         named[id.index()]
                     ),
                 )),
