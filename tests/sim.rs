@@ -9,6 +9,8 @@
 mod disk;
 #[path = "sim/node.rs"]
 mod node;
+#[path = "sim/tamper.rs"]
+mod tamper;
 #[path = "sim/world.rs"]
 mod world;
 
@@ -35,6 +37,7 @@ fn faults(seed: u64) -> Faults {
         disk_errors: seed.is_multiple_of(5),
         full_disks: seed.is_multiple_of(7),
         rot: seed.is_multiple_of(4),
+        scrubs: true,
         lies: false,
     }
 }
