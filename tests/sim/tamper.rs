@@ -57,7 +57,10 @@ impl World {
             1 => {
                 self.store("x/a", b"second state, which the node has missed", 9);
                 self.attend();
-                first.iter().enumerate().for_each(|(which, old)| disk.plant(&at(which), old.clone()));
+                first
+                    .iter()
+                    .enumerate()
+                    .for_each(|(which, old)| disk.plant(&at(which), old.clone()));
                 &|found| found.stale == 1 && found.missing == 0
             }
             2 => {
@@ -92,7 +95,10 @@ impl World {
         let scrub = progress.scrub.unwrap();
         assert_eq!(scrub.removed, if what == 2 { 2 } else { 0 }, "strays");
         assert_eq!(scrub.foreign, u64::from(what == 2), "files that are no blocks");
-        assert_eq!(progress.found.repaired, progress.found.wrong + progress.found.missing + progress.found.stale);
+        assert_eq!(
+            progress.found.repaired,
+            progress.found.wrong + progress.found.missing + progress.found.stale
+        );
         let findings = self.server().catalog.findings(scrub.id, 100).unwrap();
         let named = NodeId::ALL[node];
         assert!(findings.iter().all(|found| found.node == Some(named)), "{findings:?}");

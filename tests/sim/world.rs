@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use palk::core::catalog::{Catalog, Phase};
 use palk::core::catalog::accounts::HashGate;
+use palk::core::catalog::{Catalog, Phase};
 use palk::core::cluster::Fanout;
 use palk::core::cluster::attendant::{Attendant, Bell};
 use palk::core::cluster::heal::Healer;
@@ -161,9 +161,8 @@ impl World {
         if faults.lies {
             nodes.iter().for_each(|node| node.machine().disk.lie());
         }
-        let yard = NodeId::ALL.iter().zip(&nodes).map(|(id, node)| {
-            (format!("node:{id}"), node.clone())
-        });
+        let yard =
+            NodeId::ALL.iter().zip(&nodes).map(|(id, node)| (format!("node:{id}"), node.clone()));
         let mut world = World {
             yard: Arc::new(Mutex::new(yard.collect())),
             nodes,
@@ -220,22 +219,13 @@ impl World {
             0,
         )
         .unwrap();
-        let replacer =
-            Replacer::new(catalog.clone(), roster.clone(), Bell::mute(), manners, 0);
+        let replacer = Replacer::new(catalog.clone(), roster.clone(), Bell::mute(), manners, 0);
         let files = Files::new(catalog.clone(), volume, readers, Bell::mute(), random, 1 << 30);
         // Signing in costs a password's hash; the account is known by what the catalog says.
         let user = files.trusted_user(&UserName::parse(USER).unwrap()).unwrap();
         let files = Arc::new(files);
-        self.server = Some(Server {
-            files,
-            catalog,
-            roster,
-            attendants,
-            healers,
-            scrubber,
-            replacer,
-            user,
-        });
+        self.server =
+            Some(Server { files, catalog, roster, attendants, healers, scrubber, replacer, user });
         self.guarded(World::attend);
     }
 
@@ -308,15 +298,68 @@ impl World {
 
     /// Node 1 is replaced by the spare one; false if that cannot begin now.
     pub(crate) fn replace(&mut self) -> bool {
+        self.replace_by(SPARE)
+    }
+
+    /// Node 1 is replaced by the one at this address; false if that cannot begin now.
+    pub(crate) fn replace_by(&mut self, address: &str) -> bool {
         let replacements = self.server().replacer.replacements();
-        let begun = replacements.replace(NodeId::ALL[0], SPARE, false, 0);
+        let begun = replacements.replace(NodeId::ALL[0], address, false, 0);
         matches!(begun, Ok(Begun::Started { .. } | Begun::Resumed))
+    }
+
+    /// The files that keep node 1 from being replaced.
+    pub(crate) fn files_at_risk(&mut self) -> Vec<String> {
+        let replacements = self.server().replacer.replacements();
+        match replacements.replace(NodeId::ALL[0], SPARE, false, 0) {
+            Ok(Begun::WouldLose { count, first }) => {
+                assert_eq!(count, first.len() as u64);
+                first.iter().map(ToString::to_string).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The catalog is told that these nodes have lost their pieces of a file.
+    pub(crate) fn lose(&mut self, path: &str, nodes: &[usize]) {
+        let server = self.server();
+        let version = server.files.retrieve(&server.user, &file(path)).unwrap().version;
+        for node in nodes {
+            server.catalog.piece_lost(NodeId::ALL[*node], version, None).unwrap();
+        }
     }
 
     /// Is it proved that the new node is whole?
     pub(crate) fn is_replaced(&mut self) -> bool {
         let progress = self.server().replacer.replacements().progress().unwrap();
         progress.iter().any(|own| own.replacement.proved_ms.is_some())
+    }
+
+    /// Goes on with the replacement, or begins it, until the new node is proved to be whole.
+    pub(crate) fn finish_replacing(&mut self) {
+        for _ in 0..20 {
+            self.start_server_somehow();
+            let yard: Vec<_> = self.yard.lock().unwrap().values().cloned().collect();
+            for node in yard {
+                node.notice_crash();
+                let process = node.machine().process;
+                if process == Process::Down {
+                    node.start();
+                }
+            }
+            self.now += Duration::from_secs(100);
+            let went_on = self.guarded(|world| {
+                world.attend();
+                if !world.is_replaced() {
+                    assert!(world.replace(), "it can be begun, or goes on");
+                    world.attend();
+                }
+            });
+            if went_on && self.is_replaced() {
+                return;
+            }
+        }
+        panic!("a node is never replaced: {:?}", self.server().replacer.replacements().progress());
     }
 
     /// The nodes that the server means, which may have been replaced.
@@ -485,7 +528,7 @@ impl World {
     }
 
     /// Brings a node back.
-    fn mend(&mut self, which: usize) {
+    pub(crate) fn mend(&mut self, which: usize) {
         let node = &self.nodes[which];
         node.notice_crash();
         let process = node.machine().process;

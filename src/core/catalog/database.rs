@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 2] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -47,7 +48,8 @@ const MIGRATIONS: [&str; 2] = ["
     CREATE INDEX owed_by_node ON owed (node, id);
     CREATE INDEX owed_by_path ON owed (user_id, path);
     CREATE INDEX owed_by_version ON owed (version);
-", "
+",
+    "
     CREATE TABLE scrubs (
         id          INTEGER PRIMARY KEY AUTOINCREMENT,
         started_ms  INTEGER NOT NULL,
@@ -93,7 +95,8 @@ const MIGRATIONS: [&str; 2] = ["
         pieces     INTEGER NOT NULL,           -- that were owed to it at the beginning
         proved_ms  INTEGER
     ) STRICT;
-"];
+",
+];
 
 /// How long one connection waits for the other before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

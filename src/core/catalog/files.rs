@@ -225,7 +225,11 @@ impl Catalog {
     }
 }
 
-pub(super) fn file_at(connection: &Connection, user: UserId, path: &FilePath) -> Result<Option<FileRecord>> {
+pub(super) fn file_at(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+) -> Result<Option<FileRecord>> {
     connection
         .prepare_cached(
             "SELECT version, seq, bytes, blake3, stored_ms, placed

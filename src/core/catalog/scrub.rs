@@ -538,9 +538,8 @@ fn is_owed_something(
         )
         .and_then(|mut query| {
             let version = version.map(|version| version.0);
-            query.query_row(params![user.0, path.as_str(), node.number(), version], |row| {
-                row.get(0)
-            })
+            query
+                .query_row(params![user.0, path.as_str(), node.number(), version], |row| row.get(0))
         })
         .map_err(catalog_error)
 }
@@ -567,4 +566,194 @@ fn read_scrub(row: &Row<'_>) -> rusqlite::Result<Scrub> {
         removed: row.get(14)?,
         foreign: row.get(15)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::accounts::HashGate;
+    use crate::core::catalog::{NewFile, Task};
+    use crate::core::types::{ClusterId, Digest};
+
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        catalog: Catalog,
+        user: UserId,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap();
+        let demo = UserName::parse("demo").unwrap();
+        let user = catalog.create_user(&HashGate::default(), &demo, "pw", 0).unwrap();
+        catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
+        Fixture { _folder: folder, catalog, user }
+    }
+
+    fn place(path: &str) -> Place {
+        let path = FilePath::parse_rooted(path).unwrap();
+        Place { user: UserName::parse("demo").unwrap(), path }
+    }
+
+    impl Fixture {
+        fn store(&self, path: &str, version: u8) -> Seq {
+            let ticket = self.catalog.begin_store(VersionId([version; 16])).unwrap();
+            let new = NewFile {
+                user: self.user,
+                path: place(path).path,
+                bytes: 353,
+                blake3: Digest([7; 32]),
+                stored_ms: 5,
+                staged: NodeSet::ALL,
+                replace: true,
+            };
+            self.catalog.commit_store(&ticket, &new).unwrap();
+            ticket.seq
+        }
+
+        /// Everything that is owed has been done.
+        fn settle(&self) {
+            for node in NodeId::ALL {
+                let owed = self.catalog.owed(node, false, 0, 1000).unwrap();
+                let ids: Vec<i64> = owed.iter().map(|owed| owed.id).collect();
+                self.catalog.settle(&ids);
+            }
+            self.catalog.strike_settled().unwrap();
+        }
+
+        fn judge(&self, path: &str, held: Option<(u8, Seq)>) -> Judgement {
+            let held = held.map(|(version, seq)| (VersionId([version; 16]), seq));
+            self.catalog.judge(NodeId::ALL[1], &place(path), held).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_block_is_judged_by_what_is_current_and_what_is_owed() {
+        let f = fixture();
+        let old = f.store("a", 1);
+        let new = f.store("a", 2);
+        assert_eq!(f.judge("a", Some((1, old))), Judgement::Fine, "the commit is still owed");
+        f.settle();
+        assert_eq!(f.judge("a", Some((2, new))), Judgement::Fine);
+        assert_eq!(f.judge("a", Some((1, old))), Judgement::Stale(VersionId([2; 16])));
+        assert_eq!(f.judge("a", None), Judgement::Fine, "the check of the file says more");
+        let higher = Seq(new.0 + 1);
+        assert_eq!(f.judge("a", Some((9, higher))), Judgement::Stray(Some(VersionId([2; 16]))));
+        assert_eq!(f.judge("b", Some((9, higher))), Judgement::Stray(None));
+        assert_eq!(f.judge("b", None), Judgement::Stray(None));
+        let nobody = Place { user: UserName::parse("nobody").unwrap(), ..place("a") };
+        let judged = f.catalog.judge(NodeId::ALL[0], &nobody, None).unwrap();
+        assert_eq!(judged, Judgement::Stray(None));
+        let running = f.catalog.begin_store(VersionId([3; 16])).unwrap();
+        assert_eq!(f.judge("c", Some((3, running.seq))), Judgement::Fine);
+    }
+
+    #[test]
+    fn a_stray_is_due_when_it_has_been_known_for_the_grace_time() {
+        let f = fixture();
+        let node = NodeId::ALL[2];
+        let stray = [(place("ghost"), Seq(5))];
+        let first = f.catalog.begin_scrub(false, 1000, 10).unwrap();
+        assert_eq!(f.catalog.note_strays(&first, node, &stray, 10).unwrap(), [false]);
+        assert_eq!(f.catalog.mending(first.id).unwrap().stray, 1);
+        let second = f.catalog.begin_scrub(false, 1000, 1009).unwrap();
+        assert_eq!(f.catalog.note_strays(&second, node, &stray, 1009).unwrap(), [false]);
+        assert_eq!(f.catalog.note_strays(&second, node, &stray, 1010).unwrap(), [true]);
+        // Another block in its place is known anew.
+        let other = [(place("ghost"), Seq(6))];
+        assert_eq!(f.catalog.note_strays(&second, node, &other, 1010).unwrap(), [false]);
+        f.catalog.stray_removed(second.id, node, &stray[0].0).unwrap();
+        assert_eq!(f.catalog.mending(second.id).unwrap().stray, 0);
+        assert_eq!(f.catalog.last_scrub().unwrap().unwrap().removed, 1);
+        // What an inventory no longer shows is forgotten.
+        f.catalog.note_strays(&second, node, &stray, 1010).unwrap();
+        f.catalog.forget_strays_before(second.id + 1, node).unwrap();
+        assert_eq!(f.catalog.mending(second.id).unwrap().stray, 0);
+    }
+
+    #[test]
+    fn a_finding_owes_one_repair_and_is_counted_once() {
+        let f = fixture();
+        f.store("a", 1);
+        f.settle();
+        let scrub = f.catalog.begin_scrub(false, 0, 10).unwrap();
+        let (node, version) = (NodeId::ALL[3], VersionId([1; 16]));
+        for _ in 0..2 {
+            assert!(f.catalog.scrub_found(scrub.id, What::Wrong, node, version).unwrap());
+        }
+        let found = f.catalog.mending(scrub.id).unwrap();
+        assert_eq!((found.wrong, found.owed, found.repaired), (1, 1, 0));
+        let owed = f.catalog.owed(node, true, 0, 10).unwrap();
+        assert!(matches!(&owed[..], [one] if matches!(one.task, Task::Repair { .. })), "{owed:?}");
+        assert!(f.catalog.piece_rebuilt(node, version, owed[0].id).unwrap());
+        assert_eq!(f.catalog.mending(scrub.id).unwrap().owed, 1, "its commit");
+        f.settle();
+        let found = f.catalog.mending(scrub.id).unwrap();
+        assert_eq!((found.wrong, found.owed, found.repaired), (1, 0, 1));
+        let findings = f.catalog.findings(scrub.id, 10).unwrap();
+        let expected = Finding { what: What::Wrong, node: Some(node), place: place("a") };
+        assert_eq!(findings, [expected]);
+        let gone = VersionId([9; 16]);
+        assert!(!f.catalog.scrub_found(scrub.id, What::Wrong, node, gone).unwrap());
+    }
+
+    #[test]
+    fn a_scrub_is_found_again_where_it_was() {
+        let f = fixture();
+        f.store("a", 1);
+        assert_eq!(f.catalog.last_scrub().unwrap(), None);
+        let mut scrub = f.catalog.begin_scrub(true, 77, 10).unwrap();
+        assert_eq!((scrub.files_all, scrub.bytes_all), (1, 4 * 356 / 2));
+        scrub.phase = Phase::Files;
+        scrub.cursor = Some((f.user, "a".into()));
+        (scrub.listed, scrub.unchecked) = (NodeSet::ALL, NodeSet::from_bits(2));
+        (scrub.files_done, scrub.bytes_done, scrub.foreign) = (1, 712, 3);
+        f.catalog.save_scrub(&scrub).unwrap();
+        assert_eq!(f.catalog.last_scrub().unwrap(), Some(scrub.clone()));
+        let next = f.catalog.begin_scrub(false, 0, 20).unwrap();
+        assert!(next.id > scrub.id);
+        let all = f.catalog.files_after(None, 10).unwrap();
+        assert_eq!(all.len(), 1);
+        assert!(f.catalog.files_after(scrub.cursor.as_ref(), 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_replaced_node_is_owed_everything_and_nothing_else() {
+        let f = fixture();
+        f.store("x/a", 1);
+        f.store("b", 2);
+        let node = NodeId::ALL[0];
+        assert_eq!(f.catalog.begin_replacement(node, "new:1", 10).unwrap(), 2);
+        assert_eq!(f.catalog.node_addresses().unwrap().unwrap()[0], "new:1");
+        assert_eq!(f.catalog.repairs_owed(node).unwrap(), 2);
+        let orders = f.catalog.owed(node, false, 0, 10).unwrap();
+        assert_eq!(orders.len(), 2, "the user's top folder and x: {orders:?}");
+        let files = f.catalog.files_after(None, 10).unwrap();
+        assert!(files.iter().all(|file| file.record.placed == NodeSet::from_bits(0b1110)));
+        let [replacement] = &f.catalog.replacements().unwrap()[..] else { panic!("one") };
+        assert_eq!((replacement.instead_of.as_str(), replacement.proved_ms), ("a:1", None));
+        assert!(!f.catalog.end_replacement(node, 20).unwrap(), "repairs are owed");
+        assert_eq!(f.catalog.unreadable_without(NodeId::ALL[1], 10).unwrap().0, 0);
+        f.catalog.piece_lost(NodeId::ALL[2], VersionId([1; 16]), None).unwrap();
+        let (count, first) = f.catalog.unreadable_without(NodeId::ALL[1], 10).unwrap();
+        assert_eq!((count, first), (1, vec![place("x/a")]));
+        for owed in f.catalog.owed(node, true, 0, 10).unwrap() {
+            let Task::Repair { version, .. } = owed.task else { panic!("{owed:?}") };
+            assert!(f.catalog.piece_rebuilt(node, version, owed.id).unwrap());
+            assert!(!f.catalog.piece_rebuilt(node, version, owed.id).unwrap(), "struck out");
+        }
+        assert!(f.catalog.end_replacement(node, 20).unwrap());
+    }
+
+    #[test]
+    fn an_empty_node_loses_only_what_it_should_have() {
+        let f = fixture();
+        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 0);
+        f.store("a", 1);
+        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 1);
+        assert_eq!(f.catalog.repairs_owed(NodeId::ALL[1]).unwrap(), 1);
+        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 0, "known already");
+        let version = f.catalog.version(VersionId([1; 16])).unwrap().unwrap();
+        assert_eq!(version.placed, NodeSet::from_bits(0b1101));
+    }
 }

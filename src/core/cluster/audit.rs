@@ -47,7 +47,7 @@ struct Source {
 /// What has been read so far, digested.
 enum Digests {
     /// All nodes have agreed.
-    One(Contents),
+    One(Box<Contents>),
     /// They have not.
     Pairs(Vec<([NodeId; 2], Contents)>),
 }
@@ -85,7 +85,7 @@ impl Audit {
                 Err(error) => checked.failed(id, &error),
             }
         }
-        let digests = Digests::One(Contents { hasher: Hasher::new(), padded: true });
+        let digests = Digests::One(Box::new(Contents { hasher: Hasher::new(), padded: true }));
         let (place, named) = (place.clone(), NodeSet::EMPTY);
         Audit { place, layout, blake3, sources, stripe: 0, digests, named }
     }
@@ -115,7 +115,10 @@ impl Audit {
         let unit_bytes = self.layout.unit_bytes(self.stripe);
         self.sources.retain_mut(|source| {
             let fetched = source.fetch(unit_bytes);
-            roster.used(source.id, fetched).map_err(|error| checked.failed(source.id, &error)).is_ok()
+            roster
+                .used(source.id, fetched)
+                .map_err(|error| checked.failed(source.id, &error))
+                .is_ok()
         });
         if let Digests::Pairs(pairs) = &mut self.digests {
             let left: NodeSet = self.sources.iter().map(|source| source.id).collect();
@@ -171,7 +174,7 @@ impl Audit {
         let Digests::One(contents) = &self.digests else { return };
         let ids: Vec<NodeId> = self.sources.iter().map(|source| source.id).collect();
         let pairs = ids.iter().enumerate().flat_map(|(at, one)| {
-            ids[at + 1..].iter().map(|other| ([*one, *other], contents.clone()))
+            ids[at + 1..].iter().map(|other| ([*one, *other], Contents::clone(contents)))
         });
         self.digests = Digests::Pairs(pairs.collect());
     }

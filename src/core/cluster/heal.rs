@@ -65,14 +65,8 @@ pub fn start(
     let attendants = bell.clone();
     for id in NodeId::ALL {
         let (attendants, manners) = (attendants.clone(), manners.clone());
-        let mut healer = Healer::new(
-            id,
-            catalog.clone(),
-            volume.clone(),
-            attendants,
-            manners,
-            healing.clone(),
-        );
+        let mut healer =
+            Healer::new(id, catalog.clone(), volume.clone(), attendants, manners, healing.clone());
         let rung = bell.listen();
         thread::Builder::new()
             .name(format!("healer of node {id}"))

@@ -35,11 +35,7 @@ struct Stray {
 }
 
 impl Lister {
-    pub(super) fn new(
-        catalog: Arc<Catalog>,
-        roster: Arc<Roster>,
-        readers: Arc<Readers>,
-    ) -> Lister {
+    pub(super) fn new(catalog: Arc<Catalog>, roster: Arc<Roster>, readers: Arc<Readers>) -> Lister {
         Lister { catalog, roster, readers, open: None }
     }
 
@@ -130,13 +126,7 @@ impl Lister {
     }
 
     /// A node with an older version does not have the current one, unless it got it since.
-    fn stale(
-        &self,
-        id: NodeId,
-        place: &Place,
-        version: VersionId,
-        scrub: &Scrub,
-    ) -> Result<bool> {
+    fn stale(&self, id: NodeId, place: &Place, version: VersionId, scrub: &Scrub) -> Result<bool> {
         if !self.is_not_held(id, place, version) {
             return Ok(false);
         }

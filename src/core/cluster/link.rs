@@ -14,8 +14,8 @@ use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::node::{
-    self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place,
-    Reply, Request, Serves,
+    self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
+    Place, Reply, Request, Serves,
 };
 
 /// Connections that are kept for their next use, for each node.

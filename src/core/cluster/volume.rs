@@ -62,12 +62,7 @@ impl Volume {
 
     /// Rebuilds and stages the piece of a version that a node lacks. `moved` hears after every stripe
     /// how many bytes were read for it, and may take its time.
-    pub fn rebuild(
-        &self,
-        lost: NodeId,
-        lacking: &Lacking,
-        moved: &mut dyn FnMut(u64),
-    ) -> Rebuilt {
+    pub fn rebuild(&self, lost: NodeId, lacking: &Lacking, moved: &mut dyn FnMut(u64)) -> Rebuilt {
         rebuild::rebuild(&self.roster, &self.random, lost, lacking, moved)
     }
 

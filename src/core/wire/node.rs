@@ -60,7 +60,7 @@ const _: () = assert!(
     INVENTORY_TEXT_BYTES_MAX + crate::core::path::PATH_BYTES_MAX + 64 + INVENTORY_ENTRIES_MAX * 64
         < MESSAGE_BYTES_MAX
 );
-const _: () = assert!(VERIFY_STRIPES_MAX as usize * 20 + 64 < MESSAGE_BYTES_MAX);
+const _: () = assert!(VERIFY_STRIPES_MAX * 20 + 64 < MESSAGE_BYTES_MAX as u64);
 
 /// Where a file lies: whose it is and what it is called.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
