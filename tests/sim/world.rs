@@ -342,6 +342,7 @@ impl World {
             let yard: Vec<_> = self.yard.lock().unwrap().values().cloned().collect();
             for node in yard {
                 node.notice_crash();
+                node.machine().disk.behave();
                 let process = node.machine().process;
                 if process == Process::Down {
                     node.start();

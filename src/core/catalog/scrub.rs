@@ -150,6 +150,9 @@ pub enum Judgement {
     Stale(VersionId),
     /// There is no such file; or there is one, with this version, that is older.
     Stray(Option<VersionId>),
+    /// Its number is one that this catalog has never given: the catalog is older than the node, an
+    /// old copy maybe, and what it does not know may well be somebody's file.
+    FromTheFuture,
 }
 
 impl Catalog {
@@ -390,6 +393,9 @@ impl Catalog {
     ) -> Result<Judgement> {
         if held.is_some_and(|(version, _)| self.order.lock().is_running(version)) {
             return Ok(Judgement::Fine);
+        }
+        if held.is_some_and(|(_, seq)| seq > self.order.lock().last()) {
+            return Ok(Judgement::FromTheFuture);
         }
         // All of one moment: a store that commits between two looks would make strays of files.
         let reader = self.reader.lock();
@@ -638,6 +644,8 @@ mod tests {
         assert_eq!(f.judge("a", Some((1, old))), Judgement::Stale(VersionId([2; 16])));
         assert_eq!(f.judge("a", None), Judgement::Fine, "the check of the file says more");
         let higher = Seq(new.0 + 1);
+        assert_eq!(f.judge("b", Some((9, higher))), Judgement::FromTheFuture);
+        assert_eq!(f.catalog.draw_seq().unwrap(), higher);
         assert_eq!(f.judge("a", Some((9, higher))), Judgement::Stray(Some(VersionId([2; 16]))));
         assert_eq!(f.judge("b", Some((9, higher))), Judgement::Stray(None));
         assert_eq!(f.judge("b", None), Judgement::Stray(None));

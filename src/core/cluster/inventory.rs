@@ -109,6 +109,14 @@ impl Lister {
                 InventoryEntry::Block { place, held, .. } => {
                     match self.catalog.judge(open.id, place, *held)? {
                         Judgement::Fine => {}
+                        Judgement::FromTheFuture => {
+                            tracing::error!(
+                                "scrub: data server {} holds {place} with a number that this \
+                                 catalog has never given: is the catalog an old copy? It stays",
+                                open.id
+                            );
+                            scrub.unchecked.insert(open.id);
+                        }
                         Judgement::Stale(version) => {
                             found |= self.stale(open.id, place, version, scrub)?;
                         }

@@ -21,14 +21,16 @@ pub struct Roster {
     start: Instant,
     /// How often each has come up.
     times_up: [AtomicU64; 4],
+    /// How often each has moved.
+    moves: [AtomicU64; 4],
 }
 
 impl Roster {
     /// Nothing is believed of any node yet.
     pub fn new(nodes: [Arc<dyn Node>; 4]) -> Roster {
         let health = std::array::from_fn(|_| Health::unknown(Duration::ZERO));
-        let times_up = Default::default();
-        Roster { nodes, health: Mutex::new(health), start: Instant::now(), times_up }
+        let (times_up, moves) = Default::default();
+        Roster { nodes, health: Mutex::new(health), start: Instant::now(), times_up, moves }
     }
 
     /// A node.
@@ -52,9 +54,15 @@ impl Roster {
         self.times_up[id.index()].load(Ordering::SeqCst)
     }
 
+    /// How often each node has moved to another address, and so become another one.
+    pub fn moves(&self) -> [u64; 4] {
+        std::array::from_fn(|at| self.moves[at].load(Ordering::SeqCst))
+    }
+
     /// Looks for a node at another address from now on; until it has answered there it is not up.
     pub fn move_node(&self, id: NodeId, address: &str) {
         self.nodes[id.index()].move_to(address);
+        self.moves[id.index()].fetch_add(1, Ordering::SeqCst);
         let why = NodeFailure::Unreachable("it is being replaced".into());
         // What is believed is all that matters here.
         let _ = self.heard::<()>(id, Err(Error::Node { node: id, why }));
