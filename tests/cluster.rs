@@ -634,3 +634,51 @@ fn with_two_nodes_full_a_store_is_refused_before_a_byte_is_taken() {
     cluster.return_node(1);
     assert_eq!(cluster.store("test/new", &noise(2, 3_000_000)).unwrap(), 3);
 }
+
+// ---- looking after what lies on the nodes ----
+
+#[test]
+fn a_scrub_mends_what_nobody_reads_and_leaves_the_rest_alone() {
+    let mut cluster = Cluster::start_with(&["--scrub-every", "1s", "--scrub-rate", "none"]);
+    let bytes = noise(3, 2_500_000);
+    cluster.store("test/a.bin", &bytes).unwrap();
+    until("all blocks are there", || (1..=4).all(|n| cluster.blocks(n, "test/a.bin").len() == 2));
+    let (gone, flipped) =
+        (cluster.blocks(4, "test/a.bin").remove(0), cluster.blocks(2, "test/a.bin").remove(1));
+    let before = [fs::read(&gone).unwrap(), fs::read(&flipped).unwrap()];
+    let foreign = cluster.node_folder(3).join("demo/test/notes.txt");
+    fs::write(&foreign, b"somebody's").unwrap();
+    let mut wrong = before[1].clone();
+    wrong[300_000] ^= 4;
+    fs::write(&flipped, wrong).unwrap();
+    fs::remove_file(&gone).unwrap();
+    until("both are as they were", || {
+        fs::read(&gone).is_ok_and(|now| now == before[0])
+            && fs::read(&flipped).is_ok_and(|now| now == before[1])
+    });
+    cluster.server().says("the piece of /demo/test/a.bin on data server 4 is missing");
+    cluster.server().says("the piece of /demo/test/a.bin on data server 2 is wrong");
+    cluster.server().says("on data server 3: demo/test/notes.txt is no block of it");
+    cluster.server().says("scrub: done: ");
+    assert_eq!(fs::read(&foreign).unwrap(), b"somebody's");
+    assert!(cluster.retrieve("test/a.bin").unwrap() == bytes);
+}
+
+#[test]
+fn a_node_started_with_an_empty_folder_is_noticed_and_filled() {
+    let mut cluster = Cluster::start_with(&["--scrub-every", "never", "--heal-rate", "100MB"]);
+    let (small, large) = (noise(4, 353), noise(5, 3_000_000));
+    cluster.store("test/small.txt", &small).unwrap();
+    cluster.store("large.bin", &large).unwrap();
+    cluster.lose_node(3);
+    fs::remove_dir_all(cluster.node_folder(3)).unwrap();
+    cluster.return_node(3);
+    cluster.server().says("data server 3 HAS LOST ALL ITS PIECES");
+    until("all pieces are rebuilt", || {
+        cluster.has_version(3, "test/small.txt", &small)
+            && cluster.has_version(3, "large.bin", &large)
+    });
+    cluster.lose_node(1);
+    cluster.lose_node(2);
+    assert!(cluster.retrieve("large.bin").unwrap() == large, "from nodes 3 and 4");
+}

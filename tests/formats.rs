@@ -27,11 +27,12 @@ use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::status::{Debt, NodeStatus, State, Status, Stored, Trouble};
-use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId};
 use palk::core::wire::admin::{ADMIN_SOCKET, Answer, Fields, Line, Verb};
 use palk::core::wire::extended::{self, Entry, FileEntry};
 use palk::core::wire::node::{
-    self, Failure, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request, Room,
+    self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
+    Room, Serves,
 };
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
 use palk::core::wire::{self, chunk};
@@ -228,7 +229,7 @@ fn every_request_to_a_node() {
         Order::Discard { version: VERSION },
     ];
     let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NodeId::ALL[2] };
-    let requests: [(Request, usize, &str); 14] = [
+    let requests: [(Request, usize, &str); 17] = [
         (hello, 0, "00000013 00000000 00022222 22222222 22222222 22222222 222203"),
         (Request::Ping, 0, "00000001 00000000 01"),
         (
@@ -293,9 +294,21 @@ fn every_request_to_a_node() {
             0,
             "00000012 00000000 08011111 11111111 11111111 11111111 1111",
         ),
+        (
+            Request::Verify { version: VERSION, place: place(), first_stripe: 2, stripes: 64 },
+            0,
+            "00000021 00000000 09111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787402 40",
+        ),
+        (Request::Inventory, 0, "00000001 00000000 0a"),
+        (
+            Request::WhoServes { protocol: PROTOCOL, node: NodeId::ALL[2] },
+            0,
+            "00000003 00000000 0b0203",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 9];
+    let mut seen = [false; 12];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
@@ -310,9 +323,12 @@ fn every_request_to_a_node() {
             Request::Carry(_) => 6,
             Request::Read { .. } => 7,
             Request::ListStaged { .. } => 8,
+            Request::Verify { .. } => 9,
+            Request::Inventory => 10,
+            Request::WhoServes { .. } => 11,
         }] = true;
     }
-    assert_eq!(seen, [true; 9]);
+    assert_eq!(seen, [true; 12]);
     assert_eq!(PROTOCOL, 2);
 }
 
@@ -320,11 +336,24 @@ fn every_request_to_a_node() {
 fn every_reply_of_a_node() {
     let carried = vec![Outcome::Done, Outcome::NotHeld, Outcome::Failed("no".into())];
     let room = Room { free_bytes: 300, total_bytes: 1000, spare_bytes: 1 };
-    let replies: [(Reply, usize, &str); 12] = [
+    let serves = Serves {
+        cluster: Some(CLUSTER),
+        node: NodeId::ALL[1],
+        epoch: 300,
+        server: Some(ServerId([0x44; 16])),
+        heard_ms_ago: Some(5),
+        folder: "/srv".into(),
+    };
+    let listed = vec![
+        InventoryEntry::Block { place: place(), block: Block::B2, held: Some((VERSION, Seq(300))) },
+        InventoryEntry::Block { place: place(), block: Block::B1, held: None },
+        InventoryEntry::Foreign("demo/notes".into()),
+    ];
+    let replies: [(Reply, usize, &str); 16] = [
         (
-            Reply::Welcome { folder: "/srv/files_2".into() },
+            Reply::Welcome { folder: "/srv/files_2".into(), fresh: true },
             0,
-            "0000000e 00000000 000c2f73 72762f66 696c6573 5f32",
+            "0000000f 00000000 000c2f73 72762f66 696c6573 5f3201",
         ),
         (Reply::Done, 0, "00000001 00000000 01"),
         (Reply::Staged, 0, "00000001 00000000 02"),
@@ -345,9 +374,28 @@ fn every_reply_of_a_node() {
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
         (Reply::Alive(None), 0, "00000002 00000000 0700"),
         (Reply::Alive(Some(room)), 0, "00000007 00000000 0701ac02 e80701"),
+        (
+            Reply::Verified { checksums: vec![[1, 300], [0, 2]] },
+            0,
+            "00000007 00000000 080201ac 020002",
+        ),
+        (
+            Reply::Inventory(listed),
+            0,
+            "00000042 00000000 09030004 64656d6f 0875702f 612e7478 74030111 \
+             11111111 11111111 11111111 111111ac 02000464 656d6f08 75702f61 \
+             2e747874 0200010a 64656d6f 2f6e6f74 6573",
+        ),
+        (Reply::Inventory(vec![]), 0, "00000002 00000000 0900"),
+        (
+            Reply::Serves(serves),
+            0,
+            "0000002d 00000000 0a012222 22222222 22222222 22222222 222202ac \
+             02014444 44444444 44444444 44444444 44440105 042f7372 76",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 11];
+    let mut seen = [false; 14];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &unchecked(&bytes), expected);
@@ -363,9 +411,12 @@ fn every_reply_of_a_node() {
             Reply::Failed(Failure::NoSpace(_)) => 8,
             Reply::Failed(Failure::Refused(_)) => 9,
             Reply::Alive(_) => 10,
+            Reply::Verified { .. } => 11,
+            Reply::Inventory(_) => 12,
+            Reply::Serves(_) => 13,
         }] = true;
     }
-    assert_eq!(seen, [true; 11]);
+    assert_eq!(seen, [true; 14]);
 }
 
 // ---- the extended session ----
@@ -586,7 +637,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -606,13 +657,26 @@ fn the_tables_of_the_catalog() {
             "folders: user_id INTEGER key, path TEXT key",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
              version BLOB null, seq INTEGER",
+            "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms INTEGER, \
+             pieces INTEGER, proved_ms INTEGER null",
+            "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER null, \
+             user_id INTEGER, path TEXT, version BLOB",
+            "scrubs: id INTEGER null key, started_ms INTEGER, ended_ms INTEGER null, phase TEXT, \
+             witness INTEGER, grace_ms INTEGER, listed INTEGER, unchecked INTEGER, \
+             user_id INTEGER null, path TEXT null, files_done INTEGER, files_all INTEGER, \
+             bytes_done INTEGER, bytes_all INTEGER, removed INTEGER, others INTEGER",
             "settings: key TEXT key, value TEXT",
+            "strays: node INTEGER key, user TEXT key, path TEXT key, seq INTEGER, \
+             first_ms INTEGER, scrub INTEGER",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER",
         ]
     );
     let indices =
         texts("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOT NULL ORDER BY name");
-    assert_eq!(indices, ["owed_by_node", "owed_by_path", "owed_by_version"]);
+    assert_eq!(
+        indices,
+        ["owed_by_node", "owed_by_path", "owed_by_version", "scrub_findings_by_version"]
+    );
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
     let nodes = "nodes=a:1 b:2 c:3 d:4";

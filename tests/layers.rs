@@ -57,8 +57,18 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
-    // that what came back is what was stored, and a rescued file has to be it.
-    ("blake3", &["src/core/serve/", "src/core/remote", "src/core/node/rescue", "src/cmd/demo"]),
+    // that what came back is what was stored, a rescued file has to be it, and where nodes disagree
+    // the digest says which of them are right.
+    (
+        "blake3",
+        &[
+            "src/core/serve/",
+            "src/core/cluster/audit.rs",
+            "src/core/remote",
+            "src/core/node/rescue",
+            "src/cmd/demo",
+        ],
+    ),
     ("bytesize", &["src/cmd/"]),
     ("clap", &["src/cmd/"]),
     ("comfy_table", &["src/cmd/status/"]),
@@ -71,7 +81,7 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("rand", &["src/core/io/random.rs", "src/cmd/client/local.rs", "src/cmd/demo"]),
     ("rpassword", &["src/cmd/env"]),
     ("rusqlite", &["src/core/catalog/"]),
-    ("rustix", &["src/core/io/disk.rs"]),
+    ("rustix", &["src/core/io/"]),
     ("rustyline", &["src/cmd/env"]),
     // What a person is told, and how the admin socket and its like say it.
     ("serde_json", &["src/cmd/", "src/core/wire/admin.rs"]),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::volume::Volume;
 use palk::core::cluster::{Fanout, Lacking};
@@ -16,7 +16,7 @@ use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
+use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
 
 /// A node in this process, which can be switched off and counts the bytes that it sends.
 struct LocalNode {
@@ -71,6 +71,41 @@ impl Node for LocalNode {
     }
 
     fn forget_connections(&self) {}
+
+    fn verify(
+        &self,
+        version: VersionId,
+        place: &Place,
+        first_stripe: u64,
+        stripes: u64,
+    ) -> Result<Vec<[u64; 2]>> {
+        self.check()?;
+        self.store.open_piece(version, place).verify(first_stripe, stripes)
+    }
+
+    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
+        self.check()?;
+        Ok(Box::new(LocalInventory(self.store.inventory())))
+    }
+
+    fn was_fresh(&self) -> bool {
+        false
+    }
+
+    fn who_serves_at(&self, address: &str) -> Result<Serves> {
+        let why = NodeFailure::Unreachable(format!("nobody is at {address}"));
+        Err(Error::Node { node: self.store.id(), why })
+    }
+
+    fn move_to(&self, _: &str) {}
+}
+
+struct LocalInventory(palk::core::node::inventory::Inventory);
+
+impl InventoryPages for LocalInventory {
+    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
+        self.0.page()
+    }
 }
 
 struct LocalSink {
@@ -285,7 +320,7 @@ fn pieces_that_are_damaged_in_different_places_still_make_a_whole_file() {
     };
     let before = std::fs::read(f.block(4, "yeet_O4.txt")).unwrap();
     std::fs::remove_file(f.block(4, "yeet_O4.txt")).unwrap();
-    let rebuilt = f.volume.rebuild(NodeId::ALL[3], &lacking);
+    let rebuilt = f.volume.rebuild(NodeId::ALL[3], &lacking, &mut |_| {});
     assert!(rebuilt.outcome.is_ok() && !rebuilt.unsound.is_empty());
     f.commit(1);
     assert!(std::fs::read(f.block(4, "yeet_O4.txt")).unwrap() == before);
@@ -322,7 +357,7 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
             blake3: Digest(*blake3::hash(&content).as_bytes()),
             placed: NodeSet::ALL,
         };
-        let moved = f.volume.rebuild(lost, &lacking).outcome.unwrap();
+        let moved = f.volume.rebuild(lost, &lacking, &mut |_| {}).outcome.unwrap();
         assert_eq!(moved, sent());
         let block_bytes = (content.len() as u64 + 4) / 4;
         assert_eq!(moved, 3 * block_bytes, "a quarter less than the four blocks of two nodes");
@@ -335,7 +370,7 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
         let mut on = NodeSet::ALL;
         on.remove(away);
         f.switch(on);
-        assert_eq!(f.volume.rebuild(lost, &lacking).outcome.unwrap(), 4 * block_bytes);
+        assert_eq!(f.volume.rebuild(lost, &lacking, &mut |_| {}).outcome.unwrap(), 4 * block_bytes);
         f.commit(1);
         assert!(blocks.map(|path| std::fs::read(path).unwrap()) == before);
     }

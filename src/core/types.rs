@@ -131,6 +131,12 @@ impl NodeSet {
         NodeSet(self.0 & other.0)
     }
 
+    /// The nodes in either set.
+    #[must_use]
+    pub fn or(self, other: NodeSet) -> NodeSet {
+        NodeSet(self.0 | other.0)
+    }
+
     /// The nodes that are not in the set.
     #[must_use]
     pub fn complement(self) -> NodeSet {
@@ -268,6 +274,12 @@ hex_bytes!(
 hex_bytes!(
     /// The random 128-bit name of a cluster, made by the server at its first start.
     ClusterId,
+    16
+);
+
+hex_bytes!(
+    /// The random 128-bit name of one start of a server.
+    ServerId,
     16
 );
 

@@ -209,6 +209,28 @@ impl SimDisk {
         true
     }
 
+    /// Puts a file where nobody has stored it, or in the place of one; its folder is there.
+    pub(crate) fn plant(&self, path: &Path, bytes: Vec<u8>) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        assert!(inner.parent_exists(path).is_ok(), "{path:?}");
+        let synced = bytes.len();
+        inner.contents.push(Content { bytes, synced });
+        let entry = Entry::File(inner.contents.len() - 1);
+        inner.now.insert(path.to_path_buf(), entry);
+        inner.changes.push((Change::Make(path.to_path_buf(), entry), true));
+    }
+
+    /// Everything under a folder is gone, and the folder itself.
+    pub(crate) fn wipe(&self, folder: &Path) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        for path in inner.now.keys().filter(|path| path.starts_with(folder)) {
+            inner.changes.push((Change::Remove(path.clone()), true));
+        }
+        inner.now.retain(|path, _| !path.starts_with(folder));
+    }
+
     /// All files by path, with their bytes.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.lock();

@@ -1,14 +1,17 @@
 //! A node in the simulation: the real block store on a simulated disk, behind a link that can fail.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::node::inventory::Inventory;
 use palk::core::node::reserve::Reserve;
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
-use palk::core::types::{Digest, NodeId, VersionId};
-use palk::core::wire::node::{Order, Outcome, PieceMeta, Room};
+use palk::core::types::{ClusterId, Digest, NodeId, VersionId};
+use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -16,6 +19,9 @@ use super::disk::SimDisk;
 
 /// What new files leave free on a disk that has an end.
 const RESERVE_BYTES: u64 = 4_000;
+
+/// The only cluster there is.
+pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 
 /// Thrown where the server's machine goes down.
 pub(crate) struct ServerCrash;
@@ -189,51 +195,148 @@ impl SimNode {
     }
 }
 
+/// Which node is at which address.
+pub(crate) type Yard = Arc<Mutex<BTreeMap<String, Arc<SimNode>>>>;
+
 /// The server's end of the link.
-pub(crate) struct SimLink(pub(crate) Arc<SimNode>);
+pub(crate) struct SimLink {
+    id: NodeId,
+    yard: Yard,
+    address: Mutex<String>,
+    was_fresh: AtomicBool,
+}
+
+impl SimLink {
+    pub(crate) fn new(id: NodeId, yard: &Yard, address: &str) -> SimLink {
+        let (yard, address) = (yard.clone(), Mutex::new(address.to_owned()));
+        SimLink { id, yard, address, was_fresh: AtomicBool::new(false) }
+    }
+
+    fn node(&self) -> Arc<SimNode> {
+        lock(&self.yard)[&*lock(&self.address)].clone()
+    }
+}
 
 impl Node for SimLink {
     fn id(&self) -> NodeId {
-        self.0.id
+        self.id
     }
 
     fn ping(&self) -> Result<Option<Room>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let node = self.node();
+        let (store, _, fate) = node.arrive()?;
+        // The hello of a new connection comes before its first question.
+        let joined = store.join_cluster(CLUSTER).map_err(|error| {
+            let why = NodeFailure::Refused(error.to_string());
+            Error::Node { node: self.id, why }
+        });
+        if fate != Fate::Unanswered && matches!(joined, Ok(true)) {
+            self.was_fresh.store(true, Ordering::SeqCst);
+        }
         let room = store.room().ok();
-        self.0.depart(fate, Ok(room))
+        node.depart(fate, joined.map(|_| room))
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        let (store, run, fate) = self.0.arrive()?;
+        let node = self.node();
+        let (store, run, fate) = node.arrive()?;
         let stage = store.stage(meta.clone());
-        let node = self.0.clone();
-        let stage = self.0.depart(fate, stage)?;
+        let stage = node.depart(fate, stage)?;
         Ok(Box::new(SimSink { node, run, stage: Some(stage), staged: None }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
-        let (_, run, fate) = self.0.arrive()?;
-        let source = SimSource { node: self.0.clone(), run, query: query.clone() };
-        self.0.depart(fate, Ok(Box::new(source) as Box<dyn PieceSource>))
+        let node = self.node();
+        let (_, run, fate) = node.arrive()?;
+        let source = SimSource { node: node.clone(), run, query: query.clone() };
+        node.depart(fate, Ok(Box::new(source) as Box<dyn PieceSource>))
     }
 
     fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let node = self.node();
+        let (store, _, fate) = node.arrive()?;
         let mut outcomes = store.carry(orders);
         if fate == Fate::Repeated {
             outcomes = store.carry(orders);
         }
-        self.0.depart(fate, Ok(outcomes))
+        node.depart(fate, Ok(outcomes))
     }
 
     fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let node = self.node();
+        let (store, _, fate) = node.arrive()?;
         // Small pages, so that turning them is tested too.
         let staged = store.staged(after, 2);
-        self.0.depart(fate, staged)
+        node.depart(fate, staged)
     }
 
     fn forget_connections(&self) {}
+
+    fn verify(
+        &self,
+        version: VersionId,
+        place: &Place,
+        first_stripe: u64,
+        stripes: u64,
+    ) -> Result<Vec<[u64; 2]>> {
+        let node = self.node();
+        let (store, _, fate) = node.arrive()?;
+        let mut sums = store.open_piece(version, place).verify(first_stripe, stripes);
+        if let (Fate::Garbled, Ok(sums)) = (fate, &mut sums) {
+            sums[0][0] ^= 1;
+        }
+        node.depart(fate, sums)
+    }
+
+    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
+        let node = self.node();
+        let (store, run, fate) = node.arrive()?;
+        let pages = SimInventory { node: node.clone(), run, inventory: store.inventory() };
+        node.depart(fate, Ok(Box::new(pages) as Box<dyn InventoryPages>))
+    }
+
+    fn was_fresh(&self) -> bool {
+        self.was_fresh.swap(false, Ordering::SeqCst)
+    }
+
+    fn who_serves_at(&self, address: &str) -> Result<Serves> {
+        let found = lock(&self.yard).get(address).cloned();
+        let Some(node) = found else {
+            let why = NodeFailure::Unreachable("connection refused".into());
+            return Err(Error::Node { node: self.id, why });
+        };
+        let (store, _, fate) = node.arrive()?;
+        let serves = Serves {
+            cluster: store.cluster(),
+            node: store.id(),
+            epoch: 0,
+            server: None,
+            heard_ms_ago: None,
+            folder: "/files".into(),
+        };
+        node.depart(fate, Ok(serves))
+    }
+
+    fn move_to(&self, address: &str) {
+        *lock(&self.address) = address.to_owned();
+    }
+}
+
+struct SimInventory {
+    node: Arc<SimNode>,
+    run: u64,
+    inventory: Inventory,
+}
+
+impl InventoryPages for SimInventory {
+    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
+        let (_, run, fate) = self.node.arrive()?;
+        if run != self.run {
+            return Err(self.node.unreachable());
+        }
+        let page = self.inventory.page();
+        self.node.depart(fate, page)
+    }
 }
 
 struct SimSink {

@@ -8,30 +8,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use palk::core::catalog::Catalog;
 use palk::core::catalog::accounts::HashGate;
+use palk::core::catalog::{Catalog, Phase};
 use palk::core::cluster::Fanout;
 use palk::core::cluster::attendant::{Attendant, Bell};
+use palk::core::cluster::heal::Healer;
 use palk::core::cluster::node::Node;
+use palk::core::cluster::pace::{Manners, Pace, Rest};
 use palk::core::cluster::readers::Readers;
+use palk::core::cluster::replace::{Begun, Replacer};
 use palk::core::cluster::roster::Roster;
+use palk::core::cluster::scrub::{Options, Progress, Scrubber};
 use palk::core::cluster::volume::Volume;
 use palk::core::error::Code;
 use palk::core::io::random::Random;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, User};
-use palk::core::types::{ClusterId, Digest, NodeId};
+use palk::core::types::{Digest, NodeId};
 use palk::core::wire::extended::Entry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::node::{Links, Process, ServerCrash, SimLink, SimNode};
+use super::node::{CLUSTER, Links, Process, ServerCrash, SimLink, SimNode, Yard};
 
-const USER: &str = "demo";
+pub(crate) const USER: &str = "demo";
 const PASSWORD: &str = "pw";
 
 /// Few paths, so that doings meet; one folder deep, so that folders are made.
 const PATHS: [&str; 4] = ["a", "b", "x/a", "x/y/c.txt"];
+
+/// Where the node is that replaces another.
+pub(crate) const SPARE: &str = "spare:1";
+
+/// A file that no Palk has put there; it stays.
+pub(crate) const FOREIGN: &str = "/files/demo/notes";
 
 /// What a path is, or may be: a content or nothing.
 type Content = Option<Arc<Vec<u8>>>;
@@ -59,11 +69,14 @@ impl Known {
 }
 
 /// The server's process.
-struct Server {
+pub(crate) struct Server {
     files: Arc<Files>,
-    catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
     roster: Arc<Roster>,
     attendants: Vec<Attendant>,
+    healers: Vec<Healer>,
+    scrubber: Scrubber,
+    replacer: Replacer,
     user: User,
 }
 
@@ -77,6 +90,8 @@ pub(crate) struct Faults {
     pub(crate) full_disks: bool,
     /// One node's blocks rot.
     pub(crate) rot: bool,
+    /// Scrubs run meanwhile; at the end somebody tampers with the nodes, and a scrub must mend it.
+    pub(crate) scrubs: bool,
     /// Canary: disks lie about syncing.
     pub(crate) lies: bool,
 }
@@ -84,6 +99,7 @@ pub(crate) struct Faults {
 pub(crate) struct World {
     pub(crate) nodes: Vec<Arc<SimNode>>,
     pub(crate) links: Arc<Mutex<Links>>,
+    yard: Yard,
     folder: tempfile::TempDir,
     server: Option<Server>,
     known: BTreeMap<&'static str, Known>,
@@ -93,7 +109,7 @@ pub(crate) struct World {
     now: Duration,
     /// The same in milliseconds, for what the server believes of its nodes.
     clock: Arc<AtomicU64>,
-    random: StdRng,
+    pub(crate) random: StdRng,
     seed: u64,
     starts: u64,
     faults: Faults,
@@ -110,7 +126,8 @@ fn template() -> &'static [u8] {
     TEMPLATE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("palk.db");
-        let catalog = Catalog::open(&path, ClusterId([7; 16])).unwrap();
+        let catalog = Catalog::open(&path, CLUSTER).unwrap();
+        catalog.remember_node_addresses(&NodeId::ALL.map(|id| format!("node:{id}"))).unwrap();
         let name = UserName::parse(USER).unwrap();
         catalog.create_user(&HashGate::default(), &name, PASSWORD, 0).unwrap();
         drop(catalog);
@@ -150,7 +167,10 @@ impl World {
         if faults.lies {
             nodes.iter().for_each(|node| node.machine().disk.lie());
         }
+        let yard =
+            NodeId::ALL.iter().zip(&nodes).map(|(id, node)| (format!("node:{id}"), node.clone()));
         let mut world = World {
+            yard: Arc::new(Mutex::new(yard.collect())),
             nodes,
             links,
             folder,
@@ -179,14 +199,13 @@ impl World {
         let random = Arc::new(Random::seeded(self.seed ^ (self.starts << 32)));
         let path = self.folder.path().join("palk.db");
         let catalog = Arc::new(Catalog::open(&path, random.cluster()).unwrap());
-        let links: Vec<Arc<dyn Node>> = self
-            .nodes
-            .iter()
-            .map(|node| Arc::new(SimLink(node.clone())) as Arc<dyn Node>)
-            .collect();
+        let addresses = catalog.node_addresses().unwrap().unwrap();
+        let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
+            Arc::new(SimLink::new(id, &self.yard, &addresses[id.index()]))
+        });
         let clock = self.clock.clone();
         let roster = Arc::new(Roster::with_clock(
-            links.try_into().unwrap_or_else(|_| unreachable!()),
+            links,
             Box::new(move || Duration::from_millis(clock.load(Ordering::SeqCst))),
         ));
         let volume = Arc::new(Volume::new(roster.clone(), random.clone(), Fanout::Inline));
@@ -194,10 +213,31 @@ impl World {
         let attendants = NodeId::ALL
             .map(|id| Attendant::new(id, catalog.clone(), volume.clone(), readers.clone()))
             .into();
+        let pace = Arc::new(Pace::new(None));
+        let manners = Manners::new(pace, volume.traffic().clone(), Rest::Never);
+        let healers = NodeId::ALL
+            .map(|id| {
+                let (catalog, volume, manners) = (catalog.clone(), volume.clone(), manners.clone());
+                Healer::new(id, catalog, volume, Bell::mute(), manners, Arc::default())
+            })
+            .into();
+        let scrubber = Scrubber::new(
+            catalog.clone(),
+            volume.clone(),
+            readers.clone(),
+            Bell::mute(),
+            manners.clone(),
+            None,
+            0,
+        )
+        .unwrap();
+        let replacer = Replacer::new(catalog.clone(), roster.clone(), Bell::mute(), manners, 0);
         let files = Files::new(catalog.clone(), volume, readers, Bell::mute(), random, 1 << 30);
         // Signing in costs a password's hash; the account is known by what the catalog says.
         let user = files.trusted_user(&UserName::parse(USER).unwrap()).unwrap();
-        self.server = Some(Server { files: Arc::new(files), catalog, roster, attendants, user });
+        let files = Arc::new(files);
+        self.server =
+            Some(Server { files, catalog, roster, attendants, healers, scrubber, replacer, user });
         self.guarded(World::attend);
     }
 
@@ -218,7 +258,7 @@ impl World {
         }
     }
 
-    fn server(&mut self) -> &mut Server {
+    pub(crate) fn server(&mut self) -> &mut Server {
         self.server.as_mut().unwrap_or_else(|| panic::panic_any(ServerCrash))
     }
 
@@ -228,18 +268,124 @@ impl World {
         self.clock.store(now_ms, Ordering::SeqCst);
     }
 
-    /// Every attendant makes its rounds until it has nothing more to do.
+    /// Everyone who looks after the nodes makes rounds until there is nothing more to do, or for a
+    /// while.
     pub(crate) fn attend(&mut self) {
         self.pass(Duration::from_secs(1));
-        for i in 0..4 {
-            for _ in 0..50 {
-                let now = self.now;
-                if !self.server().attendants[i].round(now) {
-                    break;
-                }
+        let now = self.now;
+        for _ in 0..2 {
+            for i in 0..4 {
+                self.server().attendants[i].round(now);
+            }
+            for i in 0..4 {
+                (0..50).take_while(|_| self.server().healers[i].round(now)).count();
             }
         }
+        (0..20).take_while(|_| self.server().scrubber.round(now)).count();
+        (0..20).take_while(|_| self.server().replacer.round(now)).count();
         self.server().catalog.strike_settled().unwrap();
+    }
+
+    /// Scrubs everything; what is not as it should be is mended when this returns.
+    pub(crate) fn scrub(&mut self) -> Progress {
+        let scrubs = self.server().scrubber.scrubs();
+        scrubs.stop();
+        self.attend();
+        let witness = self.random.random_bool(0.5);
+        scrubs.start(Options { witness, grace: Duration::ZERO }).unwrap();
+        for _ in 0..100 {
+            self.now += Duration::from_secs(700);
+            self.attend();
+            let progress = scrubs.progress().unwrap();
+            if progress.scrub.as_ref().is_some_and(|scrub| scrub.phase == Phase::Done) {
+                assert!(progress.is_clean(), "{progress:?}");
+                return progress;
+            }
+        }
+        panic!("a scrub does not end: {:?}", scrubs.progress());
+    }
+
+    // ---- replacing a node ----
+
+    /// An empty node with the number of node 1 is started at another address.
+    pub(crate) fn start_spare(&mut self) -> Arc<SimNode> {
+        let spare = SimNode::new(NodeId::ALL[0], self.seed ^ 0xff, self.links.clone());
+        self.yard.lock().unwrap().insert(SPARE.to_owned(), spare.clone());
+        spare
+    }
+
+    /// Node 1 is replaced by the spare one; false if that cannot begin now.
+    pub(crate) fn replace(&mut self) -> bool {
+        self.replace_by(SPARE)
+    }
+
+    /// Node 1 is replaced by the one at this address; false if that cannot begin now.
+    pub(crate) fn replace_by(&mut self, address: &str) -> bool {
+        let replacements = self.server().replacer.replacements();
+        let begun = replacements.replace(NodeId::ALL[0], address, false, 0);
+        matches!(begun, Ok(Begun::Started { .. } | Begun::Resumed))
+    }
+
+    /// The files that keep node 1 from being replaced.
+    pub(crate) fn files_at_risk(&mut self) -> Vec<String> {
+        let replacements = self.server().replacer.replacements();
+        match replacements.replace(NodeId::ALL[0], SPARE, false, 0) {
+            Ok(Begun::WouldLose { count, first }) => {
+                assert_eq!(count, first.len() as u64);
+                first.iter().map(ToString::to_string).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The catalog is told that these nodes have lost their pieces of a file.
+    pub(crate) fn lose(&mut self, path: &str, nodes: &[usize]) {
+        let server = self.server();
+        let version = server.files.retrieve(&server.user, &file(path)).unwrap().version;
+        for node in nodes {
+            server.catalog.piece_lost(NodeId::ALL[*node], version, None).unwrap();
+        }
+    }
+
+    /// Is it proved that the new node is whole?
+    pub(crate) fn is_replaced(&mut self) -> bool {
+        let progress = self.server().replacer.replacements().progress().unwrap();
+        progress.iter().any(|own| own.replacement.proved_ms.is_some())
+    }
+
+    /// Goes on with the replacement, or begins it, until the new node is proved to be whole.
+    pub(crate) fn finish_replacing(&mut self) {
+        for _ in 0..20 {
+            self.start_server_somehow();
+            let yard: Vec<_> = self.yard.lock().unwrap().values().cloned().collect();
+            for node in yard {
+                node.notice_crash();
+                node.machine().disk.behave();
+                let process = node.machine().process;
+                if process == Process::Down {
+                    node.start();
+                }
+            }
+            self.now += Duration::from_secs(100);
+            let went_on = self.guarded(|world| {
+                world.attend();
+                if !world.is_replaced() {
+                    assert!(world.replace(), "it can be begun, or goes on");
+                    world.attend();
+                }
+            });
+            if went_on && self.is_replaced() {
+                return;
+            }
+        }
+        panic!("a node is never replaced: {:?}", self.server().replacer.replacements().progress());
+    }
+
+    /// The nodes that the server means, which may have been replaced.
+    fn follow_addresses(&mut self) {
+        let addresses = self.server().catalog.node_addresses().unwrap().unwrap();
+        let yard = self.yard.lock().unwrap();
+        self.nodes = addresses.iter().map(|address| yard[address].clone()).collect();
     }
 
     // ---- the user ----
@@ -349,7 +495,14 @@ impl World {
             }
             35..=44 => self.delete(path),
             45..=64 => self.read(path, depth),
-            65..=79 => self.attend(),
+            65..=77 => self.attend(),
+            78..=79 if self.faults.scrubs => {
+                let scrubs = self.server().scrubber.scrubs();
+                // Refused while one is running.
+                let _ = scrubs.start(Options { witness: false, grace: Duration::ZERO });
+                self.attend();
+            }
+            78..=79 => self.attend(),
             _ => self.fault(),
         }
     }
@@ -401,7 +554,7 @@ impl World {
     }
 
     /// Brings a node back.
-    fn mend(&mut self, which: usize) {
+    pub(crate) fn mend(&mut self, which: usize) {
         let node = &self.nodes[which];
         node.notice_crash();
         let process = node.machine().process;
@@ -445,12 +598,20 @@ impl World {
             assert_eq!(self.nodes[which].machine().process, Process::Running, "a node starts");
         }
         self.start_server_somehow();
+        self.follow_addresses();
         for _ in 0..10 {
             // Long enough for pauses to end and for staging to be looked through.
             self.pass(Duration::from_secs(700));
             assert!(self.guarded(World::attend));
         }
+        if self.rotten.is_some() {
+            assert!(self.guarded(|world| drop(world.scrub())));
+        }
         assert!(self.guarded(World::check_whole));
+        if self.faults.scrubs {
+            assert!(self.guarded(World::tamper_and_scrub));
+            assert!(self.guarded(World::check_whole));
+        }
     }
 
     fn check_whole(&mut self) {
@@ -490,9 +651,6 @@ impl World {
         let (files, user) = (self.server().files.clone(), self.server().user.clone());
         let mut found: Option<Vec<u8>> = None;
         for (first, second) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
-            if self.rotten.is_some_and(|rotten| rotten == first || rotten == second) {
-                continue; // found by a scrub, not by this
-            }
             for which in (0..4).filter(|which| *which != first && *which != second) {
                 self.nodes[which].machine().process = Process::Hung;
             }
@@ -536,7 +694,7 @@ impl World {
                 .files()
                 .into_keys()
                 .map(|path| path.display().to_string())
-                .filter(|path| path != "/files/.palk/node.toml")
+                .filter(|path| path != "/files/.palk/node.toml" && path != FOREIGN)
                 .collect();
             assert_eq!(found, expected, "what lies on node {id}");
         }

@@ -225,7 +225,11 @@ impl Catalog {
     }
 }
 
-fn file_at(connection: &Connection, user: UserId, path: &FilePath) -> Result<Option<FileRecord>> {
+pub(super) fn file_at(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+) -> Result<Option<FileRecord>> {
     connection
         .prepare_cached(
             "SELECT version, seq, bytes, blake3, stored_ms, placed
@@ -237,7 +241,7 @@ fn file_at(connection: &Connection, user: UserId, path: &FilePath) -> Result<Opt
         .map_err(catalog_error)
 }
 
-fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileRecord> {
+pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileRecord> {
     Ok(FileRecord {
         version: VersionId(row.get(at)?),
         seq: Seq(row.get(at + 1)?),

@@ -10,7 +10,10 @@ mod database;
 mod files;
 mod order;
 mod owed;
+mod replace;
+mod scrub;
 mod survey;
+mod walk;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,6 +29,9 @@ use crate::core::types::{ClusterId, Seq, VersionId};
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
+pub use replace::Replacement;
+pub use scrub::{Finding, Judgement, Mending, Phase, Scrub, What};
+pub use walk::{Concerned, Surveyed};
 
 /// A user's number in the catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -123,7 +129,7 @@ impl Catalog {
     fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
         self.refuse_in_doubt()?;
         let settled: Vec<i64> = self.settled.lock().iter().copied().collect();
-        settled.iter().try_for_each(|id| owed::strike(&transaction, *id))?;
+        settled.iter().try_for_each(|id| owed::strike(&transaction, *id).map(drop))?;
         if let Err(error) = transaction.execute_batch("COMMIT") {
             let error = database::catalog_error(error);
             let is_undone = error.code() == Code::NoSpace

@@ -38,6 +38,11 @@ impl Order {
         self.reserved = up_to;
     }
 
+    /// The highest number that has been drawn, or was reserved by an earlier process.
+    pub(super) fn last(&self) -> Seq {
+        self.last
+    }
+
     pub(super) fn draw(&mut self) -> Seq {
         debug_assert!(self.last < self.reserved, "a number is reserved before it is drawn");
         self.last.0 += 1;

@@ -3,17 +3,19 @@
 //! Connections are kept and reused; one is used by one thread at a time. A connection goes back only
 //! after a whole exchange, so what is read from it always belongs to the latest question.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use crate::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::node::{
-    self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request, Room,
+    self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
+    Place, Reply, Request, Room, Serves,
 };
 
 /// Connections that are kept for their next use, for each node.
@@ -27,6 +29,8 @@ const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
 const SEND_UNITS: Deadline = Deadline::new(Duration::from_secs(5), "send a stripe");
 const REST: Deadline = Deadline::new(Duration::from_secs(5), "finish an answer");
 const CARRY: Deadline = Deadline::new(Duration::from_secs(20), "carry out its orders");
+const VERIFY: Deadline = Deadline::new(Duration::from_secs(30), "read its blocks from the disk");
+const PAGE: Deadline = Deadline::new(Duration::from_secs(30), "list what lies on its disk");
 
 /// Syncing a piece takes the longer the larger it is; most of it is on disk already by then.
 const STAGE_BASE: Duration = Duration::from_secs(8);
@@ -36,36 +40,57 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 pub struct TcpNode {
     id: NodeId,
     cluster: ClusterId,
-    address: String,
-    idle: std::sync::Arc<Mutex<Vec<Stream>>>,
+    address: Mutex<String>,
+    idle: std::sync::Arc<Mutex<Idle>>,
+    /// Has it said that it belonged to no cluster before, and nobody has asked yet?
+    was_fresh: AtomicBool,
+}
+
+/// Connections that wait for their next use.
+#[derive(Default)]
+struct Idle {
+    streams: Vec<Stream>,
+    /// Counts the addresses: a connection to an older one does not come back.
+    address: u64,
 }
 
 impl TcpNode {
     /// The node at this address; nothing is connected yet.
     pub fn new(id: NodeId, cluster: ClusterId, address: String) -> TcpNode {
-        TcpNode { id, cluster, address, idle: std::sync::Arc::default() }
+        let was_fresh = AtomicBool::new(false);
+        let address = Mutex::new(address);
+        TcpNode { id, cluster, address, idle: std::sync::Arc::default(), was_fresh }
     }
 
     fn open(&self) -> Result<Link> {
-        while let Some(mut stream) = { self.idle.lock().pop() } {
+        let address = { self.idle.lock().address };
+        while let Some(mut stream) = { self.idle.lock().streams.pop() } {
             // A kept connection has nothing to say; one that has (its end, most likely) is stale.
             if let Ok(None) = stream.read_ready(&mut [0]) {
-                return Ok(self.link(stream));
+                return Ok(self.link(stream, address));
             }
         }
-        let stream = Stream::connect("node", &self.address, &CONNECT)
-            .map_err(|error| failed(self.id, &format!("node {}", self.address), error))?;
-        let mut link = self.link(stream);
+        let place = { self.address.lock().clone() };
+        let mut link = self.link(self.connect(&place)?, address);
         let hello = Request::Hello { protocol: PROTOCOL, cluster: self.cluster, node: self.id };
         link.send(&hello, &[], &ASK)?;
         match link.receive(&WELCOME)? {
-            Reply::Welcome { .. } => Ok(link),
+            Reply::Welcome { fresh, .. } => {
+                self.was_fresh.fetch_or(fresh, Ordering::SeqCst);
+                Ok(link)
+            }
             _ => Err(link.out_of_turn()),
         }
     }
 
-    fn link(&self, stream: Stream) -> Link {
-        Link { id: self.id, stream: Some(stream), home: self.idle.clone(), body: Vec::new() }
+    fn connect(&self, address: &str) -> Result<Stream> {
+        Stream::connect("node", address, &CONNECT)
+            .map_err(|error| failed(self.id, &format!("node {address}"), error))
+    }
+
+    fn link(&self, stream: Stream, address: u64) -> Link {
+        let home = self.idle.clone();
+        Link { id: self.id, stream: Some(stream), home, address, body: Vec::new() }
     }
 
     /// Asks one question and gives back the connection.
@@ -127,7 +152,48 @@ impl Node for TcpNode {
     }
 
     fn forget_connections(&self) {
-        self.idle.lock().clear();
+        self.idle.lock().streams.clear();
+    }
+
+    fn verify(
+        &self,
+        version: VersionId,
+        place: &Place,
+        first_stripe: u64,
+        stripes: u64,
+    ) -> Result<Vec<[u64; 2]>> {
+        let request = Request::Verify { version, place: place.clone(), first_stripe, stripes };
+        match self.ask(&request, &VERIFY)? {
+            Reply::Verified { checksums } if checksums.len() as u64 == stripes => Ok(checksums),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
+        let mut link = self.open()?;
+        link.send(&Request::Inventory, &[], &ASK)?;
+        Ok(Box::new(TcpInventory { link }))
+    }
+
+    fn was_fresh(&self) -> bool {
+        self.was_fresh.swap(false, Ordering::SeqCst)
+    }
+
+    fn who_serves_at(&self, address: &str) -> Result<Serves> {
+        // A connection of its own, which is not kept: nobody has said hello on it.
+        let mut link = self.link(self.connect(address)?, u64::MAX);
+        link.send(&Request::WhoServes { protocol: PROTOCOL, node: self.id }, &[], &ASK)?;
+        match link.receive(&WELCOME)? {
+            Reply::Serves(serves) => Ok(serves),
+            _ => Err(link.out_of_turn()),
+        }
+    }
+
+    fn move_to(&self, address: &str) {
+        *self.address.lock() = address.to_owned();
+        let mut idle = self.idle.lock();
+        idle.streams.clear();
+        idle.address += 1;
     }
 }
 
@@ -135,7 +201,9 @@ impl Node for TcpNode {
 struct Link {
     id: NodeId,
     stream: Option<Stream>,
-    home: std::sync::Arc<Mutex<Vec<Stream>>>,
+    home: std::sync::Arc<Mutex<Idle>>,
+    /// The count of the address that it leads to.
+    address: u64,
     body: Vec<u8>,
 }
 
@@ -182,8 +250,8 @@ impl Link {
     fn give_back(&mut self) {
         if let Some(stream) = self.stream.take() {
             let mut home = self.home.lock();
-            if home.len() < IDLE_CONNECTIONS_MAX {
-                home.push(stream);
+            if home.address == self.address && home.streams.len() < IDLE_CONNECTIONS_MAX {
+                home.streams.push(stream);
             }
         }
     }
@@ -252,6 +320,24 @@ impl PieceSource for TcpSource {
                     self.link.give_back();
                 }
                 Ok(checksums)
+            }
+            _ => Err(self.link.out_of_turn()),
+        }
+    }
+}
+
+struct TcpInventory {
+    link: Link,
+}
+
+impl InventoryPages for TcpInventory {
+    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
+        match self.link.receive(&PAGE)? {
+            Reply::Inventory(page) if page.len() <= INVENTORY_ENTRIES_MAX => {
+                if page.is_empty() {
+                    self.link.give_back();
+                }
+                Ok(page)
             }
             _ => Err(self.link.out_of_turn()),
         }

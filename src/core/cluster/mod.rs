@@ -2,13 +2,20 @@
 //! them into one place for files.
 
 pub mod attendant;
+mod audit;
 mod buffers;
+mod check;
+pub mod heal;
+mod inventory;
 pub mod link;
 pub mod node;
+pub mod pace;
 pub mod readers;
 mod reading;
 mod rebuild;
+pub mod replace;
 pub mod roster;
+pub mod scrub;
 pub mod volume;
 mod writing;
 

@@ -4,6 +4,7 @@
 //! everyone, and nobody else waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,6 +21,10 @@ pub struct Roster {
     health: Mutex<[Health; 4]>,
     seen: Mutex<[Seen; 4]>,
     clock: Clock,
+    /// How often each has come up.
+    times_up: [AtomicU64; 4],
+    /// How often each has moved.
+    moves: [AtomicU64; 4],
 }
 
 /// Tells how long ago some fixed moment was.
@@ -46,7 +51,8 @@ impl Roster {
     /// The same with a clock of the caller's, for simulations.
     pub fn with_clock(nodes: [Arc<dyn Node>; 4], clock: Clock) -> Roster {
         let health = std::array::from_fn(|_| Health::unknown(clock()));
-        Roster { nodes, health: Mutex::new(health), seen: Mutex::default(), clock }
+        let (seen, times_up, moves) = Default::default();
+        Roster { nodes, health: Mutex::new(health), seen, clock, times_up, moves }
     }
 
     /// A node.
@@ -116,6 +122,25 @@ impl Roster {
         Err(Error::node(id, NodeFailure::NoSpace(figures)))
     }
 
+    /// How often a node has come up: whoever remembers it notices that it has come up again.
+    pub fn times_up(&self, id: NodeId) -> u64 {
+        self.times_up[id.index()].load(Ordering::SeqCst)
+    }
+
+    /// How often each node has moved to another address, and so become another one.
+    pub fn moves(&self) -> [u64; 4] {
+        std::array::from_fn(|at| self.moves[at].load(Ordering::SeqCst))
+    }
+
+    /// Looks for a node at another address from now on; until it has answered there it is not up.
+    pub fn move_node(&self, id: NodeId, address: &str) {
+        self.nodes[id.index()].move_to(address);
+        self.moves[id.index()].fetch_add(1, Ordering::SeqCst);
+        let why = NodeFailure::Unreachable("it is being replaced".into());
+        // What is believed is all that matters here.
+        let _ = self.heard::<()>(id, Err(Error::Node { node: id, why }));
+    }
+
     /// Why each of these nodes that is not up is not.
     pub fn troubles(&self, among: NodeSet) -> Troubles {
         let away = among.and(self.up().complement());
@@ -161,6 +186,9 @@ impl Roster {
             self.nodes[id.index()].forget_connections();
             let why = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
             tracing::warn!("lost data server {id}: {why}");
+        }
+        if changed && is_up {
+            self.times_up[id.index()].fetch_add(1, Ordering::SeqCst);
         }
         (result, changed && is_up)
     }

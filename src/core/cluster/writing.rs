@@ -69,6 +69,8 @@ pub struct Writing {
     full: NodeSet,
     stripe: u64,
     buffer: Option<StripeBuffer>,
+    /// How often nodes had moved when it began.
+    moves: [u64; 4],
 }
 
 /// The way to one node.
@@ -120,6 +122,7 @@ impl Writing {
             full: NodeSet::EMPTY,
             stripe: 0,
             buffer: None,
+            moves: roster.moves(),
             meta: meta.clone(),
             fanout,
             roster,
@@ -287,6 +290,11 @@ impl Writing {
         }
         for id in NodeId::ALL {
             match self.await_staged(id) {
+                // What the old node has is not on the one that has replaced it.
+                Some(Ok(())) if self.roster.moves()[id.index()] != self.moves[id.index()] => {
+                    let why = NodeFailure::Refused("it has been replaced".into());
+                    self.give_up(id, Error::Node { node: id, why });
+                }
                 Some(Ok(())) => self.ballot.cast(id, Vote::Yes),
                 Some(Err(error)) => self.give_up(id, error),
                 None => {}

@@ -119,6 +119,9 @@ pub trait ReadFile: Send {
     /// # Errors
     /// As the operating system says; `UnexpectedEof` if the file is shorter.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Has the next reads come from the disk and not from memory, as far as the machine can do that.
+    fn forget_cached(&self) {}
 }
 
 /// Writes a small file whole or not at all.
@@ -295,6 +298,11 @@ impl ReadFile for RealReadFile {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buffer, offset)
+    }
+
+    fn forget_cached(&self) {
+        // Advice: a file system that does not take it is read all the same.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 

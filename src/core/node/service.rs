@@ -22,9 +22,10 @@ use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
-use crate::core::types::{Digest, VersionId};
+use crate::core::types::{Digest, NodeId, VersionId};
 use crate::core::wire::node::{
-    Failure, ORDERS_MAX, PROTOCOL, PieceMeta, Place, Reply, Request, STAGED_VERSIONS_MAX, shorten,
+    Failure, ORDERS_MAX, PROTOCOL, PieceMeta, Place, Reply, Request, STAGED_VERSIONS_MAX, Serves,
+    VERIFY_STRIPES_MAX, shorten,
 };
 
 /// The most connections at once: far more than a server with a connection for each transfer opens.
@@ -88,27 +89,63 @@ impl Connection {
 
     /// True if the server may go on.
     fn greet(&mut self) -> Result<bool> {
-        let (protocol, cluster, node) = match self.receive(&HELLO)? {
-            Some(Request::Hello { protocol, cluster, node }) => (protocol, cluster, node),
-            Some(_) => return Err(Error::Protocol("the first message is no hello".into())),
-            None => return Ok(false),
+        let (protocol, cluster, node) = loop {
+            match self.receive(&HELLO)? {
+                Some(Request::Hello { protocol, cluster, node }) => {
+                    break (protocol, cluster, node);
+                }
+                Some(Request::WhoServes { protocol, node }) => self.who_serves(protocol, node)?,
+                Some(_) => return Err(Error::Protocol("the first message is no hello".into())),
+                None => return Ok(false),
+            }
         };
+        let joined = match self.mismatch(protocol, node) {
+            Some(why) => Err(why),
+            None => self.store.join_cluster(cluster).map_err(|error| error.to_string()),
+        };
+        match joined {
+            Ok(fresh) => {
+                let folder = self.folder();
+                self.send(&Reply::Welcome { folder, fresh })?;
+                Ok(true)
+            }
+            Err(why) => {
+                tracing::warn!("{} refused: {why}", self.stream.name());
+                self.fail(&NodeFailure::Refused(why))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Why this node and that server cannot talk, if they cannot.
+    fn mismatch(&self, protocol: u32, node: NodeId) -> Option<String> {
         let own = self.store.id();
-        let refusal = if protocol != PROTOCOL {
+        if protocol != PROTOCOL {
             Some(format!("it speaks protocol {PROTOCOL}, the server {protocol}"))
         } else if node != own {
             Some(format!("it is node {own}, not node {node}: check the order of the addresses"))
         } else {
-            self.store.join_cluster(cluster).err().map(|error| error.to_string())
-        };
-        if let Some(why) = refusal {
-            tracing::warn!("{} refused: {why}", self.stream.name());
-            self.fail(&NodeFailure::Refused(why))?;
-            return Ok(false);
+            None
         }
-        let folder = shorten(&self.store.root().display().to_string());
-        self.send(&Reply::Welcome { folder })?;
-        Ok(true)
+    }
+
+    fn who_serves(&mut self, protocol: u32, node: NodeId) -> Result<()> {
+        if let Some(why) = self.mismatch(protocol, node) {
+            return self.fail(&NodeFailure::Refused(why));
+        }
+        let serves = Serves {
+            cluster: self.store.cluster(),
+            node: self.store.id(),
+            epoch: 0,
+            server: None,
+            heard_ms_ago: None,
+            folder: self.folder(),
+        };
+        self.send(&Reply::Serves(serves))
+    }
+
+    fn folder(&self) -> String {
+        shorten(&self.store.root().display().to_string())
     }
 
     fn answer(&mut self, request: Request) -> Result<()> {
@@ -132,7 +169,22 @@ impl Connection {
                 Ok(versions) => self.send(&Reply::StagedVersions(versions)),
                 Err(error) => self.fail(&failure(error)),
             },
-            Request::Hello { .. }
+            Request::Verify { version, place, first_stripe, stripes }
+                if (1..=VERIFY_STRIPES_MAX).contains(&stripes) =>
+            {
+                let mut piece = self.store.open_piece(version, &place);
+                match piece.verify(first_stripe, stripes) {
+                    Ok(checksums) => self.send(&Reply::Verified { checksums }),
+                    Err(error) => {
+                        tracing::warn!("{place}: {error}");
+                        self.fail(&failure(error))
+                    }
+                }
+            }
+            Request::Inventory => self.inventory(),
+            Request::WhoServes { protocol, node } => self.who_serves(protocol, node),
+            Request::Verify { .. }
+            | Request::Hello { .. }
             | Request::Units { .. }
             | Request::KeepAlive
             | Request::Finish { .. }
@@ -196,6 +248,21 @@ impl Connection {
         }
         self.body = body;
         Ok(())
+    }
+
+    fn inventory(&mut self) -> Result<()> {
+        let mut inventory = self.store.inventory();
+        loop {
+            let page = match inventory.page() {
+                Ok(page) => page,
+                Err(error) => return self.fail(&failure(error)),
+            };
+            let ended = page.is_empty();
+            self.send(&Reply::Inventory(page))?;
+            if ended {
+                return Ok(());
+            }
+        }
     }
 
     fn receive(&mut self, first: &Deadline) -> Result<Option<Request>> {

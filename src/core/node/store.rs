@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
+use crate::core::node::inventory::Inventory;
 use crate::core::node::piece::{Piece, read_trailer};
 use crate::core::node::reserve::Reserve;
 use crate::core::node::stage::{Stage, Stages, disk_error};
@@ -129,14 +130,19 @@ impl BlockStore {
         &self.root
     }
 
-    /// Joins the cluster, if the node belongs to none yet.
+    /// The cluster that it belongs to, if a server has come yet.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        *self.cluster.lock()
+    }
+
+    /// Joins the cluster, if the node belongs to none yet; true if it did so now.
     ///
     /// # Errors
     /// If it belongs to another one, or the disk fails.
-    pub fn join_cluster(&self, cluster: ClusterId) -> Result<()> {
+    pub fn join_cluster(&self, cluster: ClusterId) -> Result<bool> {
         let mut own = self.cluster.lock();
         match *own {
-            Some(own) if own == cluster => Ok(()),
+            Some(own) if own == cluster => Ok(false),
             Some(own) => Err(Error::other(
                 Code::NotAllowed,
                 format!(
@@ -154,7 +160,7 @@ impl BlockStore {
                 };
                 write_identity(&*self.disk, &identity_path(&self.root), &identity)?;
                 *own = Some(cluster);
-                Ok(())
+                Ok(true)
             }
         }
     }
@@ -208,6 +214,11 @@ impl BlockStore {
             [last.clone(), first, last]
         });
         Piece::new(self.disk.clone(), self.id, version, candidates)
+    }
+
+    /// What lies under final names, page by page.
+    pub fn inventory(&self) -> Inventory {
+        Inventory::new(self.disk.clone(), self.root.clone(), self.id)
     }
 
     /// The versions in staging above `after`, ascending, at most `most`. Looks for what is left

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::core::catalog::accounts::HashGate;
 use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, UserId};
 use crate::core::cluster::attendant::Bell;
+use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::{Reader, Readers};
 use crate::core::cluster::volume::Volume;
 use crate::core::cluster::{Reading, Writing};
@@ -122,7 +123,9 @@ impl Files {
             repair: false,
         };
         let writing = self.volume.write(&meta)?;
-        Ok(Store { files: self, user: user.id, path: path.clone(), replace, meta, ticket, writing })
+        let transfer = self.volume.traffic().enter();
+        let path = path.clone();
+        Ok(Store { files: self, user: user.id, path, replace, meta, ticket, writing, transfer })
     }
 
     /// Begins to read a file's current version.
@@ -145,6 +148,7 @@ impl Files {
             stored_ms: record.stored_ms,
             reading,
             reader: Some(reader),
+            _transfer: self.volume.traffic().enter(),
         })
     }
 
@@ -181,6 +185,7 @@ pub struct Store<'a> {
     meta: PieceMeta,
     ticket: Ticket,
     writing: Writing,
+    transfer: Transfer,
 }
 
 impl Store<'_> {
@@ -212,7 +217,7 @@ impl Store<'_> {
     /// [`Error::TooFewToStore`], [`Error::Exists`], [`Error::NameCollision`]; the file is what it
     /// was before.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, user, path, replace, meta, ticket, writing } = self;
+        let Store { files, user, path, replace, meta, ticket, writing, transfer: _transfer } = self;
         let staged = match writing.finish(blake3) {
             Ok(staged) => staged,
             Err((error, staged)) => {
@@ -263,6 +268,7 @@ pub struct Retrieve<'a> {
     pub stored_ms: i64,
     reading: Reading,
     reader: Option<Reader>,
+    _transfer: Transfer,
 }
 
 impl Retrieve<'_> {

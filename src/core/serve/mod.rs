@@ -6,3 +6,4 @@ pub mod client;
 pub mod files;
 pub mod operator;
 pub mod server;
+pub mod upkeep;

@@ -22,6 +22,7 @@ use crate::core::serve::admin;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
 use crate::core::serve::operator::Operator;
+use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::session::Dialect;
 use crate::core::types::NodeId;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub dialect: Dialect,
     /// The largest file that is taken, in bytes.
     pub file_bytes_max: u64,
+    /// How fast repairs and scrubs go.
+    pub rates: Rates,
 }
 
 /// A server that is ready to serve.
@@ -57,6 +60,7 @@ pub struct Server {
     listener: Listener,
     files: Arc<Files>,
     operator: Arc<Operator>,
+    upkeep: Upkeep,
     dialect: Dialect,
     nodes: [String; 4],
     _lock: FolderLock,
@@ -82,12 +86,13 @@ impl Server {
         let roster = Arc::new(Roster::new(links));
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
-        let bell = attendant::start(&catalog, &volume, &readers)?;
+        let mut bell = attendant::start(&catalog, &volume, &readers)?;
+        let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
         let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
         admin::open(&config.folder, &operator, &listener.state());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        let dialect = config.dialect;
-        Ok(Server { listener, files: Arc::new(files), operator, dialect, nodes, _lock: lock })
+        let (files, dialect) = (Arc::new(files), config.dialect);
+        Ok(Server { listener, files, operator, upkeep, dialect, nodes, _lock: lock })
     }
 
     /// Where it listens.
@@ -98,6 +103,11 @@ impl Server {
     /// Where it looks for the nodes.
     pub fn nodes(&self) -> &[String; 4] {
         &self.nodes
+    }
+
+    /// Healing, scrubbing and replacing.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// For an orderly end from another thread.
@@ -157,8 +167,10 @@ fn settle_nodes(catalog: &Catalog, named: Option<&[String; 4]>) -> Result<[Strin
                     Code::NotAllowed,
                     format!(
                         "node {id} of this cluster is at {}, not at {}; leave out --node to use the \
-                         four that are remembered",
+                         four that are remembered, or start the server so and have it replaced: \
+                         palk admin replace {id} --to {}",
                         remembered[id.index()],
+                        named[id.index()],
                         named[id.index()]
                     ),
                 )),

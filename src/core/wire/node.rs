@@ -21,7 +21,7 @@ use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{ClusterId, Digest, NodeId, Seq, VersionId};
+use crate::core::types::{Block, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
 
 /// The version of this protocol. A node and a server that differ do not talk.
 pub const PROTOCOL: u32 = 2;
@@ -47,11 +47,30 @@ pub const STAGED_VERSIONS_MAX: usize = 4096;
 /// A trailer without its checksums and names is never longer.
 const TRAILER_REST_BYTES: u64 = 192;
 
+/// The most stripes in one [`Request::Verify`]: 32 MiB of a node's disk.
+pub const VERIFY_STRIPES_MAX: u64 = 64;
+
+/// The most entries in one [`Reply::Inventory`]: few enough to be looked up in a few seconds, each
+/// of them being a file to open.
+pub const INVENTORY_ENTRIES_MAX: usize = 256;
+
+/// The most text in one [`Reply::Inventory`].
+pub const INVENTORY_TEXT_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest path in an [`InventoryEntry::Foreign`].
+pub const FOREIGN_BYTES_MAX: usize = 1024;
+
 /// The longest text of a failure.
 const FAILURE_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(ORDERS_MAX * (crate::core::path::PATH_BYTES_MAX + 256) < MESSAGE_BYTES_MAX);
 const _: () = assert!(STAGED_VERSIONS_MAX * 16 + 64 < MESSAGE_BYTES_MAX);
+// The entry that goes over the limit of text is still sent.
+const _: () = assert!(
+    INVENTORY_TEXT_BYTES_MAX + crate::core::path::PATH_BYTES_MAX + 64 + INVENTORY_ENTRIES_MAX * 64
+        < MESSAGE_BYTES_MAX
+);
+const _: () = assert!(VERIFY_STRIPES_MAX * 20 + 64 < MESSAGE_BYTES_MAX as u64);
 
 /// Where a file lies: whose it is and what it is called.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -160,6 +179,28 @@ pub enum Request {
         /// Only ids above this one.
         after: Option<VersionId>,
     },
+    /// Read these stripes of a version from the disk and say what their checksums are. Answered
+    /// `Verified`.
+    Verify {
+        /// Which version; from staging or from its final name alike.
+        version: VersionId,
+        /// Where its final name is.
+        place: Place,
+        /// The first stripe.
+        first_stripe: u64,
+        /// How many stripes, 1 to [`VERIFY_STRIPES_MAX`].
+        stripes: u64,
+    },
+    /// What lies under final names? Answered by any number of `Inventory`, the last of them empty.
+    Inventory,
+    /// Whom do you serve? May come before a hello; joins nothing, changes nothing. Answered
+    /// `Serves`.
+    WhoServes {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The node that the server takes this one for.
+        node: NodeId,
+    },
 }
 
 /// Something that a node has to do, sooner or later. Each can be repeated without harm.
@@ -195,6 +236,35 @@ pub enum Order {
     },
 }
 
+/// A file or folder under a node's final names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum InventoryEntry {
+    /// A block file whose name is that of one of the node's two blocks.
+    Block {
+        /// Where it lies.
+        place: Place,
+        /// Which block.
+        block: Block,
+        /// What its trailer says that it is; nothing if that cannot be read, or names another block.
+        held: Option<(VersionId, Seq)>,
+    },
+    /// Something that no Palk has put there: its path below the node's folder, cut to
+    /// [`FOREIGN_BYTES_MAX`].
+    Foreign(String),
+}
+
+impl InventoryEntry {
+    /// How many bytes of text it has: what it adds to a page.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            InventoryEntry::Block { place, .. } => {
+                place.user.as_str().len() + place.path.as_str().len()
+            }
+            InventoryEntry::Foreign(name) => name.len(),
+        }
+    }
+}
+
 /// How an [`Order`] went.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
@@ -213,6 +283,8 @@ pub enum Reply {
     Welcome {
         /// Where the node keeps its files, for the log.
         folder: String,
+        /// Did it belong to no cluster before this hello? Then it holds nothing.
+        fresh: bool,
     },
     /// Nothing to be told but that it is done.
     Done,
@@ -231,6 +303,34 @@ pub enum Reply {
     Failed(Failure),
     /// To `Ping`: the room on its disk, if that can be told.
     Alive(Option<Room>),
+    /// To `Verify`: the checksums of the two units of each stripe, computed from the bytes that were
+    /// read, and the same as in the trailers.
+    Verified {
+        /// One pair for each stripe.
+        checksums: Vec<[u64; 2]>,
+    },
+    /// To `Inventory`: at most [`INVENTORY_ENTRIES_MAX`] with [`INVENTORY_TEXT_BYTES_MAX`] of text;
+    /// none at the end.
+    Inventory(Vec<InventoryEntry>),
+    /// To `WhoServes`.
+    Serves(Serves),
+}
+
+/// Which node this is, and whom it serves.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Serves {
+    /// The cluster that it belongs to; none if no server has come yet.
+    pub cluster: Option<ClusterId>,
+    /// Which node it is.
+    pub node: NodeId,
+    /// The epoch of its server; 0 as long as servers have none.
+    pub epoch: u64,
+    /// Which start of a server it serves.
+    pub server: Option<ServerId>,
+    /// How many milliseconds ago it last heard of that server, if it has since it was started.
+    pub heard_ms_ago: Option<u64>,
+    /// Where it keeps its files, for people.
+    pub folder: String,
 }
 
 /// Why a node cannot do what it was asked, as it travels.
