@@ -8,10 +8,13 @@
 pub mod accounts;
 mod database;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod order;
 mod owed;
 mod replace;
 mod scrub;
+mod strays;
 mod survey;
 mod walk;
 
@@ -30,7 +33,8 @@ pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
 pub use replace::Replacement;
-pub use scrub::{Finding, Judgement, Mending, Phase, Scrub, What};
+pub use scrub::{Finding, Mending, Phase, Scrub, What};
+pub use strays::Judgement;
 pub use walk::{Concerned, Surveyed};
 
 /// A user's number in the catalog.

@@ -197,3 +197,51 @@ fn read_replacement(row: &Row<'_>) -> Result<Replacement> {
     };
     read().map_err(catalog_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::Task;
+    use crate::core::catalog::fixture::{fixture, place};
+    use crate::core::types::{NodeSet, VersionId};
+
+    #[test]
+    fn a_replaced_node_is_owed_everything_and_nothing_else() {
+        let f = fixture();
+        f.store("x/a", 1);
+        f.store("b", 2);
+        let node = NodeId::ALL[0];
+        assert_eq!(f.catalog.begin_replacement(node, "new:1", 10).unwrap(), 2);
+        assert_eq!(f.catalog.node_addresses().unwrap().unwrap()[0], "new:1");
+        assert_eq!(f.catalog.repairs_owed(node).unwrap(), 2);
+        let orders = f.catalog.owed(node, false, 0, 10).unwrap();
+        assert_eq!(orders.len(), 2, "the user's top folder and x: {orders:?}");
+        let files = f.catalog.files_after(None, 10).unwrap();
+        assert!(files.iter().all(|file| file.record.placed == NodeSet::from_bits(0b1110)));
+        let [replacement] = &f.catalog.replacements().unwrap()[..] else { panic!("one") };
+        assert_eq!((replacement.instead_of.as_str(), replacement.proved_ms), ("a:1", None));
+        assert!(!f.catalog.end_replacement(node, 20).unwrap(), "repairs are owed");
+        assert_eq!(f.catalog.unreadable_without(NodeId::ALL[1], 10).unwrap().0, 0);
+        f.catalog.piece_lost(NodeId::ALL[2], VersionId([1; 16]), None).unwrap();
+        let (count, first) = f.catalog.unreadable_without(NodeId::ALL[1], 10).unwrap();
+        assert_eq!((count, first), (1, vec![place("x/a")]));
+        for owed in f.catalog.owed(node, true, 0, 10).unwrap() {
+            let Task::Repair { version, .. } = owed.task else { panic!("{owed:?}") };
+            assert!(f.catalog.piece_rebuilt(node, version, owed.id).unwrap());
+            assert!(!f.catalog.piece_rebuilt(node, version, owed.id).unwrap(), "struck out");
+        }
+        assert!(f.catalog.end_replacement(node, 20).unwrap());
+    }
+
+    #[test]
+    fn an_empty_node_loses_only_what_it_should_have() {
+        let f = fixture();
+        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 0);
+        f.store("a", 1);
+        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 1);
+        assert_eq!(f.catalog.repairs_owed(NodeId::ALL[1]).unwrap(), 1);
+        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 0, "known already");
+        let version = f.catalog.version(VersionId([1; 16])).unwrap().unwrap();
+        assert_eq!(version.placed, NodeSet::from_bits(0b1101));
+    }
+}

@@ -3,10 +3,9 @@
 //! A finding is recorded in the transaction that owes the repair, so a scrub that goes on after a
 //! restart counts nothing twice and forgets nothing.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::core::catalog::database::{self, catalog_error};
-use crate::core::catalog::files::file_at;
 use crate::core::catalog::owed::{self, Current};
 use crate::core::catalog::{Catalog, UserId};
 use crate::core::error::{Error, Result};
@@ -138,21 +137,6 @@ pub struct Mending {
     pub repaired: u64,
     /// Strays that are known and still lie there.
     pub stray: u64,
-}
-
-/// What the catalog says about a block on a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Judgement {
-    /// It is what it should be, or somebody is about to change it, or the check of the file says
-    /// more.
-    Fine,
-    /// The file is there and its current version, this one, is newer.
-    Stale(VersionId),
-    /// There is no such file; or there is one, with this version, that is older.
-    Stray(Option<VersionId>),
-    /// Its number is one that this catalog has never given: the catalog is older than the node, an
-    /// old copy maybe, and what it does not know may well be somebody's file.
-    FromTheFuture,
 }
 
 impl Catalog {
@@ -378,118 +362,6 @@ impl Catalog {
         })
         .collect()
     }
-
-    /// What to think of a block that lies at this place on a node. `held` is what its trailer says,
-    /// if it can be read. The node was asked some time ago: what has been delivered since makes a
-    /// block look older than it is, so ask the node again before anything is done about it.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn judge(
-        &self,
-        node: NodeId,
-        place: &Place,
-        held: Option<(VersionId, Seq)>,
-    ) -> Result<Judgement> {
-        if held.is_some_and(|(version, _)| self.order.lock().is_running(version)) {
-            return Ok(Judgement::Fine);
-        }
-        if held.is_some_and(|(_, seq)| seq > self.order.lock().last()) {
-            return Ok(Judgement::FromTheFuture);
-        }
-        // All of one moment: a store that commits between two looks would make strays of files.
-        let reader = self.reader.lock();
-        let snapshot = reader.unchecked_transaction().map_err(catalog_error)?;
-        let Some(user) = user_called(&snapshot, &place.user)? else {
-            return Ok(Judgement::Stray(None));
-        };
-        if is_owed_something(&snapshot, node, user, &place.path, held.map(|held| held.0))? {
-            return Ok(Judgement::Fine);
-        }
-        Ok(match (file_at(&snapshot, user, &place.path)?, held) {
-            (None, _) => Judgement::Stray(None),
-            (Some(_), None) => Judgement::Fine,
-            (Some(file), Some((version, _))) if file.version == version => Judgement::Fine,
-            (Some(file), Some((_, seq))) if seq < file.seq => Judgement::Stale(file.version),
-            (Some(file), Some(_)) => Judgement::Stray(Some(file.version)),
-        })
-    }
-
-    /// Notes strays that a scrub has seen on a node, each with its sequence number (0 if it cannot
-    /// be read). True for each that has been known for the scrub's grace time.
-    ///
-    /// # Errors
-    /// If the catalog cannot be written.
-    pub fn note_strays(
-        &self,
-        scrub: &Scrub,
-        node: NodeId,
-        strays: &[(Place, Seq)],
-        now_ms: i64,
-    ) -> Result<Vec<bool>> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let mut due = Vec::new();
-        for (place, seq) in strays {
-            let first_ms: i64 = transaction
-                .prepare_cached(
-                    "INSERT INTO strays (node, user, path, seq, first_ms, scrub)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                     ON CONFLICT (node, user, path) DO UPDATE SET scrub = excluded.scrub,
-                         seq = max(seq, excluded.seq),
-                         first_ms = iif(seq < excluded.seq, excluded.first_ms, first_ms)
-                     RETURNING first_ms",
-                )
-                .and_then(|mut insert| {
-                    let (user, path) = (place.user.as_str(), place.path.as_str());
-                    insert.query_row(
-                        params![node.number(), user, path, seq.0, now_ms, scrub.id],
-                        |row| row.get(0),
-                    )
-                })
-                .map_err(catalog_error)?;
-            due.push(first_ms.saturating_add(scrub.grace_ms) <= now_ms);
-        }
-        self.commit(transaction)?;
-        Ok(due)
-    }
-
-    /// A stray is no longer there: it is forgotten, and counted.
-    ///
-    /// # Errors
-    /// If the catalog cannot be written.
-    pub fn stray_removed(&self, scrub: i64, node: NodeId, place: &Place) -> Result<()> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let strike = || {
-            let struck = transaction.execute(
-                "DELETE FROM strays WHERE node = ?1 AND user = ?2 AND path = ?3",
-                params![node.number(), place.user.as_str(), place.path.as_str()],
-            )?;
-            transaction.execute(
-                "UPDATE scrubs SET removed = removed + ?2 WHERE id = ?1",
-                params![scrub, struck],
-            )
-        };
-        strike().map_err(catalog_error)?;
-        self.commit(transaction)
-    }
-
-    /// A node's inventory is done: strays that it did not show are there no longer.
-    ///
-    /// # Errors
-    /// If the catalog cannot be written.
-    pub fn forget_strays_before(&self, scrub: i64, node: NodeId) -> Result<()> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        transaction
-            .execute(
-                "DELETE FROM strays WHERE node = ?1 AND scrub < ?2",
-                params![node.number(), scrub],
-            )
-            .map_err(catalog_error)?;
-        self.commit(transaction)
-    }
 }
 
 fn note_finding(
@@ -521,35 +393,6 @@ fn note_finding(
     Ok(())
 }
 
-fn user_called(connection: &Connection, name: &UserName) -> Result<Option<UserId>> {
-    connection
-        .prepare_cached("SELECT id FROM users WHERE name = ?1")
-        .and_then(|mut query| {
-            query.query_row([name.as_str()], |row| Ok(UserId(row.get(0)?))).optional()
-        })
-        .map_err(catalog_error)
-}
-
-fn is_owed_something(
-    connection: &Connection,
-    node: NodeId,
-    user: UserId,
-    path: &FilePath,
-    version: Option<VersionId>,
-) -> Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM owed WHERE user_id = ?1 AND path = ?2 AND node = ?3)
-                 OR EXISTS (SELECT 1 FROM owed WHERE version = ?4 AND node = ?3)",
-        )
-        .and_then(|mut query| {
-            let version = version.map(|version| version.0);
-            query
-                .query_row(params![user.0, path.as_str(), node.number(), version], |row| row.get(0))
-        })
-        .map_err(catalog_error)
-}
-
 fn read_scrub(row: &Row<'_>) -> rusqlite::Result<Scrub> {
     let word: String = row.get(3)?;
     let phase = Phase::ALL.into_iter().find(|phase| phase.as_str() == word);
@@ -577,107 +420,8 @@ fn read_scrub(row: &Row<'_>) -> rusqlite::Result<Scrub> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::catalog::accounts::HashGate;
-    use crate::core::catalog::{NewFile, Task};
-    use crate::core::types::{ClusterId, Digest};
-
-    struct Fixture {
-        _folder: tempfile::TempDir,
-        catalog: Catalog,
-        user: UserId,
-    }
-
-    fn fixture() -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap();
-        let demo = UserName::parse("demo").unwrap();
-        let user = catalog.create_user(&HashGate::default(), &demo, "pw", 0).unwrap();
-        catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
-        Fixture { _folder: folder, catalog, user }
-    }
-
-    fn place(path: &str) -> Place {
-        let path = FilePath::parse_rooted(path).unwrap();
-        Place { user: UserName::parse("demo").unwrap(), path }
-    }
-
-    impl Fixture {
-        fn store(&self, path: &str, version: u8) -> Seq {
-            let ticket = self.catalog.begin_store(VersionId([version; 16])).unwrap();
-            let new = NewFile {
-                user: self.user,
-                path: place(path).path,
-                bytes: 353,
-                blake3: Digest([7; 32]),
-                stored_ms: 5,
-                staged: NodeSet::ALL,
-                replace: true,
-            };
-            self.catalog.commit_store(&ticket, &new).unwrap();
-            ticket.seq
-        }
-
-        /// Everything that is owed has been done.
-        fn settle(&self) {
-            for node in NodeId::ALL {
-                let owed = self.catalog.owed(node, false, 0, 1000).unwrap();
-                let ids: Vec<i64> = owed.iter().map(|owed| owed.id).collect();
-                self.catalog.settle(&ids);
-            }
-            self.catalog.strike_settled().unwrap();
-        }
-
-        fn judge(&self, path: &str, held: Option<(u8, Seq)>) -> Judgement {
-            let held = held.map(|(version, seq)| (VersionId([version; 16]), seq));
-            self.catalog.judge(NodeId::ALL[1], &place(path), held).unwrap()
-        }
-    }
-
-    #[test]
-    fn a_block_is_judged_by_what_is_current_and_what_is_owed() {
-        let f = fixture();
-        let old = f.store("a", 1);
-        let new = f.store("a", 2);
-        assert_eq!(f.judge("a", Some((1, old))), Judgement::Fine, "the commit is still owed");
-        f.settle();
-        assert_eq!(f.judge("a", Some((2, new))), Judgement::Fine);
-        assert_eq!(f.judge("a", Some((1, old))), Judgement::Stale(VersionId([2; 16])));
-        assert_eq!(f.judge("a", None), Judgement::Fine, "the check of the file says more");
-        let higher = Seq(new.0 + 1);
-        assert_eq!(f.judge("b", Some((9, higher))), Judgement::FromTheFuture);
-        assert_eq!(f.catalog.draw_seq().unwrap(), higher);
-        assert_eq!(f.judge("a", Some((9, higher))), Judgement::Stray(Some(VersionId([2; 16]))));
-        assert_eq!(f.judge("b", Some((9, higher))), Judgement::Stray(None));
-        assert_eq!(f.judge("b", None), Judgement::Stray(None));
-        let nobody = Place { user: UserName::parse("nobody").unwrap(), ..place("a") };
-        let judged = f.catalog.judge(NodeId::ALL[0], &nobody, None).unwrap();
-        assert_eq!(judged, Judgement::Stray(None));
-        let running = f.catalog.begin_store(VersionId([3; 16])).unwrap();
-        assert_eq!(f.judge("c", Some((3, running.seq))), Judgement::Fine);
-    }
-
-    #[test]
-    fn a_stray_is_due_when_it_has_been_known_for_the_grace_time() {
-        let f = fixture();
-        let node = NodeId::ALL[2];
-        let stray = [(place("ghost"), Seq(5))];
-        let first = f.catalog.begin_scrub(false, 1000, 10).unwrap();
-        assert_eq!(f.catalog.note_strays(&first, node, &stray, 10).unwrap(), [false]);
-        assert_eq!(f.catalog.mending(first.id).unwrap().stray, 1);
-        let second = f.catalog.begin_scrub(false, 1000, 1009).unwrap();
-        assert_eq!(f.catalog.note_strays(&second, node, &stray, 1009).unwrap(), [false]);
-        assert_eq!(f.catalog.note_strays(&second, node, &stray, 1010).unwrap(), [true]);
-        // Another block in its place is known anew.
-        let other = [(place("ghost"), Seq(6))];
-        assert_eq!(f.catalog.note_strays(&second, node, &other, 1010).unwrap(), [false]);
-        f.catalog.stray_removed(second.id, node, &stray[0].0).unwrap();
-        assert_eq!(f.catalog.mending(second.id).unwrap().stray, 0);
-        assert_eq!(f.catalog.last_scrub().unwrap().unwrap().removed, 1);
-        // What an inventory no longer shows is forgotten.
-        f.catalog.note_strays(&second, node, &stray, 1010).unwrap();
-        f.catalog.forget_strays_before(second.id + 1, node).unwrap();
-        assert_eq!(f.catalog.mending(second.id).unwrap().stray, 0);
-    }
+    use crate::core::catalog::Task;
+    use crate::core::catalog::fixture::{fixture, place};
 
     #[test]
     fn a_finding_owes_one_repair_and_is_counted_once() {
@@ -723,45 +467,5 @@ mod tests {
         let all = f.catalog.files_after(None, 10).unwrap();
         assert_eq!(all.len(), 1);
         assert!(f.catalog.files_after(scrub.cursor.as_ref(), 10).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_replaced_node_is_owed_everything_and_nothing_else() {
-        let f = fixture();
-        f.store("x/a", 1);
-        f.store("b", 2);
-        let node = NodeId::ALL[0];
-        assert_eq!(f.catalog.begin_replacement(node, "new:1", 10).unwrap(), 2);
-        assert_eq!(f.catalog.node_addresses().unwrap().unwrap()[0], "new:1");
-        assert_eq!(f.catalog.repairs_owed(node).unwrap(), 2);
-        let orders = f.catalog.owed(node, false, 0, 10).unwrap();
-        assert_eq!(orders.len(), 2, "the user's top folder and x: {orders:?}");
-        let files = f.catalog.files_after(None, 10).unwrap();
-        assert!(files.iter().all(|file| file.record.placed == NodeSet::from_bits(0b1110)));
-        let [replacement] = &f.catalog.replacements().unwrap()[..] else { panic!("one") };
-        assert_eq!((replacement.instead_of.as_str(), replacement.proved_ms), ("a:1", None));
-        assert!(!f.catalog.end_replacement(node, 20).unwrap(), "repairs are owed");
-        assert_eq!(f.catalog.unreadable_without(NodeId::ALL[1], 10).unwrap().0, 0);
-        f.catalog.piece_lost(NodeId::ALL[2], VersionId([1; 16]), None).unwrap();
-        let (count, first) = f.catalog.unreadable_without(NodeId::ALL[1], 10).unwrap();
-        assert_eq!((count, first), (1, vec![place("x/a")]));
-        for owed in f.catalog.owed(node, true, 0, 10).unwrap() {
-            let Task::Repair { version, .. } = owed.task else { panic!("{owed:?}") };
-            assert!(f.catalog.piece_rebuilt(node, version, owed.id).unwrap());
-            assert!(!f.catalog.piece_rebuilt(node, version, owed.id).unwrap(), "struck out");
-        }
-        assert!(f.catalog.end_replacement(node, 20).unwrap());
-    }
-
-    #[test]
-    fn an_empty_node_loses_only_what_it_should_have() {
-        let f = fixture();
-        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 0);
-        f.store("a", 1);
-        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 1);
-        assert_eq!(f.catalog.repairs_owed(NodeId::ALL[1]).unwrap(), 1);
-        assert_eq!(f.catalog.node_is_empty(NodeId::ALL[1]).unwrap(), 0, "known already");
-        let version = f.catalog.version(VersionId([1; 16])).unwrap().unwrap();
-        assert_eq!(version.placed, NodeSet::from_bits(0b1101));
     }
 }

@@ -16,6 +16,7 @@ mod rebuild;
 pub mod replace;
 pub mod roster;
 pub mod scrub;
+mod scrubs;
 pub mod volume;
 mod writing;
 

@@ -1,6 +1,6 @@
 //! Do the checksums that nodes give for a stripe belong to one stripe?
 //!
-//! Checksums are linear over XOR (see [`checksum`](super::checksum)), so those of a stripe's eight
+//! Checksums are linear over XOR (see [`checksum`]), so those of a stripe's eight
 //! units satisfy the same relations as the units: any two nodes' determine the other two nodes'. A
 //! node whose bytes are wrong is found by this even where its own checksums fit its bytes, and no
 //! byte has to travel. Two nodes always agree; which of three is wrong cannot be told from sums.
