@@ -16,6 +16,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use palk::core::catalog::Catalog;
 use palk::core::catalog::accounts::HashGate;
@@ -26,7 +27,9 @@ use palk::core::error::Code;
 use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
-use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::types::{
+    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
+};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{self, Entry, FileEntry};
 use palk::core::wire::node::{
@@ -36,6 +39,7 @@ use palk::core::wire::trailer::{FORMAT, Header, Trailer};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
+const CLAIM: Claim = Claim { epoch: 300, server: ServerId([0x44; 16]) };
 const DIGEST: Digest = Digest([0x33; 32]);
 
 fn user() -> UserName {
@@ -93,7 +97,7 @@ fn store_small_file(folder: &Path) {
     for id in NodeId::ALL {
         let root = folder.join(format!("files_{id}"));
         let store = BlockStore::open(Arc::new(RealDisk), &root, id).unwrap();
-        store.join_cluster(CLUSTER).unwrap();
+        store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
         let units = id.blocks().map(|block| all[block.index()]);
         let mut stage = store.stage(meta(file.len() as u64)).unwrap();
         stage.units(units, units.map(checksum::unit)).unwrap();
@@ -182,9 +186,13 @@ fn what_a_node_says_of_itself() {
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
     assert_eq!(text(), "format = 1\nnode = 2\n");
-    store.join_cluster(CLUSTER).unwrap();
+    store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let cluster = "22".repeat(16);
-    assert_eq!(text(), format!("format = 1\nnode = 2\ncluster = \"{cluster}\"\n"));
+    let server = "44".repeat(16);
+    let expected = format!(
+        "format = 1\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\nserver = \"{server}\"\n"
+    );
+    assert_eq!(text(), expected);
     assert_eq!(FOLDER_FORMAT, 1);
     assert!(folder.path().join(".palk/staging").is_dir() && folder.path().join("backup").is_dir());
 }
@@ -206,9 +214,15 @@ fn every_request_to_a_node() {
         Order::Remove { place: place(), up_to: Seq(301) },
         Order::Discard { version: VERSION },
     ];
-    let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NodeId::ALL[2] };
-    let requests: [(Request, usize, &str); 13] = [
-        (hello, 0, "00000013 00000000 00012222 22222222 22222222 22222222 222203"),
+    let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
+    let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
+    let requests: [(Request, usize, &str); 15] = [
+        (
+            hello,
+            0,
+            "00000025 00000000 00022222 22222222 22222222 22222222 222203ac 02444444 44444444 \
+             44444444 44444444 44",
+        ),
         (Request::Ping, 0, "00000001 00000000 01"),
         (
             Request::Stage(meta(353)),
@@ -266,9 +280,11 @@ fn every_request_to_a_node() {
             0,
             "00000012 00000000 08011111 11111111 11111111 11111111 1111",
         ),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 090203"),
+        (Request::Bye, 0, "00000001 00000000 0a"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 9];
+    let mut seen = [false; 11];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &bytes, expected);
@@ -283,16 +299,26 @@ fn every_request_to_a_node() {
             Request::Carry(_) => 6,
             Request::Read { .. } => 7,
             Request::ListStaged { .. } => 8,
+            Request::WhoServes { .. } => 9,
+            Request::Bye => 10,
         }] = true;
     }
-    assert_eq!(seen, [true; 9]);
-    assert_eq!(PROTOCOL, 1);
+    assert_eq!(seen, [true; 11]);
+    assert_eq!(PROTOCOL, 2);
 }
 
 #[test]
 fn every_reply_of_a_node() {
     let carried = vec![Outcome::Done, Outcome::NotHeld, Outcome::Failed("no".into())];
-    let replies: [(Reply, usize, &str); 10] = [
+    let serves = |claim: Option<Claim>| Reply::Serves {
+        cluster: claim.map(|_| CLUSTER),
+        node: NodeId::ALL[2],
+        epoch: claim.map_or(0, |claim| claim.epoch),
+        server: claim.map(|claim| claim.server),
+        heard_ms_ago: claim.map(|_| 200),
+        folder: "/srv".into(),
+    };
+    let replies: [(Reply, usize, &str); 13] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into() },
             0,
@@ -315,9 +341,17 @@ fn every_reply_of_a_node() {
         (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 06010362 6164"),
         (Reply::Failed(Failure::NoSpace), 0, "00000002 00000000 0602"),
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
+        (Reply::Failed(Failure::Fenced { epoch: 300 }), 0, "00000004 00000000 0604ac02"),
+        (serves(None), 0, "0000000b 00000000 07000300 0000042f 737276"),
+        (
+            serves(Some(CLAIM)),
+            0,
+            "0000002e 00000000 07012222 22222222 22222222 22222222 222203ac 02014444 44444444 \
+             44444444 44444444 444401c8 01042f73 7276",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 10];
+    let mut seen = [false; 12];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &bytes, expected);
@@ -332,9 +366,11 @@ fn every_reply_of_a_node() {
             Reply::Failed(Failure::Damaged(_)) => 7,
             Reply::Failed(Failure::NoSpace) => 8,
             Reply::Failed(Failure::Refused(_)) => 9,
+            Reply::Failed(Failure::Fenced { .. }) => 10,
+            Reply::Serves { .. } => 11,
         }] = true;
     }
-    assert_eq!(seen, [true; 10]);
+    assert_eq!(seen, [true; 12]);
 }
 
 // ---- the extended session ----
@@ -446,6 +482,9 @@ fn the_tables_of_the_catalog() {
     let catalog = Catalog::open(&file, CLUSTER).unwrap();
     catalog.create_user(&HashGate::default(), &user(), "correct horse", 0).unwrap();
     catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
+    assert!(catalog.last_claim().unwrap().is_none());
+    catalog.remember_claim(CLAIM).unwrap();
+    assert_eq!(catalog.last_claim().unwrap(), Some(CLAIM));
     catalog.draw_seq().unwrap();
     drop(catalog);
 
@@ -485,7 +524,9 @@ fn the_tables_of_the_catalog() {
     assert_eq!(indices, ["owed_by_node", "owed_by_path", "owed_by_version"]);
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
-    assert_eq!(settings, [cluster.as_str(), "nodes=a:1 b:2 c:3 d:4", "seq_reserved=10000"]);
+    let claim = format!("claim=300 {}", "44".repeat(16));
+    let nodes = "nodes=a:1 b:2 c:3 d:4";
+    assert_eq!(settings, [claim.as_str(), cluster.as_str(), nodes, "seq_reserved=10000"]);
     let owed = texts("SELECT node || ' ' || kind || ' [' || path || ']' FROM owed ORDER BY id");
     assert_eq!(owed, ["1 folder []", "2 folder []", "3 folder []", "4 folder []"]);
     let password = texts("SELECT password FROM users").remove(0);

@@ -70,6 +70,10 @@ impl Node for LocalNode {
     }
 
     fn forget_connections(&self) {}
+
+    fn bye(&self) -> Result<()> {
+        self.check()
+    }
 }
 
 struct LocalSink {

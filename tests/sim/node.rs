@@ -1,12 +1,14 @@
 //! A node in the simulation: the real block store on a simulated disk, behind a link that can fail.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::fence::Serves;
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
-use palk::core::types::{Digest, NodeId, VersionId};
+use palk::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use palk::core::wire::node::{Order, Outcome, PieceMeta};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -87,6 +89,20 @@ impl SimNode {
 
     pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         lock(&self.machine)
+    }
+
+    /// What it would say if it were asked whom it serves.
+    pub(crate) fn serves(&self) -> Option<Serves> {
+        let machine = self.machine();
+        let (cluster, claim) = machine.store.as_ref()?.registration().current();
+        Some(Serves {
+            node: self.id,
+            cluster,
+            epoch: claim.map_or(0, |claim| claim.epoch),
+            server: claim.map(|claim| claim.server),
+            heard_ago: None,
+            folder: String::new(),
+        })
     }
 
     /// How often its process has ended, or is about to.
@@ -185,54 +201,80 @@ impl SimNode {
     }
 }
 
-/// The server's end of the link.
-pub(crate) struct SimLink(pub(crate) Arc<SimNode>);
+/// Nobody looks at when servers were heard of: the simulation starts them without asking.
+const NOW: Duration = Duration::ZERO;
+
+/// One server's end of the link.
+#[derive(Clone)]
+pub(crate) struct SimLink {
+    pub(crate) node: Arc<SimNode>,
+    pub(crate) cluster: ClusterId,
+    pub(crate) claim: Claim,
+}
+
+impl SimLink {
+    /// A connection of its own for every call: it registers, and then asks. What is asked is checked
+    /// again, as on a connection that has been open for long.
+    fn arrive(&self) -> Result<(Arc<BlockStore>, u64, Fate)> {
+        let (store, run, fate) = self.node.arrive()?;
+        let registered = store.register(self.cluster, self.claim, NOW);
+        self.node.depart(Fate::Fine, registered)?;
+        self.node.depart(Fate::Fine, store.admit(self.claim, NOW).map(drop))?;
+        Ok((store, run, fate))
+    }
+}
 
 impl Node for SimLink {
     fn id(&self) -> NodeId {
-        self.0.id
+        self.node.id
     }
 
     fn ping(&self) -> Result<()> {
-        let (_, _, fate) = self.0.arrive()?;
-        self.0.depart(fate, Ok(()))
+        let (_, _, fate) = self.arrive()?;
+        self.node.depart(fate, Ok(()))
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        let (store, run, fate) = self.0.arrive()?;
+        let (store, run, fate) = self.arrive()?;
         let stage = store.stage(meta.clone());
-        let node = self.0.clone();
-        let stage = self.0.depart(fate, stage)?;
-        Ok(Box::new(SimSink { node, run, stage: Some(stage), staged: None }))
+        let link = self.clone();
+        let stage = self.node.depart(fate, stage)?;
+        Ok(Box::new(SimSink { link, run, stage: Some(stage), staged: None }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
-        let (_, run, fate) = self.0.arrive()?;
-        let source = SimSource { node: self.0.clone(), run, query: query.clone() };
-        self.0.depart(fate, Ok(Box::new(source) as Box<dyn PieceSource>))
+        let (_, run, fate) = self.arrive()?;
+        let source = SimSource { link: self.clone(), run, query: query.clone() };
+        self.node.depart(fate, Ok(Box::new(source) as Box<dyn PieceSource>))
     }
 
     fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let (store, _, fate) = self.arrive()?;
         let mut outcomes = store.carry(orders);
         if fate == Fate::Repeated {
             outcomes = store.carry(orders);
         }
-        self.0.depart(fate, Ok(outcomes))
+        self.node.depart(fate, Ok(outcomes))
     }
 
     fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let (store, _, fate) = self.arrive()?;
         // Small pages, so that turning them is tested too.
         let staged = store.staged(after, 2);
-        self.0.depart(fate, staged)
+        self.node.depart(fate, staged)
     }
 
     fn forget_connections(&self) {}
+
+    fn bye(&self) -> Result<()> {
+        let (store, _, fate) = self.arrive()?;
+        let said = store.registration().bye(self.node.id, self.claim, NOW);
+        self.node.depart(fate, said)
+    }
 }
 
 struct SimSink {
-    node: Arc<SimNode>,
+    link: SimLink,
     run: u64,
     stage: Option<Stage>,
     staged: Option<Result<()>>,
@@ -241,8 +283,8 @@ struct SimSink {
 impl SimSink {
     /// The connection is gone if the process that it led to is.
     fn arrive(&self) -> Result<Fate> {
-        let (_, run, fate) = self.node.arrive()?;
-        if run == self.run { Ok(fate) } else { Err(self.node.unreachable()) }
+        let (_, run, fate) = self.link.arrive()?;
+        if run == self.run { Ok(fate) } else { Err(self.link.node.unreachable()) }
     }
 }
 
@@ -253,14 +295,14 @@ impl PieceSink for SimSink {
         if fate == Fate::Garbled && !sent[0].is_empty() {
             sent[0][0] ^= 1;
         }
-        let stage = self.stage.as_mut().ok_or_else(|| self.node.unreachable())?;
+        let stage = self.stage.as_mut().ok_or_else(|| self.link.node.unreachable())?;
         // What fails in between is told at the end, as the real service does.
         let result = stage.units([&sent[0], &sent[1]], checksums);
         if let Err(error) = result {
             self.stage = None;
             self.staged = Some(Err(error));
         }
-        self.node.depart(fate, Ok(()))
+        self.link.node.depart(fate, Ok(()))
     }
 
     fn keep_alive(&mut self) -> Result<()> {
@@ -272,27 +314,27 @@ impl PieceSink for SimSink {
         if let Some(stage) = self.stage.take() {
             self.staged = Some(stage.finish(blake3));
         }
-        self.node.depart(fate, Ok(()))
+        self.link.node.depart(fate, Ok(()))
     }
 
     fn await_staged(&mut self) -> Result<()> {
         let fate = self.arrive()?;
-        let staged = self.staged.take().unwrap_or_else(|| Err(self.node.unreachable()));
-        self.node.depart(fate, staged)
+        let staged = self.staged.take().unwrap_or_else(|| Err(self.link.node.unreachable()));
+        self.link.node.depart(fate, staged)
     }
 }
 
 struct SimSource {
-    node: Arc<SimNode>,
+    link: SimLink,
     run: u64,
     query: Query,
 }
 
 impl PieceSource for SimSource {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let (store, run, fate) = self.node.arrive()?;
+        let (store, run, fate) = self.link.arrive()?;
         if run != self.run {
-            return Err(self.node.unreachable());
+            return Err(self.link.node.unreachable());
         }
         // A fresh look for every stripe is harder on the store than one open file.
         let mut piece = store.open_piece(self.query.version, &self.query.place);
@@ -302,6 +344,6 @@ impl PieceSource for SimSource {
             let last = body.len() - 1;
             body[last] ^= 0x80;
         }
-        self.node.depart(fate, checksums)
+        self.link.node.depart(fate, checksums)
     }
 }

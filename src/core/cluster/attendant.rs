@@ -24,7 +24,7 @@ use crate::core::catalog::{Catalog, Owed, Task};
 use crate::core::cluster::readers::Readers;
 use crate::core::cluster::rebuild::Lacking;
 use crate::core::cluster::volume::Volume;
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
 
@@ -140,7 +140,12 @@ impl Attendant {
     /// One look at the node: probes it and does what there is to do. True if there is more. `now`
     /// counts from any fixed point.
     pub fn round(&mut self, now: Duration) -> bool {
-        self.probe(now)
+        let standing = self.volume.roster().standing();
+        // A server that was taken over has nothing more to say; one that an older one may still be
+        // beside must not yet drop or order anything.
+        standing.check().is_ok()
+            && self.probe(now)
+            && self.volume.roster().standing().is_established()
             && self.work(now).unwrap_or_else(|error| {
                 tracing::warn!("data server {}: {error}", self.id);
                 false
@@ -163,7 +168,9 @@ impl Attendant {
         match answer {
             Ok(()) => true,
             Err(error) => {
-                if self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
+                let is_fenced =
+                    matches!(error, Error::Node { why: NodeFailure::Fenced { .. }, .. });
+                if !is_fenced && self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
                     self.complained = Some(now);
                     tracing::info!("still trying to connect to data server {}: {error}", self.id);
                 }

@@ -3,15 +3,18 @@
 //! Connections are kept and reused; one is used by one thread at a time. A connection goes back only
 //! after a whole exchange, so what is read from it always belongs to the latest question.
 
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
+use crate::core::fence::Serves;
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
-use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
+use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::node::{self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
 
 /// Connections that are kept for their next use, for each node.
@@ -19,6 +22,8 @@ const IDLE_CONNECTIONS_MAX: usize = 16;
 
 const CONNECT: Deadline = Deadline::new(Duration::from_secs(2), "accept a connection");
 const WELCOME: Deadline = Deadline::new(Duration::from_secs(3), "answer a hello");
+const SERVES: Deadline = Deadline::new(Duration::from_secs(2), "say whom it serves");
+const BYE: Deadline = Deadline::new(Duration::from_secs(1), "take a good-bye");
 const PING: Deadline = Deadline::new(Duration::from_secs(3), "answer a probe");
 const TAKE: Deadline = Deadline::new(Duration::from_secs(5), "take a stripe");
 const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
@@ -34,14 +39,15 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 pub struct TcpNode {
     id: NodeId,
     cluster: ClusterId,
+    claim: Claim,
     address: String,
     idle: std::sync::Arc<Mutex<Vec<Stream>>>,
 }
 
 impl TcpNode {
-    /// The node at this address; nothing is connected yet.
-    pub fn new(id: NodeId, cluster: ClusterId, address: String) -> TcpNode {
-        TcpNode { id, cluster, address, idle: std::sync::Arc::default() }
+    /// The node at this address; nothing is connected yet. Every connection registers the claim.
+    pub fn new(id: NodeId, cluster: ClusterId, claim: Claim, address: String) -> TcpNode {
+        TcpNode { id, cluster, claim, address, idle: std::sync::Arc::default() }
     }
 
     fn open(&self) -> Result<Link> {
@@ -51,10 +57,9 @@ impl TcpNode {
                 return Ok(self.link(stream));
             }
         }
-        let stream = Stream::connect("node", &self.address, &CONNECT)
-            .map_err(|error| failed(self.id, &format!("node {}", self.address), error))?;
-        let mut link = self.link(stream);
-        let hello = Request::Hello { protocol: PROTOCOL, cluster: self.cluster, node: self.id };
+        let mut link = self.link(connect(self.id, &self.address)?);
+        let (cluster, claim) = (self.cluster, self.claim);
+        let hello = Request::Hello { protocol: PROTOCOL, cluster, node: self.id, claim };
         link.send(&hello, &[], &ASK)?;
         match link.receive(&WELCOME)? {
             Reply::Welcome { .. } => Ok(link),
@@ -127,6 +132,46 @@ impl Node for TcpNode {
     fn forget_connections(&self) {
         self.idle.lock().clear();
     }
+
+    fn bye(&self) -> Result<()> {
+        match self.ask(&Request::Bye, &BYE)? {
+            Reply::Done => Ok(()),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+}
+
+/// Asks the node at an address whom it serves, without registering anything. Works whatever cluster
+/// it belongs to, and on a connection of its own.
+///
+/// # Errors
+/// [`Error::Node`]: it cannot be reached, is another node, or speaks another version.
+pub fn who_serves(id: NodeId, address: &str) -> Result<Serves> {
+    let home = std::sync::Arc::default();
+    let mut link = Link { id, stream: Some(connect(id, address)?), home, body: Vec::new() };
+    link.send(&Request::WhoServes { protocol: PROTOCOL, node: id }, &[], &SERVES)?;
+    match link.receive(&SERVES)? {
+        Reply::Serves { cluster, node, epoch, server, heard_ms_ago, folder } => {
+            let heard_ago = heard_ms_ago.map(Duration::from_millis);
+            Ok(Serves { node, cluster, epoch, server, heard_ago, folder })
+        }
+        _ => Err(link.out_of_turn()),
+    }
+}
+
+/// Asks all four nodes at once. One that cannot be reached costs about two seconds, one that refuses
+/// the connection nothing.
+pub fn who_serves_all(addresses: &[String; 4]) -> [Result<Serves>; 4] {
+    thread::scope(|scope| {
+        NodeId::ALL
+            .map(|id| scope.spawn(move || who_serves(id, &addresses[id.index()])))
+            .map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn connect(id: NodeId, address: &str) -> Result<Stream> {
+    Stream::connect("node", address, &CONNECT)
+        .map_err(|error| failed(id, &format!("node {address}"), error))
 }
 
 /// A connection in use. Dropped without being given back, it is closed.

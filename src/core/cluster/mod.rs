@@ -9,6 +9,7 @@ pub mod readers;
 mod reading;
 mod rebuild;
 pub mod roster;
+pub mod standing;
 pub mod volume;
 mod writing;
 

@@ -24,7 +24,8 @@ pub struct Query {
     pub select: Select,
 }
 
-/// One storage node.
+/// One storage node. Whatever it is asked, it answers only a server that is registered with it:
+/// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced) says that another one is.
 pub trait Node: Send + Sync {
     /// Which one.
     fn id(&self) -> NodeId;
@@ -61,6 +62,12 @@ pub trait Node: Send + Sync {
 
     /// Forgets kept connections, which may lead to a process that is gone.
     fn forget_connections(&self);
+
+    /// Says that this server ends, so that the next one need not wait until it is forgotten.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    fn bye(&self) -> Result<()>;
 }
 
 /// A piece on its way to a node. Dropped before it is staged, it leaves nothing there.

@@ -1,6 +1,7 @@
 //! One storage node: its block store and the service that answers the server.
 
 pub mod piece;
+pub mod registration;
 pub mod rescue;
 pub mod service;
 pub mod stage;

@@ -4,3 +4,4 @@
 pub mod client;
 pub mod files;
 pub mod server;
+mod start;

@@ -17,10 +17,10 @@ use crate::core::code::layout::UNIT_BYTES_MAX;
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{ClusterId, Digest, NodeId, Seq, VersionId};
+use crate::core::types::{Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 8;
@@ -84,6 +84,8 @@ pub enum Request {
         cluster: ClusterId,
         /// The node that the server takes this one for.
         node: NodeId,
+        /// What the server registers with. A node that has seen a higher epoch answers `Fenced`.
+        claim: Claim,
     },
     /// Are you there?
     Ping,
@@ -122,6 +124,17 @@ pub enum Request {
         /// Only ids above this one.
         after: Option<VersionId>,
     },
+    /// Whom do you serve? The only request that may come before `Hello`; it registers nothing and
+    /// changes nothing. Answered `Serves`.
+    WhoServes {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The node that this one is taken for.
+        node: NodeId,
+    },
+    /// The server ends in an orderly way: the next one need not wait until it is forgotten. Answered
+    /// `Done`.
+    Bye,
 }
 
 /// Something that a node has to do, sooner or later. Each can be repeated without harm.
@@ -191,6 +204,22 @@ pub enum Reply {
     StagedVersions(Vec<VersionId>),
     /// To anything: it cannot be done.
     Failed(Failure),
+    /// To `WhoServes`.
+    Serves {
+        /// The cluster that the node belongs to, if a server has ever come.
+        cluster: Option<ClusterId>,
+        /// Which node it is.
+        node: NodeId,
+        /// The highest epoch that has registered with it; 0 if none has.
+        epoch: u64,
+        /// Who registered with that epoch.
+        server: Option<ServerId>,
+        /// How long ago that server last asked it for anything, in milliseconds; nothing if it has
+        /// said good-bye, or has not been heard of since the node started.
+        heard_ms_ago: Option<u64>,
+        /// Where the node keeps its files, for people.
+        folder: String,
+    },
 }
 
 /// Why a node cannot do what it was asked, as it travels.
@@ -204,6 +233,11 @@ pub enum Failure {
     NoSpace,
     /// Anything else.
     Refused(String),
+    /// A server with a higher epoch has registered, or another one with the same.
+    Fenced {
+        /// The epoch that the node knows.
+        epoch: u64,
+    },
 }
 
 impl From<&NodeFailure> for Failure {
@@ -212,6 +246,7 @@ impl From<&NodeFailure> for Failure {
             NodeFailure::NotHeld(version) => Failure::NotHeld(*version),
             NodeFailure::Damaged(what) => Failure::Damaged(shorten(what)),
             NodeFailure::NoSpace => Failure::NoSpace,
+            NodeFailure::Fenced { epoch } => Failure::Fenced { epoch: *epoch },
             other => Failure::Refused(shorten(&other.to_string())),
         }
     }
@@ -224,6 +259,7 @@ impl From<Failure> for NodeFailure {
             Failure::Damaged(what) => NodeFailure::Damaged(what),
             Failure::NoSpace => NodeFailure::NoSpace,
             Failure::Refused(why) => NodeFailure::Refused(why),
+            Failure::Fenced { epoch } => NodeFailure::Fenced { epoch },
         }
     }
 }
@@ -311,6 +347,7 @@ mod tests {
                 protocol: PROTOCOL,
                 cluster: ClusterId([1; 16]),
                 node: NodeId::ALL[2],
+                claim: Claim { epoch: 7, server: ServerId([2; 16]) },
             },
             Request::Stage(PieceMeta {
                 version,
