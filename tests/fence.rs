@@ -78,6 +78,7 @@ fn a_server_that_is_taken_over_answers_nothing_more_and_ends() {
     let answer = String::from_utf8(answer).unwrap();
     assert!(!answer.starts_with("S\r\n"), "{answer}");
     assert_eq!(cluster.server().wait(), Some(9));
+    cluster.server().says("Use the other one");
     let said = cluster.server().log();
     assert!(said.contains("ERROR") && said.contains("another server has taken over (epoch 2)"));
     assert!(said.contains("error: another server has taken over these nodes"), "{said}");
@@ -152,10 +153,10 @@ fn changes_that_need_no_space_need_two_nodes_and_three_since_the_start() {
     assert_eq!(deleted.status.code(), Some(6));
     let said = String::from_utf8(deleted.stderr).unwrap();
     assert!(said.contains("only node 1 can be reached, 2 are needed to be sure"), "{said}");
-    let mut signup = cluster.client_command(&["signup"]);
-    signup.args(["--user", "other"]);
-    let made = signup.output().unwrap();
-    assert!(!made.status.success(), "{made:?}");
+    let mut signup = palk();
+    signup.args(["client", "--server", cluster.address(), "--user", "other", "signup"]);
+    let made = signup.arg("--password-file").arg(cluster.path("password")).output().unwrap();
+    assert_eq!(made.status.code(), Some(6), "{made:?}");
     cluster.return_node(2);
 
     // Started with two, it reads; but another server may have been registered with the others.
