@@ -155,7 +155,8 @@ impl BlockStore {
     /// that an older server has asked for is still being done. `now` counts from any fixed point.
     ///
     /// # Errors
-    /// If the node belongs to another cluster, [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced), or the disk fails.
+    /// If the node belongs to another cluster, or the disk fails;
+    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced).
     pub fn register(&self, cluster: ClusterId, claim: Claim, now: Duration) -> Result<()> {
         self.registration.register(self.id, &self.root, cluster, claim, now, || {
             let identity = Identity::of(self.id, Some(cluster), Some(claim));
@@ -167,7 +168,8 @@ impl BlockStore {
     /// server can register. `now` counts from the same point as in [`BlockStore::register`].
     ///
     /// # Errors
-    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced) if another server has registered since.
+    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced) if another server has
+    /// registered since.
     pub fn admit(&self, claim: Claim, now: Duration) -> Result<Admitted<'_>> {
         self.registration.admit(self.id, claim, now)
     }
