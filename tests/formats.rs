@@ -16,6 +16,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use palk::core::catalog::accounts::HashGate;
 use palk::core::catalog::{Catalog, NewFile};
@@ -27,7 +28,9 @@ use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::status::{Debt, NodeStatus, State, Status, Stored, Trouble};
-use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId};
+use palk::core::types::{
+    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
+};
 use palk::core::wire::admin::{ADMIN_SOCKET, Answer, Fields, Line, Verb};
 use palk::core::wire::extended::{self, Entry, FileEntry};
 use palk::core::wire::node::{
@@ -39,6 +42,7 @@ use palk::core::wire::{self, chunk};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
+const CLAIM: Claim = Claim { epoch: 300, server: ServerId([0x44; 16]) };
 const DIGEST: Digest = Digest([0x33; 32]);
 
 fn user() -> UserName {
@@ -103,7 +107,7 @@ fn store_small_file(folder: &Path) {
     for id in NodeId::ALL {
         let root = folder.join(format!("files_{id}"));
         let store = BlockStore::open(Arc::new(RealDisk), &root, id).unwrap();
-        store.join_cluster(CLUSTER).unwrap();
+        store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
         let units = id.blocks().map(|block| all[block.index()]);
         let mut stage = store.stage(meta(file.len() as u64)).unwrap();
         stage.units(units, units.map(checksum::unit)).unwrap();
@@ -192,9 +196,13 @@ fn what_a_node_says_of_itself() {
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
     assert_eq!(text(), "format = 1\nnode = 2\n");
-    store.join_cluster(CLUSTER).unwrap();
+    store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let cluster = "22".repeat(16);
-    assert_eq!(text(), format!("format = 1\nnode = 2\ncluster = \"{cluster}\"\n"));
+    let server = "44".repeat(16);
+    let expected = format!(
+        "format = 1\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\nserver = \"{server}\"\n"
+    );
+    assert_eq!(text(), expected);
     assert_eq!(FOLDER_FORMAT, 1);
     assert!(folder.path().join(".palk/staging").is_dir() && folder.path().join("backup").is_dir());
 }
@@ -228,9 +236,15 @@ fn every_request_to_a_node() {
         Order::Remove { place: place(), up_to: Seq(301) },
         Order::Discard { version: VERSION },
     ];
-    let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NodeId::ALL[2] };
-    let requests: [(Request, usize, &str); 17] = [
-        (hello, 0, "00000013 00000000 00022222 22222222 22222222 22222222 222203"),
+    let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
+    let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
+    let requests: [(Request, usize, &str); 18] = [
+        (
+            hello,
+            0,
+            "00000025 00000000 00022222 22222222 22222222 22222222 222203ac 02444444 44444444 \
+             44444444 44444444 44",
+        ),
         (Request::Ping, 0, "00000001 00000000 01"),
         (
             Request::Stage(meta(353)),
@@ -301,14 +315,11 @@ fn every_request_to_a_node() {
              6d6f0875 702f612e 74787402 40",
         ),
         (Request::Inventory, 0, "00000001 00000000 0a"),
-        (
-            Request::WhoServes { protocol: PROTOCOL, node: NodeId::ALL[2] },
-            0,
-            "00000003 00000000 0b0203",
-        ),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0203"),
+        (Request::Bye, 0, "00000001 00000000 0c"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 12];
+    let mut seen = [false; 13];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
@@ -326,9 +337,10 @@ fn every_request_to_a_node() {
             Request::Verify { .. } => 9,
             Request::Inventory => 10,
             Request::WhoServes { .. } => 11,
+            Request::Bye => 12,
         }] = true;
     }
-    assert_eq!(seen, [true; 12]);
+    assert_eq!(seen, [true; 13]);
     assert_eq!(PROTOCOL, 2);
 }
 
@@ -349,7 +361,7 @@ fn every_reply_of_a_node() {
         InventoryEntry::Block { place: place(), block: Block::B1, held: None },
         InventoryEntry::Foreign("demo/notes".into()),
     ];
-    let replies: [(Reply, usize, &str); 16] = [
+    let replies: [(Reply, usize, &str); 17] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into(), fresh: true },
             0,
@@ -372,6 +384,7 @@ fn every_reply_of_a_node() {
         (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 06010362 6164"),
         (Reply::Failed(Failure::NoSpace(": 1".into())), 0, "00000006 00000000 0602033a 2031"),
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
+        (Reply::Failed(Failure::Fenced { epoch: 300 }), 0, "00000004 00000000 0604ac02"),
         (Reply::Alive(None), 0, "00000002 00000000 0700"),
         (Reply::Alive(Some(room)), 0, "00000007 00000000 0701ac02 e80701"),
         (
@@ -395,7 +408,7 @@ fn every_reply_of_a_node() {
         ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 14];
+    let mut seen = [false; 15];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &unchecked(&bytes), expected);
@@ -410,13 +423,14 @@ fn every_reply_of_a_node() {
             Reply::Failed(Failure::Damaged(_)) => 7,
             Reply::Failed(Failure::NoSpace(_)) => 8,
             Reply::Failed(Failure::Refused(_)) => 9,
+            Reply::Failed(Failure::Fenced { .. }) => 14,
             Reply::Alive(_) => 10,
             Reply::Verified { .. } => 11,
             Reply::Inventory(_) => 12,
             Reply::Serves(_) => 13,
         }] = true;
     }
-    assert_eq!(seen, [true; 14]);
+    assert_eq!(seen, [true; 15]);
 }
 
 // ---- the extended session ----
@@ -615,6 +629,9 @@ fn the_tables_of_the_catalog() {
     let catalog = Catalog::open(&file, CLUSTER).unwrap();
     catalog.create_user(&HashGate::default(), &user(), "correct horse", 0).unwrap();
     catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
+    assert!(catalog.last_claim().unwrap().is_none());
+    catalog.remember_claim(CLAIM).unwrap();
+    assert_eq!(catalog.last_claim().unwrap(), Some(CLAIM));
     catalog.draw_seq().unwrap();
     let ticket = catalog.begin_store(VERSION).unwrap();
     let new = NewFile {
@@ -679,8 +696,11 @@ fn the_tables_of_the_catalog() {
     );
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
+    let claim = format!("claim=300 {}", "44".repeat(16));
     let nodes = "nodes=a:1 b:2 c:3 d:4";
-    assert_eq!(settings, [cluster.as_str(), "errors=0 0 1 0", nodes, "seq_reserved=10000"]);
+    let expected =
+        [claim.as_str(), cluster.as_str(), "errors=0 0 1 0", nodes, "seq_reserved=10000"];
+    assert_eq!(settings, expected);
     let owed = texts("SELECT node || ' ' || kind || ' [' || path || ']' FROM owed ORDER BY id");
     let folders = ["1 folder []", "2 folder []", "3 folder []", "4 folder []"];
     let commits = [1, 2, 3, 4].map(|node| format!("{node} commit [up/a.txt]"));

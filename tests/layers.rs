@@ -12,12 +12,13 @@ use std::path::Path;
 use scan::{Name, Source};
 
 /// The modules of `core` and their layers, lowest first. Imports go down or sideways.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("types", 0),
     ("path", 0),
     ("error", 0),
     ("code", 1),
     ("quorum", 1),
+    ("fence", 1),
     ("health", 1),
     ("session", 1),
     ("status", 1),

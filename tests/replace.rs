@@ -23,6 +23,7 @@ fn server(cluster: &Cluster) -> Server {
         folder: cluster.path("user_database"),
         dialect: Dialect::Spec,
         file_bytes_max: 100_000_000,
+        take_over: false,
         rates: Rates { scrub: None, scrub_every: None, ..Rates::default() },
     });
     server.unwrap()

@@ -38,6 +38,7 @@ fn faults(seed: u64) -> Faults {
         full_disks: seed.is_multiple_of(7),
         rot: seed.is_multiple_of(4),
         scrubs: true,
+        take_overs: false,
         lies: false,
     }
 }
@@ -63,6 +64,20 @@ fn nothing_answered_is_lost_whatever_crashes() {
     let answered: u64 = (0..seeds()).map(checked).sum();
     println!("{} seeds, {answered} answered changes", seeds());
     assert!(answered > seeds(), "the runs do something");
+}
+
+#[test]
+fn nothing_answered_is_lost_when_a_server_is_taken_over_and_goes_on() {
+    let (mut answered, mut taken_over) = (0, 0);
+    for seed in 0..seeds() {
+        let mut world = World::new(seed, Faults { take_overs: true, ..Faults::default() });
+        world.run(STEPS);
+        world.make_whole();
+        answered += world.answered;
+        taken_over += world.taken_over;
+    }
+    println!("{taken_over} servers taken over, {answered} answered changes");
+    assert!(taken_over > seeds() && answered > seeds(), "the runs do something");
 }
 
 #[test]

@@ -98,6 +98,10 @@ impl Node for LocalNode {
     }
 
     fn move_to(&self, _: &str) {}
+
+    fn bye(&self) -> Result<()> {
+        self.check()
+    }
 }
 
 struct LocalInventory(palk::core::node::inventory::Inventory);

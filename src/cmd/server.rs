@@ -6,10 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use crossbeam_channel::bounded;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Service};
+use crate::cmd::service::{self, Ending, Service};
 use crate::core::error::Code;
 use crate::core::serve::files::FILE_BYTES_MAX;
 use crate::core::serve::server::{Config, Server as Core};
@@ -50,6 +51,11 @@ pub struct Server {
     /// How long after a scrub the next one begins: 7d, 12h, or "never"
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_every)]
     scrub_every: Every,
+
+    /// Start although another server is at work on these nodes; that one ends. What it has stored
+    /// or deleted since this user database was copied is not known here
+    #[arg(long)]
+    take_over: bool,
 
     #[command(flatten)]
     service: Service,
@@ -141,6 +147,7 @@ impl Server {
                 scrub: self.scrub_rate.0,
                 scrub_every: self.scrub_every.0,
             },
+            take_over: self.take_over,
         })?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
         tracing::info!("server keeps its user database in {}", folder.display());
@@ -148,10 +155,20 @@ impl Server {
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         let state = server.state();
         let server = Arc::new(server);
-        thread::spawn(move || server.run());
-        self.service.wait(env, &state);
-        Ok(())
+        let (tell, by_itself) = bounded(1);
+        let (running, watched) = (server.clone(), server.clone());
+        thread::spawn(move || running.run());
+        thread::spawn(move || tell.send(taken_over(watched.wait_until_taken_over())));
+        let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
+        Ok(self.service.wait_or(env, &state, ending)?)
     }
+}
+
+fn taken_over(epoch: u64) -> Failure {
+    let text =
+        format!("another server has taken over these nodes (epoch {epoch}); this one has ended");
+    Failure::new(Code::NotAllowed, text)
+        .hint("Use the other one; to go back to this one, stop the other first")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod code;
 pub mod error;
+pub mod fence;
 pub mod health;
 pub mod io;
 pub mod node;

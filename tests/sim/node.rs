@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use palk::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
@@ -10,7 +11,7 @@ use palk::core::node::inventory::Inventory;
 use palk::core::node::reserve::Reserve;
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
-use palk::core::types::{ClusterId, Digest, NodeId, VersionId};
+use palk::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -97,6 +98,20 @@ impl SimNode {
 
     pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         lock(&self.machine)
+    }
+
+    /// What it would say if it were asked whom it serves.
+    pub(crate) fn serves(&self) -> Option<Serves> {
+        let machine = self.machine();
+        let (cluster, claim) = machine.store.as_ref()?.registration().current();
+        Some(Serves {
+            node: self.id,
+            cluster,
+            epoch: claim.map_or(0, |claim| claim.epoch),
+            server: claim.map(|claim| claim.server),
+            heard_ms_ago: None,
+            folder: String::new(),
+        })
     }
 
     /// How often its process has ended, or is about to.
@@ -195,25 +210,60 @@ impl SimNode {
     }
 }
 
+/// Nobody looks at when servers were heard of: the simulation starts them without asking.
+const NOW: Duration = Duration::ZERO;
+
 /// Which node is at which address.
 pub(crate) type Yard = Arc<Mutex<BTreeMap<String, Arc<SimNode>>>>;
 
-/// The server's end of the link.
+/// One server's way to a node.
 pub(crate) struct SimLink {
     id: NodeId,
     yard: Yard,
     address: Mutex<String>,
-    was_fresh: AtomicBool,
+    claim: Claim,
+    was_fresh: Arc<AtomicBool>,
 }
 
 impl SimLink {
-    pub(crate) fn new(id: NodeId, yard: &Yard, address: &str) -> SimLink {
+    pub(crate) fn new(id: NodeId, yard: &Yard, address: &str, claim: Claim) -> SimLink {
         let (yard, address) = (yard.clone(), Mutex::new(address.to_owned()));
-        SimLink { id, yard, address, was_fresh: AtomicBool::new(false) }
+        SimLink { id, yard, address, claim, was_fresh: Arc::default() }
     }
 
-    fn node(&self) -> Arc<SimNode> {
-        lock(&self.yard)[&*lock(&self.address)].clone()
+    /// A new connection to where the node is looked for now.
+    fn connect(&self) -> Line {
+        let node = lock(&self.yard)[&*lock(&self.address)].clone();
+        Line { node, claim: self.claim, was_fresh: self.was_fresh.clone() }
+    }
+}
+
+/// A connection.
+struct Line {
+    node: Arc<SimNode>,
+    claim: Claim,
+    was_fresh: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// The server registers anew for every call, and then asks. What is asked is checked again, as
+    /// on a connection that has been open for long.
+    fn arrive(&self) -> Result<(Arc<BlockStore>, u64, Fate)> {
+        let (store, run, fate) = self.node.arrive()?;
+        let registered = store.register(CLUSTER, self.claim, NOW).map_err(|error| match error {
+            Error::Node { .. } => error,
+            other => self.node.failure(NodeFailure::Refused(other.to_string())),
+        });
+        let is_fresh = self.depart(Fate::Fine, registered)?;
+        if fate != Fate::Unanswered && is_fresh {
+            self.was_fresh.store(true, Ordering::SeqCst);
+        }
+        self.depart(Fate::Fine, store.admit(self.claim, NOW).map(drop))?;
+        Ok((store, run, fate))
+    }
+
+    fn depart<T>(&self, fate: Fate, result: Result<T>) -> Result<T> {
+        self.node.depart(fate, result)
     }
 }
 
@@ -223,51 +273,41 @@ impl Node for SimLink {
     }
 
     fn ping(&self) -> Result<Option<Room>> {
-        let node = self.node();
-        let (store, _, fate) = node.arrive()?;
-        // The hello of a new connection comes before its first question.
-        let joined = store.join_cluster(CLUSTER).map_err(|error| {
-            let why = NodeFailure::Refused(error.to_string());
-            Error::Node { node: self.id, why }
-        });
-        if fate != Fate::Unanswered && matches!(joined, Ok(true)) {
-            self.was_fresh.store(true, Ordering::SeqCst);
-        }
-        let room = store.room().ok();
-        node.depart(fate, joined.map(|_| room))
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        line.depart(fate, Ok(store.room().ok()))
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        let node = self.node();
-        let (store, run, fate) = node.arrive()?;
-        let stage = store.stage(meta.clone());
-        let stage = node.depart(fate, stage)?;
-        Ok(Box::new(SimSink { node, run, stage: Some(stage), staged: None }))
+        let line = self.connect();
+        let (store, run, fate) = line.arrive()?;
+        let stage = line.depart(fate, store.stage(meta.clone()))?;
+        Ok(Box::new(SimSink { line, run, stage: Some(stage), staged: None }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
-        let node = self.node();
-        let (_, run, fate) = node.arrive()?;
-        let source = SimSource { node: node.clone(), run, query: query.clone() };
-        node.depart(fate, Ok(Box::new(source) as Box<dyn PieceSource>))
+        let line = self.connect();
+        let (_, run, fate) = line.arrive()?;
+        line.depart(fate, Ok(()))?;
+        Ok(Box::new(SimSource { line, run, query: query.clone() }))
     }
 
     fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        let node = self.node();
-        let (store, _, fate) = node.arrive()?;
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
         let mut outcomes = store.carry(orders);
         if fate == Fate::Repeated {
             outcomes = store.carry(orders);
         }
-        node.depart(fate, Ok(outcomes))
+        line.depart(fate, Ok(outcomes))
     }
 
     fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        let node = self.node();
-        let (store, _, fate) = node.arrive()?;
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
         // Small pages, so that turning them is tested too.
         let staged = store.staged(after, 2);
-        node.depart(fate, staged)
+        line.depart(fate, staged)
     }
 
     fn forget_connections(&self) {}
@@ -279,20 +319,20 @@ impl Node for SimLink {
         first_stripe: u64,
         stripes: u64,
     ) -> Result<Vec<[u64; 2]>> {
-        let node = self.node();
-        let (store, _, fate) = node.arrive()?;
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
         let mut sums = store.open_piece(version, place).verify(first_stripe, stripes);
         if let (Fate::Garbled, Ok(sums)) = (fate, &mut sums) {
             sums[0][0] ^= 1;
         }
-        node.depart(fate, sums)
+        line.depart(fate, sums)
     }
 
     fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
-        let node = self.node();
-        let (store, run, fate) = node.arrive()?;
-        let pages = SimInventory { node: node.clone(), run, inventory: store.inventory() };
-        node.depart(fate, Ok(Box::new(pages) as Box<dyn InventoryPages>))
+        let line = self.connect();
+        let (store, run, fate) = line.arrive()?;
+        line.depart(fate, Ok(()))?;
+        Ok(Box::new(SimInventory { line, run, inventory: store.inventory() }))
     }
 
     fn was_fresh(&self) -> bool {
@@ -305,42 +345,40 @@ impl Node for SimLink {
             let why = NodeFailure::Unreachable("connection refused".into());
             return Err(Error::Node { node: self.id, why });
         };
-        let (store, _, fate) = node.arrive()?;
-        let serves = Serves {
-            cluster: store.cluster(),
-            node: store.id(),
-            epoch: 0,
-            server: None,
-            heard_ms_ago: None,
-            folder: "/files".into(),
-        };
-        node.depart(fate, Ok(serves))
+        let (_, _, fate) = node.arrive()?;
+        node.depart(fate, node.serves().ok_or_else(|| node.unreachable()))
     }
 
     fn move_to(&self, address: &str) {
         *lock(&self.address) = address.to_owned();
     }
+
+    fn bye(&self) -> Result<()> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        line.depart(fate, store.registration().bye(self.id, self.claim, NOW))
+    }
 }
 
 struct SimInventory {
-    node: Arc<SimNode>,
+    line: Line,
     run: u64,
     inventory: Inventory,
 }
 
 impl InventoryPages for SimInventory {
     fn page(&mut self) -> Result<Vec<InventoryEntry>> {
-        let (_, run, fate) = self.node.arrive()?;
+        let (_, run, fate) = self.line.arrive()?;
         if run != self.run {
-            return Err(self.node.unreachable());
+            return Err(self.line.node.unreachable());
         }
         let page = self.inventory.page();
-        self.node.depart(fate, page)
+        self.line.depart(fate, page)
     }
 }
 
 struct SimSink {
-    node: Arc<SimNode>,
+    line: Line,
     run: u64,
     stage: Option<Stage>,
     staged: Option<Result<()>>,
@@ -349,8 +387,8 @@ struct SimSink {
 impl SimSink {
     /// The connection is gone if the process that it led to is.
     fn arrive(&self) -> Result<Fate> {
-        let (_, run, fate) = self.node.arrive()?;
-        if run == self.run { Ok(fate) } else { Err(self.node.unreachable()) }
+        let (_, run, fate) = self.line.arrive()?;
+        if run == self.run { Ok(fate) } else { Err(self.line.node.unreachable()) }
     }
 }
 
@@ -361,14 +399,14 @@ impl PieceSink for SimSink {
         if fate == Fate::Garbled && !sent[0].is_empty() {
             sent[0][0] ^= 1;
         }
-        let stage = self.stage.as_mut().ok_or_else(|| self.node.unreachable())?;
+        let stage = self.stage.as_mut().ok_or_else(|| self.line.node.unreachable())?;
         // What fails in between is told at the end, as the real service does.
         let result = stage.units([&sent[0], &sent[1]], checksums);
         if let Err(error) = result {
             self.stage = None;
             self.staged = Some(Err(error));
         }
-        self.node.depart(fate, Ok(()))
+        self.line.depart(fate, Ok(()))
     }
 
     fn keep_alive(&mut self) -> Result<()> {
@@ -380,27 +418,27 @@ impl PieceSink for SimSink {
         if let Some(stage) = self.stage.take() {
             self.staged = Some(stage.finish(blake3));
         }
-        self.node.depart(fate, Ok(()))
+        self.line.depart(fate, Ok(()))
     }
 
     fn await_staged(&mut self) -> Result<()> {
         let fate = self.arrive()?;
-        let staged = self.staged.take().unwrap_or_else(|| Err(self.node.unreachable()));
-        self.node.depart(fate, staged)
+        let staged = self.staged.take().unwrap_or_else(|| Err(self.line.node.unreachable()));
+        self.line.depart(fate, staged)
     }
 }
 
 struct SimSource {
-    node: Arc<SimNode>,
+    line: Line,
     run: u64,
     query: Query,
 }
 
 impl PieceSource for SimSource {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let (store, run, fate) = self.node.arrive()?;
+        let (store, run, fate) = self.line.arrive()?;
         if run != self.run {
-            return Err(self.node.unreachable());
+            return Err(self.line.node.unreachable());
         }
         // A fresh look for every stripe is harder on the store than one open file.
         let mut piece = store.open_piece(self.query.version, &self.query.place);
@@ -410,6 +448,6 @@ impl PieceSource for SimSource {
             let last = body.len() - 1;
             body[last] ^= 0x80;
         }
-        self.node.depart(fate, checksums)
+        self.line.depart(fate, checksums)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -20,11 +20,12 @@ use palk::core::cluster::replace::{Begun, Replacer};
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::scrub::{Options, Progress, Scrubber};
 use palk::core::cluster::volume::Volume;
-use palk::core::error::Code;
+use palk::core::error::{Code, Error};
+use palk::core::fence::{self, Decision, Look, Own};
 use palk::core::io::random::Random;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, User};
-use palk::core::types::{Digest, NodeId};
+use palk::core::types::{Claim, Digest, NodeId};
 use palk::core::wire::extended::Entry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -70,6 +71,8 @@ impl Known {
 
 /// The server's process.
 pub(crate) struct Server {
+    /// How many were started before it.
+    number: u64,
     files: Arc<Files>,
     pub(crate) catalog: Arc<Catalog>,
     roster: Arc<Roster>,
@@ -92,6 +95,8 @@ pub(crate) struct Faults {
     pub(crate) rot: bool,
     /// Scrubs run meanwhile; at the end somebody tampers with the nodes, and a scrub must mend it.
     pub(crate) scrubs: bool,
+    /// Nodes hang, and servers are taken over by others that begin with a copy of their catalog.
+    pub(crate) take_overs: bool,
     /// Canary: disks lie about syncing.
     pub(crate) lies: bool,
 }
@@ -101,7 +106,12 @@ pub(crate) struct World {
     pub(crate) links: Arc<Mutex<Links>>,
     yard: Yard,
     folder: tempfile::TempDir,
+    /// The folder of the newest server's catalog.
+    database: PathBuf,
     server: Option<Server>,
+    /// One that was taken over, or takes over, beside `server`: it is not told and goes on.
+    other: Option<Server>,
+    pub(crate) taken_over: u64,
     known: BTreeMap<&'static str, Known>,
     /// Changes that have begun and are not answered yet.
     in_flight: Vec<(&'static str, u64, Content)>,
@@ -173,8 +183,11 @@ impl World {
             yard: Arc::new(Mutex::new(yard.collect())),
             nodes,
             links,
+            database: folder.path().to_path_buf(),
             folder,
             server: None,
+            other: None,
+            taken_over: 0,
             known: BTreeMap::new(),
             in_flight: Vec::new(),
             order: 0,
@@ -197,11 +210,12 @@ impl World {
     pub(crate) fn start_server(&mut self) {
         self.starts += 1;
         let random = Arc::new(Random::seeded(self.seed ^ (self.starts << 32)));
-        let path = self.folder.path().join("palk.db");
+        let path = self.database.join("palk.db");
         let catalog = Arc::new(Catalog::open(&path, random.cluster()).unwrap());
+        let claim = self.claim(&catalog, &random);
         let addresses = catalog.node_addresses().unwrap().unwrap();
         let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
-            Arc::new(SimLink::new(id, &self.yard, &addresses[id.index()]))
+            Arc::new(SimLink::new(id, &self.yard, &addresses[id.index()], claim))
         });
         let clock = self.clock.clone();
         let roster = Arc::new(Roster::with_clock(
@@ -235,10 +249,63 @@ impl World {
         let files = Files::new(catalog.clone(), volume, readers, Bell::mute(), random, 1 << 30);
         // Signing in costs a password's hash; the account is known by what the catalog says.
         let user = files.trusted_user(&UserName::parse(USER).unwrap()).unwrap();
-        let files = Arc::new(files);
-        self.server =
-            Some(Server { files, catalog, roster, attendants, healers, scrubber, replacer, user });
+        let (number, files) = (self.starts, Arc::new(files));
+        self.server = Some(Server {
+            number,
+            files,
+            catalog,
+            roster,
+            attendants,
+            healers,
+            scrubber,
+            replacer,
+            user,
+        });
         self.guarded(World::attend);
+    }
+
+    /// What the server registers with, as the real one finds it, and remembers in its catalog.
+    fn claim(&self, catalog: &Catalog, random: &Random) -> Claim {
+        let last = catalog.last_claim().unwrap();
+        let own = Own { cluster: catalog.cluster(), is_empty: false, last };
+        let answers: Vec<_> = self.nodes.iter().filter_map(|node| node.serves()).collect();
+        let Decision::Start { epoch, .. } = fence::decide(own, &answers, Look::First, true) else {
+            panic!("it is told to start");
+        };
+        let claim = Claim { epoch, server: random.server() };
+        catalog.remember_claim(claim).unwrap();
+        claim
+    }
+
+    /// A second server begins where the newest one is just now, and takes over from it.
+    fn take_over(&mut self) {
+        let running = |node: &&Arc<SimNode>| node.machine().process == Process::Running;
+        if self.nodes.iter().filter(running).count() < 3 {
+            return; // with fewer it would take over nothing
+        }
+        self.use_newest();
+        self.other = self.server.take();
+        let copy = self.folder.path().join(self.starts.to_string());
+        std::fs::create_dir(&copy).unwrap();
+        for name in ["palk.db", "palk.db-wal"] {
+            std::fs::copy(self.database.join(name), copy.join(name)).unwrap();
+        }
+        self.database = copy;
+        self.start_server();
+        assert!(self.server().roster.standing().is_established());
+        self.taken_over += 1;
+    }
+
+    fn use_newest(&mut self) {
+        let number = |server: &Option<Server>| server.as_ref().map_or(0, |server| server.number);
+        if number(&self.other) > number(&self.server) {
+            std::mem::swap(&mut self.server, &mut self.other);
+        }
+    }
+
+    /// Has the server of the moment been taken over?
+    fn is_old(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.number < self.starts)
     }
 
     /// Runs something that the server does. If the server goes down in it, what was not answered is
@@ -407,12 +474,17 @@ impl World {
         self.order
     }
 
-    fn end(&mut self, order: u64, answered: bool) {
+    fn end<T>(&mut self, order: u64, outcome: &Result<T, Error>) {
         let at = self.in_flight.iter().position(|(_, own, _)| *own == order).unwrap();
         let (path, order, content) = self.in_flight.remove(at);
-        if answered {
-            self.answered += 1;
-            self.known.entry(path).or_default().answered(order, content);
+        let known = self.known.entry(path).or_default();
+        match outcome {
+            Ok(_) => {
+                self.answered += 1;
+                known.answered(order, content);
+            }
+            Err(Error::Unconfirmed { .. }) => known.open.push((order, content)),
+            Err(_) => {}
         }
     }
 
@@ -433,21 +505,23 @@ impl World {
             }
             store.finish(Digest(*blake3::hash(content).as_bytes()))
         })();
-        let is_full = |error: &palk::core::error::Error| error.code() == Code::NoSpace;
+        let is_full = |error: &Error| error.code() == Code::NoSpace;
         self.no_room += u64::from(stored.as_ref().is_err_and(is_full));
-        self.end(order, stored.is_ok());
+        self.end(order, &stored);
     }
 
     pub(crate) fn delete(&mut self, path: &'static str) {
         let (files, user) = (self.server().files.clone(), self.server().user.clone());
         let order = self.begin(path, None);
         let deleted = files.delete(&user, &file(path));
-        self.end(order, deleted.is_ok());
+        self.end(order, &deleted);
     }
 
     /// Reads a file; whatever comes is whole and is one of what it may be.
     fn read(&mut self, path: &'static str, depth: u32) {
         let (files, user) = (self.server().files.clone(), self.server().user.clone());
+        // One that has been taken over may not know yet what is there. Bytes it can give to nobody.
+        let is_old = self.is_old();
         // Any change that is in flight may have been committed already.
         let mut possible = self.known.entry(path).or_default().possible();
         let flying = self.in_flight.iter().filter(|(own, ..)| *own == path);
@@ -460,7 +534,7 @@ impl World {
                 self.meanwhile(depth);
             }
             assert_eq!(retrieve.blake3.0, *blake3::hash(&bytes).as_bytes(), "{path}: digest");
-            Ok::<(), palk::core::error::Error>(())
+            Ok::<(), Error>(())
         })();
         match read {
             Ok(()) => assert!(
@@ -469,7 +543,7 @@ impl World {
                 bytes.len()
             ),
             Err(error) if is_missing(&error) => {
-                assert!(possible.contains(&None), "{path} is gone: {error}");
+                assert!(is_old || possible.contains(&None), "{path} is gone: {error}");
             }
             // Too few nodes just now.
             Err(_) => {}
@@ -487,6 +561,14 @@ impl World {
 
     /// One random event.
     pub(crate) fn step(&mut self, depth: u32) {
+        if self.faults.take_overs {
+            if self.random.random_ratio(1, 12) {
+                self.take_over();
+            }
+            if self.other.is_some() && self.random.random_bool(0.5) {
+                std::mem::swap(&mut self.server, &mut self.other);
+            }
+        }
         let path = PATHS[self.random.random_range(0..PATHS.len())];
         match self.random.random_range(0..100) {
             0..=34 => {
@@ -517,7 +599,7 @@ impl World {
                 node.machine().disk.crash_in(calls);
             }
             1 if faults.node_crashes => node.end(self.random.random_bool(0.5)),
-            2 if faults.node_crashes => {
+            2 if faults.node_crashes || faults.take_overs => {
                 let mut machine = node.machine();
                 if machine.process == Process::Running {
                     machine.process = Process::Hung;
@@ -586,6 +668,8 @@ impl World {
     // ---- the end: faults stop, and the cluster must become whole ----
 
     pub(crate) fn make_whole(&mut self) {
+        self.use_newest();
+        self.other = None;
         {
             let mut links = self.links();
             links.loss = 0;
@@ -705,6 +789,6 @@ pub(crate) fn file(path: &str) -> FilePath {
     FilePath::parse_rooted(path).unwrap()
 }
 
-fn is_missing(error: &palk::core::error::Error) -> bool {
+fn is_missing(error: &Error) -> bool {
     matches!(error.code(), Code::NoSuchFile | Code::NoSuchFolder)
 }

@@ -303,6 +303,12 @@ impl Cluster {
         self.server().says("Connected to all data servers.");
     }
 
+    /// Takes a server that was started elsewhere for this cluster's; gives the one before.
+    pub(crate) fn use_server(&mut self, server: Process) -> Option<Process> {
+        self.server_address = server.address();
+        self.server.replace(server)
+    }
+
     pub(crate) fn kill_server(&mut self) {
         self.server().kill();
         self.server = None;

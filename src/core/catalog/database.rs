@@ -161,6 +161,17 @@ pub(super) fn setting_or(connection: &Connection, key: &str, fresh: &str) -> Res
     }
 }
 
+/// Is there neither an account nor a file?
+pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
+    connection
+        .query_row(
+            "SELECT NOT EXISTS (SELECT 1 FROM users) AND NOT EXISTS (SELECT 1 FROM files)",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(catalog_error)
+}
+
 /// What SQLite says, as an error of ours.
 pub(super) fn catalog_error(e: rusqlite::Error) -> Error {
     if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::types::{ClusterId, Seq, VersionId};
+use crate::core::types::{Claim, ClusterId, Seq, VersionId};
 
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
@@ -103,6 +103,37 @@ impl Catalog {
     /// If the catalog cannot be written.
     pub fn remember_node_addresses(&self, addresses: &[String; 4]) -> Result<()> {
         database::set_setting(&self.writer.lock(), "nodes", &addresses.join(" "))
+    }
+
+    /// What the last server with this catalog registered with, if one has.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn last_claim(&self) -> Result<Option<Claim>> {
+        let text = database::setting(&self.reader.lock(), "claim")?;
+        let claim = text.map(|text| {
+            let (epoch, server) = text.split_once(' ')?;
+            Some(Claim { epoch: epoch.parse().ok()?, server: server.parse().ok()? })
+        });
+        let bad = || Error::Catalog("what the last server registered with cannot be read".into());
+        claim.map(|claim| claim.ok_or_else(bad)).transpose()
+    }
+
+    /// Remembers what this server will register with. To be done before it does.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn remember_claim(&self, claim: Claim) -> Result<()> {
+        let text = format!("{} {}", claim.epoch, claim.server);
+        database::set_setting(&self.writer.lock(), "claim", &text)
+    }
+
+    /// Has it neither an account nor a file?
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        database::is_empty(&self.reader.lock())
     }
 
     /// Draws the number of a change that is not a store.

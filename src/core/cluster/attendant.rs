@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::core::catalog::{Catalog, Owed, Task};
 use crate::core::cluster::readers::Readers;
 use crate::core::cluster::volume::Volume;
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, NodeSet};
 use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, Place};
 
@@ -152,7 +152,12 @@ impl Attendant {
     /// One look at the node: probes it and does what there is to do. True if something was delivered,
     /// since more may have come meanwhile. `now` counts from any fixed point.
     pub fn round(&mut self, now: Duration) -> bool {
-        self.probe(now)
+        let standing = self.volume.roster().standing();
+        // A server that was taken over has nothing more to say; one that an older one may still be
+        // beside must not yet drop or order anything.
+        standing.check().is_ok()
+            && self.probe(now)
+            && self.volume.roster().standing().is_established()
             && self.work(now).unwrap_or_else(|error| {
                 tracing::warn!("data server {}: {error}", self.id);
                 false
@@ -187,7 +192,9 @@ impl Attendant {
         match answer {
             Ok(()) => true,
             Err(error) => {
-                if self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
+                let is_fenced =
+                    matches!(error, Error::Node { why: NodeFailure::Fenced { .. }, .. });
+                if !is_fenced && self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
                     self.complained = Some(now);
                     tracing::info!("still trying to connect to data server {}: {error}", self.id);
                 }

@@ -3,7 +3,9 @@
 //! Connections are kept and reused; one is used by one thread at a time. A connection goes back only
 //! after a whole exchange, so what is read from it always belongs to the latest question.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,7 +14,7 @@ use crate::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Q
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
-use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
+use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::node::{
     self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
     Place, Reply, Request, Room, Serves,
@@ -23,6 +25,8 @@ const IDLE_CONNECTIONS_MAX: usize = 16;
 
 const CONNECT: Deadline = Deadline::new(Duration::from_secs(2), "accept a connection");
 const WELCOME: Deadline = Deadline::new(Duration::from_secs(3), "answer a hello");
+const SERVES: Deadline = Deadline::new(Duration::from_secs(2), "say whom it serves");
+const BYE: Deadline = Deadline::new(Duration::from_secs(1), "take a good-bye");
 const PING: Deadline = Deadline::new(Duration::from_secs(3), "answer a probe");
 const TAKE: Deadline = Deadline::new(Duration::from_secs(5), "take a stripe");
 const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
@@ -40,6 +44,7 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 pub struct TcpNode {
     id: NodeId,
     cluster: ClusterId,
+    claim: Claim,
     address: Mutex<String>,
     idle: std::sync::Arc<Mutex<Idle>>,
     /// Has it said that it belonged to no cluster before, and nobody has asked yet?
@@ -55,11 +60,11 @@ struct Idle {
 }
 
 impl TcpNode {
-    /// The node at this address; nothing is connected yet.
-    pub fn new(id: NodeId, cluster: ClusterId, address: String) -> TcpNode {
+    /// The node at this address; nothing is connected yet. Every connection registers the claim.
+    pub fn new(id: NodeId, cluster: ClusterId, claim: Claim, address: String) -> TcpNode {
         let was_fresh = AtomicBool::new(false);
         let address = Mutex::new(address);
-        TcpNode { id, cluster, address, idle: std::sync::Arc::default(), was_fresh }
+        TcpNode { id, cluster, claim, address, idle: std::sync::Arc::default(), was_fresh }
     }
 
     fn open(&self) -> Result<Link> {
@@ -71,8 +76,9 @@ impl TcpNode {
             }
         }
         let place = { self.address.lock().clone() };
-        let mut link = self.link(self.connect(&place)?, address);
-        let hello = Request::Hello { protocol: PROTOCOL, cluster: self.cluster, node: self.id };
+        let mut link = self.link(connect(self.id, &place)?, address);
+        let (cluster, claim) = (self.cluster, self.claim);
+        let hello = Request::Hello { protocol: PROTOCOL, cluster, node: self.id, claim };
         link.send(&hello, &[], &ASK)?;
         match link.receive(&WELCOME)? {
             Reply::Welcome { fresh, .. } => {
@@ -81,11 +87,6 @@ impl TcpNode {
             }
             _ => Err(link.out_of_turn()),
         }
-    }
-
-    fn connect(&self, address: &str) -> Result<Stream> {
-        Stream::connect("node", address, &CONNECT)
-            .map_err(|error| failed(self.id, &format!("node {address}"), error))
     }
 
     fn link(&self, stream: Stream, address: u64) -> Link {
@@ -180,13 +181,7 @@ impl Node for TcpNode {
     }
 
     fn who_serves_at(&self, address: &str) -> Result<Serves> {
-        // A connection of its own, which is not kept: nobody has said hello on it.
-        let mut link = self.link(self.connect(address)?, u64::MAX);
-        link.send(&Request::WhoServes { protocol: PROTOCOL, node: self.id }, &[], &ASK)?;
-        match link.receive(&WELCOME)? {
-            Reply::Serves(serves) => Ok(serves),
-            _ => Err(link.out_of_turn()),
-        }
+        who_serves(self.id, address)
     }
 
     fn move_to(&self, address: &str) {
@@ -195,6 +190,44 @@ impl Node for TcpNode {
         idle.streams.clear();
         idle.address += 1;
     }
+
+    fn bye(&self) -> Result<()> {
+        match self.ask(&Request::Bye, &BYE)? {
+            Reply::Done => Ok(()),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+}
+
+/// Asks the node at an address whom it serves, without registering anything. Works whatever cluster
+/// it belongs to, and on a connection of its own.
+///
+/// # Errors
+/// [`Error::Node`]: it cannot be reached, is another node, or speaks another version.
+pub fn who_serves(id: NodeId, address: &str) -> Result<Serves> {
+    // Nobody has said hello on it, so it is not kept.
+    let (home, stream) = (std::sync::Arc::default(), Some(connect(id, address)?));
+    let mut link = Link { id, stream, home, address: u64::MAX, body: Vec::new() };
+    link.send(&Request::WhoServes { protocol: PROTOCOL, node: id }, &[], &SERVES)?;
+    match link.receive(&SERVES)? {
+        Reply::Serves(serves) => Ok(serves),
+        _ => Err(link.out_of_turn()),
+    }
+}
+
+/// Asks all four nodes at once. One that cannot be reached costs about two seconds, one that refuses
+/// the connection nothing.
+pub fn who_serves_all(addresses: &[String; 4]) -> [Result<Serves>; 4] {
+    thread::scope(|scope| {
+        NodeId::ALL
+            .map(|id| scope.spawn(move || who_serves(id, &addresses[id.index()])))
+            .map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn connect(id: NodeId, address: &str) -> Result<Stream> {
+    Stream::connect("node", address, &CONNECT)
+        .map_err(|error| failed(id, &format!("node {address}"), error))
 }
 
 /// A connection in use. Dropped without being given back, it is closed.

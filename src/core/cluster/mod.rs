@@ -17,6 +17,7 @@ pub mod replace;
 pub mod roster;
 pub mod scrub;
 mod scrubs;
+pub mod standing;
 pub mod volume;
 mod writing;
 

@@ -24,7 +24,8 @@ pub struct Query {
     pub select: Select,
 }
 
-/// One storage node.
+/// One storage node. Whatever it is asked, it answers only a server that is registered with it:
+/// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced) says that another one is.
 pub trait Node: Send + Sync {
     /// Which one.
     fn id(&self) -> NodeId;
@@ -93,6 +94,12 @@ pub trait Node: Send + Sync {
 
     /// Looks for it at another address from now on.
     fn move_to(&self, address: &str);
+
+    /// Says that this server ends, so that the next one need not wait until it is forgotten.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    fn bye(&self) -> Result<()>;
 }
 
 /// What lies on a node, on its way from it.

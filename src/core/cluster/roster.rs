@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::core::cluster::node::Node;
-use crate::core::error::{Error, NodeFailure, Result, Troubles};
+use crate::core::cluster::standing::Standing;
+use crate::core::error::{Error, NodeFailure, Reached, Result, Troubles};
 use crate::core::health::{Health, Heard};
-use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
+use crate::core::types::{CONFIRM_QUORUM, NodeId, NodeSet, WRITE_QUORUM};
 use crate::core::wire::node::{PieceMeta, Room};
 
 /// The nodes, in order.
@@ -21,6 +22,7 @@ pub struct Roster {
     health: Mutex<[Health; 4]>,
     seen: Mutex<[Seen; 4]>,
     clock: Clock,
+    standing: Standing,
     /// How often each has come up.
     times_up: [AtomicU64; 4],
     /// How often each has moved.
@@ -51,8 +53,15 @@ impl Roster {
     /// The same with a clock of the caller's, for simulations.
     pub fn with_clock(nodes: [Arc<dyn Node>; 4], clock: Clock) -> Roster {
         let health = std::array::from_fn(|_| Health::unknown(clock()));
-        let (seen, times_up, moves) = Default::default();
-        Roster { nodes, health: Mutex::new(health), seen, clock, times_up, moves }
+        Roster {
+            nodes,
+            health: Mutex::new(health),
+            seen: Mutex::default(),
+            clock,
+            standing: Standing::default(),
+            times_up: Default::default(),
+            moves: Default::default(),
+        }
     }
 
     /// A node.
@@ -60,9 +69,17 @@ impl Roster {
         &self.nodes[id.index()]
     }
 
+    /// Whether this server is still the cluster's.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     /// The nodes that requests may be sent to: those that are up, and where they are too few for a
-    /// store also those on probation.
+    /// store also those on probation. None once another server has taken over.
     pub fn up(&self) -> NodeSet {
+        if self.standing.check().is_err() {
+            return NodeSet::EMPTY;
+        }
         let health = self.health.lock();
         let those = |belief: fn(&Health) -> bool| -> NodeSet {
             NodeId::ALL.into_iter().filter(|id| belief(&health[id.index()])).collect()
@@ -161,6 +178,10 @@ impl Roster {
             Err(Error::Node { why: NodeFailure::Unreachable(why), .. }) => {
                 Heard::Refusal(why.clone())
             }
+            Err(Error::Node { why: NodeFailure::Fenced { epoch }, .. }) => {
+                self.standing.taken_over(id, *epoch);
+                return (result, false);
+            }
             // It is there, even if it could not help.
             Err(_) => return (result, false),
         };
@@ -181,6 +202,9 @@ impl Roster {
 
     fn believe<T>(&self, id: NodeId, result: Result<T>, heard: Heard) -> (Result<T>, bool) {
         let is_up = heard == Heard::Answer;
+        if is_up {
+            self.standing.registered(id);
+        }
         let changed = self.health.lock()[id.index()].hear(heard, (self.clock)());
         if changed && !is_up {
             self.nodes[id.index()].forget_connections();
@@ -202,6 +226,54 @@ impl Roster {
         match result {
             Ok(value) => Ok(value),
             Err(error) => self.heard(id, Err(error)).0,
+        }
+    }
+
+    /// May this server change anything now? Asks nobody; for what can be refused before it begins.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], [`Error::NotRegistered`], [`Error::TooFewToChange`].
+    pub fn may_change(&self) -> Result<()> {
+        self.standing.check()?;
+        let up = self.up();
+        if up.len() < CONFIRM_QUORUM {
+            let troubles = self.troubles(NodeSet::ALL);
+            return Err(Error::TooFewToChange { reached: Reached(up), troubles });
+        }
+        if !self.standing.is_established() {
+            let missing = self.standing.who_registered().complement();
+            return Err(Error::NotRegistered(self.troubles(missing)));
+        }
+        Ok(())
+    }
+
+    /// Has two nodes confirm that they serve this server. Asked between a change and its answer: no
+    /// other server can have changed anything before that change then, see [`Standing`].
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], [`Error::Unconfirmed`]: the change must not be answered as done.
+    pub fn confirm(&self) -> Result<()> {
+        let mut confirmed = NodeSet::EMPTY;
+        for id in self.up().iter() {
+            if self.used(id, self.node(id).ping()).is_ok() {
+                confirmed.insert(id);
+            }
+            self.standing.check()?;
+            if confirmed.len() == CONFIRM_QUORUM {
+                return Ok(());
+            }
+        }
+        self.standing.check()?;
+        let troubles = self.troubles(confirmed.complement());
+        Err(Error::Unconfirmed { reached: Reached(confirmed), troubles })
+    }
+
+    /// Says good-bye to every node that is up, as far as they take it.
+    pub fn say_bye(&self) {
+        for id in self.up().iter() {
+            if let Err(error) = self.node(id).bye() {
+                tracing::debug!("data server {id} did not take a good-bye: {error}");
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod inventory;
 pub mod piece;
+pub mod registration;
 pub mod rescue;
 pub mod reserve;
 pub mod service;

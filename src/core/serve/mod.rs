@@ -6,4 +6,5 @@ pub mod client;
 pub mod files;
 pub mod operator;
 pub mod server;
+mod start;
 pub mod upkeep;

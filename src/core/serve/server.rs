@@ -1,7 +1,7 @@
 //! The server put together: catalog, nodes, doors.
 //!
-//! Listening begins as soon as the catalog is open; the nodes are connected in the background, each
-//! as it comes.
+//! Listening begins once the catalog is open and the nodes that are there have said that no other
+//! server is at work; the nodes are connected in the background, each as it comes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,10 @@ use crate::core::serve::admin;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
 use crate::core::serve::operator::Operator;
+use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::session::Dialect;
-use crate::core::types::NodeId;
+use crate::core::types::{Claim, NodeId};
 
 /// The most clients at once, if the system lets this process have enough files.
 const CLIENTS_MAX: usize = 1000;
@@ -53,6 +54,8 @@ pub struct Config {
     pub file_bytes_max: u64,
     /// How fast repairs and scrubs go.
     pub rates: Rates,
+    /// Start although another server is heard of, and end that one.
+    pub take_over: bool,
 }
 
 /// A server that is ready to serve.
@@ -67,21 +70,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the catalog, begins to listen and to look for the nodes.
+    /// Opens the catalog, asks the nodes whether another server is at work, begins to listen and to
+    /// look for the nodes.
     ///
     /// # Errors
-    /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, or the
-    /// address is taken.
+    /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, another
+    /// server is at work, or the address is taken.
     pub fn open(config: &Config) -> Result<Server> {
         let lock = lock_folder(&config.folder)?;
         let random = Arc::new(Random::from_system());
         let catalog = Catalog::open(&config.folder.join("palk.db"), random.cluster())?;
         let nodes = settle_nodes(&catalog, config.nodes.as_ref())?;
+        let epoch = start::settle_epoch(&catalog, &nodes, &config.folder, config.take_over)?;
         let listener = Listener::bind(&config.listen)?;
+        // What a node has seen must never be used again, so it is on disk before any node sees it.
+        let claim = Claim { epoch, server: random.server() };
+        catalog.remember_claim(claim)?;
 
         let catalog = Arc::new(catalog);
         let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
-            Arc::new(TcpNode::new(id, catalog.cluster(), nodes[id.index()].clone()))
+            Arc::new(TcpNode::new(id, catalog.cluster(), claim, nodes[id.index()].clone()))
         });
         let roster = Arc::new(Roster::new(links));
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
@@ -113,6 +121,17 @@ impl Server {
     /// For an orderly end from another thread.
     pub fn state(&self) -> Arc<State> {
         self.listener.state()
+    }
+
+    /// Waits until another server has taken over; gives its epoch. This one refuses everything by
+    /// then.
+    pub fn wait_until_taken_over(&self) -> u64 {
+        self.files.standing().wait_until_taken_over()
+    }
+
+    /// Says good-bye to the nodes, so that the next server need not wait. For the very end.
+    pub fn say_bye(&self) {
+        self.files.say_bye();
     }
 
     /// Serves clients until the process ends.

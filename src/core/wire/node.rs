@@ -13,6 +13,8 @@
 //! bit that flips on the way must not turn the removal of one file into that of another. Units have
 //! checksums of their own, inside the message. See `docs/protocol.md`.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,7 @@ use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{Block, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
+use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
 
 /// The version of this protocol. A node and a server that differ do not talk.
 pub const PROTOCOL: u32 = 2;
@@ -141,6 +143,8 @@ pub enum Request {
         cluster: ClusterId,
         /// The node that the server takes this one for.
         node: NodeId,
+        /// What the server registers with. A node that has seen a higher epoch answers `Fenced`.
+        claim: Claim,
     },
     /// Are you there? Answered `Alive`.
     Ping,
@@ -193,14 +197,17 @@ pub enum Request {
     },
     /// What lies under final names? Answered by any number of `Inventory`, the last of them empty.
     Inventory,
-    /// Whom do you serve? May come before a hello; joins nothing, changes nothing. Answered
-    /// `Serves`.
+    /// Whom do you serve? The only request that may come before `Hello`; it registers nothing and
+    /// changes nothing. Answered `Serves`.
     WhoServes {
         /// [`PROTOCOL`].
         protocol: u32,
-        /// The node that the server takes this one for.
+        /// The node that this one is taken for.
         node: NodeId,
     },
+    /// The server ends in an orderly way: the next one need not wait until it is forgotten. Answered
+    /// `Done`.
+    Bye,
 }
 
 /// Something that a node has to do, sooner or later. Each can be repeated without harm.
@@ -323,14 +330,22 @@ pub struct Serves {
     pub cluster: Option<ClusterId>,
     /// Which node it is.
     pub node: NodeId,
-    /// The epoch of its server; 0 as long as servers have none.
+    /// The highest epoch that has registered with it; 0 if none has.
     pub epoch: u64,
-    /// Which start of a server it serves.
+    /// Who registered with that epoch.
     pub server: Option<ServerId>,
-    /// How many milliseconds ago it last heard of that server, if it has since it was started.
+    /// How many milliseconds ago that server last asked it for anything; nothing if it has said
+    /// good-bye, or has not been heard of since the node started.
     pub heard_ms_ago: Option<u64>,
     /// Where it keeps its files, for people.
     pub folder: String,
+}
+
+impl Serves {
+    /// How long ago its server was last heard of.
+    pub fn heard_ago(&self) -> Option<Duration> {
+        self.heard_ms_ago.map(Duration::from_millis)
+    }
 }
 
 /// Why a node cannot do what it was asked, as it travels.
@@ -344,6 +359,11 @@ pub enum Failure {
     NoSpace(String),
     /// Anything else.
     Refused(String),
+    /// A server with a higher epoch has registered, or another one with the same.
+    Fenced {
+        /// The epoch that the node knows.
+        epoch: u64,
+    },
 }
 
 impl From<&NodeFailure> for Failure {
@@ -352,6 +372,7 @@ impl From<&NodeFailure> for Failure {
             NodeFailure::NotHeld(version) => Failure::NotHeld(*version),
             NodeFailure::Damaged(what) => Failure::Damaged(shorten(what)),
             NodeFailure::NoSpace(figures) => Failure::NoSpace(shorten(figures)),
+            NodeFailure::Fenced { epoch } => Failure::Fenced { epoch: *epoch },
             other => Failure::Refused(shorten(&other.to_string())),
         }
     }
@@ -364,6 +385,7 @@ impl From<Failure> for NodeFailure {
             Failure::Damaged(what) => NodeFailure::Damaged(what),
             Failure::NoSpace(figures) => NodeFailure::NoSpace(figures),
             Failure::Refused(why) => NodeFailure::Refused(why),
+            Failure::Fenced { epoch } => NodeFailure::Fenced { epoch },
         }
     }
 }
@@ -461,6 +483,7 @@ mod tests {
                 protocol: PROTOCOL,
                 cluster: ClusterId([1; 16]),
                 node: NodeId::ALL[2],
+                claim: Claim { epoch: 7, server: ServerId([2; 16]) },
             },
             Request::Stage(PieceMeta {
                 version,
