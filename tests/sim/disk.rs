@@ -349,6 +349,20 @@ impl Disk for SimDisk {
             .collect();
         Ok(names.into_iter().map(|(name, is_folder)| Listed { name, is_folder }).collect())
     }
+
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut inner = self.enter()?;
+        let file = inner.file(path)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let content = &mut inner.contents[file];
+        if content.bytes.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        content.bytes.truncate(length);
+        content.synced = content.synced.min(length);
+        drop(inner);
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
 }
 
 struct SimFile {
