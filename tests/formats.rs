@@ -10,6 +10,7 @@
 //!   variant or field that is moved, added in the middle or removed changes what old bytes mean;
 //! - chunks and the extended session: raise `SESSION_VERSION` in `wire/extended.rs` and go on
 //!   speaking the older version with older clients;
+//! - the catalog's backup: raise `FORMAT` in `wire/backup.rs`; new kinds of changes go to the end;
 //! - the catalog: add a migration in `catalog/database.rs`; never change one that was released.
 //!
 //! Then bring `docs/formats.md` or `docs/protocol.md` up to date, and say so in `CHANGELOG.md`.
@@ -27,8 +28,10 @@ use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
 use palk::core::wire::chunk;
-use palk::core::wire::extended::{self, Entry, FileEntry};
+use palk::core::wire::extended::{self, Entry as Listed, FileEntry};
+use palk::core::wire::journal::{Chain, Change, Entry, Point};
 use palk::core::wire::node::{
     self, Failure, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
 };
@@ -207,7 +210,7 @@ fn every_request_to_a_node() {
         Order::Discard { version: VERSION },
     ];
     let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NodeId::ALL[2] };
-    let requests: [(Request, usize, &str); 13] = [
+    let requests: [(Request, usize, &str); 22] = [
         (hello, 0, "00000013 00000000 00012222 22222222 22222222 22222222 222203"),
         (Request::Ping, 0, "00000001 00000000 01"),
         (
@@ -266,9 +269,47 @@ fn every_request_to_a_node() {
             0,
             "00000012 00000000 08011111 11111111 11111111 11111111 1111",
         ),
+        (Request::Backup(Ask::State), 0, "00000002 00000000 0900"),
+        (
+            Request::Backup(Ask::Begin(snapshot_head())),
+            0,
+            "00000028 00000000 09010122 22222222 22222222 22222222 22222201 \
+             11444444 44444444 44444444 44444444 44ac0205",
+        ),
+        (
+            Request::Backup(Ask::Chunk { offset: 300, checksum: 1 }),
+            5,
+            "00000005 00000005 0902ac02 01",
+        ),
+        (Request::Backup(Ask::End), 0, "00000002 00000000 0903"),
+        (
+            Request::Backup(Ask::Append {
+                snapshot: snapshot_head().id(),
+                entries: vec![Entry::after(snapshot_head().at, vec![7])],
+            }),
+            0,
+            "00000018 00000000 09040111 01120107 71ecc923 9eaaba12 b61e42ff \
+             a2cfa895",
+        ),
+        (Request::Backup(Ask::List), 0, "00000002 00000000 0905"),
+        (
+            Request::Backup(Ask::Read {
+                kind: Kind::Journal,
+                id: snapshot_head().id(),
+                offset: 300,
+            }),
+            0,
+            "00000007 00000000 09060101 11ac02",
+        ),
+        (Request::Evidence, 0, "00000001 00000000 0a"),
+        (
+            Request::WhoServes { protocol: PROTOCOL, node: NodeId::ALL[2] },
+            0,
+            "00000003 00000000 0b0103",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 9];
+    let mut seen = [false; 18];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &bytes, expected);
@@ -283,16 +324,25 @@ fn every_request_to_a_node() {
             Request::Carry(_) => 6,
             Request::Read { .. } => 7,
             Request::ListStaged { .. } => 8,
+            Request::Backup(Ask::State) => 9,
+            Request::Backup(Ask::Begin(_)) => 10,
+            Request::Backup(Ask::Chunk { .. }) => 11,
+            Request::Backup(Ask::End) => 12,
+            Request::Backup(Ask::Append { .. }) => 13,
+            Request::Backup(Ask::List) => 14,
+            Request::Backup(Ask::Read { .. }) => 15,
+            Request::Evidence => 16,
+            Request::WhoServes { .. } => 17,
         }] = true;
     }
-    assert_eq!(seen, [true; 9]);
+    assert_eq!(seen, [true; 18]);
     assert_eq!(PROTOCOL, 1);
 }
 
 #[test]
 fn every_reply_of_a_node() {
     let carried = vec![Outcome::Done, Outcome::NotHeld, Outcome::Failed("no".into())];
-    let replies: [(Reply, usize, &str); 10] = [
+    let replies: [(Reply, usize, &str); 16] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into() },
             0,
@@ -315,9 +365,59 @@ fn every_reply_of_a_node() {
         (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 06010362 6164"),
         (Reply::Failed(Failure::NoSpace), 0, "00000002 00000000 0602"),
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
+        (Reply::Backup(Answer::Done), 0, "00000002 00000000 0700"),
+        (
+            Reply::Backup(Answer::State(Some(State {
+                snapshot: snapshot_head(),
+                last: snapshot_head().at,
+                journal_bytes: 300,
+            }))),
+            0,
+            "0000003c 00000000 07010101 22222222 22222222 22222222 22222222 \
+             01114444 44444444 44444444 44444444 4444ac02 05114444 44444444 \
+             44444444 44444444 4444ac02",
+        ),
+        (
+            Reply::Backup(Answer::Files(vec![(Kind::Snapshot, snapshot_head().id())])),
+            0,
+            "00000006 00000000 07020100 0111",
+        ),
+        (Reply::Backup(Answer::Bytes), 5, "00000002 00000005 0703"),
+        (
+            Reply::Evidence(vec![
+                Finding::Block {
+                    block: Block::B1,
+                    place: place(),
+                    is_staged: true,
+                    version: VERSION,
+                    seq: Seq(300),
+                    bytes: 353,
+                    blake3: DIGEST,
+                    stored_ms: -1,
+                },
+                Finding::Folder { user: user(), folder: FolderPath::parse("up").unwrap() },
+                Finding::Unread { what: "bad".into() },
+            ]),
+            0,
+            "00000056 00000000 08030002 0464656d 6f087570 2f612e74 78740111 \
+             11111111 11111111 11111111 111111ac 02e10233 33333333 33333333 \
+             33333333 33333333 33333333 33333333 33333333 33333301 01046465 \
+             6d6f0275 70020362 6164",
+        ),
+        (
+            Reply::Serves {
+                cluster: Some(CLUSTER),
+                node: NodeId::ALL[2],
+                heard_ms_ago: Some(300),
+                folder: "/srv".into(),
+            },
+            0,
+            "0000001b 00000000 09012222 22222222 22222222 22222222 22220301 \
+             ac02042f 737276",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 10];
+    let mut seen = [false; 16];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &bytes, expected);
@@ -332,9 +432,123 @@ fn every_reply_of_a_node() {
             Reply::Failed(Failure::Damaged(_)) => 7,
             Reply::Failed(Failure::NoSpace) => 8,
             Reply::Failed(Failure::Refused(_)) => 9,
+            Reply::Backup(Answer::Done) => 10,
+            Reply::Backup(Answer::State(_)) => 11,
+            Reply::Backup(Answer::Files(_)) => 12,
+            Reply::Backup(Answer::Bytes) => 13,
+            Reply::Evidence(_) => 14,
+            Reply::Serves { .. } => 15,
         }] = true;
     }
-    assert_eq!(seen, [true; 10]);
+    assert_eq!(seen, [true; 16]);
+}
+
+// ---- the catalog's backup ----
+
+fn snapshot_head() -> SnapshotHead {
+    let at = Point { id: 17, chain: Chain([0x44; 16]) };
+    SnapshotHead {
+        format: backup::FORMAT,
+        cluster: CLUSTER,
+        generation: 1,
+        at,
+        horizon: Seq(300),
+        bytes: 5,
+    }
+}
+
+#[test]
+fn every_change_of_the_journal() {
+    let changes: [(Change, &str); 6] = [
+        (
+            Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
+            "00046465 6d6f0a24 6172676f 6e326964 2401",
+        ),
+        (
+            Change::FolderMade { user: user(), folder: FolderPath::parse("up").unwrap() },
+            "01046465 6d6f0275 70",
+        ),
+        (
+            Change::Stored {
+                place: place(),
+                version: VERSION,
+                seq: Seq(300),
+                bytes: 353,
+                blake3: DIGEST,
+                stored_ms: -1,
+                placed: NodeSet::from_bits(0b1011),
+            },
+            "02046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 \
+             111111ac 02e10233 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33333333 33333301 0b",
+        ),
+        (
+            Change::Deleted { place: place(), seq: Seq(301) },
+            "03046465 6d6f0875 702f612e 747874ad 02",
+        ),
+        (
+            Change::Nodes { addresses: ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned) },
+            "0403613a 3103623a 3203633a 3303643a 34",
+        ),
+        (
+            Change::Branched { generation: 2, mark: VERSION },
+            "05021111 11111111 11111111 11111111 1111",
+        ),
+    ];
+    let mut golden = Golden::default();
+    let mut seen = [false; 6];
+    for (change, expected) in changes {
+        golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
+        seen[match change {
+            Change::UserMade { .. } => 0,
+            Change::FolderMade { .. } => 1,
+            Change::Stored { .. } => 2,
+            Change::Deleted { .. } => 3,
+            Change::Nodes { .. } => 4,
+            Change::Branched { .. } => 5,
+        }] = true;
+    }
+    assert_eq!(seen, [true; 6]);
+    let start = Point::start(CLUSTER);
+    golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
+    golden.check(
+        "the chain after a record",
+        &start.chain.next(&[7]).0,
+        "e32f5ee4 00e69313 2471ec6f 2e0bbf9d",
+    );
+}
+
+#[test]
+fn the_files_of_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
+    store.join_cluster(CLUSTER).unwrap();
+    let ask = |ask: Ask, body: &[u8]| {
+        store.backup().ask(store.cluster(), &ask, body, &mut Vec::new()).unwrap()
+    };
+    let head = snapshot_head();
+    ask(Ask::Begin(head), &[]);
+    ask(Ask::Chunk { offset: 0, checksum: checksum::unit(b"hello") }, b"hello");
+    ask(Ask::End, &[]);
+    let entry = Entry::after(head.at, vec![7]);
+    ask(Ask::Append { snapshot: head.id(), entries: vec![entry] }, &[]);
+    let mut golden = Golden::default();
+    let read = |name: &str| std::fs::read(folder.path().join("backup").join(name)).unwrap();
+    golden.check(
+        "snapshot",
+        &read("snapshot-1-17"),
+        "26000000 3e8bf08e f98b1fd7 01222222 22222222 22222222 22222222 \
+             22011144 44444444 44444444 44444444 444444ac 02050500 00005742 \
+             52067085 77336865 6c6c6f",
+    );
+    golden.check(
+        "journal",
+        &read("journal-1-17"),
+        "23000000 05ea0fb5 23fcbc81 01222222 22222222 22222222 22222222 \
+             22011144 44444444 44444444 44444444 44444413 000000b3 0d4ee626 \
+             22493a12 010771ec c9239eaa ba12b61e 42ffa2cf a895",
+    );
+    assert_eq!((backup::FORMAT, backup::CHUNK_BYTES), (1, 262_144));
 }
 
 // ---- the extended session ----
@@ -412,9 +626,9 @@ fn every_reply_of_the_extended_session() {
 
 #[test]
 fn the_lines_of_a_listing() {
-    let folder = Entry::Folder(FolderPath::parse("up").unwrap());
+    let folder = Listed::Folder(FolderPath::parse("up").unwrap());
     assert_eq!(folder.encode(), "D\t/up");
-    let file = Entry::File(FileEntry {
+    let file = Listed::File(FileEntry {
         path: path(),
         bytes: 353,
         stored_ms: 1_700_000_000_000,
@@ -456,7 +670,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -471,9 +685,11 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         columns.collect::<Vec<_>>(),
         [
+            "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
             "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
              blake3 BLOB, stored_ms INTEGER, placed INTEGER",
             "folders: user_id INTEGER key, path TEXT key",
+            "journal: id INTEGER null key, record BLOB, chain BLOB",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
              version BLOB null, seq INTEGER",
             "settings: key TEXT key, value TEXT",

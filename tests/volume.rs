@@ -16,6 +16,7 @@ use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::wire::backup::{Answer, Ask, Finding, Serves};
 use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
 
 /// A node in this process, which can be switched off and counts the bytes that it sends.
@@ -70,6 +71,28 @@ impl Node for LocalNode {
     }
 
     fn forget_connections(&self) {}
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        self.check()?;
+        let mut out = Vec::new();
+        let answer = self.store.backup().ask(self.store.cluster(), ask, body, &mut out)?;
+        Ok((answer, out))
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        self.check()?;
+        self.store.evidence(take)
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        self.check()?;
+        Ok(Serves {
+            cluster: self.store.cluster(),
+            node: self.store.id(),
+            heard_ms_ago: None,
+            folder: String::new(),
+        })
+    }
 }
 
 struct LocalSink {

@@ -6,12 +6,16 @@ use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
-use palk::core::types::{Digest, NodeId, VersionId};
+use palk::core::types::{ClusterId, Digest, NodeId, VersionId};
+use palk::core::wire::backup::{Answer, Ask, Finding, Serves};
 use palk::core::wire::node::{Order, Outcome, PieceMeta};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::disk::SimDisk;
+
+/// The cluster that all nodes belong to.
+pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 
 /// Thrown where the server's machine goes down.
 pub(crate) struct ServerCrash;
@@ -99,7 +103,10 @@ impl SimNode {
     pub(crate) fn start(&self) {
         let mut machine = self.machine();
         let root = std::path::Path::new("/files");
-        if let Ok(store) = BlockStore::open(Arc::new(machine.disk.clone()), root, self.id) {
+        let disk = Arc::new(machine.disk.clone());
+        let opened = BlockStore::open(disk, root, self.id)
+            .and_then(|store| store.join_cluster(CLUSTER).map(|()| store));
+        if let Ok(store) = opened {
             machine.store = Some(Arc::new(store));
             machine.process = Process::Running;
             machine.run += 1;
@@ -229,6 +236,32 @@ impl Node for SimLink {
     }
 
     fn forget_connections(&self) {}
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        let (store, _, fate) = self.0.arrive()?;
+        let mut sent = body.to_vec();
+        if fate == Fate::Garbled && !sent.is_empty() {
+            sent[0] ^= 1;
+        }
+        let (cluster, mut out) = (store.cluster(), Vec::new());
+        let mut answer = store.backup().ask(cluster, ask, &sent, &mut out);
+        if fate == Fate::Repeated {
+            answer = store.backup().ask(cluster, ask, &sent, &mut out);
+        }
+        self.0.depart(fate, answer.map(|answer| (answer, out)))
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        let (store, _, fate) = self.0.arrive()?;
+        let told = store.evidence(take);
+        self.0.depart(fate, told)
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        let (store, _, fate) = self.0.arrive()?;
+        let (cluster, node) = (store.cluster(), self.0.id);
+        self.0.depart(fate, Ok(Serves { cluster, node, heard_ms_ago: None, folder: String::new() }))
+    }
 }
 
 struct SimSink {

@@ -7,12 +7,15 @@
 
 pub mod accounts;
 mod database;
+mod evidence;
 mod files;
+mod journal;
 mod order;
 mod owed;
+mod recovery;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,10 +24,13 @@ use rusqlite::{Connection, Transaction};
 
 use crate::core::error::{Error, Result};
 use crate::core::types::{ClusterId, Seq, VersionId};
+use crate::core::wire::journal::Change;
 
+pub use evidence::Evidence;
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
+pub use recovery::{Contents, Recovery, Report, Unrecovered, contents};
 
 /// A user's number in the catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -37,6 +43,7 @@ pub struct Catalog {
     /// Taken after `writer` where both are needed.
     order: Arc<Mutex<order::Order>>,
     cluster: ClusterId,
+    path: PathBuf,
     /// Rows of `owed` that are done and go with the next commit: deleting them needs no sync of its
     /// own, since doing their work twice would do no harm.
     settled: Mutex<HashSet<i64>>,
@@ -61,6 +68,7 @@ impl Catalog {
             reader: Mutex::new(database::open(path)?),
             order: Arc::new(Mutex::new(order::Order::after(Seq(reserved)))),
             cluster,
+            path: path.to_path_buf(),
             settled: Mutex::default(),
             in_doubt: AtomicBool::new(false),
         })
@@ -88,7 +96,11 @@ impl Catalog {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn remember_node_addresses(&self, addresses: &[String; 4]) -> Result<()> {
-        database::set_setting(&self.writer.lock(), "nodes", &addresses.join(" "))
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(database::catalog_error)?;
+        database::set_setting(&transaction, "nodes", &addresses.join(" "))?;
+        journal::record(&transaction, &Change::Nodes { addresses: addresses.clone() })?;
+        self.commit(transaction)
     }
 
     /// Draws the number of a change that is not a store.

@@ -12,6 +12,7 @@ use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding, Serves};
 use crate::core::wire::node::{self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
 
 /// Connections that are kept for their next use, for each node.
@@ -24,6 +25,8 @@ const TAKE: Deadline = Deadline::new(Duration::from_secs(5), "take a stripe");
 const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
 const SEND_UNITS: Deadline = Deadline::new(Duration::from_secs(5), "send a stripe");
 const REST: Deadline = Deadline::new(Duration::from_secs(5), "finish an answer");
+const BACKUP: Deadline = Deadline::new(Duration::from_secs(20), "take a part of the backup");
+const EVIDENCE: Deadline = Deadline::new(Duration::from_secs(60), "look through its blocks");
 const CARRY: Deadline = Deadline::new(Duration::from_secs(20), "carry out its orders");
 
 /// Syncing a piece takes the longer the larger it is; most of it is on disk already by then.
@@ -33,7 +36,8 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 /// One node, reached over TCP.
 pub struct TcpNode {
     id: NodeId,
-    cluster: ClusterId,
+    /// Nothing if it is only asked and not served: see [`TcpNode::asking`].
+    cluster: Option<ClusterId>,
     address: String,
     idle: std::sync::Arc<Mutex<Vec<Stream>>>,
 }
@@ -41,7 +45,13 @@ pub struct TcpNode {
 impl TcpNode {
     /// The node at this address; nothing is connected yet.
     pub fn new(id: NodeId, cluster: ClusterId, address: String) -> TcpNode {
-        TcpNode { id, cluster, address, idle: std::sync::Arc::default() }
+        TcpNode { id, cluster: Some(cluster), address, idle: std::sync::Arc::default() }
+    }
+
+    /// The node at this address, for somebody who is not its server and only asks: whom it serves,
+    /// what is in its backup, what lies on its disk. The node refuses everything else.
+    pub fn asking(id: NodeId, address: String) -> TcpNode {
+        TcpNode { id, cluster: None, address, idle: std::sync::Arc::default() }
     }
 
     fn open(&self) -> Result<Link> {
@@ -54,12 +64,19 @@ impl TcpNode {
         let stream = Stream::connect("node", &self.address, &CONNECT)
             .map_err(|error| failed(self.id, &format!("node {}", self.address), error))?;
         let mut link = self.link(stream);
-        let hello = Request::Hello { protocol: PROTOCOL, cluster: self.cluster, node: self.id };
+        let hello = match self.cluster {
+            Some(cluster) => Request::Hello { protocol: PROTOCOL, cluster, node: self.id },
+            None => self.who_serves_request(),
+        };
         link.send(&hello, &[], &ASK)?;
-        match link.receive(&WELCOME)? {
-            Reply::Welcome { .. } => Ok(link),
+        match (link.receive(&WELCOME)?, self.cluster) {
+            (Reply::Welcome { .. }, Some(_)) | (Reply::Serves { .. }, None) => Ok(link),
             _ => Err(link.out_of_turn()),
         }
+    }
+
+    fn who_serves_request(&self) -> Request {
+        Request::WhoServes { protocol: PROTOCOL, node: self.id }
     }
 
     fn link(&self, stream: Stream) -> Link {
@@ -126,6 +143,41 @@ impl Node for TcpNode {
 
     fn forget_connections(&self) {
         self.idle.lock().clear();
+    }
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        let mut link = self.open()?;
+        link.send(&Request::Backup(ask.clone()), &[body], &TAKE)?;
+        match link.receive(&BACKUP)? {
+            Reply::Backup(answer) => {
+                link.give_back();
+                Ok((answer, std::mem::take(&mut link.body)))
+            }
+            _ => Err(link.out_of_turn()),
+        }
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        let mut link = self.open()?;
+        link.send(&Request::Evidence, &[], &ASK)?;
+        loop {
+            match link.receive(&EVIDENCE)? {
+                Reply::Evidence(findings) if findings.is_empty() => break,
+                Reply::Evidence(findings) if findings.len() <= FINDINGS_MAX => take(findings)?,
+                _ => return Err(link.out_of_turn()),
+            }
+        }
+        link.give_back();
+        Ok(())
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        match self.ask(&self.who_serves_request(), &WELCOME)? {
+            Reply::Serves { cluster, node, heard_ms_ago, folder } if node == self.id => {
+                Ok(Serves { cluster, node, heard_ms_ago, folder })
+            }
+            _ => Err(out_of_turn(self.id)),
+        }
     }
 }
 

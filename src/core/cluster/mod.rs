@@ -2,12 +2,14 @@
 //! them into one place for files.
 
 pub mod attendant;
+pub mod backup;
 mod buffers;
 pub mod link;
 pub mod node;
 pub mod readers;
 mod reading;
 mod rebuild;
+pub mod recover;
 pub mod roster;
 pub mod volume;
 mod writing;

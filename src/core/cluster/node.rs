@@ -7,6 +7,7 @@
 use crate::core::code::repair::Select;
 use crate::core::error::Result;
 use crate::core::types::{Digest, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask, Finding, Serves};
 use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
 
 /// Which units of a version to send.
@@ -61,6 +62,24 @@ pub trait Node: Send + Sync {
 
     /// Forgets kept connections, which may lead to a process that is gone.
     fn forget_connections(&self);
+
+    /// Asks about the catalog's backup; the bytes are those of a message's body, both ways.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or cannot do it.
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)>;
+
+    /// All that lies on its disk, passed on part by part.
+    ///
+    /// # Errors
+    /// If it cannot be reached; those of `take`.
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()>;
+
+    /// Asks whom it serves, without becoming its server.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    fn who_serves(&self) -> Result<Serves>;
 }
 
 /// A piece on its way to a node. Dropped before it is staged, it leaves nothing there.

@@ -12,7 +12,9 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
@@ -21,7 +23,8 @@ use crate::core::io::listener::{Listener, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
-use crate::core::types::{Digest, VersionId};
+use crate::core::types::{Digest, NodeId, VersionId};
+use crate::core::wire::backup::Ask;
 use crate::core::wire::node::{
     Failure, ORDERS_MAX, PROTOCOL, PieceMeta, Place, Reply, Request, STAGED_VERSIONS_MAX, shorten,
 };
@@ -51,15 +54,20 @@ struct Connection {
     state: Arc<State>,
     stream: Stream,
     body: Vec<u8>,
+    /// When a server was last heard of, on any connection.
+    heard: Arc<Mutex<Option<Instant>>>,
+    /// Is the peer no server, but somebody who only asks?
+    only_asks: bool,
 }
 
 /// Serves the store until the process ends.
 pub fn run(listener: &Listener, store: &Arc<BlockStore>) {
     let (store, state) = (store.clone(), listener.state());
+    let heard: Arc<Mutex<Option<Instant>>> = Arc::default();
     let serve = move |socket: TcpStream, peer| {
         let served = Stream::accepted(socket, format!("server {peer}")).and_then(|stream| {
-            let (store, state) = (store.clone(), state.clone());
-            Connection { store, state, stream, body: Vec::new() }.serve()
+            let (store, state, heard) = (store.clone(), state.clone(), heard.clone());
+            Connection { store, state, stream, body: Vec::new(), heard, only_asks: false }.serve()
         });
         if let Err(error) = served {
             tracing::info!("connection from {peer} ended: {error}");
@@ -81,14 +89,64 @@ impl Connection {
                 return self.fail(&NodeFailure::Refused("it is shutting down".into()));
             };
             self.answer(request)?;
+            self.note_server();
         }
         Ok(())
+    }
+
+    fn note_server(&self) {
+        if !self.only_asks {
+            *self.heard.lock() = Some(Instant::now());
+        }
+    }
+
+    /// Says whom this node serves to somebody who is no server. True if it may ask on.
+    fn serves(&mut self, protocol: u32, node: NodeId) -> Result<bool> {
+        let own = self.store.id();
+        if protocol != PROTOCOL || node != own {
+            let why = if node == own {
+                format!("it speaks protocol {PROTOCOL}, not {protocol}")
+            } else {
+                format!("it is node {own}, not node {node}: check the order of the addresses")
+            };
+            self.fail(&NodeFailure::Refused(why))?;
+            return Ok(false);
+        }
+        self.only_asks = true;
+        let ago = self.heard.lock().map(|heard| heard.elapsed().as_millis());
+        self.send(&Reply::Serves {
+            cluster: self.store.cluster(),
+            node: own,
+            heard_ms_ago: ago.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+            folder: shorten(&self.store.root().display().to_string()),
+        })?;
+        Ok(true)
+    }
+
+    fn backup(&mut self, ask: &Ask) -> Result<()> {
+        let mut out = Vec::new();
+        match self.store.backup().ask(self.store.cluster(), ask, &self.body, &mut out) {
+            Ok(answer) => {
+                frames::send(&mut self.stream, &Reply::Backup(answer), &[&out], &TAKE_ANSWER)
+            }
+            Err(error) => {
+                tracing::warn!("backup: {error}");
+                self.fail(&failure(error))
+            }
+        }
+    }
+
+    fn evidence(&mut self) -> Result<()> {
+        let store = self.store.clone();
+        store.evidence(&mut |findings| self.send(&Reply::Evidence(findings)))?;
+        self.send(&Reply::Evidence(Vec::new()))
     }
 
     /// True if the server may go on.
     fn greet(&mut self) -> Result<bool> {
         let (protocol, cluster, node) = match self.receive(&HELLO)? {
             Some(Request::Hello { protocol, cluster, node }) => (protocol, cluster, node),
+            Some(Request::WhoServes { protocol, node }) => return self.serves(protocol, node),
             Some(_) => return Err(Error::Protocol("the first message is no hello".into())),
             None => return Ok(false),
         };
@@ -106,12 +164,22 @@ impl Connection {
             return Ok(false);
         }
         let folder = shorten(&self.store.root().display().to_string());
+        self.note_server();
         self.send(&Reply::Welcome { folder })?;
         Ok(true)
     }
 
     fn answer(&mut self, request: Request) -> Result<()> {
         match request {
+            Request::Backup(ask @ (Ask::List | Ask::Read { .. })) => self.backup(&ask),
+            Request::Evidence => self.evidence(),
+            Request::WhoServes { protocol, node } if self.only_asks => {
+                self.serves(protocol, node).map(drop)
+            }
+            _ if self.only_asks => {
+                Err(Error::Protocol("somebody who is no server wants a change".into()))
+            }
+            Request::Backup(ask) => self.backup(&ask),
             Request::Ping => self.send(&Reply::Done),
             Request::Stage(meta) => self.stage(meta),
             Request::Carry(orders) if orders.len() <= ORDERS_MAX => {
@@ -129,6 +197,7 @@ impl Connection {
             | Request::Units { .. }
             | Request::KeepAlive
             | Request::Finish { .. }
+            | Request::WhoServes { .. }
             | Request::Carry(_) => Err(Error::Protocol("a message out of its turn".into())),
         }
     }

@@ -26,10 +26,13 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
+use crate::core::node::backup::Backup;
+use crate::core::node::evidence::Walk;
 use crate::core::node::piece::{Piece, read_trailer};
 use crate::core::node::stage::{Stage, Stages};
 use crate::core::path::{FolderPath, UserName, block_file_name};
 use crate::core::types::{Block, ClusterId, NodeId, VersionId};
+use crate::core::wire::backup::Finding;
 use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
 use crate::core::wire::trailer::Header;
 
@@ -63,6 +66,7 @@ pub struct BlockStore {
     changing: Mutex<HashSet<PathBuf>>,
     /// The stages that are being received.
     stages: Arc<Mutex<Stages>>,
+    backup: Backup,
 }
 
 impl BlockStore {
@@ -88,6 +92,7 @@ impl BlockStore {
             Some(Err(_)) => return Err(bad_identity(&path, "its cluster is not an id")),
             None => None,
         };
+        let backup = Backup::new(disk.clone(), root.join("backup"), id);
         let store = BlockStore {
             disk,
             root: root.to_path_buf(),
@@ -95,6 +100,7 @@ impl BlockStore {
             cluster: Mutex::new(cluster),
             changing: Mutex::default(),
             stages: Arc::default(),
+            backup,
         };
         store.drop_unfinished().map_err(failed)?;
         Ok(store)
@@ -204,6 +210,25 @@ impl BlockStore {
         versions.dedup();
         versions.truncate(most);
         Ok(versions)
+    }
+
+    /// The cluster that it belongs to, if it has joined one.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        *self.cluster.lock()
+    }
+
+    /// The catalog's backup.
+    pub fn backup(&self) -> &Backup {
+        &self.backup
+    }
+
+    /// Passes on what lies here, part by part, each of at most
+    /// [`FINDINGS_MAX`](crate::core::wire::backup::FINDINGS_MAX).
+    ///
+    /// # Errors
+    /// Those of `take`. What the disk does not give is among the findings.
+    pub fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        Walk { disk: &*self.disk, root: &self.root, id: self.id, found: Vec::new(), take }.run()
     }
 
     /// Removes what a crash, or a disk that failed, has left of stages that were never finished:

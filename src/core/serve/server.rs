@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
 use crate::core::cluster::attendant;
+use crate::core::cluster::backup::Backups;
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
 use crate::core::cluster::roster::Roster;
@@ -75,9 +76,12 @@ impl Server {
             Arc::new(TcpNode::new(id, catalog.cluster(), nodes[id.index()].clone()))
         });
         let roster = Arc::new(Roster::new(links));
+        let copy = config.folder.join("snapshot");
+        let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
         let bell = attendant::start(&catalog, &volume, &readers)?;
+        Arc::new(backups).start()?;
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         Ok(Server { listener, files: Arc::new(files), dialect: config.dialect, nodes, _lock: lock })
     }
@@ -120,7 +124,7 @@ fn clients_max() -> usize {
         .map_or(CLIENTS_MAX, |files| (files.saturating_sub(OTHER_FILES) / 2).clamp(1, CLIENTS_MAX))
 }
 
-fn lock_folder(folder: &Path) -> Result<FolderLock> {
+pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();
     create_folders(&RealDisk, folder)
         .map_err(Error::io(format!("cannot make the folder {named}")))?;

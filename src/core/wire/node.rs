@@ -18,6 +18,7 @@ use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{ClusterId, Digest, NodeId, Seq, VersionId};
+use crate::core::wire::backup;
 
 /// The version of this protocol. A node and a server that differ do not talk.
 pub const PROTOCOL: u32 = 1;
@@ -122,6 +123,19 @@ pub enum Request {
         /// Only ids above this one.
         after: Option<VersionId>,
     },
+    /// About the catalog's backup. Answered `Backup`.
+    Backup(backup::Ask),
+    /// What lies on your disk? Answered by `Evidence` until there is an empty one.
+    Evidence,
+    /// Whom do you serve? As the first message on a connection in the place of `Hello`, it is not that
+    /// of a server: the node joins no cluster, and only what changes nothing is answered after it.
+    /// Answered `Serves`.
+    WhoServes {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The node that the asker takes this one for.
+        node: NodeId,
+    },
 }
 
 /// Something that a node has to do, sooner or later. Each can be repeated without harm.
@@ -191,6 +205,21 @@ pub enum Reply {
     StagedVersions(Vec<VersionId>),
     /// To anything: it cannot be done.
     Failed(Failure),
+    /// To `Backup`.
+    Backup(backup::Answer),
+    /// To `Evidence`: at most [`backup::FINDINGS_MAX`], none at the end.
+    Evidence(Vec<backup::Finding>),
+    /// To `WhoServes`.
+    Serves {
+        /// The node's cluster; none before the first server has come.
+        cluster: Option<ClusterId>,
+        /// Which node it is.
+        node: NodeId,
+        /// How long ago a server was heard of, in milliseconds, if one was.
+        heard_ms_ago: Option<u64>,
+        /// Where the node keeps its files, for people.
+        folder: String,
+    },
 }
 
 /// Why a node cannot do what it was asked, as it travels.
