@@ -3,6 +3,7 @@
 //! A subcommand is a clap struct with a `run(self, &mut Env) -> Result<(), Stop>`; whatever it
 //! returns becomes text and exit status in one place, [`run`].
 
+pub mod admin;
 pub mod client;
 pub mod demo;
 pub mod env;
@@ -28,6 +29,7 @@ struct Palk {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Admin(admin::Admin),
     Client(client::Client),
     Demo(demo::Demo),
     Rescue(rescue::Rescue),
@@ -46,6 +48,7 @@ pub fn run(env: &mut Env) -> u8 {
 
 fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
     match command {
+        Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
         Command::Rescue(rescue) => rescue.run(env),
