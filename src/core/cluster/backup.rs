@@ -34,7 +34,7 @@ use crate::core::wire::journal::Point;
 const SEND_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a thread rests when there is nothing to do.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a node is left alone that has failed to take something.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);

@@ -76,6 +76,7 @@ fn check_empty(place: &Path) -> Result<()> {
 fn await_silence(nodes: &Nodes, tell: &mut dyn FnMut(&str)) -> Result<Survey> {
     let mut begun: Option<Instant> = None;
     loop {
+        let asked = Instant::now();
         let survey = engine::survey(nodes)?;
         let Some((id, ms)) = survey.heard else { return Ok(survey) };
         let ago = Duration::from_millis(ms);
@@ -87,8 +88,8 @@ fn await_silence(nodes: &Nodes, tell: &mut dyn FnMut(&str)) -> Result<Survey> {
                 tell("waiting for a few seconds, to be sure that no server is running");
                 begun = Some(Instant::now());
             }
-            // Heard since the first question: it lives.
-            Some(begun) if ago < begun.elapsed() => {
+            // Heard after the first answers: it lives.
+            Some(begun) if ago < asked.duration_since(begun) => {
                 let text = format!(
                     "a server is running: node {id} heard of it {:.1} s ago; stop it first",
                     ago.as_secs_f64()
