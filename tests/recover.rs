@@ -252,3 +252,35 @@ fn nothing_is_recovered_over_a_running_server_or_from_too_few_nodes() {
     fs::write(cluster.path("elsewhere/palk.db"), "this is no catalog, but long enough").unwrap();
     refused(&cluster, "elsewhere", &[1, 2], 9, "cannot be read");
 }
+
+#[test]
+fn without_any_backup_the_blocks_tell_whose_files_there_are_and_nobody_can_sign_in() {
+    let mut cluster = start();
+    let content = noise(5, 300_000);
+    assert_eq!(cluster.store("up/a.bin", &content).unwrap(), 4);
+    for node in 1..=4 {
+        until("it is committed", || cluster.has_version(node, "up/a.bin", &content));
+    }
+    stop(&mut cluster);
+    lose_server_disk(&cluster);
+    for node in [1, 4] {
+        let backup = cluster.node_folder(node).join("backup");
+        fs::remove_dir_all(&backup).unwrap();
+        cluster.start_node(node);
+    }
+    let recovered = recover(&cluster, "user_database", &[1, 4]);
+    assert_eq!(recovered.status.code(), Some(0), "{recovered:?}");
+    let told = result(&recovered);
+    assert_eq!((&told["accounts"], &told["files"]), (&1.into(), &1.into()), "{told}");
+    assert_eq!(told["without_password"], serde_json::json!(["demo"]), "{told}");
+    assert_eq!(told["from_blocks"], 1, "{told}");
+    cluster.start_server();
+    let refused = cluster.client(&["inf"]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    // The file is known, and whole: it is committed and rebuilt on the nodes that come back.
+    for node in [2, 3] {
+        fs::remove_dir_all(cluster.node_folder(node)).unwrap();
+        cluster.start_node(node);
+        until("it is rebuilt", || cluster.has_version(node, "up/a.bin", &content));
+    }
+}

@@ -55,6 +55,7 @@ pub struct Server {
     files: Arc<Files>,
     dialect: Dialect,
     nodes: [String; 4],
+    backups: Arc<Backups>,
     _lock: FolderLock,
 }
 
@@ -81,9 +82,17 @@ impl Server {
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
         let bell = attendant::start(&catalog, &volume, &readers)?;
-        Arc::new(backups).start()?;
+        let backups = Arc::new(backups);
+        backups.start()?;
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        Ok(Server { listener, files: Arc::new(files), dialect: config.dialect, nodes, _lock: lock })
+        Ok(Server {
+            listener,
+            files: Arc::new(files),
+            dialect: config.dialect,
+            nodes,
+            backups,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -94,6 +103,11 @@ impl Server {
     /// Where it looks for the nodes.
     pub fn nodes(&self) -> &[String; 4] {
         &self.nodes
+    }
+
+    /// The catalog's backup on the nodes: how far it is, and making one now.
+    pub fn backups(&self) -> &Arc<Backups> {
+        &self.backups
     }
 
     /// For an orderly end from another thread.
