@@ -10,6 +10,7 @@
 //!   variant or field that is moved, added in the middle or removed changes what old bytes mean;
 //! - chunks and the extended session: raise `SESSION_VERSION` in `wire/extended.rs` and go on
 //!   speaking the older version with older clients;
+//! - the catalog's backup: raise `FORMAT` in `wire/backup.rs`; new kinds of changes go to the end;
 //! - the catalog: add a migration in `catalog/database.rs`; never change one that was released.
 //!
 //! Then bring `docs/formats.md` or `docs/protocol.md` up to date, and say so in `CHANGELOG.md`.
@@ -27,12 +28,14 @@ use palk::core::error::Code;
 use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
-use palk::core::status::{Debt, NodeStatus, State, Status, Stored, Trouble};
+use palk::core::status::{Debt, NodeStatus, State as Health, Status, Stored, Trouble};
 use palk::core::types::{
     Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
 };
-use palk::core::wire::admin::{ADMIN_SOCKET, Answer, Fields, Line, Verb};
-use palk::core::wire::extended::{self, Entry, FileEntry};
+use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
+use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
+use palk::core::wire::extended::{self, Entry as Listed, FileEntry};
+use palk::core::wire::journal::{Chain, Change, Entry, Point};
 use palk::core::wire::node::{
     self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
     Room, Serves,
@@ -238,7 +241,7 @@ fn every_request_to_a_node() {
     ];
     let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
     let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
-    let requests: [(Request, usize, &str); 18] = [
+    let requests: [(Request, usize, &str); 26] = [
         (
             hello,
             0,
@@ -317,9 +320,42 @@ fn every_request_to_a_node() {
         (Request::Inventory, 0, "00000001 00000000 0a"),
         (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0203"),
         (Request::Bye, 0, "00000001 00000000 0c"),
+        (Request::Backup(Ask::State), 0, "00000002 00000000 0d00"),
+        (
+            Request::Backup(Ask::Begin(snapshot_head())),
+            0,
+            "00000028 00000000 0d010122 22222222 22222222 22222222 22222201 \
+             11444444 44444444 44444444 44444444 44ac0205",
+        ),
+        (
+            Request::Backup(Ask::Chunk { offset: 300, checksum: 1 }),
+            5,
+            "00000005 00000005 0d02ac02 01",
+        ),
+        (Request::Backup(Ask::End), 0, "00000002 00000000 0d03"),
+        (
+            Request::Backup(Ask::Append {
+                snapshot: snapshot_head().id(),
+                entries: vec![Entry::after(snapshot_head().at, vec![7])],
+            }),
+            0,
+            "00000018 00000000 0d040111 01120107 71ecc923 9eaaba12 b61e42ff \
+             a2cfa895",
+        ),
+        (Request::Backup(Ask::List), 0, "00000002 00000000 0d05"),
+        (
+            Request::Backup(Ask::Read {
+                kind: Kind::Journal,
+                id: snapshot_head().id(),
+                offset: 300,
+            }),
+            0,
+            "00000007 00000000 0d060101 11ac02",
+        ),
+        (Request::Evidence, 0, "00000001 00000000 0e"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 13];
+    let mut seen = [false; 21];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
@@ -338,9 +374,17 @@ fn every_request_to_a_node() {
             Request::Inventory => 10,
             Request::WhoServes { .. } => 11,
             Request::Bye => 12,
+            Request::Backup(Ask::State) => 13,
+            Request::Backup(Ask::Begin(_)) => 14,
+            Request::Backup(Ask::Chunk { .. }) => 15,
+            Request::Backup(Ask::End) => 16,
+            Request::Backup(Ask::Append { .. }) => 17,
+            Request::Backup(Ask::List) => 18,
+            Request::Backup(Ask::Read { .. }) => 19,
+            Request::Evidence => 20,
         }] = true;
     }
-    assert_eq!(seen, [true; 13]);
+    assert_eq!(seen, [true; 21]);
     assert_eq!(PROTOCOL, 2);
 }
 
@@ -361,7 +405,7 @@ fn every_reply_of_a_node() {
         InventoryEntry::Block { place: place(), block: Block::B1, held: None },
         InventoryEntry::Foreign("demo/notes".into()),
     ];
-    let replies: [(Reply, usize, &str); 17] = [
+    let replies: [(Reply, usize, &str); 22] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into(), fresh: true },
             0,
@@ -406,9 +450,48 @@ fn every_reply_of_a_node() {
             "0000002d 00000000 0a012222 22222222 22222222 22222222 222202ac \
              02014444 44444444 44444444 44444444 44440105 042f7372 76",
         ),
+        (Reply::Backup(Answer::Done), 0, "00000002 00000000 0b00"),
+        (
+            Reply::Backup(Answer::State(Some(State {
+                snapshot: snapshot_head(),
+                last: snapshot_head().at,
+                journal_bytes: 300,
+            }))),
+            0,
+            "0000003c 00000000 0b010101 22222222 22222222 22222222 22222222 \
+             01114444 44444444 44444444 44444444 4444ac02 05114444 44444444 \
+             44444444 44444444 4444ac02",
+        ),
+        (
+            Reply::Backup(Answer::Files(vec![(Kind::Snapshot, snapshot_head().id())])),
+            0,
+            "00000006 00000000 0b020100 0111",
+        ),
+        (Reply::Backup(Answer::Bytes), 5, "00000002 00000005 0b03"),
+        (
+            Reply::Evidence(vec![
+                Finding::Block {
+                    block: Block::B1,
+                    place: place(),
+                    is_staged: true,
+                    version: VERSION,
+                    seq: Seq(300),
+                    bytes: 353,
+                    blake3: DIGEST,
+                    stored_ms: -1,
+                },
+                Finding::Folder { user: user(), folder: FolderPath::parse("up").unwrap() },
+                Finding::Unread { what: "bad".into() },
+            ]),
+            0,
+            "00000056 00000000 0c030002 0464656d 6f087570 2f612e74 78740111 \
+             11111111 11111111 11111111 111111ac 02e10233 33333333 33333333 \
+             33333333 33333333 33333333 33333333 33333333 33333301 01046465 \
+             6d6f0275 70020362 6164",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 15];
+    let mut seen = [false; 20];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &unchecked(&bytes), expected);
@@ -428,9 +511,122 @@ fn every_reply_of_a_node() {
             Reply::Verified { .. } => 11,
             Reply::Inventory(_) => 12,
             Reply::Serves(_) => 13,
+            Reply::Backup(Answer::Done) => 15,
+            Reply::Backup(Answer::State(_)) => 16,
+            Reply::Backup(Answer::Files(_)) => 17,
+            Reply::Backup(Answer::Bytes) => 18,
+            Reply::Evidence(_) => 19,
         }] = true;
     }
-    assert_eq!(seen, [true; 15]);
+    assert_eq!(seen, [true; 20]);
+}
+
+// ---- the catalog's backup ----
+
+fn snapshot_head() -> SnapshotHead {
+    let at = Point { id: 17, chain: Chain([0x44; 16]) };
+    SnapshotHead {
+        format: backup::FORMAT,
+        cluster: CLUSTER,
+        generation: 1,
+        at,
+        horizon: Seq(300),
+        bytes: 5,
+    }
+}
+
+#[test]
+fn every_change_of_the_journal() {
+    let changes: [(Change, &str); 6] = [
+        (
+            Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
+            "00046465 6d6f0a24 6172676f 6e326964 2401",
+        ),
+        (
+            Change::FolderMade { user: user(), folder: FolderPath::parse("up").unwrap() },
+            "01046465 6d6f0275 70",
+        ),
+        (
+            Change::Stored {
+                place: place(),
+                version: VERSION,
+                seq: Seq(300),
+                bytes: 353,
+                blake3: DIGEST,
+                stored_ms: -1,
+                placed: NodeSet::from_bits(0b1011),
+            },
+            "02046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 \
+             111111ac 02e10233 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33333333 33333301 0b",
+        ),
+        (
+            Change::Deleted { place: place(), seq: Seq(301) },
+            "03046465 6d6f0875 702f612e 747874ad 02",
+        ),
+        (
+            Change::Nodes { addresses: ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned) },
+            "0403613a 3103623a 3203633a 3303643a 34",
+        ),
+        (
+            Change::Branched { generation: 2, mark: VERSION },
+            "05021111 11111111 11111111 11111111 1111",
+        ),
+    ];
+    let mut golden = Golden::default();
+    let mut seen = [false; 6];
+    for (change, expected) in changes {
+        golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
+        seen[match change {
+            Change::UserMade { .. } => 0,
+            Change::FolderMade { .. } => 1,
+            Change::Stored { .. } => 2,
+            Change::Deleted { .. } => 3,
+            Change::Nodes { .. } => 4,
+            Change::Branched { .. } => 5,
+        }] = true;
+    }
+    assert_eq!(seen, [true; 6]);
+    let start = Point::start(CLUSTER);
+    golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
+    golden.check(
+        "the chain after a record",
+        &start.chain.next(&[7]).0,
+        "e32f5ee4 00e69313 2471ec6f 2e0bbf9d",
+    );
+}
+
+#[test]
+fn the_files_of_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
+    store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
+    let ask = |ask: Ask, body: &[u8]| {
+        store.backup().ask(store.cluster(), &ask, body, &mut Vec::new()).unwrap()
+    };
+    let head = snapshot_head();
+    ask(Ask::Begin(head), &[]);
+    ask(Ask::Chunk { offset: 0, checksum: checksum::unit(b"hello") }, b"hello");
+    ask(Ask::End, &[]);
+    let entry = Entry::after(head.at, vec![7]);
+    ask(Ask::Append { snapshot: head.id(), entries: vec![entry] }, &[]);
+    let mut golden = Golden::default();
+    let read = |name: &str| std::fs::read(folder.path().join("backup").join(name)).unwrap();
+    golden.check(
+        "snapshot",
+        &read("snapshot-1-17"),
+        "26000000 3e8bf08e f98b1fd7 01222222 22222222 22222222 22222222 \
+             22011144 44444444 44444444 44444444 444444ac 02050500 00005742 \
+             52067085 77336865 6c6c6f",
+    );
+    golden.check(
+        "journal",
+        &read("journal-1-17"),
+        "23000000 05ea0fb5 23fcbc81 01222222 22222222 22222222 22222222 \
+             22011144 44444444 44444444 44444444 44444413 000000b3 0d4ee626 \
+             22493a12 010771ec c9239eaa ba12b61e 42ffa2cf a895",
+    );
+    assert_eq!((backup::FORMAT, backup::CHUNK_BYTES), (1, 262_144));
 }
 
 // ---- the extended session ----
@@ -510,9 +706,9 @@ fn every_reply_of_the_extended_session() {
 
 #[test]
 fn the_lines_of_a_listing() {
-    let folder = Entry::Folder(FolderPath::parse("up").unwrap());
+    let folder = Listed::Folder(FolderPath::parse("up").unwrap());
     assert_eq!(folder.encode(), "D\t/up");
-    let file = Entry::File(FileEntry {
+    let file = Listed::File(FileEntry {
         path: path(),
         bytes: 353,
         stored_ms: 1_700_000_000_000,
@@ -550,7 +746,7 @@ fn the_lines_of_the_admin_socket() {
         (Line::Progress(fields.clone()), "{\"files\":3,\"type\":\"progress\",\"v\":1}\n"),
         (Line::Item(fields.clone()), "{\"files\":3,\"type\":\"item\",\"v\":1}\n"),
         (
-            Line::Result(Answer { code: 20, fields }),
+            Line::Result(admin::Answer { code: 20, fields }),
             "{\"code\":20,\"files\":3,\"type\":\"result\",\"v\":1}\n",
         ),
         (
@@ -569,7 +765,7 @@ fn what_a_status_says() {
     let node = NodeId::ALL[1];
     let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3 };
     let status = Status {
-        state: State::Degraded,
+        state: Health::Degraded,
         can_store: true,
         nodes_to_spare: 1,
         files: Stored { count: 4, bytes: 5, unreadable: 6 },
@@ -669,9 +865,11 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         columns.collect::<Vec<_>>(),
         [
+            "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
             "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
              blake3 BLOB, stored_ms INTEGER, placed INTEGER",
             "folders: user_id INTEGER key, path TEXT key",
+            "journal: id INTEGER null key, record BLOB, chain BLOB",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
              version BLOB null, seq INTEGER",
             "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms INTEGER, \

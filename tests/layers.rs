@@ -41,7 +41,8 @@ const ROOMS: [(&str, &[&str]); 3] =
     [("node", &["node"]), ("server", &["cluster", "catalog"]), ("client", &["remote"])];
 
 /// Which parts of layers 3 and 4 a subcommand may see, by the beginning of its file's name.
-const SEEN_BY: [(&str, &[&str]); 8] = [
+const SEEN_BY: [(&str, &[&str]); 9] = [
+    ("src/cmd/admin/recover.rs", &["serve"]),
     ("src/cmd/admin", &["remote"]),
     ("src/cmd/storage", &["node"]),
     ("src/cmd/rescue", &["node"]),
@@ -59,7 +60,7 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
     // that what came back is what was stored, a rescued file has to be it, and where nodes disagree
-    // the digest says which of them are right.
+    // the digest says which of them are right. The journal's chain.
     (
         "blake3",
         &[
@@ -67,6 +68,7 @@ const HOMES: [(&str, &[&str]); 26] = [
             "src/core/cluster/audit.rs",
             "src/core/remote",
             "src/core/node/rescue",
+            "src/core/wire/journal.rs",
             "src/cmd/demo",
         ],
     ),

@@ -39,19 +39,20 @@ fn faults(seed: u64) -> Faults {
         rot: seed.is_multiple_of(4),
         scrubs: true,
         take_overs: false,
+        disk_loss: seed % 3 == 1,
         lies: false,
     }
 }
 
-fn run(seed: u64, faults: Faults) -> u64 {
+fn run(seed: u64, faults: Faults) -> (u64, u64) {
     let mut world = World::new(seed, faults);
     world.run(STEPS);
     world.make_whole();
-    world.answered
+    (world.answered, world.recoveries)
 }
 
 /// Runs a seed; a failure names it.
-fn checked(seed: u64) -> u64 {
+fn checked(seed: u64) -> (u64, u64) {
     let ended = panic::catch_unwind(AssertUnwindSafe(|| run(seed, faults(seed))));
     ended.unwrap_or_else(|payload| {
         eprintln!("seed {seed} failed: PALK_SIM_SEED={seed} repeats it");
@@ -61,9 +62,14 @@ fn checked(seed: u64) -> u64 {
 
 #[test]
 fn nothing_answered_is_lost_whatever_crashes() {
-    let answered: u64 = (0..seeds()).map(checked).sum();
-    println!("{} seeds, {answered} answered changes", seeds());
+    let (mut answered, mut recoveries) = (0, 0);
+    for (changes, recovered) in (0..seeds()).map(checked) {
+        answered += changes;
+        recoveries += recovered;
+    }
+    println!("{} seeds, {answered} answered changes, {recoveries} recoveries", seeds());
     assert!(answered > seeds(), "the runs do something");
+    assert!(recoveries > seeds() / 10, "and the server's disk is lost in some");
 }
 
 #[test]

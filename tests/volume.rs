@@ -2,155 +2,26 @@
 //! written can be read from any two, damage is noticed and gone around, and a lost piece is rebuilt
 //! from three units a stripe.
 
+#[path = "support/local.rs"]
+mod local;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use palk::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::node::Node;
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::volume::Volume;
 use palk::core::cluster::{Fanout, Lacking};
-use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
+use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
 
-/// A node in this process, which can be switched off and counts the bytes that it sends.
-struct LocalNode {
-    store: Arc<BlockStore>,
-    off: AtomicBool,
-    sent: Arc<AtomicU64>,
-}
-
-impl LocalNode {
-    fn check(&self) -> Result<()> {
-        if self.off.load(Ordering::SeqCst) {
-            let why = NodeFailure::Unreachable("switched off".into());
-            return Err(Error::Node { node: self.store.id(), why });
-        }
-        Ok(())
-    }
-}
-
-impl Node for LocalNode {
-    fn id(&self) -> NodeId {
-        self.store.id()
-    }
-
-    fn ping(&self) -> Result<Option<Room>> {
-        self.check()?;
-        Ok(self.store.room().ok())
-    }
-
-    fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        self.check()?;
-        let stage = self.store.stage(meta.clone())?;
-        Ok(Box::new(LocalSink { stage: Some(stage), staged: None }))
-    }
-
-    fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
-        self.check()?;
-        Ok(Box::new(LocalSource {
-            store: self.store.clone(),
-            query: query.clone(),
-            sent: self.sent.clone(),
-        }))
-    }
-
-    fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        self.check()?;
-        Ok(self.store.carry(orders))
-    }
-
-    fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        self.check()?;
-        self.store.staged(after, 100)
-    }
-
-    fn forget_connections(&self) {}
-
-    fn verify(
-        &self,
-        version: VersionId,
-        place: &Place,
-        first_stripe: u64,
-        stripes: u64,
-    ) -> Result<Vec<[u64; 2]>> {
-        self.check()?;
-        self.store.open_piece(version, place).verify(first_stripe, stripes)
-    }
-
-    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
-        self.check()?;
-        Ok(Box::new(LocalInventory(self.store.inventory())))
-    }
-
-    fn was_fresh(&self) -> bool {
-        false
-    }
-
-    fn who_serves_at(&self, address: &str) -> Result<Serves> {
-        let why = NodeFailure::Unreachable(format!("nobody is at {address}"));
-        Err(Error::Node { node: self.store.id(), why })
-    }
-
-    fn move_to(&self, _: &str) {}
-
-    fn bye(&self) -> Result<()> {
-        self.check()
-    }
-}
-
-struct LocalInventory(palk::core::node::inventory::Inventory);
-
-impl InventoryPages for LocalInventory {
-    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
-        self.0.page()
-    }
-}
-
-struct LocalSink {
-    stage: Option<palk::core::node::stage::Stage>,
-    staged: Option<Result<()>>,
-}
-
-impl PieceSink for LocalSink {
-    fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()> {
-        self.stage.as_mut().unwrap().units(units, checksums)
-    }
-
-    fn keep_alive(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
-        self.staged = self.stage.take().map(|stage| stage.finish(blake3));
-        Ok(())
-    }
-
-    fn await_staged(&mut self) -> Result<()> {
-        self.staged.take().unwrap()
-    }
-}
-
-struct LocalSource {
-    store: Arc<BlockStore>,
-    query: Query,
-    sent: Arc<AtomicU64>,
-}
-
-impl PieceSource for LocalSource {
-    fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let mut piece = self.store.open_piece(self.query.version, &self.query.place);
-        let checksums = piece.units(self.query.first_stripe, self.query.select, body)?;
-        self.query.first_stripe += 1;
-        self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);
-        Ok(checksums)
-    }
-}
+use local::LocalNode;
 
 struct Fixture {
     folder: tempfile::TempDir,

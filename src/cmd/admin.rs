@@ -3,6 +3,7 @@
 //! A verb is a file of its own in `admin/`, with a clap struct and a `run(self, &Common, &mut Env)`
 //! that asks the server by `ask`.
 
+mod recover;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ struct Common {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Recover(recover::Recover),
     Status(status::Status),
 }
 
@@ -55,6 +57,7 @@ impl Admin {
         env.end_on_interrupt();
         env.set_manner(Manner { json: self.common.json, ..Manner::default() });
         match self.verb {
+            Verb::Recover(recover) => recover.run(&self.common, env),
             Verb::Status(status) => status.run(&self.common, env),
         }
     }

@@ -402,6 +402,20 @@ impl Disk for SimDisk {
         let total_bytes = inner.orders.capacity.unwrap_or(ENDLESS);
         Ok(Space { free_bytes: total_bytes.saturating_sub(used), total_bytes })
     }
+
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut inner = self.enter()?;
+        let file = inner.file(path)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let content = &mut inner.contents[file];
+        if content.bytes.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        content.bytes.truncate(length);
+        content.synced = content.synced.min(length);
+        drop(inner);
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
 }
 
 struct SimFile {

@@ -12,6 +12,7 @@ use palk::core::node::reserve::Reserve;
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
 use palk::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
+use palk::core::wire::backup::{Answer, Ask, Finding};
 use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -221,12 +222,13 @@ pub(crate) struct SimLink {
     id: NodeId,
     yard: Yard,
     address: Mutex<String>,
-    claim: Claim,
+    /// What its server registers with; nothing for somebody who only asks.
+    claim: Option<Claim>,
     was_fresh: Arc<AtomicBool>,
 }
 
 impl SimLink {
-    pub(crate) fn new(id: NodeId, yard: &Yard, address: &str, claim: Claim) -> SimLink {
+    pub(crate) fn new(id: NodeId, yard: &Yard, address: &str, claim: Option<Claim>) -> SimLink {
         let (yard, address) = (yard.clone(), Mutex::new(address.to_owned()));
         SimLink { id, yard, address, claim, was_fresh: Arc::default() }
     }
@@ -241,7 +243,7 @@ impl SimLink {
 /// A connection.
 struct Line {
     node: Arc<SimNode>,
-    claim: Claim,
+    claim: Option<Claim>,
     was_fresh: Arc<AtomicBool>,
 }
 
@@ -250,7 +252,10 @@ impl Line {
     /// on a connection that has been open for long.
     fn arrive(&self) -> Result<(Arc<BlockStore>, u64, Fate)> {
         let (store, run, fate) = self.node.arrive()?;
-        let registered = store.register(CLUSTER, self.claim, NOW).map_err(|error| match error {
+        let Some(claim) = self.claim else {
+            return Ok((store, run, fate));
+        };
+        let registered = store.register(CLUSTER, claim, NOW).map_err(|error| match error {
             Error::Node { .. } => error,
             other => self.node.failure(NodeFailure::Refused(other.to_string())),
         });
@@ -258,7 +263,7 @@ impl Line {
         if fate != Fate::Unanswered && is_fresh {
             self.was_fresh.store(true, Ordering::SeqCst);
         }
-        self.depart(Fate::Fine, store.admit(self.claim, NOW).map(drop))?;
+        self.depart(Fate::Fine, store.admit(claim, NOW).map(drop))?;
         Ok((store, run, fate))
     }
 
@@ -356,7 +361,36 @@ impl Node for SimLink {
     fn bye(&self) -> Result<()> {
         let line = self.connect();
         let (store, _, fate) = line.arrive()?;
-        line.depart(fate, store.registration().bye(self.id, self.claim, NOW))
+        let claim = self.claim.ok_or_else(|| line.node.unreachable())?;
+        line.depart(fate, store.registration().bye(self.id, claim, NOW))
+    }
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        let mut sent = body.to_vec();
+        if fate == Fate::Garbled && !sent.is_empty() {
+            sent[0] ^= 1;
+        }
+        let ((cluster, _), mut out) = (store.registration().current(), Vec::new());
+        let mut answer = store.backup().ask(cluster, ask, &sent, &mut out);
+        if fate == Fate::Repeated {
+            answer = store.backup().ask(cluster, ask, &sent, &mut out);
+        }
+        line.depart(fate, answer.map(|answer| (answer, out)))
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        let told = store.evidence(take);
+        line.depart(fate, told)
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        let node = self.connect().node;
+        let (_, _, fate) = node.arrive()?;
+        node.depart(fate, node.serves().ok_or_else(|| node.unreachable()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The simulated world: four nodes, a server that can go down between any two calls, a user whose
 //! doings overlap, and a memory of what was answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use palk::core::catalog::accounts::HashGate;
-use palk::core::catalog::{Catalog, Phase};
+use palk::core::catalog::{Catalog, Phase, Report};
 use palk::core::cluster::Fanout;
 use palk::core::cluster::attendant::{Attendant, Bell};
+use palk::core::cluster::backup::Backups;
 use palk::core::cluster::heal::Healer;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::pace::{Manners, Pace, Rest};
 use palk::core::cluster::readers::Readers;
+use palk::core::cluster::recover::{self, Nodes};
 use palk::core::cluster::replace::{Begun, Replacer};
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::scrub::{Options, Progress, Scrubber};
@@ -25,7 +27,7 @@ use palk::core::fence::{self, Decision, Look, Own};
 use palk::core::io::random::Random;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, User};
-use palk::core::types::{Claim, Digest, NodeId};
+use palk::core::types::{Claim, Digest, NodeId, NodeSet};
 use palk::core::wire::extended::Entry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -54,12 +56,29 @@ struct Known {
     last: (u64, Content),
     /// Changes whose answer never came, because the server went down.
     open: Vec<(u64, Content)>,
+    /// Stores that failed. What they left on nodes is dropped, unless the server's disk is lost first:
+    /// nobody can then tell them from one that was answered in the last moment.
+    failed: Vec<(u64, Content)>,
+    /// All stores, whatever became of them.
+    stores: Vec<(u64, Content)>,
 }
 
 impl Known {
     fn possible(&self) -> Vec<Content> {
         let newer = self.open.iter().filter(|(order, _)| *order > self.last.0);
         std::iter::once(self.last.1.clone()).chain(newer.map(|(_, c)| c.clone())).collect()
+    }
+
+    /// The server's disk is lost. Deletions up to `covered` are in a backup that is at hand; one that
+    /// is not may be forgotten.
+    fn disk_lost(&mut self, covered: u64) {
+        let failed = std::mem::take(&mut self.failed);
+        self.open.extend(failed);
+        let (last, content) = &self.last;
+        if content.is_none() && *last > covered {
+            let back = self.stores.iter().filter(|(order, _)| order < last);
+            self.open.extend(back.map(|(_, content)| (last + 1, content.clone())));
+        }
     }
 
     fn answered(&mut self, order: u64, content: Content) {
@@ -80,6 +99,7 @@ pub(crate) struct Server {
     healers: Vec<Healer>,
     scrubber: Scrubber,
     replacer: Replacer,
+    backups: Backups,
     user: User,
 }
 
@@ -97,6 +117,8 @@ pub(crate) struct Faults {
     pub(crate) scrubs: bool,
     /// Nodes hang, and servers are taken over by others that begin with a copy of their catalog.
     pub(crate) take_overs: bool,
+    /// The server's disk is lost, and the catalog recovered from the nodes.
+    pub(crate) disk_loss: bool,
     /// Canary: disks lie about syncing.
     pub(crate) lies: bool,
 }
@@ -124,9 +146,19 @@ pub(crate) struct World {
     starts: u64,
     faults: Faults,
     rotten: Option<usize>,
+    /// Up to which change each node's backup is certainly complete; nothing before its first one.
+    backed_up: [Option<u64>; 4],
+    /// The server's disk is gone; it is to be recovered from these nodes.
+    lost: Option<NodeSet>,
+    /// Files that a recovery has said cannot be read: their deletion was forgotten half-way.
+    broken: BTreeSet<&'static str>,
+    /// Deletions that a recovery may have forgotten: a node that was away may still have blocks of
+    /// the file, until its inventory is compared with the catalog.
+    forgotten: BTreeSet<&'static str>,
     pub(crate) answered: u64,
     /// Stores that were refused for want of room.
     pub(crate) no_room: u64,
+    pub(crate) recoveries: u64,
 }
 
 /// A catalog with the user's account, made once: hashing a password for every seed would take most
@@ -198,8 +230,13 @@ impl World {
             starts: 0,
             faults,
             rotten: None,
+            backed_up: [None; 4],
+            lost: None,
+            broken: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             answered: 0,
             no_room: 0,
+            recoveries: 0,
         };
         world.start_server();
         world
@@ -215,7 +252,7 @@ impl World {
         let claim = self.claim(&catalog, &random);
         let addresses = catalog.node_addresses().unwrap().unwrap();
         let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
-            Arc::new(SimLink::new(id, &self.yard, &addresses[id.index()], claim))
+            Arc::new(SimLink::new(id, &self.yard, &addresses[id.index()], Some(claim)))
         });
         let clock = self.clock.clone();
         let roster = Arc::new(Roster::with_clock(
@@ -223,6 +260,8 @@ impl World {
             Box::new(move || Duration::from_millis(clock.load(Ordering::SeqCst))),
         ));
         let volume = Arc::new(Volume::new(roster.clone(), random.clone(), Fanout::Inline));
+        let copy = self.folder.path().join("snapshot");
+        let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
         let readers: Arc<Readers> = Arc::default();
         let attendants = NodeId::ALL
             .map(|id| Attendant::new(id, catalog.clone(), volume.clone(), readers.clone()))
@@ -259,6 +298,7 @@ impl World {
             healers,
             scrubber,
             replacer,
+            backups,
             user,
         });
         self.guarded(World::attend);
@@ -351,6 +391,25 @@ impl World {
         (0..20).take_while(|_| self.server().scrubber.round(now)).count();
         (0..20).take_while(|_| self.server().replacer.round(now)).count();
         self.server().catalog.strike_settled().unwrap();
+        self.back_up();
+    }
+
+    /// The backup's senders make their rounds.
+    fn back_up(&mut self) {
+        let flying = self.in_flight.iter().map(|(_, order, _)| order - 1).min();
+        let complete = flying.unwrap_or(self.order);
+        for id in NodeId::ALL {
+            let now = self.now;
+            for _ in 0..5 {
+                if !self.server().backups.round(id, now) {
+                    break;
+                }
+            }
+            let progress = &self.server().backups.progress()[id.index()];
+            if progress.behind == Some(0) && progress.trouble.is_none() {
+                self.backed_up[id.index()] = Some(complete);
+            }
+        }
     }
 
     /// Scrubs everything; what is not as it should be is mended when this returns.
@@ -470,6 +529,9 @@ impl World {
 
     fn begin(&mut self, path: &'static str, content: Content) -> u64 {
         self.order += 1;
+        if content.is_some() {
+            self.known.entry(path).or_default().stores.push((self.order, content.clone()));
+        }
         self.in_flight.push((path, self.order, content));
         self.order
     }
@@ -484,6 +546,7 @@ impl World {
                 known.answered(order, content);
             }
             Err(Error::Unconfirmed { .. }) => known.open.push((order, content)),
+            Err(_) if content.is_some() => known.failed.push((order, content)),
             Err(_) => {}
         }
     }
@@ -593,7 +656,7 @@ impl World {
         let faults = self.faults;
         let which = self.random.random_range(0..4);
         let node = self.nodes[which].clone();
-        match self.random.random_range(0..9) {
+        match self.random.random_range(0..10) {
             0 if faults.node_crashes => {
                 let calls = self.random.random_range(1..30);
                 node.machine().disk.crash_in(calls);
@@ -627,7 +690,96 @@ impl World {
                 let rotten = *self.rotten.get_or_insert(which);
                 self.nodes[rotten].machine().disk.rot();
             }
+            9 if faults.disk_loss => self.lose_disk(),
             _ => {}
+        }
+    }
+
+    /// The server's disk is lost, where the promises cover it: nodes are at hand that hold two good
+    /// pieces of every file, and one of them has a backup.
+    fn lose_disk(&mut self) {
+        let mut at_hand: NodeSet = NodeId::ALL
+            .into_iter()
+            .filter(|id| self.nodes[id.index()].machine().process == Process::Running)
+            .collect();
+        // Some of them may be lost together with it.
+        while at_hand.len() > 2 && self.random.random_bool(0.4) {
+            at_hand.remove(NodeId::ALL[self.random.random_range(0..4)]);
+        }
+        let mut sound = at_hand;
+        if let Some(rotten) = self.rotten {
+            sound.remove(NodeId::ALL[rotten]);
+        }
+        let (files, user) = (self.server().files.clone(), self.server().user.clone());
+        let listed = files.list(&user).unwrap();
+        let is_covered = at_hand.len() >= 2
+            && sound.iter().any(|id| self.backed_up[id.index()].is_some())
+            && listed.iter().all(|entry| match entry {
+                Entry::File(file) => file.placed.and(sound).len() >= 2,
+                Entry::Folder(_) => true,
+            });
+        if is_covered {
+            self.lost = Some(at_hand);
+            panic::panic_any(ServerCrash);
+        }
+    }
+
+    /// Recovers the catalog from the nodes that are at hand, from all of them if one fails meanwhile.
+    fn recover(&mut self, at_hand: NodeSet) {
+        let mut asked = at_hand;
+        loop {
+            let mut report = None;
+            self.guarded(|world| report = world.try_recover(asked).ok());
+            if let Some(report) = report {
+                self.recovered(asked, &report);
+                return;
+            }
+            (0..4).for_each(|which| self.mend(which));
+            self.links().loss = 0;
+            asked = NodeSet::ALL;
+        }
+    }
+
+    fn try_recover(&mut self, asked: NodeSet) -> palk::core::error::Result<Report> {
+        self.starts += 1;
+        let random = Random::seeded(self.seed ^ (self.starts << 32));
+        let nodes: Nodes = NodeId::ALL.map(|id| {
+            let link = SimLink::new(id, &self.yard, &format!("node:{id}"), None);
+            asked.contains(id).then(|| Arc::new(link) as Arc<dyn Node>)
+        });
+        let survey = recover::survey(&nodes)?;
+        if survey.asked != asked {
+            return Err(palk::core::error::Error::NotSignedIn); // any: tried again with all
+        }
+        let path = |name: &str| self.database.join(name);
+        for name in ["palk.db", "palk.db-wal", "palk.db-shm", "snapshot"] {
+            let _ = std::fs::remove_file(path(name));
+        }
+        let beside = path("palk.db.recovering");
+        let report = recover::recover(&nodes, &survey, &beside, &random, &[const { None }; 4])?;
+        std::fs::rename(beside, path("palk.db")).unwrap();
+        Ok(report)
+    }
+
+    fn recovered(&mut self, asked: NodeSet, report: &Report) {
+        self.recoveries += 1;
+        let rotten = self.rotten.map(|rotten| NodeId::ALL[rotten]);
+        let sound = asked.iter().filter(|id| Some(*id) != rotten);
+        let covered = sound.filter_map(|id| self.backed_up[id.index()]).max().unwrap_or(0);
+        for (path, known) in &mut self.known {
+            if known.last.1.is_none() && known.last.0 > covered {
+                self.forgotten.insert(path);
+            }
+            known.disk_lost(covered);
+        }
+        // What follows is a history of its own; nothing is known to be in it yet.
+        self.backed_up = [None; 4];
+        for item in &report.unrecovered {
+            let path = PATHS.into_iter().find(|path| item.what == format!("/{USER}/{path}"));
+            let path = path.unwrap_or_else(|| panic!("{item:?}"));
+            let possible = self.known.entry(path).or_default().possible();
+            assert!(possible.contains(&None), "{path} is lost: {}", item.why);
+            self.broken.insert(path);
         }
     }
 
@@ -661,6 +813,9 @@ impl World {
     /// Starting may be interrupted by another crash.
     fn start_server_somehow(&mut self) {
         while self.server.is_none() {
+            if let Some(at_hand) = self.lost.take() {
+                self.recover(at_hand);
+            }
             self.start_server();
         }
     }
@@ -683,6 +838,7 @@ impl World {
         }
         self.start_server_somehow();
         self.follow_addresses();
+        self.delete_broken();
         for _ in 0..10 {
             // Long enough for pauses to end and for staging to be looked through.
             self.pass(Duration::from_secs(700));
@@ -695,6 +851,17 @@ impl World {
         if self.faults.scrubs {
             assert!(self.guarded(World::tamper_and_scrub));
             assert!(self.guarded(World::check_whole));
+        }
+    }
+
+    /// What a recovery has said cannot be read is deleted, as its user would.
+    fn delete_broken(&mut self) {
+        for path in std::mem::take(&mut self.broken) {
+            let (files, user) = (self.server().files.clone(), self.server().user.clone());
+            self.attend();
+            if files.retrieve(&user, &file(path)).is_err_and(|error| !is_missing(&error)) {
+                self.delete(path);
+            }
         }
     }
 
@@ -779,9 +946,24 @@ impl World {
                 .into_keys()
                 .map(|path| path.display().to_string())
                 .filter(|path| path != "/files/.palk/node.toml" && path != FOREIGN)
+                .filter(|path| !path.starts_with("/files/backup/"))
+                .filter(|path| expected.contains(path) || !self.is_of_forgotten(id, path))
                 .collect();
             assert_eq!(found, expected, "what lies on node {id}");
         }
+    }
+}
+
+impl World {
+    /// Is this block of a file whose deletion a recovery may have forgotten?
+    fn is_of_forgotten(&self, id: NodeId, found: &str) -> bool {
+        self.forgotten.iter().any(|path| {
+            let path = file(path);
+            let names = id.blocks().map(|b| palk::core::path::block_file_name(path.name(), b));
+            let folder = format!("/files/{USER}/{}", path.folder().as_str());
+            let folder = folder.trim_end_matches('/');
+            names.iter().any(|name| found == format!("{folder}/{name}"))
+        })
     }
 }
 

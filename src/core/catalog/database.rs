@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
@@ -96,6 +96,19 @@ const MIGRATIONS: [&str; 2] = [
         proved_ms  INTEGER
     ) STRICT;
 ",
+    "
+    CREATE TABLE journal (
+        id     INTEGER PRIMARY KEY AUTOINCREMENT,
+        record BLOB NOT NULL,
+        chain  BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE deletions (
+        user_id INTEGER NOT NULL REFERENCES users (id),
+        path    TEXT NOT NULL,
+        seq     INTEGER NOT NULL,
+        PRIMARY KEY (user_id, path)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long one connection waits for the other before it gives up.
@@ -109,6 +122,17 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )
+        .map_err(catalog_error)?;
+    Ok(connection)
+}
+
+/// Opens a copy of a catalog as one plain file, which nobody else uses.
+pub(super) fn open_copy(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).map_err(catalog_error)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
         )
         .map_err(catalog_error)?;
     Ok(connection)

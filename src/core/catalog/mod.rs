@@ -7,11 +7,14 @@
 
 pub mod accounts;
 mod database;
+mod evidence;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod journal;
 mod order;
 mod owed;
+mod recovery;
 mod replace;
 mod scrub;
 mod strays;
@@ -19,7 +22,7 @@ mod survey;
 mod walk;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,10 +31,13 @@ use rusqlite::{Connection, Transaction};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::types::{Claim, ClusterId, Seq, VersionId};
+use crate::core::wire::journal::Change;
 
+pub use evidence::Evidence;
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
+pub use recovery::{Contents, Recovery, Report, Unrecovered, contents};
 pub use replace::Replacement;
 pub use scrub::{Finding, Mending, Phase, Scrub, What};
 pub use strays::Judgement;
@@ -50,6 +56,7 @@ pub struct Catalog {
     /// Taken after `writer` where both are needed.
     order: Arc<Mutex<order::Order>>,
     cluster: ClusterId,
+    path: PathBuf,
     /// Rows of `owed` that are done and go with the next commit: deleting them needs no sync of its
     /// own, since doing their work twice would do no harm.
     settled: Mutex<HashSet<i64>>,
@@ -75,6 +82,7 @@ impl Catalog {
             surveyor: Mutex::new(database::open(path)?),
             order: Arc::new(Mutex::new(order::Order::after(Seq(reserved)))),
             cluster,
+            path: path.to_path_buf(),
             settled: Mutex::default(),
             in_doubt: AtomicBool::new(false),
         })
@@ -102,7 +110,11 @@ impl Catalog {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn remember_node_addresses(&self, addresses: &[String; 4]) -> Result<()> {
-        database::set_setting(&self.writer.lock(), "nodes", &addresses.join(" "))
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(database::catalog_error)?;
+        database::set_setting(&transaction, "nodes", &addresses.join(" "))?;
+        journal::record(&transaction, &Change::Nodes { addresses: addresses.clone() })?;
+        self.commit(transaction)
     }
 
     /// What the last server with this catalog registered with, if one has.

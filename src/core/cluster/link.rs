@@ -15,6 +15,7 @@ use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding};
 use crate::core::wire::node::{
     self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
     Place, Reply, Request, Room, Serves,
@@ -32,6 +33,8 @@ const TAKE: Deadline = Deadline::new(Duration::from_secs(5), "take a stripe");
 const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
 const SEND_UNITS: Deadline = Deadline::new(Duration::from_secs(5), "send a stripe");
 const REST: Deadline = Deadline::new(Duration::from_secs(5), "finish an answer");
+const BACKUP: Deadline = Deadline::new(Duration::from_secs(20), "take a part of the backup");
+const EVIDENCE: Deadline = Deadline::new(Duration::from_secs(60), "look through its blocks");
 const CARRY: Deadline = Deadline::new(Duration::from_secs(20), "carry out its orders");
 const VERIFY: Deadline = Deadline::new(Duration::from_secs(30), "read its blocks from the disk");
 const PAGE: Deadline = Deadline::new(Duration::from_secs(30), "list what lies on its disk");
@@ -43,8 +46,8 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 /// One node, reached over TCP.
 pub struct TcpNode {
     id: NodeId,
-    cluster: ClusterId,
-    claim: Claim,
+    /// The cluster and what the server registers with; nothing if the node is only asked.
+    server: Option<(ClusterId, Claim)>,
     address: Mutex<String>,
     idle: std::sync::Arc<Mutex<Idle>>,
     /// Has it said that it belonged to no cluster before, and nobody has asked yet?
@@ -62,9 +65,15 @@ struct Idle {
 impl TcpNode {
     /// The node at this address; nothing is connected yet. Every connection registers the claim.
     pub fn new(id: NodeId, cluster: ClusterId, claim: Claim, address: String) -> TcpNode {
+        TcpNode { server: Some((cluster, claim)), ..TcpNode::asking(id, address) }
+    }
+
+    /// The node at this address, for somebody who is not its server and only asks: whom it serves,
+    /// what is in its backup, what lies on its disk. The node refuses everything else.
+    pub fn asking(id: NodeId, address: String) -> TcpNode {
         let was_fresh = AtomicBool::new(false);
         let address = Mutex::new(address);
-        TcpNode { id, cluster, claim, address, idle: std::sync::Arc::default(), was_fresh }
+        TcpNode { id, server: None, address, idle: std::sync::Arc::default(), was_fresh }
     }
 
     fn open(&self) -> Result<Link> {
@@ -77,14 +86,18 @@ impl TcpNode {
         }
         let place = { self.address.lock().clone() };
         let mut link = self.link(connect(self.id, &place)?, address);
-        let (cluster, claim) = (self.cluster, self.claim);
-        let hello = Request::Hello { protocol: PROTOCOL, cluster, node: self.id, claim };
+        let (protocol, node) = (PROTOCOL, self.id);
+        let hello = match self.server {
+            Some((cluster, claim)) => Request::Hello { protocol, cluster, node, claim },
+            None => Request::WhoServes { protocol, node },
+        };
         link.send(&hello, &[], &ASK)?;
-        match link.receive(&WELCOME)? {
-            Reply::Welcome { fresh, .. } => {
+        match (link.receive(&WELCOME)?, self.server) {
+            (Reply::Welcome { fresh, .. }, Some(_)) => {
                 self.was_fresh.fetch_or(fresh, Ordering::SeqCst);
                 Ok(link)
             }
+            (Reply::Serves(_), None) => Ok(link),
             _ => Err(link.out_of_turn()),
         }
     }
@@ -196,6 +209,37 @@ impl Node for TcpNode {
             Reply::Done => Ok(()),
             _ => Err(out_of_turn(self.id)),
         }
+    }
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        let mut link = self.open()?;
+        link.send(&Request::Backup(ask.clone()), &[body], &TAKE)?;
+        match link.receive(&BACKUP)? {
+            Reply::Backup(answer) => {
+                link.give_back();
+                Ok((answer, std::mem::take(&mut link.body)))
+            }
+            _ => Err(link.out_of_turn()),
+        }
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        let mut link = self.open()?;
+        link.send(&Request::Evidence, &[], &ASK)?;
+        loop {
+            match link.receive(&EVIDENCE)? {
+                Reply::Evidence(findings) if findings.is_empty() => break,
+                Reply::Evidence(findings) if findings.len() <= FINDINGS_MAX => take(findings)?,
+                _ => return Err(link.out_of_turn()),
+            }
+        }
+        link.give_back();
+        Ok(())
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        let address = { self.address.lock().clone() };
+        who_serves(self.id, &address)
     }
 }
 

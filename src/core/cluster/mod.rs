@@ -3,6 +3,7 @@
 
 pub mod attendant;
 mod audit;
+pub mod backup;
 mod buffers;
 mod check;
 pub mod heal;
@@ -13,6 +14,7 @@ pub mod pace;
 pub mod readers;
 mod reading;
 mod rebuild;
+pub mod recover;
 pub mod replace;
 pub mod roster;
 pub mod scrub;

@@ -7,6 +7,7 @@
 use crate::core::code::repair::Select;
 use crate::core::error::Result;
 use crate::core::types::{Digest, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask, Finding};
 use crate::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
 
 /// Which units of a version to send.
@@ -100,6 +101,24 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// If it cannot be reached.
     fn bye(&self) -> Result<()>;
+
+    /// Asks about the catalog's backup; the bytes are those of a message's body, both ways.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or cannot do it.
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)>;
+
+    /// All that lies on its disk, passed on part by part.
+    ///
+    /// # Errors
+    /// If it cannot be reached; those of `take`.
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()>;
+
+    /// Asks whom it serves, without becoming its server.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    fn who_serves(&self) -> Result<Serves>;
 }
 
 /// What lies on a node, on its way from it.

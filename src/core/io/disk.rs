@@ -89,6 +89,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the operating system says.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Opens a file that is there for adding to its end, after cutting it to `length` bytes.
+    ///
+    /// # Errors
+    /// As the operating system says; `UnexpectedEof` if the file is shorter.
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>>;
 }
 
 /// A file that is being written from beginning to end.
@@ -225,6 +231,15 @@ impl Disk for RealDisk {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
         })
+    }
+
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+        let file = OpenOptions::new().append(true).open(path)?;
+        if file.metadata()?.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.set_len(length)?;
+        Ok(Box::new(RealWriteFile { file: Arc::new(file), unwritten: 0, write_back: None }))
     }
 }
 
@@ -397,6 +412,20 @@ mod tests {
         file.read_exact_at(&mut last, (20 << 20) - 4).unwrap();
         assert_eq!(last, [7; 4]);
         assert!(file.read_exact_at(&mut last, (20 << 20) - 3).is_err());
+    }
+
+    #[test]
+    fn a_file_is_cut_and_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        assert!(RealDisk.append_to(&path, 0).is_err(), "not there");
+        write_whole(&RealDisk, &path, b"whole torn").unwrap();
+        assert!(RealDisk.append_to(&path, 11).is_err(), "shorter");
+        let mut file = RealDisk.append_to(&path, 5).unwrap();
+        file.append(b"!").unwrap();
+        file.append(b"!").unwrap();
+        file.sync().unwrap();
+        assert_eq!(read_whole(&RealDisk, &path, 100).unwrap().unwrap(), b"whole!!");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One storage node: its block store and the service that answers the server.
 
+mod backup;
+mod evidence;
 pub mod inventory;
 pub mod piece;
 pub mod registration;

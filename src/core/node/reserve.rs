@@ -172,6 +172,9 @@ mod tests {
         fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
             RealDisk.list(path)
         }
+        fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+            RealDisk.append_to(path, length)
+        }
         fn space(&self, _: &Path) -> io::Result<Space> {
             Ok(space(self.0.load(Ordering::SeqCst), 1 << 40))
         }

@@ -26,6 +26,7 @@ use crate::core::io::reason;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Claim, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask};
 use crate::core::wire::node::{
     Failure, ORDERS_MAX, PROTOCOL, Place, Reply, Request, STAGED_VERSIONS_MAX, Serves,
     VERIFY_STRIPES_MAX, shorten,
@@ -94,14 +95,23 @@ impl Connection {
 
     /// What the server has registered with, if it may go on.
     fn greet(&mut self) -> Result<Option<Claim>> {
+        // Whoever has asked whom this node serves may ask on without becoming its server.
+        let mut only_asks = false;
         loop {
-            match self.receive(&HELLO)? {
+            let patience = if only_asks { IDLE } else { HELLO };
+            match self.receive(&patience)? {
                 Some(Request::WhoServes { protocol, node }) => {
                     match self.misaddressed(protocol, node) {
                         None => self.send(&self.serves())?,
                         Some(why) => return self.turn_away(&NodeFailure::Refused(why)),
                     }
+                    only_asks = true;
                 }
+                Some(Request::Backup(ask @ (Ask::List | Ask::Read { .. }))) if only_asks => {
+                    let answer = self.backup(&ask);
+                    self.send_backup(answer)?;
+                }
+                Some(Request::Evidence) if only_asks => self.evidence()?,
                 Some(Request::Hello { protocol, cluster, node, claim }) => {
                     if let Some(why) = self.misaddressed(protocol, node) {
                         return self.turn_away(&NodeFailure::Refused(why));
@@ -117,6 +127,31 @@ impl Connection {
                 None => return Ok(None),
             }
         }
+    }
+
+    fn backup(&self, ask: &Ask) -> Result<(Answer, Vec<u8>)> {
+        let cluster = self.store.cluster();
+        let mut out = Vec::new();
+        let answer = self.store.backup().ask(cluster, ask, &self.body, &mut out)?;
+        Ok((answer, out))
+    }
+
+    fn send_backup(&mut self, answer: Result<(Answer, Vec<u8>)>) -> Result<()> {
+        match answer {
+            Ok((answer, body)) => {
+                frames::send(&mut self.stream, &Reply::Backup(answer), &[&body], &TAKE_ANSWER)
+            }
+            Err(error) => {
+                tracing::warn!("backup: {error}");
+                self.fail(&failure(error))
+            }
+        }
+    }
+
+    fn evidence(&mut self) -> Result<()> {
+        let store = self.store.clone();
+        store.evidence(&mut |findings| self.send(&Reply::Evidence(findings)))?;
+        self.send(&Reply::Evidence(Vec::new()))
     }
 
     /// Why whoever asks means another node, or does not speak as this one does.
@@ -178,6 +213,15 @@ impl Connection {
             Request::Stage(meta) => {
                 drop(admitted);
                 self.stage(store.stage(meta), claim)
+            }
+            Request::Backup(ask) => {
+                let answer = self.backup(&ask);
+                drop(admitted);
+                self.send_backup(answer)
+            }
+            Request::Evidence => {
+                drop(admitted);
+                self.evidence()
             }
             Request::Carry(orders) if orders.len() <= ORDERS_MAX => {
                 let outcomes = store.carry(&orders);

@@ -27,6 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
+use crate::core::node::backup::Backup;
+use crate::core::node::evidence::Walk;
 use crate::core::node::inventory::Inventory;
 use crate::core::node::piece::{Piece, read_trailer};
 use crate::core::node::registration::{Admitted, Registration};
@@ -34,6 +36,7 @@ use crate::core::node::reserve::Reserve;
 use crate::core::node::stage::{Stage, Stages, disk_error};
 use crate::core::path::{FolderPath, UserName, block_file_name};
 use crate::core::types::{Block, Claim, ClusterId, NodeId, VersionId};
+use crate::core::wire::backup::Finding;
 use crate::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
 use crate::core::wire::trailer::Header;
 
@@ -105,6 +108,7 @@ pub struct BlockStore {
     /// The stages that are being received.
     stages: Arc<Mutex<Stages>>,
     reserve: Reserve,
+    backup: Backup,
 }
 
 impl BlockStore {
@@ -126,6 +130,7 @@ impl BlockStore {
             }
         };
         let (cluster, claim) = identity.registered(&path)?;
+        let backup = Backup::new(disk.clone(), root.join("backup"), id);
         let store = BlockStore {
             disk,
             root: root.to_path_buf(),
@@ -134,6 +139,7 @@ impl BlockStore {
             changing: Mutex::default(),
             stages: Arc::default(),
             reserve: Reserve::Bytes(0),
+            backup,
         };
         store.drop_unfinished().map_err(failed)?;
         Ok(store)
@@ -271,6 +277,25 @@ impl BlockStore {
         versions.dedup();
         versions.truncate(most);
         Ok(versions)
+    }
+
+    /// The cluster that it belongs to, if it has joined one.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.registration.current().0
+    }
+
+    /// The catalog's backup.
+    pub fn backup(&self) -> &Backup {
+        &self.backup
+    }
+
+    /// Passes on what lies here, part by part, each of at most
+    /// [`FINDINGS_MAX`](crate::core::wire::backup::FINDINGS_MAX).
+    ///
+    /// # Errors
+    /// Those of `take`. What the disk does not give is among the findings.
+    pub fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        Walk { disk: &*self.disk, root: &self.root, id: self.id, found: Vec::new(), take }.run()
     }
 
     /// Removes what a crash, or a disk that failed, has left of stages that were never finished:

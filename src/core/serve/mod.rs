@@ -5,6 +5,7 @@ pub mod admin;
 pub mod client;
 pub mod files;
 pub mod operator;
+pub mod recover;
 pub mod server;
 mod start;
 pub mod upkeep;

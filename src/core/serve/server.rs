@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
 use crate::core::cluster::attendant;
+use crate::core::cluster::backup::Backups;
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
 use crate::core::cluster::roster::Roster;
@@ -66,6 +67,7 @@ pub struct Server {
     upkeep: Upkeep,
     dialect: Dialect,
     nodes: [String; 4],
+    backups: Arc<Backups>,
     _lock: FolderLock,
 }
 
@@ -92,15 +94,19 @@ impl Server {
             Arc::new(TcpNode::new(id, catalog.cluster(), claim, nodes[id.index()].clone()))
         });
         let roster = Arc::new(Roster::new(links));
+        let copy = config.folder.join("snapshot");
+        let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
         let mut bell = attendant::start(&catalog, &volume, &readers)?;
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
+        let backups = Arc::new(backups);
+        backups.start()?;
         let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
         admin::open(&config.folder, &operator, &listener.state());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         let (files, dialect) = (Arc::new(files), config.dialect);
-        Ok(Server { listener, files, operator, upkeep, dialect, nodes, _lock: lock })
+        Ok(Server { listener, files, operator, upkeep, backups, dialect, nodes, _lock: lock })
     }
 
     /// Where it listens.
@@ -116,6 +122,11 @@ impl Server {
     /// Healing, scrubbing and replacing.
     pub fn upkeep(&self) -> &Upkeep {
         &self.upkeep
+    }
+
+    /// The catalog's backup on the nodes: how far it is, and making one now.
+    pub fn backups(&self) -> &Arc<Backups> {
+        &self.backups
     }
 
     /// For an orderly end from another thread.
@@ -158,7 +169,7 @@ fn clients_max() -> usize {
         .map_or(CLIENTS_MAX, |files| (files.saturating_sub(OTHER_FILES) / 2).clamp(1, CLIENTS_MAX))
 }
 
-fn lock_folder(folder: &Path) -> Result<FolderLock> {
+pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();
     create_folders(&RealDisk, folder)
         .map_err(Error::io(format!("cannot make the folder {named}")))?;

@@ -4,8 +4,10 @@
 //! message at any byte changes no result.
 
 pub mod admin;
+pub mod backup;
 pub mod chunk;
 pub mod extended;
+pub mod journal;
 pub mod lines;
 pub mod node;
 pub mod trailer;

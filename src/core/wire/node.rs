@@ -24,6 +24,7 @@ use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
+use crate::core::wire::backup;
 
 /// The version of this protocol. A node and a server that differ do not talk.
 pub const PROTOCOL: u32 = 2;
@@ -197,8 +198,8 @@ pub enum Request {
     },
     /// What lies under final names? Answered by any number of `Inventory`, the last of them empty.
     Inventory,
-    /// Whom do you serve? The only request that may come before `Hello`; it registers nothing and
-    /// changes nothing. Answered `Serves`.
+    /// Whom do you serve? May come before `Hello`, and registers and changes nothing; after it, without
+    /// a hello, the node answers what only asks about its backup and its disk. Answered `Serves`.
     WhoServes {
         /// [`PROTOCOL`].
         protocol: u32,
@@ -208,6 +209,10 @@ pub enum Request {
     /// The server ends in an orderly way: the next one need not wait until it is forgotten. Answered
     /// `Done`.
     Bye,
+    /// About the catalog's backup. Answered `Backup`.
+    Backup(backup::Ask),
+    /// What lies on your disk? Answered by `Evidence` until there is an empty one.
+    Evidence,
 }
 
 /// Something that a node has to do, sooner or later. Each can be repeated without harm.
@@ -321,6 +326,10 @@ pub enum Reply {
     Inventory(Vec<InventoryEntry>),
     /// To `WhoServes`.
     Serves(Serves),
+    /// To `Backup`.
+    Backup(backup::Answer),
+    /// To `Evidence`: at most [`backup::FINDINGS_MAX`], none at the end.
+    Evidence(Vec<backup::Finding>),
 }
 
 /// Which node this is, and whom it serves.
