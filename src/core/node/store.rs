@@ -51,9 +51,9 @@ const DURABLE_FOLDERS_MAX: usize = 10_000;
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
 /// What to do about a `node.toml` that is missing or damaged.
-const WAY_BACK: &str = "copy node.toml from the folder of another node of the cluster, give its line \
-                        `node` this node's number and take out its line `sum`; or start with an \
-                        empty folder, which the server fills";
+const WAY_BACK: &str = "to keep the folder, copy node.toml from another node of the cluster, give its \
+                        line `node` this node's number and take out its line `sum`; or start with \
+                        an empty folder, which the server fills";
 
 /// What `node.toml` says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl BlockStore {
     /// Opens the folder, or makes it if there is none. The caller holds the folder's lock.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if its `node.toml` is damaged, or missing where there are files: then nothing
+    /// [`Code::Damaged`] if its `node.toml` is damaged, or missing where there are files: then nothing
     /// is changed. Or the folder belongs to another node or format, or the disk fails.
     pub fn open(disk: Arc<dyn Disk>, root: &Path, id: NodeId) -> Result<BlockStore> {
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
@@ -499,7 +499,7 @@ pub fn lock_path(root: &Path) -> PathBuf {
 /// none. Only reads.
 ///
 /// # Errors
-/// [`Error::Damaged`] if the file cannot be read, [`Code::Version`] if it is of another format.
+/// [`Code::Damaged`] if the file cannot be read, [`Code::Version`] if it is of another format.
 pub(super) fn identity_of(
     disk: &dyn Disk,
     root: &Path,
@@ -573,7 +573,8 @@ fn holds_files(disk: &dyn Disk, root: &Path) -> io::Result<bool> {
 }
 
 fn bad_identity(path: &Path, what: &str) -> Error {
-    Error::Damaged(format!("{}: {what}; {WAY_BACK}", path.display()))
+    let text = format!("cannot use {}: {what}; {WAY_BACK}", path.display());
+    Error::other(Code::Damaged, text)
 }
 
 #[cfg(test)]
