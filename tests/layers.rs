@@ -50,7 +50,7 @@ const SEEN_BY: [(&str, &[&str]); 6] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 27] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -65,8 +65,11 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("postcard", &["src/core/wire/"]),
     // In core one source, which a simulation can seed; the command line needs names that are free.
     ("rand", &["src/core/io/random.rs", "src/cmd/client/local.rs", "src/cmd/demo"]),
+    ("rcgen", &["src/core/io/tls"]),
     ("rpassword", &["src/cmd/env"]),
     ("rusqlite", &["src/core/catalog/"]),
+    ("rustls", &["src/core/io/tls"]),
+    ("rustls_native_certs", &["src/core/io/tls"]),
     ("rustyline", &["src/cmd/env"]),
     ("serde_json", &["src/cmd/"]),
     ("shlex", &["src/cmd/"]),

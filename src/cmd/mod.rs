@@ -7,6 +7,7 @@ pub mod client;
 pub mod demo;
 pub mod env;
 pub mod failure;
+pub mod keygen;
 pub mod rescue;
 pub mod server;
 pub mod service;
@@ -30,6 +31,7 @@ struct Palk {
 enum Command {
     Client(client::Client),
     Demo(demo::Demo),
+    Keygen(keygen::Keygen),
     Rescue(rescue::Rescue),
     Server(server::Server),
     Storage(storage::Storage),
@@ -48,6 +50,7 @@ fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
     match command {
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
+        Command::Keygen(keygen) => keygen.run(env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
         Command::Storage(storage) => storage.run(env),

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Service};
+use crate::cmd::service::{self, Key, Service};
 use crate::core::error::Code;
 use crate::core::serve::files::FILE_BYTES_MAX;
 use crate::core::serve::server::{Config, Server as Core};
@@ -36,6 +36,21 @@ pub struct Server {
     /// The largest file that is taken: 100MB, 2GiB, or "none"
     #[arg(long, value_name = "SIZE", default_value = "100MB", value_parser = parse_size)]
     max_file_size: u64,
+
+    #[command(flatten)]
+    key: Key,
+
+    /// A certificate for clients, PEM, instead of one that the server makes for itself
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Let clients on other machines speak plain text, passwords included
+    #[arg(long)]
+    allow_plaintext: bool,
 
     #[command(flatten)]
     service: Service,
@@ -76,7 +91,8 @@ impl Server {
                 return Err(Failure::new(Code::Usage, text).into());
             }
         };
-        let server = Core::open(&Config {
+        let certificate = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        let config = Config {
             listen: self.listen,
             nodes,
             folder: env.at(&self.dir),
@@ -85,10 +101,15 @@ impl Server {
                 DialectName::Year2020 => Dialect::Year2020,
             },
             file_bytes_max: self.max_file_size,
-        })?;
+            key: self.key.read(env)?,
+            certificate: certificate.map(|(cert, key)| [env.at(cert), env.at(key)]),
+            allow_plaintext: self.allow_plaintext,
+        };
+        let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
         tracing::info!("server keeps its user database in {}", folder.display());
         tracing::info!("server listening on {}", server.address());
+        tracing::info!("server's fingerprint is {}", server.fingerprint());
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         let state = server.state();
         let server = Arc::new(server);

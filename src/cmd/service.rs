@@ -1,6 +1,7 @@
 //! What `palk storage` and `palk server` have in common: the log, and an orderly end.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -8,7 +9,10 @@ use std::thread;
 use clap::Args;
 
 use crate::cmd::env::Env;
+use crate::cmd::failure::Failure;
+use crate::core::error::{Code, Error};
 use crate::core::io::listener::{STOP_WAIT, State};
+use crate::core::io::tls::ClusterKey;
 
 /// Options of a process that runs until it is told to end.
 #[derive(Args, Debug)]
@@ -38,6 +42,51 @@ impl Service {
         // An error is an end as well.
         let _ = io::copy(env.input(), &mut io::sink());
         stop(state);
+    }
+}
+
+/// The option of both ends of the links between the server and the nodes.
+#[derive(Args, Debug)]
+pub struct Key {
+    /// The cluster's key, the same file on the server and every node (see palk keygen). Without it
+    /// only addresses of this machine are taken
+    #[arg(long, value_name = "FILE", env = "PALK_KEY")]
+    key: Option<PathBuf>,
+}
+
+impl Key {
+    /// Reads the key, if one is given.
+    ///
+    /// # Errors
+    /// If others may read it too, or it cannot be read.
+    pub fn read(&self, env: &Env) -> Result<Option<ClusterKey>, Failure> {
+        let Some(path) = &self.key else { return Ok(None) };
+        match ClusterKey::read(&env.at(path)) {
+            Ok(key) => {
+                tracing::info!("the cluster key's fingerprint is {}", key.fingerprint());
+                Ok(Some(key))
+            }
+            Err(error) => {
+                let shown = path.display();
+                let hint = match error.code() {
+                    Code::NotAllowed => format!("Make it private:  chmod 600 {shown}"),
+                    _ => "A key is made by:  palk keygen FILE".to_owned(),
+                };
+                Err(Failure::new(error.code(), error.to_string()).hint(hint))
+            }
+        }
+    }
+}
+
+/// Why a node or the server does not start, with what to do.
+pub fn not_started(error: &Error) -> Failure {
+    let failure = Failure::new(error.code(), error.to_string());
+    match error {
+        Error::NeedsKey(_) => failure.hint(
+            "Make a key once:  palk keygen cluster.key   copy it to every machine, and start the \
+             server and the nodes with  --key cluster.key",
+        ),
+        _ => failure,
     }
 }
 

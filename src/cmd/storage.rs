@@ -8,11 +8,12 @@ use clap::Args;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Service};
+use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::Listener;
 use crate::core::io::reason;
+use crate::core::io::tls::{Acceptor, check_without_key};
 use crate::core::node::service as node_service;
 use crate::core::node::store::{BlockStore, lock_path};
 use crate::core::types::NodeId;
@@ -36,6 +37,9 @@ pub struct Storage {
     dir: Option<PathBuf>,
 
     #[command(flatten)]
+    key: Key,
+
+    #[command(flatten)]
     service: Service,
 }
 
@@ -47,6 +51,15 @@ impl Storage {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         service::start_log();
         let id = self.id;
+        let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
+        let listen = self.listen.unwrap_or(default);
+        let acceptor = match self.key.read(env)? {
+            Some(key) => Some(Acceptor::for_cluster(&key)?),
+            None => {
+                check_without_key(&listen).map_err(|error| service::not_started(&error))?;
+                None
+            }
+        };
         let folder = self.dir.unwrap_or_else(|| PathBuf::from(format!("files_{id}")));
         let folder = std::path::absolute(env.at(&folder)).map_err(|error| {
             let text = format!("cannot tell where {} is: {}", folder.display(), reason(&error));
@@ -59,11 +72,10 @@ impl Storage {
         let store = Arc::new(BlockStore::open(disk, &folder, id)?);
         tracing::info!("storage node {id} keeps its files in {}", folder.display());
 
-        let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
-        let listener = Listener::bind(self.listen.as_deref().unwrap_or(&default))?;
+        let listener = Listener::bind(&listen)?;
         tracing::info!("storage node {id} listening on {}", listener.address());
         let state = listener.state();
-        thread::spawn(move || node_service::run(&listener, &store));
+        thread::spawn(move || node_service::run(&listener, &store, acceptor));
         self.service.wait(env, &state);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 use crate::core::path::{FilePath, FolderPath, PathError};
-use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
+use crate::core::types::{Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
 
 /// The result of everything in `core`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -215,6 +215,19 @@ pub enum Error {
     /// Anything else, with the code it should count as.
     #[error("{text}")]
     Other { code: Code, text: String },
+    /// A server answered in plain text where encryption was due; carries what it said.
+    #[error("the answer was not encrypted")]
+    PlainAnswer(Vec<u8>),
+    #[error("the server {server} is not known here; its fingerprint is {found}")]
+    UnknownServer { server: String, found: Fingerprint },
+    #[error(
+        "the server {server} is not the one that is trusted: its fingerprint is {found}, not {expected}"
+    )]
+    ChangedServer { server: String, found: Fingerprint, expected: Fingerprint },
+    #[error(
+        "{0} is not on this machine alone, and without a cluster key anybody who reaches it is let in"
+    )]
+    NeedsKey(String),
 }
 
 /// Why a node could not do what it was asked.
@@ -260,6 +273,9 @@ impl Error {
             Error::Io { source, .. } if is_local(source) => Code::LocalFile,
             Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
+            Error::NeedsKey(_) => Code::NotAllowed,
+            Error::PlainAnswer(_) => Code::Version,
+            Error::UnknownServer { .. } | Error::ChangedServer { .. } => Code::ServerIdentity,
         }
     }
 

@@ -17,8 +17,9 @@ use std::time::Duration;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::input::Input;
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::{self, Trust};
 use crate::core::path::FilePath;
-use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::types::{Digest, Fingerprint, NodeSet, VersionId};
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
 use crate::core::wire::extended::{Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
 use crate::core::wire::lines;
@@ -70,6 +71,23 @@ pub struct Retrieved {
     pub nodes: NodeSet,
 }
 
+/// A server to connect to, and how it is recognised.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Which server there is the right one.
+    pub trust: Trust,
+}
+
+/// Whoever gives no more than an address believes a server on this machine, and elsewhere one that
+/// an authority vouches for.
+impl<S: AsRef<str> + ?Sized> From<&S> for Target {
+    fn from(address: &S) -> Target {
+        Target { address: address.as_ref().to_owned(), trust: Trust::Vouched }
+    }
+}
+
 /// A connection to a server that speaks the extended session.
 #[derive(Debug)]
 pub struct Remote {
@@ -81,12 +99,13 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Connects to `HOST:PORT` and agrees on the extended session.
+    /// Connects, encrypted, and agrees on the extended session.
     ///
     /// # Errors
-    /// [`Code::Unreachable`], [`Code::Version`] if the server speaks another protocol.
-    pub fn connect(address: &str) -> Result<Remote> {
-        let mut remote = Remote::open(address)?;
+    /// [`Code::Unreachable`], [`Code::Version`] if the server speaks another protocol,
+    /// [`Code::ServerIdentity`] if it is not the right one.
+    pub fn connect(target: impl Into<Target>) -> Result<Remote> {
+        let mut remote = Remote::open(&target.into())?;
         remote.hello(&[])?;
         Ok(remote)
     }
@@ -95,14 +114,30 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Remote::connect`].
-    pub fn connect_and_ask(address: &str) -> Result<(Remote, Said)> {
-        let mut remote = Remote::open(address)?;
+    pub fn connect_and_ask(target: impl Into<Target>) -> Result<(Remote, Said)> {
+        let mut remote = Remote::open(&target.into())?;
         let said = remote.ask()?;
         Ok((remote, said))
     }
 
-    fn open(address: &str) -> Result<Remote> {
-        let stream = Stream::connect("server", address, &CONNECT)?;
+    /// What the server at `HOST:PORT` is recognised by. Nothing is said to it.
+    ///
+    /// # Errors
+    /// As [`Remote::connect`], except that any server is the right one.
+    pub fn fingerprint_of(address: &str) -> Result<Fingerprint> {
+        let target = Target { address: address.to_owned(), trust: Trust::Any };
+        let remote = Remote::open(&target)?;
+        let fingerprint = remote.stream.peer_fingerprint();
+        fingerprint.ok_or_else(|| Error::Protocol("the server shows no key".into()))
+    }
+
+    fn open(target: &Target) -> Result<Remote> {
+        let Target { address, trust } = target;
+        let mut stream = Stream::connect("server", address, &CONNECT)?;
+        match tls::connect_to_server(&mut stream, address, trust) {
+            Err(Error::PlainAnswer(said)) => return Err(in_plain_text(&said, stream.name())),
+            done => done?,
+        }
         Ok(Remote { stream, input: Input::new(INPUT_BYTES), outgoing: Vec::new(), usable: true })
     }
 
@@ -301,6 +336,16 @@ impl Remote {
 /// The server has ended the conversation of its own accord.
 fn disconnected(why: &str) -> Error {
     Error::other(Code::Temporary, format!("the server has ended the connection: {why}"))
+}
+
+/// A server that turns everybody away says so before anything is encrypted. Of anything else that
+/// comes in plain text nothing is believed.
+fn in_plain_text(said: &[u8], name: &str) -> Error {
+    let reply = lines::decode(said, REPLY_BYTES_MAX).ok().flatten();
+    match reply.and_then(|(message, _)| Reply::decode(&message).ok()) {
+        Some(Reply::Disconnect(why)) => disconnected(&why),
+        _ => Error::other(Code::Version, format!("{name} does not encrypt its connections")),
+    }
 }
 
 #[cfg(test)]

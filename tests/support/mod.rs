@@ -160,6 +160,8 @@ pub(crate) struct Cluster {
     server: Option<Process>,
     server_address: String,
     options: Vec<String>,
+    /// More options for each node.
+    pub(crate) node_options: [Vec<String>; 4],
 }
 
 impl Cluster {
@@ -215,10 +217,23 @@ impl Cluster {
             server: None,
             server_address: "127.0.0.1:0".into(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
+            node_options: [const { Vec::new() }; 4],
             folder,
         };
         std::fs::write(cluster.path("password"), PASSWORD).unwrap();
         cluster
+    }
+
+    /// More options for the server, from its next start on.
+    pub(crate) fn add_option(&mut self, option: &str, value: &Path) {
+        self.options.extend([option.to_owned(), value.to_str().unwrap().to_owned()]);
+    }
+
+    /// From now on the server finds this node behind a proxy.
+    pub(crate) fn put_proxy_before(&mut self, node: usize) -> proxy::Proxy {
+        let proxy = proxy::Proxy::start(self.node_address(node));
+        self.detours[node - 1] = Some(proxy.address());
+        proxy
     }
 
     /// Starts the server on a cluster whose nodes run, and makes user `demo`.
@@ -310,7 +325,9 @@ impl Cluster {
         // For a moment an outgoing connection of another test may have been given the port.
         let begun = Instant::now();
         let process = loop {
-            let mut process = start_node(self.folder.path(), node, self.node_address(node));
+            let options = &self.node_options[node - 1];
+            let mut process =
+                start_node(self.folder.path(), node, self.node_address(node), options);
             until("it listens or ends", || {
                 process.log().contains("listening on ") || !process.is_running()
             });
@@ -444,10 +461,10 @@ pub(crate) fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(bytes));
 }
 
-fn start_node(folder: &Path, node: usize, address: &str) -> Process {
+fn start_node(folder: &Path, node: usize, address: &str, options: &[String]) -> Process {
     let mut command = palk();
     command.args(["storage", "--id", &node.to_string(), "--listen", address]);
-    command.arg("--dir").arg(folder.join(format!("files_{node}")));
+    command.arg("--dir").arg(folder.join(format!("files_{node}"))).args(options);
     Process::start(command)
 }
 

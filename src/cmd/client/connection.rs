@@ -43,7 +43,7 @@ impl Connection {
             return Err(Error::other(*code, text.clone()));
         }
         if !self.remote.is_usable() {
-            let again = Remote::connect(&self.settings.server)
+            let again = Remote::connect(self.settings.target())
                 .and_then(|mut remote| remote.sign_in(&self.user, &self.password).map(|()| remote));
             self.remote = again.inspect_err(|error| {
                 self.lost = Some((error.code(), error.to_string()));
@@ -58,10 +58,10 @@ impl Connection {
 /// # Errors
 /// [`Code::Usage`] if they cannot; those of connecting, with what to do.
 pub(super) fn reach(common: &Common, env: &mut Env) -> Result<(Settings, Remote), Stop> {
-    let settings = Settings::resolve(common, env)?;
+    let mut settings = Settings::resolve(common, env)?;
     check_askable(&settings, env)?;
     // Before anyone is asked: a server that is not there needs no password.
-    let remote = Remote::connect(&settings.server).map_err(|error| advice::plain(&error))?;
+    let remote = settings.reach(env, Remote::connect)?;
     env.detail(&format!("connected to {}", remote.name()));
     Ok((settings, remote))
 }

@@ -6,6 +6,7 @@
 mod advice;
 mod connection;
 mod del;
+mod identity;
 mod inf;
 pub(crate) mod local;
 mod operation;
@@ -18,6 +19,7 @@ mod signup;
 mod store;
 mod tally;
 pub(crate) mod transfer;
+mod trust;
 
 use clap::{Args, Subcommand};
 
@@ -34,7 +36,7 @@ An option wins over the environment, the environment over the profile.
 
 Exit status: 0 done, 2 wrong usage, 3 some of several failed, 4 no such file, 5 sign-in failed,
   6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
-  10 try again, 11 version mismatch, 13 local file problem, 130 interrupted, 1 anything else";
+  10 try again, 11 version mismatch, 12 unknown or changed server, 13 local file problem, 130 interrupted, 1 anything else";
 
 /// Store and retrieve files; without a verb, in an interactive session
 #[derive(Args, Debug)]
@@ -57,6 +59,7 @@ enum Verb {
     Rtv(rtv::Rtv),
     Del(del::Del),
     Inf(inf::Inf),
+    Trust(trust::Trust),
 }
 
 impl Client {
@@ -74,6 +77,7 @@ impl Client {
             Some(Verb::Rtv(rtv)) => rtv.run(common, env),
             Some(Verb::Del(del)) => del.run(common, env),
             Some(Verb::Inf(inf)) => inf.run(common, env),
+            Some(Verb::Trust(trust)) => trust.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

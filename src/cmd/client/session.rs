@@ -124,13 +124,14 @@ impl Session {
             let failure = Failure::new(Code::Usage, "the session asks questions");
             return Err(failure.hint("Leave out --no-input, or name a verb.").into());
         }
-        let settings = Settings::resolve(common, env)?;
-        let connected = if settings.user.is_some() && settings.password.is_some() {
-            Remote::connect(&settings.server).map(|remote| (remote, None))
+        let mut settings = Settings::resolve(common, env)?;
+        let (remote, said) = if settings.user.is_some() && settings.password.is_some() {
+            settings.reach(env, |target| Remote::connect(target).map(|remote| (remote, None)))?
         } else {
-            Remote::connect_and_ask(&settings.server).map(|(remote, said)| (remote, Some(said)))
+            let ask =
+                |target| Remote::connect_and_ask(target).map(|(remote, said)| (remote, Some(said)));
+            settings.reach(env, ask)?
         };
-        let (remote, said) = connected.map_err(|error| advice::plain(&error))?;
         let files = env.at(&self.files);
         make_folder(&files)?;
         let files = LocalFiles::Mirrored(files);
@@ -169,7 +170,7 @@ impl Running<'_> {
         let done = match next {
             Next::Lost if known && !once => {
                 self.env.note("The connection was lost.");
-                Remote::connect(&self.settings.server).map(|remote| {
+                Remote::connect(self.settings.target()).map(|remote| {
                     self.remote = remote;
                     None
                 })
@@ -180,7 +181,7 @@ impl Running<'_> {
             }
             _ => self.questions().map(Some),
         };
-        Ok(done.map_err(|error| advice::plain(&error))?)
+        Ok(done.map_err(|error| self.settings.not_reached(&error))?)
     }
 
     fn menu(&mut self) -> Result<(), Stop> {
@@ -209,7 +210,7 @@ impl Running<'_> {
                 other => return other,
             }
         }
-        let (remote, said) = Remote::connect_and_ask(&self.settings.server)?;
+        let (remote, said) = Remote::connect_and_ask(self.settings.target())?;
         self.remote = remote;
         Ok(said)
     }

@@ -22,6 +22,7 @@ use crate::cmd::env::{Env, Manner};
 use crate::cmd::failure::Failure;
 use crate::core::error::Code;
 use crate::core::io::reason;
+use crate::core::types::Fingerprint;
 
 /// The server where none is named.
 const DEFAULT_SERVER: &str = "127.0.0.1:17777";
@@ -34,6 +35,11 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "HOST:PORT", env = "PALK_SERVER")]
     #[arg(help_heading = "Connection")]
     pub(super) server: Option<String>,
+
+    /// The server must have this fingerprint, whatever it is known by
+    #[arg(long, global = true, value_name = "F", env = "PALK_FINGERPRINT")]
+    #[arg(help_heading = "Connection")]
+    pub(super) fingerprint: Option<Fingerprint>,
 
     /// Whose files
     #[arg(long, global = true, value_name = "NAME", env = "PALK_USER")]
@@ -87,6 +93,10 @@ impl Common {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
     pub(crate) server: String,
+    /// What the server is recognised by, if it is given or known.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// It is given on the command line or in the environment.
+    pub(crate) fingerprint_is_given: bool,
     pub(crate) user: Option<String>,
     /// Nothing: the user is to be asked.
     pub(crate) password: Option<Source>,
@@ -121,11 +131,15 @@ impl Settings {
             password = from_profile(&profile, env)?;
         }
         let server = common.server.clone().or(profile.server);
-        Ok(Settings {
+        let mut settings = Settings {
             server: with_port(server.unwrap_or_else(|| DEFAULT_SERVER.to_owned())),
+            fingerprint: common.fingerprint,
+            fingerprint_is_given: false,
             user: common.user.clone().or(profile.user),
             password,
-        })
+        };
+        settings.look_up(env)?;
+        Ok(settings)
     }
 }
 
@@ -227,7 +241,8 @@ pub(super) fn from_home(path: &Path, env: &Env) -> PathBuf {
     }
 }
 
-fn with_port(server: String) -> String {
+/// The address of a server, with the usual port where none is named.
+pub(super) fn with_port(server: String) -> String {
     let bare = !server.contains(':') || server.ends_with(']');
     if bare { format!("{server}:{DEFAULT_PORT}") } else { server }
 }
@@ -256,7 +271,13 @@ mod tests {
         let settings = with_config("", Common::default()).unwrap();
         assert_eq!(
             settings,
-            Settings { server: DEFAULT_SERVER.into(), user: None, password: None }
+            Settings {
+                server: DEFAULT_SERVER.into(),
+                fingerprint: None,
+                fingerprint_is_given: false,
+                user: None,
+                password: None
+            }
         );
     }
 

@@ -11,6 +11,7 @@ use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::Connector;
 use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::node::{self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
 
@@ -35,13 +36,22 @@ pub struct TcpNode {
     id: NodeId,
     cluster: ClusterId,
     address: String,
+    connector: Option<Connector>,
     idle: std::sync::Arc<Mutex<Vec<Stream>>>,
 }
 
 impl TcpNode {
     /// The node at this address; nothing is connected yet.
     pub fn new(id: NodeId, cluster: ClusterId, address: String) -> TcpNode {
-        TcpNode { id, cluster, address, idle: std::sync::Arc::default() }
+        TcpNode { id, cluster, address, connector: None, idle: std::sync::Arc::default() }
+    }
+
+    /// The same, encrypted with the cluster's key if there is one. A node without it is then not
+    /// talked to.
+    #[must_use]
+    pub fn encrypted(mut self, connector: Option<Connector>) -> TcpNode {
+        self.connector = connector;
+        self
     }
 
     fn open(&self) -> Result<Link> {
@@ -51,8 +61,13 @@ impl TcpNode {
                 return Ok(self.link(stream));
             }
         }
-        let stream = Stream::connect("node", &self.address, &CONNECT)
+        let mut stream = Stream::connect("node", &self.address, &CONNECT)
             .map_err(|error| failed(self.id, &format!("node {}", self.address), error))?;
+        if let Some(connector) = &self.connector {
+            connector
+                .connect(&mut stream, &WELCOME)
+                .map_err(|error| failed(self.id, stream.name(), not_encrypted(error)))?;
+        }
         let mut link = self.link(stream);
         let hello = Request::Hello { protocol: PROTOCOL, cluster: self.cluster, node: self.id };
         link.send(&hello, &[], &ASK)?;
@@ -258,6 +273,17 @@ impl PieceSource for TcpSource {
 
 fn out_of_turn(node: NodeId) -> Error {
     Error::Node { node, why: NodeFailure::Refused("it answered something else".into()) }
+}
+
+/// A node that was started without a key closes what it does not understand, or answers in plain text.
+fn not_encrypted(error: Error) -> Error {
+    match error {
+        Error::Closed(_) | Error::PlainAnswer(_) => {
+            let text = "it does not encrypt: start it with --key and the same file as the server";
+            Error::other(Code::NotAllowed, text)
+        }
+        other => other,
+    }
 }
 
 /// An error of a connection as one of the node; `peer` is named by the node's number instead.

@@ -12,5 +12,7 @@ pub mod listener;
 pub mod net;
 pub mod random;
 pub mod send_queue;
+mod socket;
+pub mod tls;
 
 pub use crate::core::error::reason;

@@ -1,5 +1,6 @@
 //! One storage node: its block store and the service that answers the server.
 
+mod entrance;
 pub mod piece;
 pub mod rescue;
 pub mod service;

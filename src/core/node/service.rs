@@ -19,6 +19,8 @@ use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::listener::{Listener, State};
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::Acceptor;
+use crate::core::node::entrance;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Digest, VersionId};
@@ -53,11 +55,14 @@ struct Connection {
     body: Vec<u8>,
 }
 
-/// Serves the store until the process ends.
-pub fn run(listener: &Listener, store: &Arc<BlockStore>) {
+/// Serves the store until the process ends; with an acceptor nobody who has not the cluster's key.
+pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Acceptor>) {
     let (store, state) = (store.clone(), listener.state());
     let serve = move |socket: TcpStream, peer| {
-        let served = Stream::accepted(socket, format!("server {peer}")).and_then(|stream| {
+        let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
+            if !entrance::admit(&mut stream, acceptor.as_ref(), &HELLO)? {
+                return Ok(());
+            }
             let (store, state) = (store.clone(), state.clone());
             Connection { store, state, stream, body: Vec::new() }.serve()
         });

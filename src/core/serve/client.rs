@@ -13,6 +13,7 @@ use crate::core::io::listener::{Busy, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::send_queue;
 use crate::core::path::{FilePath, printable};
+use crate::core::serve::encryption::{self, Encryption, Spoken};
 use crate::core::serve::files::{Files, Retrieve, Store, User};
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use crate::core::types::Digest;
@@ -48,6 +49,8 @@ pub struct Door {
     pub state: Arc<State>,
     /// What plain hellos get.
     pub dialect: Dialect,
+    /// What clients may speak.
+    pub encryption: Encryption,
 }
 
 impl Door {
@@ -64,6 +67,8 @@ impl Door {
                 outgoing: Vec::new(),
                 signed_out: false,
                 busy: None,
+                is_settled: false,
+                is_refused: false,
             };
             connection.run()
         });
@@ -100,6 +105,10 @@ struct Connection<'a> {
     /// Held from the beginning of a piece of work until its answer has been written, so that a stop
     /// of the server cuts off neither.
     busy: Option<Busy<'a>>,
+    /// It is known whether the client encrypts.
+    is_settled: bool,
+    /// It does not, and has to.
+    is_refused: bool,
 }
 
 impl Connection<'_> {
@@ -141,8 +150,12 @@ impl Connection<'_> {
             Patience::Request => &REQUEST,
             Patience::Grace => &GRACE,
         };
-        match self.stream.read_some(buffer, deadline) {
+        match self.see_encryption(deadline).and_then(|()| self.stream.read_some(buffer, deadline)) {
             Ok(0) => Ok(false),
+            Ok(_) if self.is_refused => {
+                self.session.turn_away(encryption::REFUSED);
+                Ok(true)
+            }
             Ok(count) => {
                 self.session.receive(&buffer[..count]);
                 Ok(true)
@@ -153,6 +166,16 @@ impl Connection<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sees at the first byte whether the client encrypts.
+    fn see_encryption(&mut self, deadline: &Deadline) -> Result<()> {
+        if !self.is_settled {
+            let spoken = self.door.encryption.settle(&mut self.stream, deadline)?;
+            self.is_refused = spoken == Spoken::Refused;
+            self.is_settled = true;
+        }
+        Ok(())
     }
 
     /// Does what needs more than reading and writing. A stop of the server waits for it.

@@ -2,5 +2,6 @@
 //! files.
 
 pub mod client;
+pub mod encryption;
 pub mod files;
 pub mod server;

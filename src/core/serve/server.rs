@@ -18,10 +18,12 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, State, files_max};
 use crate::core::io::random::Random;
+use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::client::Door;
+use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::Files;
 use crate::core::session::Dialect;
-use crate::core::types::NodeId;
+use crate::core::types::{Fingerprint, NodeId};
 
 /// The most clients at once, if the system lets this process have enough files.
 const CLIENTS_MAX: usize = 1000;
@@ -34,7 +36,7 @@ pub const NODES: [&str; 4] =
     ["127.0.0.1:51131", "127.0.0.1:51132", "127.0.0.1:51133", "127.0.0.1:51134"];
 
 /// What a server is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where it listens, `HOST:PORT`.
     pub listen: String,
@@ -46,6 +48,12 @@ pub struct Config {
     pub dialect: Dialect,
     /// The largest file that is taken, in bytes.
     pub file_bytes_max: u64,
+    /// The cluster's key; without it the nodes and the server have to be on this machine.
+    pub key: Option<ClusterKey>,
+    /// The files of a certificate and its key, if the server is not to make its own.
+    pub certificate: Option<[PathBuf; 2]>,
+    /// Whether clients on other machines may speak plain text.
+    pub allow_plaintext: bool,
 }
 
 /// A server that is ready to serve.
@@ -54,6 +62,9 @@ pub struct Server {
     files: Arc<Files>,
     dialect: Dialect,
     nodes: [String; 4],
+    fingerprint: Fingerprint,
+    acceptor: Acceptor,
+    allow_plaintext: bool,
     _lock: FolderLock,
 }
 
@@ -61,25 +72,44 @@ impl Server {
     /// Opens the catalog, begins to listen and to look for the nodes.
     ///
     /// # Errors
-    /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, or the
-    /// address is taken.
+    /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, the address
+    /// is taken, a key or certificate cannot be used, or [`Error::NeedsKey`].
     pub fn open(config: &Config) -> Result<Server> {
+        if config.key.is_none() {
+            let named = config.nodes.iter().flatten();
+            named.chain([&config.listen]).try_for_each(|address| check_without_key(address))?;
+        }
         let lock = lock_folder(&config.folder)?;
         let random = Arc::new(Random::from_system());
         let catalog = Catalog::open(&config.folder.join("palk.db"), random.cluster())?;
         let nodes = settle_nodes(&catalog, config.nodes.as_ref())?;
+        if config.key.is_none() {
+            nodes.iter().try_for_each(|address| check_without_key(address))?;
+        }
+        let identity = identity(config)?;
+        let connector = config.key.as_ref().map(Connector::for_cluster).transpose()?;
         let listener = Listener::bind(&config.listen)?;
 
         let catalog = Arc::new(catalog);
         let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
-            Arc::new(TcpNode::new(id, catalog.cluster(), nodes[id.index()].clone()))
+            let node = TcpNode::new(id, catalog.cluster(), nodes[id.index()].clone());
+            Arc::new(node.encrypted(connector.clone()))
         });
         let roster = Arc::new(Roster::new(links));
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
         let bell = attendant::start(&catalog, &volume, &readers)?;
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        Ok(Server { listener, files: Arc::new(files), dialect: config.dialect, nodes, _lock: lock })
+        Ok(Server {
+            listener,
+            files: Arc::new(files),
+            dialect: config.dialect,
+            nodes,
+            fingerprint: identity.fingerprint(),
+            acceptor: Acceptor::for_clients(&identity)?,
+            allow_plaintext: config.allow_plaintext,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -92,6 +122,11 @@ impl Server {
         &self.nodes
     }
 
+    /// What clients recognise it by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// For an orderly end from another thread.
     pub fn state(&self) -> Arc<State> {
         self.listener.state()
@@ -99,10 +134,12 @@ impl Server {
 
     /// Serves clients until the process ends.
     pub fn run(&self) {
+        let acceptor = self.acceptor.clone();
         let door = Arc::new(Door {
             files: self.files.clone(),
             state: self.listener.state(),
             dialect: self.dialect,
+            encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
         });
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);
@@ -134,6 +171,19 @@ fn lock_folder(folder: &Path) -> Result<FolderLock> {
                 ),
             )
         })
+}
+
+/// What the server shows to its clients.
+fn identity(config: &Config) -> Result<Identity> {
+    if let Some([certificate, key]) = &config.certificate {
+        return Identity::of_files(certificate, key);
+    }
+    let mut mended = Vec::new();
+    let identity = Identity::of_folder(&config.folder.join("tls"), &mut mended)?;
+    for path in mended {
+        tracing::warn!("{} was open to others and is private again", path.display());
+    }
+    Ok(identity)
 }
 
 /// The nodes to use: those that are remembered, and at the first start those that are named.

@@ -2,15 +2,20 @@
 //!
 //! It has one account, `demo` with the password `pw`, and forgets everything at the end.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::core::error::{Code, Error};
+use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::{Acceptor, Identity};
 use crate::core::path::FilePath;
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
@@ -56,12 +61,20 @@ impl FakeServer {
         let address = listener.local_addr().unwrap().to_string();
         let server = FakeServer { address, files: Files::default() };
         let files = server.files.clone();
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::of_folder(&folder.path().join("tls"), &mut Vec::new()).unwrap();
+        let acceptor = Acceptor::for_clients(&identity).unwrap();
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                socket.set_nodelay(true).unwrap();
-                let reader = BufReader::with_capacity(1 << 16, socket.try_clone().unwrap());
-                let mut client = Client { reader, socket, files: files.clone(), fault };
-                thread::spawn(move || client.serve());
+                let (files, acceptor) = (files.clone(), acceptor.clone());
+                thread::spawn(move || {
+                    let mut stream = Stream::accepted(socket, "client").unwrap();
+                    if acceptor.accept(&mut stream).is_ok() {
+                        let socket = Encrypted(Rc::new(RefCell::new(stream)));
+                        let reader = BufReader::with_capacity(1 << 16, socket.clone());
+                        Client { reader, socket, files, fault }.serve();
+                    }
+                });
             }
         });
         server
@@ -73,9 +86,36 @@ impl FakeServer {
     }
 }
 
+/// A connection that is read and written by one thread.
+#[derive(Clone)]
+struct Encrypted(Rc<RefCell<Stream>>);
+
+const HANG: Deadline = Deadline::new(Duration::from_secs(60), "go on");
+
+fn as_io(error: Error) -> std::io::Error {
+    std::io::Error::other(error.to_string())
+}
+
+impl Read for Encrypted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().read_some(buffer, &HANG).map_err(as_io)
+    }
+}
+
+impl Write for Encrypted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write_all(&[bytes], &HANG).map_err(as_io)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Client {
-    reader: BufReader<TcpStream>,
-    socket: TcpStream,
+    reader: BufReader<Encrypted>,
+    socket: Encrypted,
     files: Files,
     fault: Fault,
 }
