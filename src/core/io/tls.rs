@@ -189,9 +189,7 @@ fn unusable(error: rustls::Error) -> Error {
 fn failed(name: &str, error: &rustls::Error) -> Error {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => {
-            let text = format!(
-                "{name} has another key than this cluster's; give both ends the same file with --key"
-            );
+            let text = "it has another key than this side: give both the same file with --key";
             Error::other(Code::NotAllowed, text)
         }
         rustls::Error::DecryptError => Error::Damaged("they were changed on the way".into()),

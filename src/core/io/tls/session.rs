@@ -29,8 +29,9 @@ use crate::core::types::Fingerprint;
 /// Room for what has arrived: enough for the longest message of a handshake as well, which is 64 KiB.
 const INCOMING_BYTES: usize = 8 * RECORD_MAX;
 
-/// Room for what leaves in one write: a unit of a stripe, and the messages around it.
-const OUTGOING_BYTES: usize = 18 * RECORD_MAX;
+/// Room for what leaves in one write. The peer opens it while more is sealed, and it stays in the
+/// processor's cache until it is sent.
+const OUTGOING_BYTES: usize = 8 * RECORD_MAX;
 
 /// What an answer to a key update may wait for, where the caller waits for nothing.
 const AT_ONCE: Deadline =
