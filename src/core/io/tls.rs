@@ -176,7 +176,7 @@ pub fn connect_to_server(stream: &mut Stream, address: &str, trust: &Trust) -> R
 /// said there private.
 ///
 /// # Errors
-/// [`Error::NeedsKey`], and those of [`net::is_loopback`](super::net::is_loopback).
+/// [`Error::NeedsKey`], and those of [`net::is_loopback`].
 pub fn check_without_key(address: &str) -> Result<()> {
     if net::is_loopback(address)? { Ok(()) } else { Err(Error::NeedsKey(address.to_owned())) }
 }

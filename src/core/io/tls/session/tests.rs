@@ -96,7 +96,7 @@ fn what_is_left_of_a_record_is_read_next() {
 }
 
 #[test]
-fn a_deadline_that_passes_in_the_middle_of_a_record_loses_nothing() {
+fn a_deadline_that_passes_loses_nothing() {
     const AT_ONCE: Deadline = Deadline::new(Duration::from_millis(20), "answer");
     let (mut near, mut far) = pair();
     let error = near.read_some(&mut [0; 8], &AT_ONCE).unwrap_err();
