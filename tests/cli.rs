@@ -47,7 +47,7 @@ fn told(text: &'static str) -> impl Predicate<str> {
 fn help_and_version_are_data() {
     let version = format!("palk {}\n", env!("CARGO_PKG_VERSION"));
     palk_with(&["--version"]).code(0).stdout(version).stderr(is_empty());
-    let commands = ["client", "demo", "server", "storage"];
+    let commands = ["admin", "client", "demo", "server", "status", "storage"];
     let help = palk_with(&["--help"]).code(0).stderr(is_empty());
     commands.into_iter().fold(help, |help, command| help.stdout(contains(format!("  {command} "))));
     palk_with(&["demo", "--help"])
@@ -71,6 +71,9 @@ fn a_wrong_command_line_is_status_2() {
         &["storage"],
         &["server", "--node", "127.0.0.1:1"],
         &["server", "--max-file-size", "much"],
+        &["storage", "--id", "1", "--reserve", "some"],
+        &["admin"],
+        &["admin", "fly"],
         &["demo", "--tour", "--exec", "true"],
         &["client", "--profile", "nobody's", "inf"],
     ] {
@@ -91,6 +94,12 @@ fn a_server_that_is_not_there_is_status_6() {
     command.current_dir(folder.path()).args(["client", "--server", "127.0.0.1:1", "--user", USER]);
     command.args(["--password-file", "password", "inf"]);
     run(command).code(6).stdout(is_empty()).stderr(told("Start it:  palk server"));
+    for arguments in [&["status", "--server", "127.0.0.1:1"][..], &["status", "-x", "--user", USER]]
+    {
+        let mut command = palk();
+        command.current_dir(folder.path()).args(arguments).env("PALK_SERVER", "127.0.0.1:1");
+        run(command).code(6).stdout(is_empty()).stderr(told("--dir DIR, --server HOST:PORT"));
+    }
 }
 
 #[test]
@@ -223,6 +232,177 @@ fn json_is_one_object_a_line_and_the_last_has_the_status() {
     }
     let expected = ["result", "item", "item", "error", "result", "error", "item", "result"];
     assert_eq!(kinds[..8], expected);
+}
+
+/// A status command in the folder of a cluster, whose server has its own folder there.
+fn status(cluster: &Cluster, arguments: &[&str]) -> Assert {
+    let mut command = palk();
+    command.current_dir(cluster.folder.path()).args(arguments);
+    run(command)
+}
+
+/// The options of somebody who signs in.
+fn signed_in(cluster: &Cluster) -> Vec<String> {
+    let options = ["--server", cluster.address(), "--user", USER, "--password-file", "password"];
+    options.map(str::to_owned).into()
+}
+
+#[test]
+fn status_tells_what_can_be_read_and_stored_and_what_is_wrong() {
+    let mut cluster = Cluster::start();
+    cluster.store("up/a", b"bytes").unwrap();
+    let healthy = "HEALTHY  every file is readable; files can be stored; 2 more nodes";
+    status(&cluster, &["status"])
+        .code(0)
+        .stdout(starts_with(format!("      state: {healthy}\n             may be lost\n")))
+        .stdout(contains("      files: 1 in 5 B     owed: "))
+        .stdout(contains(format!("  up     {}  ", cluster.node_address(4))))
+        .stderr(is_empty());
+    let options = signed_in(&cluster);
+    let remotely: Vec<&str> =
+        ["status", "-x"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    for arguments in [&["status", "-x"][..], &["admin", "status", "-x"], &remotely] {
+        status(&cluster, arguments).code(0).stdout(format!("{healthy} may be lost\n"));
+    }
+
+    cluster.lose_node(2);
+    status(&cluster, &["status", "-x"])
+        .code(20)
+        .stdout(starts_with(
+            "      state: DEGRADED  every file is readable; files can be stored; 1",
+        ))
+        .stdout(is_match("     status: node 2 has not answered for [0-9]+s \\(.+\\)\n").unwrap())
+        .stdout(contains("     action: start it:  palk storage --id 2\n"))
+        .stdout(is_match("       2     down   .*[0-9]s ago\n").unwrap());
+    cluster.lose_node(3);
+    status(&cluster, &["admin", "status"])
+        .code(20)
+        .stdout(contains("no file can be stored; no more\n             node may be lost"));
+    cluster.lose_node(4);
+    let unavailable = starts_with("      state: UNAVAILABLE  1 of 1 files cannot be read now;");
+    status(&cluster, &["status"]).code(21).stdout(unavailable.and(contains("/demo/up/a\n")));
+    // Users are told no names of files.
+    status(&cluster, &remotely).code(21).stdout(contains("/up/a").not());
+}
+
+#[test]
+fn status_as_json_is_one_line_of_facts() {
+    let mut cluster = Cluster::start();
+    cluster.store("a", b"bytes").unwrap();
+    let options = signed_in(&cluster);
+    let remotely: Vec<&str> =
+        ["status", "--json"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let ways = [&["status", "--json"][..], &["admin", "status", "--json"], &remotely];
+    for arguments in ways {
+        let lines = json_lines(&status(&cluster, arguments).code(0).stderr(is_empty()));
+        assert_eq!(lines.len(), 1);
+        let told = &lines[0];
+        assert_eq!((&told["type"], &told["code"]), (&"result".into(), &0.into()));
+        assert_eq!((&told["state"], &told["nodes_to_spare"]), (&"healthy".into(), &2.into()));
+        assert_eq!((&told["files"]["count"], &told["files"]["bytes"]), (&1.into(), &5.into()));
+        assert_eq!((&told["can_store"], &told["troubles"]), (&true.into(), &Value::Array(vec![])));
+        let node = &told["nodes"][3];
+        assert_eq!((&node["node"], &node["state"]), (&4.into(), &"up".into()));
+        assert_eq!(
+            (&node["address"], &node["errors"]),
+            (&cluster.node_address(4).into(), &0.into())
+        );
+        assert!(node["room"]["free_bytes"].as_u64() <= node["room"]["total_bytes"].as_u64());
+    }
+    (1..=3).for_each(|node| cluster.lose_node(node));
+    for (arguments, names) in ways.into_iter().zip([1, 1, 0]) {
+        let told = json_lines(&status(&cluster, arguments).code(21)).remove(0);
+        assert_eq!((&told["code"], &told["state"]), (&21.into(), &"unavailable".into()));
+        assert_eq!(told["troubles"][0]["kind"], "unreadable");
+        assert_eq!(
+            (&told["troubles"][1]["kind"], &told["troubles"][1]["node"]),
+            (&"node-away".into(), &1.into())
+        );
+        assert_eq!(told["unreadable"].as_array().unwrap().len(), names, "{arguments:?}");
+    }
+}
+
+#[test]
+fn status_counts_what_turned_out_to_be_missing() {
+    let mut cluster = Cluster::start();
+    cluster.store("a", b"bytes").unwrap();
+    until("all blocks are there", || (1..=4).all(|node| cluster.blocks(node, "a").len() == 2));
+    fs::remove_file(&cluster.blocks(1, "a")[0]).unwrap();
+    let errors = |cluster: &Cluster| {
+        let told = json_lines(&status(cluster, &["status", "--json"])).remove(0);
+        [0, 1, 2, 3].map(|node| told["nodes"][node]["errors"].as_u64().unwrap())
+    };
+    until("a read has happened to ask node 1", || {
+        assert!(cluster.retrieve("a").unwrap() == b"bytes");
+        errors(&cluster) != [0; 4]
+    });
+    assert_eq!(errors(&cluster), [1, 0, 0, 0]);
+    cluster.kill_server();
+    cluster.restart_server();
+    assert_eq!(errors(&cluster), [1, 0, 0, 0], "after a restart");
+    until("it is whole again", || cluster.blocks(1, "a").len() == 2);
+    until("all is well", || status(&cluster, &["status"]).get_output().status.code() == Some(0));
+}
+
+#[test]
+fn without_a_server_status_is_6_and_the_socket_is_the_servers_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut cluster = Cluster::start();
+    let socket = cluster.path("user_database/admin.sock");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&socket), 0o600);
+    cluster.kill_server();
+    assert!(socket.exists());
+    for arguments in [&["status"][..], &["admin", "status"]] {
+        let told = told("nobody listens there").and(contains("palk server --dir user_database"));
+        status(&cluster, arguments).code(6).stdout(is_empty()).stderr(told);
+    }
+    cluster.start_server();
+    cluster.server().says("Connected to all data servers.");
+    assert_eq!(mode(&socket), 0o600);
+    status(&cluster, &["admin", "status"]).code(0);
+    cluster.server().signal("-TERM");
+    assert_eq!(cluster.server().wait(), Some(0));
+    assert!(!socket.exists(), "an orderly end removes it");
+    status(&cluster, &["admin", "status"])
+        .code(6)
+        .stderr(told("no server runs on the folder user_database"));
+    // Without a socket it is the server of the client's options, which is not there either.
+    let options = signed_in(&cluster);
+    let arguments: Vec<&str> =
+        ["status"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    status(&cluster, &arguments).code(6).stderr(told("connection refused"));
+}
+
+#[test]
+fn what_is_no_admin_request_is_answered_with_an_error() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    let cluster = Cluster::start();
+    let ask = |request: &str| -> Value {
+        let mut socket = UnixStream::connect(cluster.path("user_database/admin.sock")).unwrap();
+        // The server need not take all of it.
+        let _ = socket.write_all(request.as_bytes());
+        let mut line = String::new();
+        BufReader::new(&socket).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    };
+    for (request, code, error) in [
+        ("{\"v\":1,\"verb\":\"fly\"}\n", 11, "version"),
+        ("{\"v\":7,\"verb\":\"status\"}\n", 11, "version"),
+        ("status\n", 11, "version"),
+    ] {
+        let answer = ask(request);
+        assert_eq!((&answer["type"], &answer["v"]), (&"error".into(), &1.into()), "{answer}");
+        assert_eq!((&answer["code"], &answer["error"]), (&code.into(), &error.into()), "{answer}");
+    }
+    let answer = ask("{\"more\":[1],\"v\":1,\"verb\":\"status\"}\n");
+    assert_eq!((&answer["type"], &answer["code"]), (&"result".into(), &0.into()));
+    // Who asks and says nothing holds up nobody.
+    let _silent: Vec<UnixStream> = (0..10)
+        .map(|_| UnixStream::connect(cluster.path("user_database/admin.sock")).unwrap())
+        .collect();
+    status(&cluster, &["admin", "status"]).code(0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::raw::{Raw, describing, seed_of};
-use support::{Cluster, noise, until};
+use support::{Cluster, expect, noise, until};
 
 #[test]
 fn a_file_is_read_back_from_every_pair_of_nodes() {
@@ -557,4 +557,128 @@ fn a_slow_reader_keeps_its_version_though_it_is_replaced_and_a_node_dies() {
         until("it has the new version", || cluster.has_version(node, "test/a.bin", &new));
         until("nothing is left in staging", || cluster.staging_is_empty(node));
     }
+}
+
+// ---- disks without room ----
+
+/// More than any disk has: new files find no room, whatever is free.
+const ALL: [&str; 2] = ["--reserve", "9000TB"];
+
+#[test]
+fn a_node_without_room_is_left_out_and_its_reserve_takes_the_repair() {
+    let mut cluster = Cluster::prepare(&[]);
+    cluster.set_node_options(3, &ALL);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.start_server_and_user();
+    for size in [353, 3_000_000] {
+        let (path, bytes) = (format!("test/f{size}"), noise(1, size));
+        assert_eq!(cluster.store(&path, &bytes).unwrap(), 3);
+        until("the repair has come", || cluster.has_version(3, &path, &bytes));
+    }
+    // It was never asked to take what it has no room for.
+    assert_eq!(cluster.node(3).count("a piece was not staged"), 0, "{}", cluster.node(3).log());
+    assert!(!cluster.server().log().contains("sending O1, O2 to server 3"));
+}
+
+#[test]
+fn with_two_nodes_full_a_store_is_refused_before_a_byte_is_taken() {
+    let mut cluster = Cluster::prepare(&[]);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.start_server_and_user();
+    let old = noise(1, 2_000_000);
+    assert_eq!(cluster.store("test/old", &old).unwrap(), 4);
+    assert_eq!(cluster.store("test/gone", &old).unwrap(), 4);
+    for node in [1, 3] {
+        cluster.set_node_options(node, &ALL);
+        cluster.lose_node(node);
+        cluster.return_node(node);
+    }
+    let refused = cluster.store("test/new", &noise(2, 3_000_000)).unwrap_err();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(8), "{said}");
+    let figures = "node 1 (no space left on its disk: the piece needs 15";
+    assert!(said.contains(figures) && said.contains("0 are left above the reserve"), "{said}");
+
+    // Not one byte of the file has been sent here.
+    let mut extended = cluster.connect();
+    extended.write_all(b"HI\r\npalk 1\r\n\r\nLGN\r\ndemo\r\ncorrect horse\r\n\r\n").unwrap();
+    expect(&mut extended, b"S\r\npalk 1\r\n\r\nS\r\nuser=demo\r\n\r\n");
+    extended.write_all(b"STR\r\n/test/new\r\n3000000\r\n\r\n").unwrap();
+    let mut extended = Raw { stream: extended };
+    let refused = extended.reply().unwrap_err();
+    assert!(refused.ends_with("\r\nno-space"), "{refused}");
+
+    // The specified client sends what it has announced; it is dropped, and the connection goes on.
+    let mut raw = Raw::sign_in(&cluster);
+    raw.send(&Raw::store_head("new", "test", 3_000_000));
+    assert!(raw.reply().unwrap_err().contains("no space left on its disk"));
+    raw.send(&noise(2, 3_000_000));
+    assert_eq!(raw.list(), "/demo/test\r\n/demo/test/gone\r\n/demo/test/old");
+
+    // Reading and deleting go on.
+    assert!(cluster.retrieve("test/old").unwrap() == old);
+    assert!(cluster.client(&["del", "test/gone"]).status.success());
+    until("it is deleted everywhere", || {
+        (1..=4).all(|n| cluster.blocks(n, "test/gone").is_empty())
+    });
+    assert!((1..=4).all(|node| cluster.staging_is_empty(node)));
+    let mut status = support::palk();
+    let told = status.current_dir(cluster.folder.path()).arg("status").output().unwrap();
+    let said = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert_eq!(told.status.code(), Some(20), "{said}");
+    assert!(said.contains("node 3 takes no new files") && said.contains("no file can be stored"));
+
+    // With room again it is taken.
+    cluster.set_node_options(1, &["--reserve", "0"]);
+    cluster.lose_node(1);
+    cluster.return_node(1);
+    assert_eq!(cluster.store("test/new", &noise(2, 3_000_000)).unwrap(), 3);
+}
+
+// ---- looking after what lies on the nodes ----
+
+#[test]
+fn a_scrub_mends_what_nobody_reads_and_leaves_the_rest_alone() {
+    let mut cluster = Cluster::start_with(&["--scrub-every", "1s", "--scrub-rate", "none"]);
+    let bytes = noise(3, 2_500_000);
+    cluster.store("test/a.bin", &bytes).unwrap();
+    until("all blocks are there", || (1..=4).all(|n| cluster.blocks(n, "test/a.bin").len() == 2));
+    let (gone, flipped) =
+        (cluster.blocks(4, "test/a.bin").remove(0), cluster.blocks(2, "test/a.bin").remove(1));
+    let before = [fs::read(&gone).unwrap(), fs::read(&flipped).unwrap()];
+    let foreign = cluster.node_folder(3).join("demo/test/notes.txt");
+    fs::write(&foreign, b"somebody's").unwrap();
+    let mut wrong = before[1].clone();
+    wrong[300_000] ^= 4;
+    fs::write(&flipped, wrong).unwrap();
+    fs::remove_file(&gone).unwrap();
+    until("both are as they were", || {
+        fs::read(&gone).is_ok_and(|now| now == before[0])
+            && fs::read(&flipped).is_ok_and(|now| now == before[1])
+    });
+    cluster.server().says("the piece of /demo/test/a.bin on data server 4 is missing");
+    cluster.server().says("the piece of /demo/test/a.bin on data server 2 is wrong");
+    cluster.server().says("on data server 3: demo/test/notes.txt is no block of it");
+    cluster.server().says("scrub: done: ");
+    assert_eq!(fs::read(&foreign).unwrap(), b"somebody's");
+    assert!(cluster.retrieve("test/a.bin").unwrap() == bytes);
+}
+
+#[test]
+fn a_node_started_with_an_empty_folder_is_noticed_and_filled() {
+    let mut cluster = Cluster::start_with(&["--scrub-every", "never", "--heal-rate", "100MB"]);
+    let (small, large) = (noise(4, 353), noise(5, 3_000_000));
+    cluster.store("test/small.txt", &small).unwrap();
+    cluster.store("large.bin", &large).unwrap();
+    cluster.lose_node(3);
+    fs::remove_dir_all(cluster.node_folder(3)).unwrap();
+    cluster.return_node(3);
+    cluster.server().says("data server 3 HAS LOST ALL ITS PIECES");
+    until("all pieces are rebuilt", || {
+        cluster.has_version(3, "test/small.txt", &small)
+            && cluster.has_version(3, "large.bin", &large)
+    });
+    cluster.lose_node(1);
+    cluster.lose_node(2);
+    assert!(cluster.retrieve("large.bin").unwrap() == large, "from nodes 3 and 4");
 }

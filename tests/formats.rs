@@ -10,15 +10,17 @@
 //!   variant or field that is moved, added in the middle or removed changes what old bytes mean;
 //! - chunks and the extended session: raise `SESSION_VERSION` in `wire/extended.rs` and go on
 //!   speaking the older version with older clients;
+//! - the catalog's backup: raise `FORMAT` in `wire/backup.rs`; new kinds of changes go to the end;
 //! - the catalog: add a migration in `catalog/database.rs`; never change one that was released.
 //!
 //! Then bring `docs/formats.md` or `docs/protocol.md` up to date, and say so in `CHANGELOG.md`.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use palk::core::catalog::Catalog;
 use palk::core::catalog::accounts::HashGate;
+use palk::core::catalog::{Catalog, NewFile};
 use palk::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use palk::core::code::repair::Select;
 use palk::core::code::{checksum, kernel};
@@ -26,16 +28,24 @@ use palk::core::error::Code;
 use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
-use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::chunk;
-use palk::core::wire::extended::{self, Entry, FileEntry};
+use palk::core::status::{Debt, NodeStatus, State as Health, Status, Stored, Trouble};
+use palk::core::types::{
+    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
+};
+use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
+use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
+use palk::core::wire::extended::{self, Entry as Listed, FileEntry};
+use palk::core::wire::journal::{Chain, Change, Entry, Point};
 use palk::core::wire::node::{
-    self, Failure, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
+    self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
+    Room, Serves,
 };
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
+use palk::core::wire::{self, chunk};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
+const CLAIM: Claim = Claim { epoch: 300, server: ServerId([0x44; 16]) };
 const DIGEST: Digest = Digest([0x33; 32]);
 
 fn user() -> UserName {
@@ -51,7 +61,14 @@ fn place() -> Place {
 }
 
 fn meta(file_bytes: u64) -> PieceMeta {
-    PieceMeta { version: VERSION, seq: Seq(300), place: place(), file_bytes, stored_ms: -1 }
+    PieceMeta {
+        version: VERSION,
+        seq: Seq(300),
+        place: place(),
+        file_bytes,
+        stored_ms: -1,
+        repair: false,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -93,7 +110,7 @@ fn store_small_file(folder: &Path) {
     for id in NodeId::ALL {
         let root = folder.join(format!("files_{id}"));
         let store = BlockStore::open(Arc::new(RealDisk), &root, id).unwrap();
-        store.join_cluster(CLUSTER).unwrap();
+        store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
         let units = id.blocks().map(|block| all[block.index()]);
         let mut stage = store.stage(meta(file.len() as u64)).unwrap();
         stage.units(units, units.map(checksum::unit)).unwrap();
@@ -182,9 +199,13 @@ fn what_a_node_says_of_itself() {
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
     assert_eq!(text(), "format = 1\nnode = 2\n");
-    store.join_cluster(CLUSTER).unwrap();
+    store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let cluster = "22".repeat(16);
-    assert_eq!(text(), format!("format = 1\nnode = 2\ncluster = \"{cluster}\"\n"));
+    let server = "44".repeat(16);
+    let expected = format!(
+        "format = 1\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\nserver = \"{server}\"\n"
+    );
+    assert_eq!(text(), expected);
     assert_eq!(FOLDER_FORMAT, 1);
     assert!(folder.path().join(".palk/staging").is_dir() && folder.path().join("backup").is_dir());
 }
@@ -218,15 +239,27 @@ fn every_request_to_a_node() {
         Order::Remove { place: place(), up_to: Seq(301) },
         Order::Discard { version: VERSION },
     ];
-    let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NodeId::ALL[2] };
-    let requests: [(Request, usize, &str); 13] = [
-        (hello, 0, "00000013 00000000 00022222 22222222 22222222 22222222 222203"),
+    let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
+    let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
+    let requests: [(Request, usize, &str); 26] = [
+        (
+            hello,
+            0,
+            "00000025 00000000 00022222 22222222 22222222 22222222 222203ac 02444444 44444444 \
+             44444444 44444444 44",
+        ),
         (Request::Ping, 0, "00000001 00000000 01"),
         (
             Request::Stage(meta(353)),
             0,
-            "00000024 00000000 02111111 11111111 11111111 11111111 11ac0204 \
-             64656d6f 0875702f 612e7478 74e10201",
+            "00000025 00000000 02111111 11111111 11111111 11111111 11ac0204 \
+             64656d6f 0875702f 612e7478 74e10201 00",
+        ),
+        (
+            Request::Stage(PieceMeta { repair: true, ..meta(353) }),
+            0,
+            "00000025 00000000 02111111 11111111 11111111 11111111 11ac0204 \
+             64656d6f 0875702f 612e7478 74e10201 01",
         ),
         (
             Request::Units { checksums: [1, u64::MAX] },
@@ -278,9 +311,51 @@ fn every_request_to_a_node() {
             0,
             "00000012 00000000 08011111 11111111 11111111 11111111 1111",
         ),
+        (
+            Request::Verify { version: VERSION, place: place(), first_stripe: 2, stripes: 64 },
+            0,
+            "00000021 00000000 09111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787402 40",
+        ),
+        (Request::Inventory, 0, "00000001 00000000 0a"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0203"),
+        (Request::Bye, 0, "00000001 00000000 0c"),
+        (Request::Backup(Ask::State), 0, "00000002 00000000 0d00"),
+        (
+            Request::Backup(Ask::Begin(snapshot_head())),
+            0,
+            "00000028 00000000 0d010122 22222222 22222222 22222222 22222201 \
+             11444444 44444444 44444444 44444444 44ac0205",
+        ),
+        (
+            Request::Backup(Ask::Chunk { offset: 300, checksum: 1 }),
+            5,
+            "00000005 00000005 0d02ac02 01",
+        ),
+        (Request::Backup(Ask::End), 0, "00000002 00000000 0d03"),
+        (
+            Request::Backup(Ask::Append {
+                snapshot: snapshot_head().id(),
+                entries: vec![Entry::after(snapshot_head().at, vec![7])],
+            }),
+            0,
+            "00000018 00000000 0d040111 01120107 71ecc923 9eaaba12 b61e42ff \
+             a2cfa895",
+        ),
+        (Request::Backup(Ask::List), 0, "00000002 00000000 0d05"),
+        (
+            Request::Backup(Ask::Read {
+                kind: Kind::Journal,
+                id: snapshot_head().id(),
+                offset: 300,
+            }),
+            0,
+            "00000007 00000000 0d060101 11ac02",
+        ),
+        (Request::Evidence, 0, "00000001 00000000 0e"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 9];
+    let mut seen = [false; 21];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
@@ -295,20 +370,46 @@ fn every_request_to_a_node() {
             Request::Carry(_) => 6,
             Request::Read { .. } => 7,
             Request::ListStaged { .. } => 8,
+            Request::Verify { .. } => 9,
+            Request::Inventory => 10,
+            Request::WhoServes { .. } => 11,
+            Request::Bye => 12,
+            Request::Backup(Ask::State) => 13,
+            Request::Backup(Ask::Begin(_)) => 14,
+            Request::Backup(Ask::Chunk { .. }) => 15,
+            Request::Backup(Ask::End) => 16,
+            Request::Backup(Ask::Append { .. }) => 17,
+            Request::Backup(Ask::List) => 18,
+            Request::Backup(Ask::Read { .. }) => 19,
+            Request::Evidence => 20,
         }] = true;
     }
-    assert_eq!(seen, [true; 9]);
+    assert_eq!(seen, [true; 21]);
     assert_eq!(PROTOCOL, 2);
 }
 
 #[test]
 fn every_reply_of_a_node() {
     let carried = vec![Outcome::Done, Outcome::NotHeld, Outcome::Failed("no".into())];
-    let replies: [(Reply, usize, &str); 10] = [
+    let room = Room { free_bytes: 300, total_bytes: 1000, spare_bytes: 1 };
+    let serves = Serves {
+        cluster: Some(CLUSTER),
+        node: NodeId::ALL[1],
+        epoch: 300,
+        server: Some(ServerId([0x44; 16])),
+        heard_ms_ago: Some(5),
+        folder: "/srv".into(),
+    };
+    let listed = vec![
+        InventoryEntry::Block { place: place(), block: Block::B2, held: Some((VERSION, Seq(300))) },
+        InventoryEntry::Block { place: place(), block: Block::B1, held: None },
+        InventoryEntry::Foreign("demo/notes".into()),
+    ];
+    let replies: [(Reply, usize, &str); 22] = [
         (
-            Reply::Welcome { folder: "/srv/files_2".into() },
+            Reply::Welcome { folder: "/srv/files_2".into(), fresh: true },
             0,
-            "0000000e 00000000 000c2f73 72762f66 696c6573 5f32",
+            "0000000f 00000000 000c2f73 72762f66 696c6573 5f3201",
         ),
         (Reply::Done, 0, "00000001 00000000 01"),
         (Reply::Staged, 0, "00000001 00000000 02"),
@@ -325,11 +426,72 @@ fn every_reply_of_a_node() {
             "00000012 00000000 06001111 11111111 11111111 11111111 1111",
         ),
         (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 06010362 6164"),
-        (Reply::Failed(Failure::NoSpace), 0, "00000002 00000000 0602"),
+        (Reply::Failed(Failure::NoSpace(": 1".into())), 0, "00000006 00000000 0602033a 2031"),
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
+        (Reply::Failed(Failure::Fenced { epoch: 300 }), 0, "00000004 00000000 0604ac02"),
+        (Reply::Alive(None), 0, "00000002 00000000 0700"),
+        (Reply::Alive(Some(room)), 0, "00000007 00000000 0701ac02 e80701"),
+        (
+            Reply::Verified { checksums: vec![[1, 300], [0, 2]] },
+            0,
+            "00000007 00000000 080201ac 020002",
+        ),
+        (
+            Reply::Inventory(listed),
+            0,
+            "00000042 00000000 09030004 64656d6f 0875702f 612e7478 74030111 \
+             11111111 11111111 11111111 111111ac 02000464 656d6f08 75702f61 \
+             2e747874 0200010a 64656d6f 2f6e6f74 6573",
+        ),
+        (Reply::Inventory(vec![]), 0, "00000002 00000000 0900"),
+        (
+            Reply::Serves(serves),
+            0,
+            "0000002d 00000000 0a012222 22222222 22222222 22222222 222202ac \
+             02014444 44444444 44444444 44444444 44440105 042f7372 76",
+        ),
+        (Reply::Backup(Answer::Done), 0, "00000002 00000000 0b00"),
+        (
+            Reply::Backup(Answer::State(Some(State {
+                snapshot: snapshot_head(),
+                last: snapshot_head().at,
+                journal_bytes: 300,
+            }))),
+            0,
+            "0000003c 00000000 0b010101 22222222 22222222 22222222 22222222 \
+             01114444 44444444 44444444 44444444 4444ac02 05114444 44444444 \
+             44444444 44444444 4444ac02",
+        ),
+        (
+            Reply::Backup(Answer::Files(vec![(Kind::Snapshot, snapshot_head().id())])),
+            0,
+            "00000006 00000000 0b020100 0111",
+        ),
+        (Reply::Backup(Answer::Bytes), 5, "00000002 00000005 0b03"),
+        (
+            Reply::Evidence(vec![
+                Finding::Block {
+                    block: Block::B1,
+                    place: place(),
+                    is_staged: true,
+                    version: VERSION,
+                    seq: Seq(300),
+                    bytes: 353,
+                    blake3: DIGEST,
+                    stored_ms: -1,
+                },
+                Finding::Folder { user: user(), folder: FolderPath::parse("up").unwrap() },
+                Finding::Unread { what: "bad".into() },
+            ]),
+            0,
+            "00000056 00000000 0c030002 0464656d 6f087570 2f612e74 78740111 \
+             11111111 11111111 11111111 111111ac 02e10233 33333333 33333333 \
+             33333333 33333333 33333333 33333333 33333333 33333301 01046465 \
+             6d6f0275 70020362 6164",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 10];
+    let mut seen = [false; 20];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &unchecked(&bytes), expected);
@@ -342,11 +504,129 @@ fn every_reply_of_a_node() {
             Reply::StagedVersions(_) => 5,
             Reply::Failed(Failure::NotHeld(_)) => 6,
             Reply::Failed(Failure::Damaged(_)) => 7,
-            Reply::Failed(Failure::NoSpace) => 8,
+            Reply::Failed(Failure::NoSpace(_)) => 8,
             Reply::Failed(Failure::Refused(_)) => 9,
+            Reply::Failed(Failure::Fenced { .. }) => 14,
+            Reply::Alive(_) => 10,
+            Reply::Verified { .. } => 11,
+            Reply::Inventory(_) => 12,
+            Reply::Serves(_) => 13,
+            Reply::Backup(Answer::Done) => 15,
+            Reply::Backup(Answer::State(_)) => 16,
+            Reply::Backup(Answer::Files(_)) => 17,
+            Reply::Backup(Answer::Bytes) => 18,
+            Reply::Evidence(_) => 19,
         }] = true;
     }
-    assert_eq!(seen, [true; 10]);
+    assert_eq!(seen, [true; 20]);
+}
+
+// ---- the catalog's backup ----
+
+fn snapshot_head() -> SnapshotHead {
+    let at = Point { id: 17, chain: Chain([0x44; 16]) };
+    SnapshotHead {
+        format: backup::FORMAT,
+        cluster: CLUSTER,
+        generation: 1,
+        at,
+        horizon: Seq(300),
+        bytes: 5,
+    }
+}
+
+#[test]
+fn every_change_of_the_journal() {
+    let changes: [(Change, &str); 6] = [
+        (
+            Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
+            "00046465 6d6f0a24 6172676f 6e326964 2401",
+        ),
+        (
+            Change::FolderMade { user: user(), folder: FolderPath::parse("up").unwrap() },
+            "01046465 6d6f0275 70",
+        ),
+        (
+            Change::Stored {
+                place: place(),
+                version: VERSION,
+                seq: Seq(300),
+                bytes: 353,
+                blake3: DIGEST,
+                stored_ms: -1,
+                placed: NodeSet::from_bits(0b1011),
+            },
+            "02046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 \
+             111111ac 02e10233 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33333333 33333301 0b",
+        ),
+        (
+            Change::Deleted { place: place(), seq: Seq(301) },
+            "03046465 6d6f0875 702f612e 747874ad 02",
+        ),
+        (
+            Change::Nodes { addresses: ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned) },
+            "0403613a 3103623a 3203633a 3303643a 34",
+        ),
+        (
+            Change::Branched { generation: 2, mark: VERSION },
+            "05021111 11111111 11111111 11111111 1111",
+        ),
+    ];
+    let mut golden = Golden::default();
+    let mut seen = [false; 6];
+    for (change, expected) in changes {
+        golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
+        seen[match change {
+            Change::UserMade { .. } => 0,
+            Change::FolderMade { .. } => 1,
+            Change::Stored { .. } => 2,
+            Change::Deleted { .. } => 3,
+            Change::Nodes { .. } => 4,
+            Change::Branched { .. } => 5,
+        }] = true;
+    }
+    assert_eq!(seen, [true; 6]);
+    let start = Point::start(CLUSTER);
+    golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
+    golden.check(
+        "the chain after a record",
+        &start.chain.next(&[7]).0,
+        "e32f5ee4 00e69313 2471ec6f 2e0bbf9d",
+    );
+}
+
+#[test]
+fn the_files_of_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
+    store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
+    let ask = |ask: Ask, body: &[u8]| {
+        store.backup().ask(store.cluster(), &ask, body, &mut Vec::new()).unwrap()
+    };
+    let head = snapshot_head();
+    ask(Ask::Begin(head), &[]);
+    ask(Ask::Chunk { offset: 0, checksum: checksum::unit(b"hello") }, b"hello");
+    ask(Ask::End, &[]);
+    let entry = Entry::after(head.at, vec![7]);
+    ask(Ask::Append { snapshot: head.id(), entries: vec![entry] }, &[]);
+    let mut golden = Golden::default();
+    let read = |name: &str| std::fs::read(folder.path().join("backup").join(name)).unwrap();
+    golden.check(
+        "snapshot",
+        &read("snapshot-1-17"),
+        "26000000 3e8bf08e f98b1fd7 01222222 22222222 22222222 22222222 \
+             22011144 44444444 44444444 44444444 444444ac 02050500 00005742 \
+             52067085 77336865 6c6c6f",
+    );
+    golden.check(
+        "journal",
+        &read("journal-1-17"),
+        "23000000 05ea0fb5 23fcbc81 01222222 22222222 22222222 22222222 \
+             22011144 44444444 44444444 44444444 44444413 000000b3 0d4ee626 \
+             22493a12 010771ec c9239eaa ba12b61e 42ffa2cf a895",
+    );
+    assert_eq!((backup::FORMAT, backup::CHUNK_BYTES), (1, 262_144));
 }
 
 // ---- the extended session ----
@@ -371,7 +651,7 @@ fn every_request_of_the_extended_session() {
     use extended::Request;
     let credentials = || ("demo".to_owned(), "correct horse".to_owned());
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
-    let requests: [(Request, &str); 8] = [
+    let requests: [(Request, &str); 9] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -389,8 +669,9 @@ fn every_request_of_the_extended_session() {
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
         (Request::List, "INF\r\n\r\n"),
         (Request::SignOut, "LGO\r\n\r\n"),
+        (Request::Status, "STA\r\n\r\n"),
     ];
-    let mut seen = [false; 7];
+    let mut seen = [false; 8];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -401,9 +682,10 @@ fn every_request_of_the_extended_session() {
             Request::Delete { .. } => 4,
             Request::List => 5,
             Request::SignOut => 6,
+            Request::Status => 7,
         }] = true;
     }
-    assert_eq!(seen, [true; 7]);
+    assert_eq!(seen, [true; 8]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -424,9 +706,9 @@ fn every_reply_of_the_extended_session() {
 
 #[test]
 fn the_lines_of_a_listing() {
-    let folder = Entry::Folder(FolderPath::parse("up").unwrap());
+    let folder = Listed::Folder(FolderPath::parse("up").unwrap());
     assert_eq!(folder.encode(), "D\t/up");
-    let file = Entry::File(FileEntry {
+    let file = Listed::File(FileEntry {
         path: path(),
         bytes: 353,
         stored_ms: 1_700_000_000_000,
@@ -449,6 +731,91 @@ fn the_words_and_exit_statuses_of_errors() {
     assert_eq!(all.join(", "), expected);
 }
 
+// ---- the admin socket ----
+
+/// The object, its keys sorted, as the text of one line.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_lines_of_the_admin_socket() {
+    assert_eq!(text(Verb::Status.encode().unwrap()), "{\"v\":1,\"verb\":\"status\"}\n");
+    let fields = Fields::from_iter([("files".to_owned(), 3.into())]);
+    let lines = [
+        (Line::Progress(fields.clone()), "{\"files\":3,\"type\":\"progress\",\"v\":1}\n"),
+        (Line::Item(fields.clone()), "{\"files\":3,\"type\":\"item\",\"v\":1}\n"),
+        (
+            Line::Result(admin::Answer { code: 20, fields }),
+            "{\"code\":20,\"files\":3,\"type\":\"result\",\"v\":1}\n",
+        ),
+        (
+            Line::Error { code: Code::NoSpace, text: "no".into() },
+            "{\"code\":8,\"error\":\"no-space\",\"message\":\"no\",\"type\":\"error\",\"v\":1}\n",
+        ),
+    ];
+    for (line, expected) in lines {
+        assert_eq!(text(line.encode().unwrap()), expected);
+    }
+    assert_eq!(ADMIN_SOCKET, "admin.sock");
+}
+
+#[test]
+fn what_a_status_says() {
+    let node = NodeId::ALL[1];
+    let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3 };
+    let status = Status {
+        state: Health::Degraded,
+        can_store: true,
+        nodes_to_spare: 1,
+        files: Stored { count: 4, bytes: 5, unreadable: 6 },
+        owed,
+        troubles: vec![
+            Trouble::Unreadable { files: 6 },
+            Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },
+            Trouble::CatalogInDoubt,
+            Trouble::PiecesOwed { nodes: vec![node], pieces: 2, bytes: 3 },
+            Trouble::OrdersRefused { node, why: "no".into() },
+            Trouble::NodeFull { node, spare_bytes: 8 },
+        ],
+        nodes: vec![NodeStatus {
+            node,
+            state: palk::core::health::State::Down,
+            address: "a:1".into(),
+            silent_ms: None,
+            room: Some(Room { free_bytes: 9, total_bytes: 10, spare_bytes: 8 }),
+            errors: 11,
+            owed,
+        }],
+        unreadable: vec!["/demo/a".into()],
+    };
+    let line = wire::admin::one_line(&status).unwrap();
+    let owed = r#""owed":{"orders":1,"piece_bytes":3,"pieces":2}"#;
+    let expected = [
+        r#"{"can_store":true,"files":{"bytes":5,"count":4,"unreadable":6},"#,
+        r#""nodes":[{"address":"a:1","errors":11,"node":2,"#,
+        owed,
+        r#","room":{"free_bytes":9,"spare_bytes":8,"total_bytes":10},"silent_ms":null,"#,
+        r#""state":"down"}],"nodes_to_spare":1,"#,
+        owed,
+        r#","state":"degraded","troubles":[{"files":6,"kind":"unreadable"},"#,
+        r#"{"kind":"node-away","node":2,"silent_ms":7,"why":"no"},{"kind":"catalog-in-doubt"},"#,
+        r#"{"bytes":3,"kind":"pieces-owed","nodes":[2],"pieces":2},"#,
+        r#"{"kind":"orders-refused","node":2,"why":"no"},"#,
+        r#"{"kind":"node-full","node":2,"spare_bytes":8}],"unreadable":["/demo/a"],"v":1}"#,
+    ];
+    assert_eq!(line, expected.concat());
+    let read = |line: &str| {
+        wire::admin::object(line.as_bytes()).and_then(wire::admin::parse::<Status>).unwrap()
+    };
+    assert_eq!(read(&line), status);
+    // A newer server may know more: other fields, and other kinds of troubles.
+    let newer = line
+        .replace(r#""can_store""#, r#""mood":"good","can_store""#)
+        .replace(r#""kind":"node-full""#, r#""kind":"node-hot""#);
+    assert_eq!(read(&newer).troubles.last(), Some(&Trouble::Unknown));
+}
+
 // ---- the catalog ----
 
 #[test]
@@ -458,8 +825,23 @@ fn the_tables_of_the_catalog() {
     let catalog = Catalog::open(&file, CLUSTER).unwrap();
     catalog.create_user(&HashGate::default(), &user(), "correct horse", 0).unwrap();
     catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
+    assert!(catalog.last_claim().unwrap().is_none());
+    catalog.remember_claim(CLAIM).unwrap();
+    assert_eq!(catalog.last_claim().unwrap(), Some(CLAIM));
     catalog.draw_seq().unwrap();
-    drop(catalog);
+    let ticket = catalog.begin_store(VERSION).unwrap();
+    let new = NewFile {
+        user: catalog.user_id(&user()).unwrap(),
+        path: path(),
+        bytes: 353,
+        blake3: DIGEST,
+        stored_ms: 0,
+        staged: NodeSet::ALL,
+        replace: true,
+    };
+    catalog.commit_store(&ticket, &new).unwrap();
+    catalog.piece_lost(NodeId::ALL[2], VERSION, None).unwrap();
+    drop((ticket, catalog));
 
     let database = rusqlite::Connection::open(&file).unwrap();
     let texts = |query: &str| -> Vec<String> {
@@ -468,7 +850,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -483,23 +865,46 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         columns.collect::<Vec<_>>(),
         [
+            "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
             "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
              blake3 BLOB, stored_ms INTEGER, placed INTEGER",
             "folders: user_id INTEGER key, path TEXT key",
+            "journal: id INTEGER null key, record BLOB, chain BLOB",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
              version BLOB null, seq INTEGER",
+            "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms INTEGER, \
+             pieces INTEGER, proved_ms INTEGER null",
+            "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER null, \
+             user_id INTEGER, path TEXT, version BLOB",
+            "scrubs: id INTEGER null key, started_ms INTEGER, ended_ms INTEGER null, phase TEXT, \
+             witness INTEGER, grace_ms INTEGER, listed INTEGER, unchecked INTEGER, \
+             user_id INTEGER null, path TEXT null, files_done INTEGER, files_all INTEGER, \
+             bytes_done INTEGER, bytes_all INTEGER, removed INTEGER, others INTEGER",
             "settings: key TEXT key, value TEXT",
+            "strays: node INTEGER key, user TEXT key, path TEXT key, seq INTEGER, \
+             first_ms INTEGER, scrub INTEGER",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER",
         ]
     );
     let indices =
         texts("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOT NULL ORDER BY name");
-    assert_eq!(indices, ["owed_by_node", "owed_by_path", "owed_by_version"]);
+    assert_eq!(
+        indices,
+        ["owed_by_node", "owed_by_path", "owed_by_version", "scrub_findings_by_version"]
+    );
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
-    assert_eq!(settings, [cluster.as_str(), "nodes=a:1 b:2 c:3 d:4", "seq_reserved=10000"]);
+    let claim = format!("claim=300 {}", "44".repeat(16));
+    let nodes = "nodes=a:1 b:2 c:3 d:4";
+    let expected =
+        [claim.as_str(), cluster.as_str(), "errors=0 0 1 0", nodes, "seq_reserved=10000"];
+    assert_eq!(settings, expected);
     let owed = texts("SELECT node || ' ' || kind || ' [' || path || ']' FROM owed ORDER BY id");
-    assert_eq!(owed, ["1 folder []", "2 folder []", "3 folder []", "4 folder []"]);
+    let folders = ["1 folder []", "2 folder []", "3 folder []", "4 folder []"];
+    let commits = [1, 2, 3, 4].map(|node| format!("{node} commit [up/a.txt]"));
+    assert_eq!(owed[..4], folders);
+    assert_eq!(owed[4..8], commits);
+    assert_eq!(owed[8..], ["3 repair [up/a.txt]"]);
     let password = texts("SELECT password FROM users").remove(0);
     assert!(password.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{password}");
 }

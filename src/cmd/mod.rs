@@ -3,6 +3,7 @@
 //! A subcommand is a clap struct with a `run(self, &mut Env) -> Result<(), Stop>`; whatever it
 //! returns becomes text and exit status in one place, [`run`].
 
+pub mod admin;
 pub mod client;
 pub mod demo;
 pub mod env;
@@ -11,6 +12,7 @@ pub mod keygen;
 pub mod rescue;
 pub mod server;
 pub mod service;
+pub mod status;
 pub mod storage;
 
 use clap::{Parser, Subcommand};
@@ -29,11 +31,13 @@ struct Palk {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Admin(admin::Admin),
     Client(client::Client),
     Demo(demo::Demo),
     Keygen(keygen::Keygen),
     Rescue(rescue::Rescue),
     Server(server::Server),
+    Status(status::Status),
     Storage(storage::Storage),
 }
 
@@ -48,11 +52,13 @@ pub fn run(env: &mut Env) -> u8 {
 
 fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
     match command {
+        Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
         Command::Keygen(keygen) => keygen.run(env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
+        Command::Status(status) => status.run(env),
         Command::Storage(storage) => storage.run(env),
     }
 }

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use crossbeam_channel::bounded;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Key, Service};
+use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
 use crate::core::serve::files::FILE_BYTES_MAX;
 use crate::core::serve::server::{Config, Server as Core};
+use crate::core::serve::upkeep::{RATE_MIN, Rates};
 use crate::core::session::Dialect;
 
 /// Run the main server
@@ -36,6 +39,23 @@ pub struct Server {
     /// The largest file that is taken: 100MB, 2GiB, or "none"
     #[arg(long, value_name = "SIZE", default_value = "100MB", value_parser = parse_size)]
     max_file_size: u64,
+
+    /// How many bytes a second repairs may read from the nodes: 20MB, or "none" for no limit
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_rate)]
+    heal_rate: Rate,
+
+    /// How many bytes a second the nodes may read for a scrub, all together: 50MB, or "none"
+    #[arg(long, value_name = "SIZE", default_value = "50MB", value_parser = parse_rate)]
+    scrub_rate: Rate,
+
+    /// How long after a scrub the next one begins: 7d, 12h, or "never"
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_every)]
+    scrub_every: Every,
+
+    /// Start although another server is at work on these nodes; that one ends. What it has stored
+    /// or deleted since this user database was copied is not known here
+    #[arg(long)]
+    take_over: bool,
 
     #[command(flatten)]
     key: Key,
@@ -63,6 +83,43 @@ enum DialectName {
     /// What the programs of 2020 understand
     #[value(name = "2020")]
     Year2020,
+}
+
+/// Bytes per second, if there is a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Rate(Option<u64>);
+
+/// A time between two, if there is to be a second one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Every(Option<Duration>);
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    if text == "none" {
+        return Ok(Rate(None));
+    }
+    let rate: bytesize::ByteSize = text.parse()?;
+    if rate.as_u64() < RATE_MIN {
+        return Err(format!("at least {RATE_MIN} bytes a second, or \"none\" for no limit"));
+    }
+    Ok(Rate(Some(rate.as_u64())))
+}
+
+fn parse_every(text: &str) -> Result<Every, String> {
+    if text == "never" || text == "0" {
+        return Ok(Every(None));
+    }
+    let wrong = || "a number and s, m, h or d (90m, 12h, 7d), or \"never\"".to_owned();
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    let count: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let every = Duration::from_secs(seconds * u64::from(count));
+    Ok(Every((!every.is_zero()).then_some(every)))
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -101,6 +158,12 @@ impl Server {
                 DialectName::Year2020 => Dialect::Year2020,
             },
             file_bytes_max: self.max_file_size,
+            rates: Rates {
+                heal: self.heal_rate.0,
+                scrub: self.scrub_rate.0,
+                scrub_every: self.scrub_every.0,
+            },
+            take_over: self.take_over,
             key: self.key.read(env)?,
             certificate: certificate.map(|(cert, key)| [env.at(cert), env.at(key)]),
             allow_plaintext: self.allow_plaintext,
@@ -113,10 +176,20 @@ impl Server {
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         let state = server.state();
         let server = Arc::new(server);
-        thread::spawn(move || server.run());
-        self.service.wait(env, &state);
-        Ok(())
+        let (tell, by_itself) = bounded(1);
+        let (running, watched) = (server.clone(), server.clone());
+        thread::spawn(move || running.run());
+        thread::spawn(move || tell.send(taken_over(watched.wait_until_taken_over())));
+        let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
+        Ok(self.service.wait_or(env, &state, ending)?)
     }
+}
+
+fn taken_over(epoch: u64) -> Failure {
+    let text =
+        format!("another server has taken over these nodes (epoch {epoch}); this one has ended");
+    Failure::new(Code::NotAllowed, text)
+        .hint("Use the other one; to go back to this one, stop the other first")
 }
 
 #[cfg(test)]
@@ -132,5 +205,22 @@ mod tests {
         assert_eq!(parse_size("none"), Ok(FILE_BYTES_MAX));
         assert!(parse_size("much").is_err());
         assert!(parse_size("9000TB").is_err());
+        assert_eq!(parse_rate("20MB"), Ok(Rate(Some(20_000_000))));
+        assert_eq!(parse_rate("none"), Ok(Rate(None)));
+        assert!(parse_rate("1kB").is_err() && parse_rate("").is_err());
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let seconds = |seconds| Ok(Every(Some(Duration::from_secs(seconds))));
+        assert_eq!(parse_every("7d"), seconds(604_800));
+        assert_eq!(parse_every("90m"), seconds(5400));
+        assert_eq!(parse_every("12h"), seconds(43_200));
+        assert_eq!(parse_every("never"), Ok(Every(None)));
+        assert_eq!(parse_every("0"), Ok(Every(None)));
+        assert_eq!(parse_every("0d"), Ok(Every(None)));
+        for wrong in ["", "d", "7", "7w", "-1d", "7dd", "1.5h"] {
+            assert!(parse_every(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process;
 use std::sync::Arc;
-use std::thread;
 
 use clap::Args;
+use crossbeam_channel::{Receiver, select};
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
@@ -22,26 +21,45 @@ pub struct Service {
     exit_with_stdin: bool,
 }
 
+/// What else may end a service than being told to, and what it does at its end.
+pub struct Ending {
+    /// Delivers why, if the service has to end by itself.
+    pub by_itself: Receiver<Failure>,
+    /// Done last, when nothing runs any more.
+    pub last: Box<dyn Fn() + Send + Sync>,
+}
+
 impl Service {
     /// Waits for Ctrl-C, SIGTERM or the end of standard input, then lets what is running finish. A
     /// second signal ends the process at once.
     pub fn wait(&self, env: &mut Env, state: &Arc<State>) {
+        let never = Ending { by_itself: crossbeam_channel::never(), last: Box::new(|| {}) };
+        // It cannot end by itself, so there is nothing to tell.
+        let _ = self.wait_or(env, state, never);
+    }
+
+    /// The same for a service that may have to end by itself.
+    ///
+    /// # Errors
+    /// The reason, if it did.
+    pub fn wait_or(
+        &self,
+        env: &mut Env,
+        state: &Arc<State>,
+        ending: Ending,
+    ) -> Result<(), Failure> {
         let signals = env.interrupts().hand_over();
-        if !self.exit_with_stdin {
-            let _ = signals.recv();
-            stop(state);
-            return;
-        }
-        let on_signal = state.clone();
-        thread::spawn(move || {
-            if signals.recv().is_ok() {
-                stop(&on_signal);
-                process::exit(0);
-            }
-        });
-        // An error is an end as well.
-        let _ = io::copy(env.input(), &mut io::sink());
+        let input =
+            if self.exit_with_stdin { env.end_of_input() } else { crossbeam_channel::never() };
+        let told = select! {
+            recv(ending.by_itself) -> why => why.map_or(Ok(()), Err),
+            // An error is an end as well.
+            recv(signals) -> _ => Ok(()),
+            recv(input) -> _ => Ok(()),
+        };
         stop(state);
+        (ending.last)();
+        told
     }
 }
 

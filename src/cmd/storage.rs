@@ -6,7 +6,7 @@ use std::thread;
 
 use clap::Args;
 
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
@@ -14,6 +14,7 @@ use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::Listener;
 use crate::core::io::reason;
 use crate::core::io::tls::{Acceptor, check_without_key};
+use crate::core::node::reserve::Reserve;
 use crate::core::node::service as node_service;
 use crate::core::node::store::{BlockStore, lock_path};
 use crate::core::types::NodeId;
@@ -36,11 +37,20 @@ pub struct Storage {
     #[arg(long, value_name = "DIR", env = "PALK_DIR")]
     dir: Option<PathBuf>,
 
+    /// Room that new files leave free; repairs may use it [default: 256MiB, at most 5% of the disk]
+    #[arg(long, value_name = "SIZE", value_parser = parse_reserve)]
+    reserve: Option<Reserve>,
+
     #[command(flatten)]
     key: Key,
 
     #[command(flatten)]
     service: Service,
+}
+
+fn parse_reserve(text: &str) -> Result<Reserve, String> {
+    let size: bytesize::ByteSize = text.parse()?;
+    Ok(Reserve::Bytes(size.as_u64()))
 }
 
 impl Storage {
@@ -69,8 +79,10 @@ impl Storage {
         create_folders(&*disk, &folder.join(".palk"))
             .map_err(Error::io(format!("cannot make the folder {}", folder.display())))?;
         let _lock = lock(&folder)?;
-        let store = Arc::new(BlockStore::open(disk, &folder, id)?);
+        let store = BlockStore::open(disk, &folder, id)?.keeping(self.reserve.unwrap_or_default());
+        let store = Arc::new(store);
         tracing::info!("storage node {id} keeps its files in {}", folder.display());
+        log_room(&store);
 
         let listener = Listener::bind(&listen)?;
         tracing::info!("storage node {id} listening on {}", listener.address());
@@ -81,6 +93,18 @@ impl Storage {
     }
 }
 
+fn log_room(store: &BlockStore) {
+    match store.room() {
+        Ok(room) => tracing::info!(
+            "{} of {} are free, {} of them for new files",
+            size(room.free_bytes),
+            size(room.total_bytes),
+            size(room.spare_bytes)
+        ),
+        Err(error) => tracing::warn!("the room on the disk cannot be told: {}", reason(&error)),
+    }
+}
+
 fn lock(folder: &std::path::Path) -> Result<FolderLock, Stop> {
     let taken = FolderLock::take(&lock_path(folder))
         .map_err(Error::io(format!("cannot lock the folder {}", folder.display())))?;
@@ -88,4 +112,16 @@ fn lock(folder: &std::path::Path) -> Result<FolderLock, Stop> {
         let text = format!("another storage node uses the folder {}", folder.display());
         Failure::new(Code::Busy, text).hint("stop it, or name another folder with --dir").into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_a_size() {
+        assert_eq!(parse_reserve("0"), Ok(Reserve::Bytes(0)));
+        assert_eq!(parse_reserve("1GiB"), Ok(Reserve::Bytes(1 << 30)));
+        assert!(parse_reserve("some").is_err());
+    }
 }

@@ -7,7 +7,9 @@ use std::fmt;
 use std::io;
 
 use crate::core::path::{FilePath, FolderPath, PathError};
-use crate::core::types::{Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
+use crate::core::types::{
+    CONFIRM_QUORUM, Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM,
+};
 
 /// The result of everything in `core`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -228,6 +230,35 @@ pub enum Error {
         "{0} is not on this machine alone, and without a cluster key anybody who reaches it is let in"
     )]
     NeedsKey(String),
+    /// Another server has registered with the nodes; this one must do nothing any more.
+    #[error("another server has taken over (epoch {epoch}); this one serves no longer")]
+    TakenOver { epoch: u64 },
+    /// Too few nodes have registered this server yet for it to change anything.
+    #[error(
+        "at least {WRITE_QUORUM} of 4 nodes must have been reached once since the server started, to be sure that no other server has taken over; not reached yet: {0}"
+    )]
+    NotRegistered(Troubles),
+    /// Too few nodes for a change that needs none of their space.
+    #[error(
+        "{reached} can be reached, {CONFIRM_QUORUM} are needed to be sure that no other server has taken over; not available: {troubles}"
+    )]
+    TooFewToChange { reached: Reached, troubles: Troubles },
+    /// The change was made, and then nodes went away before it was sure that it counts.
+    #[error(
+        "whether it was done cannot be told: {reached} can be reached, {CONFIRM_QUORUM} are needed to be sure that no other server has taken over; not available: {troubles}"
+    )]
+    Unconfirmed { reached: Reached, troubles: Troubles },
+}
+
+/// The nodes that can be reached, where they are too few: `only node 3`, `no node`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reached(pub NodeSet);
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let only = if self.0.is_empty() { "" } else { "only " };
+        write!(f, "{only}{}", self.0)
+    }
 }
 
 /// Why a node could not do what it was asked.
@@ -242,10 +273,13 @@ pub enum NodeFailure {
     NotHeld(VersionId),
     #[error("block damaged: {0}")]
     Damaged(String),
-    #[error("no space left on its disk")]
-    NoSpace,
+    /// With the figures, if they are known.
+    #[error("no space left on its disk{0}")]
+    NoSpace(String),
     #[error("{0}")]
     Refused(String),
+    #[error("another server has taken over (epoch {epoch})")]
+    Fenced { epoch: u64 },
 }
 
 impl Error {
@@ -272,6 +306,10 @@ impl Error {
             }
             Error::Io { source, .. } if is_local(source) => Code::LocalFile,
             Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
+            Error::TakenOver { .. } => Code::NotAllowed,
+            Error::NotRegistered(_) | Error::TooFewToChange { .. } | Error::Unconfirmed { .. } => {
+                Code::TooFewNodes
+            }
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
             Error::NeedsKey(_) => Code::NotAllowed,
             Error::PlainAnswer(_) => Code::Version,

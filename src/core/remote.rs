@@ -8,6 +8,7 @@
 //!   sink; a call succeeds only if the digests of both ends agree.
 //! - Memory is one chunk each way, whatever the file's size.
 
+pub mod admin;
 mod answers;
 mod retrieve;
 mod store;
@@ -19,7 +20,9 @@ use crate::core::io::input::Input;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{self, Trust};
 use crate::core::path::FilePath;
+use crate::core::status::Status;
 use crate::core::types::{Digest, Fingerprint, NodeSet, VersionId};
+use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
 use crate::core::wire::extended::{Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
 use crate::core::wire::lines;
@@ -231,6 +234,17 @@ impl Remote {
             let done = Entry::decode(&line).and_then(&mut *each);
             self.keep(done)?;
         }
+    }
+
+    /// How the cluster is; no file is named.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn status(&mut self) -> Result<Status> {
+        let fields = self.request(&Request::Status)?;
+        let line = fields.first().map(String::as_str).unwrap_or_default();
+        let status = wire::object(line.as_bytes()).and_then(wire::parse);
+        self.keep(status)
     }
 
     /// Signs out. The server then waits for a new hello ([`Remote::ask`]) on this connection.

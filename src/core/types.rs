@@ -17,6 +17,12 @@ pub const WRITE_QUORUM: usize = 3;
 /// How many nodes are needed to read a version back.
 pub const READ_QUORUM: usize = 2;
 
+/// How many nodes must confirm, after a change, that they still serve this server and no other. A
+/// server changes nothing before [`WRITE_QUORUM`] nodes have registered it; any such three leave an
+/// older server fewer than this.
+pub const CONFIRM_QUORUM: usize = 2;
+
+const _: () = assert!(WRITE_QUORUM + CONFIRM_QUORUM > NODE_COUNT);
 const _: () = assert!(READ_QUORUM < WRITE_QUORUM && WRITE_QUORUM < NODE_COUNT);
 
 /// The number of a storage node, 1 to 4.
@@ -129,6 +135,12 @@ impl NodeSet {
     #[must_use]
     pub fn and(self, other: NodeSet) -> NodeSet {
         NodeSet(self.0 & other.0)
+    }
+
+    /// The nodes in either set.
+    #[must_use]
+    pub fn or(self, other: NodeSet) -> NodeSet {
+        NodeSet(self.0 | other.0)
     }
 
     /// The nodes that are not in the set.
@@ -272,6 +284,12 @@ hex_bytes!(
 );
 
 hex_bytes!(
+    /// The random 128-bit name of one run of a server's process. Never used twice.
+    ServerId,
+    16
+);
+
+hex_bytes!(
     /// The BLAKE3 digest of a whole file (what `b3sum` prints).
     Digest,
     32
@@ -288,6 +306,20 @@ impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+/// The highest epoch that a node accepts: what its `node.toml` can hold, and out of reach of servers
+/// that take one each.
+pub const EPOCH_MAX: u64 = i64::MAX as u64;
+
+/// What a server registers with at every node: of two servers the one with the higher epoch is the
+/// cluster's, and no two share one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// Higher than any that this server has heard of at its start; at least 1.
+    pub epoch: u64,
+    /// Which run of which server it is.
+    pub server: ServerId,
 }
 
 /// What a public key is recognised by: the SHA-256 digest of the key as it stands in a certificate

@@ -51,6 +51,7 @@ impl Bench {
                 place: place(path),
                 file_bytes: content.len() as u64,
                 stored_ms: 0,
+                repair: false,
             };
             let mut stage = store.stage(meta).unwrap();
             let mut rest = content;
@@ -336,7 +337,7 @@ fn a_full_disk_ends_it_and_leaves_no_part_of_a_file() {
     let bench = bench();
     bench.store(1, "a", &noise(1, 353));
     create_folders(&bench.disk, Path::new("/out")).unwrap();
-    bench.disk.set_full(true);
+    bench.disk.leave_free(Some(0));
     let error = bench.rescue(&[1, 2]).unwrap_err();
     assert_eq!(error.code(), Code::LocalFile);
     assert!(error.to_string().ends_with("no space left on the disk"), "{error}");

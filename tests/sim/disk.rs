@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use palk::core::io::disk::{Disk, Listed, ReadFile, WriteFile};
+use palk::core::io::disk::{Disk, Listed, ReadFile, Space, WriteFile};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -69,7 +69,8 @@ impl Change {
 struct Orders {
     crash_in: Option<u64>,
     fail_in: Option<u64>,
-    full: bool,
+    /// How many bytes all files together may have, if the disk has an end.
+    capacity: Option<u64>,
     /// The canary: syncs do nothing.
     lies: bool,
 }
@@ -125,8 +126,11 @@ impl SimDisk {
         self.lock().orders.fail_in = Some(calls);
     }
 
-    pub(crate) fn set_full(&self, full: bool) {
-        self.lock().orders.full = full;
+    /// The disk has room for so many bytes more from now on, or for any number.
+    pub(crate) fn leave_free(&self, bytes: Option<u64>) {
+        let mut inner = self.lock();
+        let used = inner.used_bytes();
+        inner.orders.capacity = bytes.map(|bytes| used + bytes);
     }
 
     pub(crate) fn lie(&self) {
@@ -205,6 +209,28 @@ impl SimDisk {
         true
     }
 
+    /// Puts a file where nobody has stored it, or in the place of one; its folder is there.
+    pub(crate) fn plant(&self, path: &Path, bytes: Vec<u8>) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        assert!(inner.parent_exists(path).is_ok(), "{path:?}");
+        let synced = bytes.len();
+        inner.contents.push(Content { bytes, synced });
+        let entry = Entry::File(inner.contents.len() - 1);
+        inner.now.insert(path.to_path_buf(), entry);
+        inner.changes.push((Change::Make(path.to_path_buf(), entry), true));
+    }
+
+    /// Everything under a folder is gone, and the folder itself.
+    pub(crate) fn wipe(&self, folder: &Path) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        for path in inner.now.keys().filter(|path| path.starts_with(folder)) {
+            inner.changes.push((Change::Remove(path.clone()), true));
+        }
+        inner.now.retain(|path, _| !path.starts_with(folder));
+    }
+
     /// All files by path, with their bytes.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.lock();
@@ -251,6 +277,23 @@ impl Inner {
         self.changes.push((change, false));
     }
 
+    fn used_bytes(&self) -> u64 {
+        let lengths = self.now.values().map(|entry| match entry {
+            Entry::File(file) => self.contents[*file].bytes.len() as u64,
+            Entry::Folder => 0,
+        });
+        lengths.sum()
+    }
+
+    fn has_room(&self, bytes: u64) -> io::Result<()> {
+        match self.orders.capacity {
+            Some(capacity) if self.used_bytes() + bytes > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn parent_exists(&self, path: &Path) -> io::Result<()> {
         let parent = path.parent().and_then(|parent| self.now.get(parent));
         if parent == Some(&Entry::Folder) { Ok(()) } else { Err(not_found()) }
@@ -272,9 +315,7 @@ impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         let mut inner = self.enter()?;
         inner.parent_exists(path)?;
-        if inner.orders.full {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        inner.has_room(1)?;
         inner.contents.push(Content::default());
         let file = inner.contents.len() - 1;
         inner.change(Change::Make(path.to_path_buf(), Entry::File(file)));
@@ -349,6 +390,32 @@ impl Disk for SimDisk {
             .collect();
         Ok(names.into_iter().map(|(name, is_folder)| Listed { name, is_folder }).collect())
     }
+
+    /// Changes nothing, so there is no need for it to count as a point to crash at.
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        const ENDLESS: u64 = 1 << 50;
+        let inner = self.lock();
+        if inner.crashed || inner.generation != self.generation {
+            return Err(io::Error::other("the machine is down"));
+        }
+        let used = inner.used_bytes();
+        let total_bytes = inner.orders.capacity.unwrap_or(ENDLESS);
+        Ok(Space { free_bytes: total_bytes.saturating_sub(used), total_bytes })
+    }
+
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut inner = self.enter()?;
+        let file = inner.file(path)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let content = &mut inner.contents[file];
+        if content.bytes.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        content.bytes.truncate(length);
+        content.synced = content.synced.min(length);
+        drop(inner);
+        Ok(Box::new(SimFile { disk: self.clone(), file }))
+    }
 }
 
 struct SimFile {
@@ -359,9 +426,7 @@ struct SimFile {
 impl WriteFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.disk.enter()?;
-        if inner.orders.full {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        inner.has_room(bytes.len() as u64)?;
         inner.contents[self.file].bytes.extend_from_slice(bytes);
         Ok(())
     }

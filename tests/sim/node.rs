@@ -1,17 +1,29 @@
 //! A node in the simulation: the real block store on a simulated disk, behind a link that can fail.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::node::inventory::Inventory;
+use palk::core::node::reserve::Reserve;
 use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
-use palk::core::types::{Digest, NodeId, VersionId};
-use palk::core::wire::node::{Order, Outcome, PieceMeta};
+use palk::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
+use palk::core::wire::backup::{Answer, Ask, Finding};
+use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::disk::SimDisk;
+
+/// What new files leave free on a disk that has an end.
+const RESERVE_BYTES: u64 = 4_000;
+
+/// The only cluster there is.
+pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 
 /// Thrown where the server's machine goes down.
 pub(crate) struct ServerCrash;
@@ -89,6 +101,20 @@ impl SimNode {
         lock(&self.machine)
     }
 
+    /// What it would say if it were asked whom it serves.
+    pub(crate) fn serves(&self) -> Option<Serves> {
+        let machine = self.machine();
+        let (cluster, claim) = machine.store.as_ref()?.registration().current();
+        Some(Serves {
+            node: self.id,
+            cluster,
+            epoch: claim.map_or(0, |claim| claim.epoch),
+            server: claim.map(|claim| claim.server),
+            heard_ms_ago: None,
+            folder: String::new(),
+        })
+    }
+
     /// How often its process has ended, or is about to.
     pub(crate) fn ends(&self) -> u64 {
         self.notice_crash();
@@ -100,7 +126,7 @@ impl SimNode {
         let mut machine = self.machine();
         let root = std::path::Path::new("/files");
         if let Ok(store) = BlockStore::open(Arc::new(machine.disk.clone()), root, self.id) {
-            machine.store = Some(Arc::new(store));
+            machine.store = Some(Arc::new(store.keeping(Reserve::Bytes(RESERVE_BYTES))));
             machine.process = Process::Running;
             machine.run += 1;
         }
@@ -185,54 +211,208 @@ impl SimNode {
     }
 }
 
-/// The server's end of the link.
-pub(crate) struct SimLink(pub(crate) Arc<SimNode>);
+/// Nobody looks at when servers were heard of: the simulation starts them without asking.
+const NOW: Duration = Duration::ZERO;
+
+/// Which node is at which address.
+pub(crate) type Yard = Arc<Mutex<BTreeMap<String, Arc<SimNode>>>>;
+
+/// One server's way to a node.
+pub(crate) struct SimLink {
+    id: NodeId,
+    yard: Yard,
+    address: Mutex<String>,
+    /// What its server registers with; nothing for somebody who only asks.
+    claim: Option<Claim>,
+    was_fresh: Arc<AtomicBool>,
+}
+
+impl SimLink {
+    pub(crate) fn new(id: NodeId, yard: &Yard, address: &str, claim: Option<Claim>) -> SimLink {
+        let (yard, address) = (yard.clone(), Mutex::new(address.to_owned()));
+        SimLink { id, yard, address, claim, was_fresh: Arc::default() }
+    }
+
+    /// A new connection to where the node is looked for now.
+    fn connect(&self) -> Line {
+        let node = lock(&self.yard)[&*lock(&self.address)].clone();
+        Line { node, claim: self.claim, was_fresh: self.was_fresh.clone() }
+    }
+}
+
+/// A connection.
+struct Line {
+    node: Arc<SimNode>,
+    claim: Option<Claim>,
+    was_fresh: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// The server registers anew for every call, and then asks. What is asked is checked again, as
+    /// on a connection that has been open for long.
+    fn arrive(&self) -> Result<(Arc<BlockStore>, u64, Fate)> {
+        let (store, run, fate) = self.node.arrive()?;
+        let Some(claim) = self.claim else {
+            return Ok((store, run, fate));
+        };
+        let registered = store.register(CLUSTER, claim, NOW).map_err(|error| match error {
+            Error::Node { .. } => error,
+            other => self.node.failure(NodeFailure::Refused(other.to_string())),
+        });
+        let is_fresh = self.depart(Fate::Fine, registered)?;
+        if fate != Fate::Unanswered && is_fresh {
+            self.was_fresh.store(true, Ordering::SeqCst);
+        }
+        self.depart(Fate::Fine, store.admit(claim, NOW).map(drop))?;
+        Ok((store, run, fate))
+    }
+
+    fn depart<T>(&self, fate: Fate, result: Result<T>) -> Result<T> {
+        self.node.depart(fate, result)
+    }
+}
 
 impl Node for SimLink {
     fn id(&self) -> NodeId {
-        self.0.id
+        self.id
     }
 
-    fn ping(&self) -> Result<()> {
-        let (_, _, fate) = self.0.arrive()?;
-        self.0.depart(fate, Ok(()))
+    fn ping(&self) -> Result<Option<Room>> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        line.depart(fate, Ok(store.room().ok()))
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
-        let (store, run, fate) = self.0.arrive()?;
-        let stage = store.stage(meta.clone());
-        let node = self.0.clone();
-        let stage = self.0.depart(fate, stage)?;
-        Ok(Box::new(SimSink { node, run, stage: Some(stage), staged: None }))
+        let line = self.connect();
+        let (store, run, fate) = line.arrive()?;
+        let stage = line.depart(fate, store.stage(meta.clone()))?;
+        Ok(Box::new(SimSink { line, run, stage: Some(stage), staged: None }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
-        let (_, run, fate) = self.0.arrive()?;
-        let source = SimSource { node: self.0.clone(), run, query: query.clone() };
-        self.0.depart(fate, Ok(Box::new(source) as Box<dyn PieceSource>))
+        let line = self.connect();
+        let (_, run, fate) = line.arrive()?;
+        line.depart(fate, Ok(()))?;
+        Ok(Box::new(SimSource { line, run, query: query.clone() }))
     }
 
     fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
         let mut outcomes = store.carry(orders);
         if fate == Fate::Repeated {
             outcomes = store.carry(orders);
         }
-        self.0.depart(fate, Ok(outcomes))
+        line.depart(fate, Ok(outcomes))
     }
 
     fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        let (store, _, fate) = self.0.arrive()?;
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
         // Small pages, so that turning them is tested too.
         let staged = store.staged(after, 2);
-        self.0.depart(fate, staged)
+        line.depart(fate, staged)
     }
 
     fn forget_connections(&self) {}
+
+    fn verify(
+        &self,
+        version: VersionId,
+        place: &Place,
+        first_stripe: u64,
+        stripes: u64,
+    ) -> Result<Vec<[u64; 2]>> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        let mut sums = store.open_piece(version, place).verify(first_stripe, stripes);
+        if let (Fate::Garbled, Ok(sums)) = (fate, &mut sums) {
+            sums[0][0] ^= 1;
+        }
+        line.depart(fate, sums)
+    }
+
+    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
+        let line = self.connect();
+        let (store, run, fate) = line.arrive()?;
+        line.depart(fate, Ok(()))?;
+        Ok(Box::new(SimInventory { line, run, inventory: store.inventory() }))
+    }
+
+    fn was_fresh(&self) -> bool {
+        self.was_fresh.swap(false, Ordering::SeqCst)
+    }
+
+    fn who_serves_at(&self, address: &str) -> Result<Serves> {
+        let found = lock(&self.yard).get(address).cloned();
+        let Some(node) = found else {
+            let why = NodeFailure::Unreachable("connection refused".into());
+            return Err(Error::Node { node: self.id, why });
+        };
+        let (_, _, fate) = node.arrive()?;
+        node.depart(fate, node.serves().ok_or_else(|| node.unreachable()))
+    }
+
+    fn move_to(&self, address: &str) {
+        *lock(&self.address) = address.to_owned();
+    }
+
+    fn bye(&self) -> Result<()> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        let claim = self.claim.ok_or_else(|| line.node.unreachable())?;
+        line.depart(fate, store.registration().bye(self.id, claim, NOW))
+    }
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        let mut sent = body.to_vec();
+        if fate == Fate::Garbled && !sent.is_empty() {
+            sent[0] ^= 1;
+        }
+        let ((cluster, _), mut out) = (store.registration().current(), Vec::new());
+        let mut answer = store.backup().ask(cluster, ask, &sent, &mut out);
+        if fate == Fate::Repeated {
+            answer = store.backup().ask(cluster, ask, &sent, &mut out);
+        }
+        line.depart(fate, answer.map(|answer| (answer, out)))
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        let line = self.connect();
+        let (store, _, fate) = line.arrive()?;
+        let told = store.evidence(take);
+        line.depart(fate, told)
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        let node = self.connect().node;
+        let (_, _, fate) = node.arrive()?;
+        node.depart(fate, node.serves().ok_or_else(|| node.unreachable()))
+    }
+}
+
+struct SimInventory {
+    line: Line,
+    run: u64,
+    inventory: Inventory,
+}
+
+impl InventoryPages for SimInventory {
+    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
+        let (_, run, fate) = self.line.arrive()?;
+        if run != self.run {
+            return Err(self.line.node.unreachable());
+        }
+        let page = self.inventory.page();
+        self.line.depart(fate, page)
+    }
 }
 
 struct SimSink {
-    node: Arc<SimNode>,
+    line: Line,
     run: u64,
     stage: Option<Stage>,
     staged: Option<Result<()>>,
@@ -241,8 +421,8 @@ struct SimSink {
 impl SimSink {
     /// The connection is gone if the process that it led to is.
     fn arrive(&self) -> Result<Fate> {
-        let (_, run, fate) = self.node.arrive()?;
-        if run == self.run { Ok(fate) } else { Err(self.node.unreachable()) }
+        let (_, run, fate) = self.line.arrive()?;
+        if run == self.run { Ok(fate) } else { Err(self.line.node.unreachable()) }
     }
 }
 
@@ -253,14 +433,14 @@ impl PieceSink for SimSink {
         if fate == Fate::Garbled && !sent[0].is_empty() {
             sent[0][0] ^= 1;
         }
-        let stage = self.stage.as_mut().ok_or_else(|| self.node.unreachable())?;
+        let stage = self.stage.as_mut().ok_or_else(|| self.line.node.unreachable())?;
         // What fails in between is told at the end, as the real service does.
         let result = stage.units([&sent[0], &sent[1]], checksums);
         if let Err(error) = result {
             self.stage = None;
             self.staged = Some(Err(error));
         }
-        self.node.depart(fate, Ok(()))
+        self.line.depart(fate, Ok(()))
     }
 
     fn keep_alive(&mut self) -> Result<()> {
@@ -272,27 +452,27 @@ impl PieceSink for SimSink {
         if let Some(stage) = self.stage.take() {
             self.staged = Some(stage.finish(blake3));
         }
-        self.node.depart(fate, Ok(()))
+        self.line.depart(fate, Ok(()))
     }
 
     fn await_staged(&mut self) -> Result<()> {
         let fate = self.arrive()?;
-        let staged = self.staged.take().unwrap_or_else(|| Err(self.node.unreachable()));
-        self.node.depart(fate, staged)
+        let staged = self.staged.take().unwrap_or_else(|| Err(self.line.node.unreachable()));
+        self.line.depart(fate, staged)
     }
 }
 
 struct SimSource {
-    node: Arc<SimNode>,
+    line: Line,
     run: u64,
     query: Query,
 }
 
 impl PieceSource for SimSource {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let (store, run, fate) = self.node.arrive()?;
+        let (store, run, fate) = self.line.arrive()?;
         if run != self.run {
-            return Err(self.node.unreachable());
+            return Err(self.line.node.unreachable());
         }
         // A fresh look for every stripe is harder on the store than one open file.
         let mut piece = store.open_piece(self.query.version, &self.query.place);
@@ -302,6 +482,6 @@ impl PieceSource for SimSource {
             let last = body.len() - 1;
             body[last] ^= 0x80;
         }
-        self.node.depart(fate, checksums)
+        self.line.depart(fate, checksums)
     }
 }

@@ -315,9 +315,21 @@ impl Cluster {
         self.server().says("Connected to all data servers.");
     }
 
+    /// Takes a server that was started elsewhere for this cluster's; gives the one before.
+    pub(crate) fn use_server(&mut self, server: Process) -> Option<Process> {
+        self.server_address = server.address();
+        self.server.replace(server)
+    }
+
     pub(crate) fn kill_server(&mut self) {
         self.server().kill();
         self.server = None;
+    }
+
+    /// What a node is started with from its next start on.
+    pub(crate) fn set_node_options(&mut self, node: usize, options: &[&str]) {
+        let options = options.iter().map(|option| (*option).to_owned());
+        self.node_options[node - 1] = options.collect();
     }
 
     /// Starts a node at the address that it had before.
@@ -326,8 +338,8 @@ impl Cluster {
         let begun = Instant::now();
         let process = loop {
             let options = &self.node_options[node - 1];
-            let mut process =
-                start_node(self.folder.path(), node, self.node_address(node), options);
+            let address = self.node_address(node);
+            let mut process = start_node(self.folder.path(), node, address, options);
             until("it listens or ends", || {
                 process.log().contains("listening on ") || !process.is_running()
             });

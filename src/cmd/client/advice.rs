@@ -4,7 +4,7 @@ use crate::cmd::failure::Failure;
 use crate::core::error::{Code, Error};
 
 /// A failure of `what` (`cannot store photo.jpg`), with the advice that goes with its kind.
-pub(super) fn failure(what: &str, error: &Error) -> Failure {
+pub(crate) fn failure(what: &str, error: &Error) -> Failure {
     let failure = Failure::of(what, error);
     match advice(error.code()) {
         Some(advice) => failure.hint(advice),

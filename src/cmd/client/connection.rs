@@ -9,7 +9,7 @@ use crate::core::error::{Code, Error};
 use crate::core::path::printable;
 use crate::core::remote::Remote;
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     settings: Settings,
     user: String,
     password: String,
@@ -23,7 +23,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Code::Usage`] if something is missing and nobody can be asked; those of signing in.
-    pub(super) fn open(common: &Common, env: &mut Env) -> Result<Connection, Stop> {
+    pub(crate) fn open(common: &Common, env: &mut Env) -> Result<Connection, Stop> {
         let (settings, mut remote) = reach(common, env)?;
         let user = settings.user(env)?;
         let password = settings.password(&user, env)?;
@@ -38,7 +38,7 @@ impl Connection {
     ///
     /// # Errors
     /// Those of connecting and signing in.
-    pub(super) fn remote(&mut self) -> Result<&mut Remote, Error> {
+    pub(crate) fn remote(&mut self) -> Result<&mut Remote, Error> {
         if let Some((code, text)) = &self.lost {
             return Err(Error::other(*code, text.clone()));
         }

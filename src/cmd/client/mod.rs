@@ -3,8 +3,8 @@
 //! Options stand before or after the verb. A verb of several files goes on after one that fails;
 //! its exit status is 3 then, or the file's own if only one was asked for.
 
-mod advice;
-mod connection;
+pub(crate) mod advice;
+pub(crate) mod connection;
 mod del;
 mod identity;
 mod inf;

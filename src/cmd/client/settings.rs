@@ -30,11 +30,11 @@ const DEFAULT_PORT: u16 = 17777;
 
 /// The options that every verb has.
 #[derive(Args, Clone, Default, Debug)]
-pub(super) struct Common {
+pub(crate) struct Common {
     /// The server [default: 127.0.0.1:17777]
     #[arg(long, global = true, value_name = "HOST:PORT", env = "PALK_SERVER")]
     #[arg(help_heading = "Connection")]
-    pub(super) server: Option<String>,
+    pub(crate) server: Option<String>,
 
     /// The server must have this fingerprint, whatever it is known by
     #[arg(long, global = true, value_name = "F", env = "PALK_FINGERPRINT")]
@@ -63,11 +63,11 @@ pub(super) struct Common {
     /// Take what is not given from this profile of the configuration file
     #[arg(long, global = true, value_name = "NAME", env = "PALK_PROFILE")]
     #[arg(help_heading = "Connection")]
-    pub(super) profile: Option<String>,
+    pub(crate) profile: Option<String>,
 
     /// Print one JSON object a line
     #[arg(long, global = true)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 
     /// Print data and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -83,7 +83,7 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn manner(&self) -> Manner {
+    pub(crate) fn manner(&self) -> Manner {
         let Common { quiet, verbose, json, no_input, .. } = *self;
         Manner { quiet, verbose, json, no_input }
     }
@@ -123,7 +123,7 @@ impl Settings {
     /// # Errors
     /// [`Code::Usage`] for a contradiction, a profile that does not exist, or a configuration
     /// that cannot be read.
-    pub(super) fn resolve(common: &Common, env: &Env) -> Result<Settings, Failure> {
+    pub(crate) fn resolve(common: &Common, env: &Env) -> Result<Settings, Failure> {
         let profile = profile(common, env)?;
         let mut password = given(common).map_or_else(|| from_environment(env), |s| Ok(Some(s)))?;
         // A profile's password belongs to its user, and must not be tried on anyone else.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cluster::Cluster;
+use crate::cmd::status::grouped;
 use crate::core::code::layout::Layout;
 use crate::core::path::{FilePath, UserName, block_file_name, printable};
 use crate::core::types::{Block, NodeId};
@@ -64,28 +65,4 @@ pub(super) fn count(node_folder: &Path) -> (u64, u64) {
         }
     }
     (files, bytes)
-}
-
-/// `1,440,014`
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let numbers = [0, 999, 1000, 1_440_014].map(grouped);
-        assert_eq!(numbers, ["0", "999", "1,000", "1,440,014"]);
-    }
 }

@@ -5,6 +5,7 @@ use super::cluster::{Cluster, State};
 use crate::cmd::client::session::Extra;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::status::grouped;
 use crate::core::error::{Code, Error};
 use crate::core::path::printable;
 use crate::core::remote::Remote;
@@ -99,7 +100,7 @@ impl Prompt<'_> {
                 State::Ended(how) => format!("ended ({})", printable(&how)),
             };
             let (files, bytes) = blocks::count(&self.cluster.node_folder(id));
-            let bytes = blocks::grouped(bytes);
+            let bytes = grouped(bytes);
             let (number, address) = (id.number(), self.cluster.address(id));
             let lacks = match placed.iter().filter(|placed| !placed.contains(id)).count() {
                 0 => "nothing".to_owned(),

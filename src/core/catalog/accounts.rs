@@ -9,14 +9,16 @@ use std::thread;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crossbeam_channel::{Sender, bounded, unbounded};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::journal;
 use crate::core::catalog::owed::{self, Kind};
 use crate::core::catalog::{Catalog, UserId};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FolderPath, UserName};
 use crate::core::types::{NodeId, Seq};
+use crate::core::wire::journal::Change;
 
 /// How many passwords are hashed at a time.
 const HASHES_AT_ONCE: usize = 2;
@@ -97,10 +99,9 @@ impl Catalog {
             return Err(Error::UserExists(name.to_string()));
         }
         let id = UserId(transaction.last_insert_rowid());
-        for node in NodeId::ALL {
-            let top = FolderPath::top();
-            owed::add(&transaction, node, Kind::Folder, id, top.as_str(), None, Seq(0))?;
-        }
+        owe_top_folder(&transaction, id)?;
+        let made = Change::UserMade { user: name.clone(), password: hash, created_ms: now_ms };
+        journal::record(&transaction, &made)?;
         self.commit(transaction)?;
         Ok(id)
     }
@@ -124,6 +125,10 @@ impl Catalog {
             gate.pass(move |memory| verify(&given, UNKNOWN_USER_HASH, memory))?;
             return Err(Error::NoSuchUser(crate::core::path::printable(name)));
         };
+        if hash == NO_PASSWORD {
+            gate.pass(move |memory| verify(&given, UNKNOWN_USER_HASH, memory))?;
+            return Err(Error::WrongPassword(name.to_string()));
+        }
         if gate.pass(move |memory| !too_long && verify(&given, &hash, memory))? {
             Ok((id, name))
         } else {
@@ -154,6 +159,57 @@ impl Catalog {
             .map_err(catalog_error)
     }
 }
+
+/// Every node has to make the user's folder.
+pub(super) fn owe_top_folder(connection: &Connection, user: UserId) -> Result<()> {
+    let top = FolderPath::top();
+    NodeId::ALL.into_iter().try_for_each(|node| {
+        owed::add(connection, node, Kind::Folder, user, top.as_str(), None, Seq(0))
+    })
+}
+
+/// Makes an account as it was made before, or one that nobody can sign in to; what the nodes owe it
+/// is recorded. Nothing happens if there is one.
+pub(super) fn remake_user(
+    connection: &Connection,
+    name: &UserName,
+    password: &str,
+    created_ms: i64,
+) -> Result<()> {
+    let new = connection
+        .execute(
+            "INSERT INTO users (name, password, created_ms) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO NOTHING",
+            params![name.as_str(), password, created_ms],
+        )
+        .map_err(catalog_error)?;
+    if new == 0 {
+        return Ok(());
+    }
+    owe_top_folder(connection, UserId(connection.last_insert_rowid()))
+}
+
+/// The number of the user of this name, if there is one.
+pub(super) fn id_of(connection: &Connection, name: &UserName) -> Result<Option<UserId>> {
+    connection
+        .prepare_cached("SELECT id FROM users WHERE name = ?1")
+        .and_then(|mut query| {
+            query.query_row([name.as_str()], |row| Ok(UserId(row.get(0)?))).optional()
+        })
+        .map_err(catalog_error)
+}
+
+/// The name of a user.
+pub(super) fn name_of(connection: &Connection, user: UserId) -> Result<UserName> {
+    let name: String = connection
+        .prepare_cached("SELECT name FROM users WHERE id = ?1")
+        .and_then(|mut query| query.query_row([user.0], |row| row.get(0)))
+        .map_err(catalog_error)?;
+    Ok(UserName::parse(&name)?)
+}
+
+/// What stands in the place of a password's hash where the account is known from blocks alone.
+pub(super) const NO_PASSWORD: &str = "!";
 
 /// A hash of a password that nobody has, with the parameters of every other.
 const UNKNOWN_USER_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBmaXhlZCBzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

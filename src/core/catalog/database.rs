@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 3] = [
+    "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -47,7 +48,68 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE INDEX owed_by_node ON owed (node, id);
     CREATE INDEX owed_by_path ON owed (user_id, path);
     CREATE INDEX owed_by_version ON owed (version);
-"];
+",
+    "
+    CREATE TABLE scrubs (
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        started_ms  INTEGER NOT NULL,
+        ended_ms    INTEGER,
+        phase       TEXT NOT NULL,             -- inventory, files, mending, done, stopped
+        witness     INTEGER NOT NULL,
+        grace_ms    INTEGER NOT NULL,
+        listed      INTEGER NOT NULL,          -- nodes whose inventory is done; bit 0 is node 1
+        unchecked   INTEGER NOT NULL,          -- nodes of which something could not be checked
+        user_id     INTEGER,                   -- the last file that has been checked
+        path        TEXT,
+        files_done  INTEGER NOT NULL,
+        files_all   INTEGER NOT NULL,
+        bytes_done  INTEGER NOT NULL,          -- on all nodes together
+        bytes_all   INTEGER NOT NULL,
+        removed     INTEGER NOT NULL,
+        others      INTEGER NOT NULL           -- files that are no blocks of their node
+    ) STRICT;
+    CREATE TABLE scrub_findings (
+        id      INTEGER PRIMARY KEY,
+        scrub   INTEGER NOT NULL,
+        what    TEXT NOT NULL,                 -- wrong, missing, stale, damaged
+        node    INTEGER,
+        user_id INTEGER NOT NULL,
+        path    TEXT NOT NULL,
+        version BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX scrub_findings_by_version ON scrub_findings (version);
+    CREATE TABLE strays (
+        node     INTEGER NOT NULL,
+        user     TEXT NOT NULL,
+        path     TEXT NOT NULL,
+        seq      INTEGER NOT NULL,
+        first_ms INTEGER NOT NULL,
+        scrub    INTEGER NOT NULL,             -- the last one that has seen it
+        PRIMARY KEY (node, user, path)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE replacements (
+        node       INTEGER PRIMARY KEY,
+        address    TEXT NOT NULL,
+        instead_of TEXT NOT NULL,
+        started_ms INTEGER NOT NULL,
+        pieces     INTEGER NOT NULL,           -- that were owed to it at the beginning
+        proved_ms  INTEGER
+    ) STRICT;
+",
+    "
+    CREATE TABLE journal (
+        id     INTEGER PRIMARY KEY AUTOINCREMENT,
+        record BLOB NOT NULL,
+        chain  BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE deletions (
+        user_id INTEGER NOT NULL REFERENCES users (id),
+        path    TEXT NOT NULL,
+        seq     INTEGER NOT NULL,
+        PRIMARY KEY (user_id, path)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// How long one connection waits for the other before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,6 +122,17 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+        )
+        .map_err(catalog_error)?;
+    Ok(connection)
+}
+
+/// Opens a copy of a catalog as one plain file, which nobody else uses.
+pub(super) fn open_copy(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path).map_err(catalog_error)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
         )
         .map_err(catalog_error)?;
     Ok(connection)
@@ -110,6 +183,17 @@ pub(super) fn setting_or(connection: &Connection, key: &str, fresh: &str) -> Res
         Some(value) => Ok(value),
         None => set_setting(connection, key, fresh).map(|()| fresh.to_owned()),
     }
+}
+
+/// Is there neither an account nor a file?
+pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
+    connection
+        .query_row(
+            "SELECT NOT EXISTS (SELECT 1 FROM users) AND NOT EXISTS (SELECT 1 FROM files)",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(catalog_error)
 }
 
 /// What SQLite says, as an error of ours.

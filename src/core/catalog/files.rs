@@ -5,11 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::order::Ticket;
 use crate::core::catalog::owed::{self, Kind};
-use crate::core::catalog::{Catalog, UserId};
+use crate::core::catalog::{Catalog, UserId, accounts, journal};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, block_file_name, parse_block_file_name};
 use crate::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
 use crate::core::wire::extended::{Entry, FileEntry};
+use crate::core::wire::journal::Change;
+use crate::core::wire::node::Place;
 
 /// A file's current version.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,49 +90,26 @@ impl Catalog {
         } else if there.is_some() && !new.replace {
             return Err(Error::Exists(new.path.clone()));
         } else {
-            self.record_store(&transaction, ticket, new)?;
+            let record = FileRecord {
+                version: ticket.version,
+                seq: ticket.seq,
+                bytes: new.bytes,
+                blake3: new.blake3,
+                stored_ms: new.stored_ms,
+                placed: new.staged,
+            };
+            for folder in make_folders(&transaction, new.user, &new.path.folder())? {
+                let user = accounts::name_of(&transaction, new.user)?;
+                journal::record(&transaction, &Change::FolderMade { user, folder })?;
+            }
+            put_file(&transaction, new.user, &new.path, &record)?;
+            owe_version(&transaction, new.user, &new.path, &record)?;
+            let place = place_of(&transaction, new.user, &new.path)?;
+            journal::record(&transaction, &record.stored(place))?;
             Committed::Current
         };
         self.commit(transaction)?;
         Ok(outcome)
-    }
-
-    fn record_store(
-        &self,
-        transaction: &Transaction<'_>,
-        ticket: &Ticket,
-        new: &NewFile,
-    ) -> Result<()> {
-        make_folders(transaction, new.user, &new.path.folder())?;
-        transaction
-            .prepare_cached(
-                "INSERT INTO files (user_id, path, version, seq, bytes, blake3, stored_ms, placed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT (user_id, path) DO UPDATE SET
-                     version = excluded.version, seq = excluded.seq, bytes = excluded.bytes,
-                     blake3 = excluded.blake3, stored_ms = excluded.stored_ms,
-                     placed = excluded.placed",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![
-                    new.user.0,
-                    new.path.as_str(),
-                    ticket.version.0,
-                    ticket.seq.0,
-                    new.bytes,
-                    new.blake3.0,
-                    new.stored_ms,
-                    new.staged.bits()
-                ])
-            })
-            .map_err(catalog_error)?;
-        owed::forget_repairs(transaction, new.user, &new.path)?;
-        for node in NodeId::ALL {
-            let kind = if new.staged.contains(node) { Kind::Commit } else { Kind::Repair };
-            let (path, version) = (new.path.as_str(), Some(ticket.version));
-            owed::add(transaction, node, kind, new.user, path, version, ticket.seq)?;
-        }
-        Ok(())
     }
 
     fn record_discard(
@@ -172,14 +151,9 @@ impl Catalog {
             // A store that began later has committed already: the file was deleted before it.
             return Ok(());
         }
-        transaction
-            .prepare_cached("DELETE FROM files WHERE user_id = ?1 AND path = ?2")
-            .and_then(|mut delete| delete.execute(params![user.0, path.as_str()]))
-            .map_err(catalog_error)?;
-        owed::forget_repairs(&transaction, user, path)?;
-        for node in NodeId::ALL {
-            owed::add(&transaction, node, Kind::Remove, user, path.as_str(), None, seq)?;
-        }
+        remove_file(&transaction, user, path, seq)?;
+        let place = place_of(&transaction, user, path)?;
+        journal::record(&transaction, &Change::Deleted { place, seq })?;
         self.commit(transaction)?;
         // Still under the writer's lock: a store that commits next must find the note.
         self.order.lock().note_deleted(user, path, seq);
@@ -225,7 +199,95 @@ impl Catalog {
     }
 }
 
-fn file_at(connection: &Connection, user: UserId, path: &FilePath) -> Result<Option<FileRecord>> {
+impl FileRecord {
+    /// The change that made this the current version of the file at this place.
+    pub(super) fn stored(&self, place: Place) -> Change {
+        Change::Stored {
+            place,
+            version: self.version,
+            seq: self.seq,
+            bytes: self.bytes,
+            blake3: self.blake3,
+            stored_ms: self.stored_ms,
+            placed: self.placed,
+        }
+    }
+}
+
+fn place_of(connection: &Connection, user: UserId, path: &FilePath) -> Result<Place> {
+    Ok(Place { user: accounts::name_of(connection, user)?, path: path.clone() })
+}
+
+/// Makes this the current version of the file at this path.
+pub(super) fn put_file(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+    record: &FileRecord,
+) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO files (user_id, path, version, seq, bytes, blake3, stored_ms, placed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (user_id, path) DO UPDATE SET
+                 version = excluded.version, seq = excluded.seq, bytes = excluded.bytes,
+                 blake3 = excluded.blake3, stored_ms = excluded.stored_ms,
+                 placed = excluded.placed",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                user.0,
+                path.as_str(),
+                record.version.0,
+                record.seq.0,
+                record.bytes,
+                record.blake3.0,
+                record.stored_ms,
+                record.placed.bits()
+            ])
+        })
+        .map_err(catalog_error)?;
+    owed::forget_repairs(connection, user, path)
+}
+
+/// Nodes that have a version staged owe its commit, the others a repair.
+pub(super) fn owe_version(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+    record: &FileRecord,
+) -> Result<()> {
+    for node in NodeId::ALL {
+        let kind = if record.placed.contains(node) { Kind::Commit } else { Kind::Repair };
+        owed::add(connection, node, kind, user, path.as_str(), Some(record.version), record.seq)?;
+    }
+    Ok(())
+}
+
+/// Removes a file, keeps the deletion's number, and owes every node the removal of its blocks.
+pub(super) fn remove_file(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+    seq: Seq,
+) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM files WHERE user_id = ?1 AND path = ?2")
+        .and_then(|mut delete| delete.execute(params![user.0, path.as_str()]))
+        .map_err(catalog_error)?;
+    journal::note_deletion(connection, user, path, seq)?;
+    owed::forget_repairs(connection, user, path)?;
+    for node in NodeId::ALL {
+        owed::add(connection, node, Kind::Remove, user, path.as_str(), None, seq)?;
+    }
+    Ok(())
+}
+
+pub(super) fn file_at(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+) -> Result<Option<FileRecord>> {
     connection
         .prepare_cached(
             "SELECT version, seq, bytes, blake3, stored_ms, placed
@@ -237,7 +299,7 @@ fn file_at(connection: &Connection, user: UserId, path: &FilePath) -> Result<Opt
         .map_err(catalog_error)
 }
 
-fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileRecord> {
+pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileRecord> {
     Ok(FileRecord {
         version: VersionId(row.get(at)?),
         seq: Seq(row.get(at + 1)?),
@@ -282,21 +344,30 @@ fn missing(connection: &Connection, user: UserId, path: &FilePath) -> Result<Err
     }
 }
 
-fn make_folders(connection: &Connection, user: UserId, folder: &FolderPath) -> Result<()> {
+/// Makes a folder and those above it; gives those that are new.
+pub(super) fn make_folders(
+    connection: &Connection,
+    user: UserId,
+    folder: &FolderPath,
+) -> Result<Vec<FolderPath>> {
+    let mut new = Vec::new();
     for folder in folder.ancestry() {
-        connection
+        let made = connection
             .prepare_cached(
                 "INSERT INTO folders (user_id, path) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             )
             .and_then(|mut insert| insert.execute(params![user.0, folder.as_str()]))
             .map_err(catalog_error)?;
+        if made > 0 {
+            new.push(folder);
+        }
     }
-    Ok(())
+    Ok(new)
 }
 
 /// On the nodes a file becomes block files beside folders, all in one name space. Whichever comes
 /// second to a name is refused, and so is a file and a folder of one name.
-fn check_names(connection: &Connection, user: UserId, path: &FilePath) -> Result<()> {
+pub(super) fn check_names(connection: &Connection, user: UserId, path: &FilePath) -> Result<()> {
     let collision = |taken: String| Error::NameCollision { what: path.to_string(), taken };
     if folder_exists(connection, user, path.as_str())? {
         return Err(collision(format!("the folder {path}")));

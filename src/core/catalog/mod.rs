@@ -7,24 +7,41 @@
 
 pub mod accounts;
 mod database;
+mod evidence;
 mod files;
+#[cfg(test)]
+mod fixture;
+mod journal;
 mod order;
 mod owed;
+mod recovery;
+mod replace;
+mod scrub;
+mod strays;
+mod survey;
+mod walk;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
 
-use crate::core::error::{Error, Result};
-use crate::core::types::{ClusterId, Seq, VersionId};
+use crate::core::error::{Code, Error, Result};
+use crate::core::types::{Claim, ClusterId, Seq, VersionId};
+use crate::core::wire::journal::Change;
 
+pub use evidence::Evidence;
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
+pub use recovery::{Contents, Recovery, Report, Unrecovered, contents};
+pub use replace::Replacement;
+pub use scrub::{Finding, Mending, Phase, Scrub, What};
+pub use strays::Judgement;
+pub use walk::{Concerned, Surveyed};
 
 /// A user's number in the catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -34,9 +51,12 @@ pub struct UserId(pub(in crate::core::catalog) i64);
 pub struct Catalog {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    /// For what looks through whole tables, so that no user waits behind it.
+    surveyor: Mutex<Connection>,
     /// Taken after `writer` where both are needed.
     order: Arc<Mutex<order::Order>>,
     cluster: ClusterId,
+    path: PathBuf,
     /// Rows of `owed` that are done and go with the next commit: deleting them needs no sync of its
     /// own, since doing their work twice would do no harm.
     settled: Mutex<HashSet<i64>>,
@@ -59,8 +79,10 @@ impl Catalog {
         Ok(Catalog {
             writer: Mutex::new(writer),
             reader: Mutex::new(database::open(path)?),
+            surveyor: Mutex::new(database::open(path)?),
             order: Arc::new(Mutex::new(order::Order::after(Seq(reserved)))),
             cluster,
+            path: path.to_path_buf(),
             settled: Mutex::default(),
             in_doubt: AtomicBool::new(false),
         })
@@ -88,7 +110,42 @@ impl Catalog {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn remember_node_addresses(&self, addresses: &[String; 4]) -> Result<()> {
-        database::set_setting(&self.writer.lock(), "nodes", &addresses.join(" "))
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(database::catalog_error)?;
+        database::set_setting(&transaction, "nodes", &addresses.join(" "))?;
+        journal::record(&transaction, &Change::Nodes { addresses: addresses.clone() })?;
+        self.commit(transaction)
+    }
+
+    /// What the last server with this catalog registered with, if one has.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn last_claim(&self) -> Result<Option<Claim>> {
+        let text = database::setting(&self.reader.lock(), "claim")?;
+        let claim = text.map(|text| {
+            let (epoch, server) = text.split_once(' ')?;
+            Some(Claim { epoch: epoch.parse().ok()?, server: server.parse().ok()? })
+        });
+        let bad = || Error::Catalog("what the last server registered with cannot be read".into());
+        claim.map(|claim| claim.ok_or_else(bad)).transpose()
+    }
+
+    /// Remembers what this server will register with. To be done before it does.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn remember_claim(&self, claim: Claim) -> Result<()> {
+        let text = format!("{} {}", claim.epoch, claim.server);
+        database::set_setting(&self.writer.lock(), "claim", &text)
+    }
+
+    /// Has it neither an account nor a file?
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        database::is_empty(&self.reader.lock())
     }
 
     /// Draws the number of a change that is not a store.
@@ -113,21 +170,35 @@ impl Catalog {
     /// When the disk fails during a commit, nobody knows whether it happened until the file is
     /// opened again. Going on could answer a store whose row is lost or discard pieces whose row is
     /// not, so from then on nothing is written and no staged piece is called abandoned.
+    ///
+    /// A disk that is full is no such failure: SQLite says so before the transaction's last frame
+    /// is written, and it is rolled back here. It certainly did not happen, and the next one may.
     fn commit(&self, transaction: Transaction<'_>) -> Result<()> {
         self.refuse_in_doubt()?;
         let settled: Vec<i64> = self.settled.lock().iter().copied().collect();
-        settled.iter().try_for_each(|id| owed::strike(&transaction, *id))?;
-        transaction.commit().map_err(|error| {
-            self.in_doubt.store(true, Ordering::SeqCst);
-            database::catalog_error(error)
-        })?;
+        settled.iter().try_for_each(|id| owed::strike(&transaction, *id).map(drop))?;
+        if let Err(error) = transaction.execute_batch("COMMIT") {
+            let error = database::catalog_error(error);
+            let is_undone = error.code() == Code::NoSpace
+                && (transaction.is_autocommit() || transaction.rollback().is_ok());
+            if !is_undone {
+                self.in_doubt.store(true, Ordering::SeqCst);
+            }
+            return Err(error);
+        }
         let mut left = self.settled.lock();
         left.retain(|id| !settled.contains(id));
         Ok(())
     }
 
+    /// Did a commit fail in a way that leaves open whether it happened? Then nothing is written any
+    /// more until the server is started again.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::SeqCst)
+    }
+
     fn refuse_in_doubt(&self) -> Result<()> {
-        if self.in_doubt.load(Ordering::SeqCst) {
+        if self.is_in_doubt() {
             let what = "an earlier write failed half-way; nothing is changed until the server is \
                         started again";
             return Err(Error::Catalog(what.into()));

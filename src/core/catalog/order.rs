@@ -14,7 +14,7 @@ use crate::core::path::FilePath;
 use crate::core::types::{Seq, VersionId};
 
 /// How many numbers are reserved at once.
-const RESERVE: u64 = 10_000;
+pub(super) const RESERVE: u64 = 10_000;
 
 /// Numbers drawn and stores running, in memory.
 pub(super) struct Order {
@@ -38,6 +38,11 @@ impl Order {
         self.reserved = up_to;
     }
 
+    /// The highest number that has been drawn, or was reserved by an earlier process.
+    pub(super) fn last(&self) -> Seq {
+        self.last
+    }
+
     pub(super) fn draw(&mut self) -> Seq {
         debug_assert!(self.last < self.reserved, "a number is reserved before it is drawn");
         self.last.0 += 1;
@@ -54,6 +59,12 @@ impl Order {
         self.running.remove(&version);
         let lowest = self.running.values().min().copied();
         self.deleted.retain(|_, seq| lowest.is_some_and(|lowest| lowest < *seq));
+    }
+
+    /// Every store with this number or a lower one has ended.
+    pub(super) fn horizon(&self) -> Seq {
+        let lowest = self.running.values().min();
+        lowest.map_or(self.last, |lowest| Seq(lowest.0.saturating_sub(1)))
     }
 
     pub(super) fn is_running(&self, version: VersionId) -> bool {
@@ -111,7 +122,9 @@ mod tests {
         order.note_deleted(user, &path, deletion);
         assert!(order.deleted_after(user, &path, low_seq));
         assert!(!order.deleted_after(user, &path, high_seq));
+        assert_eq!(order.horizon(), Seq(low_seq.0 - 1));
         order.end(low);
+        assert_eq!(order.horizon(), Seq(high_seq.0 - 1));
         assert!(order.deleted.is_empty());
     }
 

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::{Catalog, UserId};
+use crate::core::catalog::{Catalog, UserId, survey};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{NodeId, Seq, VersionId};
@@ -153,7 +153,8 @@ impl Catalog {
         self.commit(transaction)
     }
 
-    /// A node turned out not to hold its piece of a version: notes that, and owes it a repair.
+    /// A node turned out not to hold its piece of a version: notes that, counts it as an error of the
+    /// node's, and owes it a repair.
     /// `struck`, if given, is the row that found it out.
     ///
     /// # Errors
@@ -161,34 +162,8 @@ impl Catalog {
     pub fn piece_lost(&self, node: NodeId, version: VersionId, struck: Option<i64>) -> Result<()> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
-        let current = transaction
-            .prepare_cached(
-                "UPDATE files SET placed = placed & ~?2 WHERE version = ?1
-                 RETURNING user_id, path, seq",
-            )
-            .and_then(|mut update| {
-                let bit = 1_u8 << node.index();
-                update
-                    .query_map(params![version.0, bit], |row| {
-                        Ok((UserId(row.get(0)?), row.get::<_, String>(1)?, Seq(row.get(2)?)))
-                    })?
-                    .collect::<std::result::Result<Vec<_>, _>>()
-            })
-            .map_err(catalog_error)?;
-        for (user, path, seq) in current {
-            let owed_already: bool = transaction
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM owed
-                     WHERE version = ?1 AND node = ?2 AND kind = 'repair')",
-                )
-                .and_then(|mut query| {
-                    query.query_row(params![version.0, node.number()], |row| row.get(0))
-                })
-                .map_err(catalog_error)?;
-            if !owed_already {
-                add(&transaction, node, Kind::Repair, user, &path, Some(version), seq)?;
-            }
-        }
+        survey::count_error(&transaction, node, version)?;
+        lose(&transaction, node, version)?;
         if let Some(id) = struck {
             strike(&transaction, id)?;
         }
@@ -196,13 +171,17 @@ impl Catalog {
     }
 
     /// A rebuilt piece is staged on a node: strikes out the repair and owes the node the commit.
-    /// False if the version has been replaced meanwhile and nobody wants the piece any more.
+    /// False if the version or the node has been replaced meanwhile and nobody wants the piece any
+    /// more.
     ///
     /// # Errors
     /// If the catalog cannot be written.
     pub fn piece_rebuilt(&self, node: NodeId, version: VersionId, repair: i64) -> Result<bool> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
+        if strike(&transaction, repair)? == 0 {
+            return Ok(false);
+        }
         let current = transaction
             .prepare_cached(
                 "UPDATE files SET placed = placed | ?2 WHERE version = ?1
@@ -219,7 +198,6 @@ impl Catalog {
         if let Some((user, path, seq)) = &current {
             add(&transaction, node, Kind::Commit, *user, path, Some(version), *seq)?;
         }
-        strike(&transaction, repair)?;
         self.commit(transaction)?;
         Ok(current.is_some())
     }
@@ -279,12 +257,57 @@ fn stray(connection: &Connection, version: VersionId) -> Result<Order> {
     })
 }
 
-pub(super) fn strike(connection: &Connection, id: i64) -> Result<()> {
+/// Deletes a row; gives how many there were of it.
+pub(super) fn strike(connection: &Connection, id: i64) -> Result<usize> {
     connection
         .prepare_cached("DELETE FROM owed WHERE id = ?1")
         .and_then(|mut delete| delete.execute([id]))
+        .map_err(catalog_error)
+}
+
+/// The current version of a file, as a transaction that changes it finds it.
+pub(super) struct Current {
+    pub(super) user: UserId,
+    pub(super) path: String,
+    pub(super) seq: Seq,
+}
+
+/// Notes that a node does not hold its piece of this version, and owes it a repair; nothing if it
+/// is no file's current version.
+pub(super) fn lose(
+    connection: &Connection,
+    node: NodeId,
+    version: VersionId,
+) -> Result<Option<Current>> {
+    let current = connection
+        .prepare_cached(
+            "UPDATE files SET placed = placed & ~?2 WHERE version = ?1
+             RETURNING user_id, path, seq",
+        )
+        .and_then(|mut update| {
+            update
+                .query_row(params![version.0, 1_u8 << node.index()], |row| {
+                    let user = UserId(row.get(0)?);
+                    Ok(Current { user, path: row.get(1)?, seq: Seq(row.get(2)?) })
+                })
+                .optional()
+        })
         .map_err(catalog_error)?;
-    Ok(())
+    if let Some(Current { user, path, seq }) = &current {
+        let owed_already: bool = connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM owed
+                 WHERE version = ?1 AND node = ?2 AND kind = 'repair')",
+            )
+            .and_then(|mut query| {
+                query.query_row(params![version.0, node.number()], |row| row.get(0))
+            })
+            .map_err(catalog_error)?;
+        if !owed_already {
+            add(connection, node, Kind::Repair, *user, path, Some(version), *seq)?;
+        }
+    }
+    Ok(current)
 }
 
 /// A row as a task.

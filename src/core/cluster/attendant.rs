@@ -6,13 +6,14 @@
 //!   probe ──silent──────────────────────────────────────────> │
 //!     │ answers                                               │
 //!     ├─ just came up: drop what it has staged in vain        │
-//!     └─ deliver orders, oldest first ── rebuild one piece ───┘
+//!     └─ deliver orders, oldest first ────────────────────────┘
 //! ```
 //!
+//! Missing pieces are another thread's matter (`heal.rs`): no order waits behind a long rebuilding.
 //! Orders about one path are delivered in the order in which they were recorded; each can be
 //! repeated without harm, so a crash anywhere costs only a repetition.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
@@ -22,11 +23,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::core::catalog::{Catalog, Owed, Task};
 use crate::core::cluster::readers::Readers;
-use crate::core::cluster::rebuild::Lacking;
 use crate::core::cluster::volume::Volume;
-use crate::core::error::{Error, Result};
-use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
-use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, PieceMeta, Place};
+use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::types::{NodeId, NodeSet};
+use crate::core::wire::node::{ORDERS_MAX, Order, Outcome, Place};
 
 /// How often a node is probed that nothing else is said to.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
@@ -38,13 +38,16 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 /// have been busy with what was sent to it before.
 const SWEEP_AGAIN: Duration = Duration::from_secs(10);
 
-/// How long repairs rest after a round in which some failed.
-const REBUILD_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long an order rests that the node's disk has refused: doubled each time, up to the second.
+const ORDER_RESTS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(300)];
+
+/// So many refused orders are remembered; the others come again without a rest.
+const RESTING_MAX: usize = 10_000;
 
 /// How often a node's staging is looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
-/// Wakes the attendants of all nodes when there is something to deliver.
+/// Wakes those who look after the nodes when there is something to deliver or to rebuild.
 #[derive(Clone)]
 pub struct Bell {
     wake: Vec<Sender<()>>,
@@ -54,6 +57,13 @@ impl Bell {
     /// A bell that nobody hears, where the attendants' rounds are called by hand.
     pub fn mute() -> Bell {
         Bell { wake: Vec::new() }
+    }
+
+    /// One more who hears it, and its clones that are made from now on.
+    pub fn listen(&mut self) -> Receiver<()> {
+        let (ring, rung) = bounded(1);
+        self.wake.push(ring);
+        rung
     }
 
     /// Wakes them; those that are at work look again afterwards.
@@ -70,17 +80,16 @@ impl Bell {
 /// # Errors
 /// If the system has no threads left.
 pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers>) -> Result<Bell> {
-    let mut wake = Vec::new();
+    let mut bell = Bell::mute();
     for id in NodeId::ALL {
-        let (ring, rung) = bounded(1);
+        let rung = bell.listen();
         let mut attendant = Attendant::new(id, catalog.clone(), volume.clone(), readers.clone());
         thread::Builder::new()
             .name(format!("attendant of node {id}"))
             .spawn(move || attendant.run(&rung))
             .map_err(Error::io("cannot start a thread"))?;
-        wake.push(ring);
     }
-    Ok(Bell { wake })
+    Ok(bell)
 }
 
 /// Looks after one node.
@@ -92,10 +101,12 @@ pub struct Attendant {
     complained: Option<Duration>,
     /// When to look through its staging next; nothing if it has just come up.
     sweep_at: Option<Duration>,
-    /// Repairs up to this row have been tried in this round and have failed.
-    rebuild_after: i64,
-    /// When the next round of repairs begins, if some failed in the last one.
-    rebuild_pause: Option<Duration>,
+    /// Rows that its disk has refused, until when they rest, and how long that is.
+    /// Why an order last failed.
+    refusal: String,
+    resting: HashMap<i64, (Duration, Duration)>,
+    /// It has said that it is empty, and the catalog does not know yet.
+    is_fresh: bool,
 }
 
 impl Attendant {
@@ -113,8 +124,9 @@ impl Attendant {
             readers,
             complained: None,
             sweep_at: None,
-            rebuild_after: 0,
-            rebuild_pause: None,
+            refusal: String::new(),
+            resting: HashMap::new(),
+            is_fresh: false,
         }
     }
 
@@ -137,10 +149,15 @@ impl Attendant {
         }
     }
 
-    /// One look at the node: probes it and does what there is to do. True if there is more. `now`
-    /// counts from any fixed point.
+    /// One look at the node: probes it and does what there is to do. True if something was delivered,
+    /// since more may have come meanwhile. `now` counts from any fixed point.
     pub fn round(&mut self, now: Duration) -> bool {
-        self.probe(now)
+        let standing = self.volume.roster().standing();
+        // A server that was taken over has nothing more to say; one that an older one may still be
+        // beside must not yet drop or order anything.
+        standing.check().is_ok()
+            && self.probe(now)
+            && self.volume.roster().standing().is_established()
             && self.work(now).unwrap_or_else(|error| {
                 tracing::warn!("data server {}: {error}", self.id);
                 false
@@ -149,8 +166,20 @@ impl Attendant {
 
     /// True if the node is up.
     fn probe(&mut self, now: Duration) -> bool {
-        let roster = self.volume.roster();
-        let (answer, came_up) = roster.probed(self.id, roster.node(self.id).ping());
+        let roster = self.volume.roster().clone();
+        let answer = roster.node(self.id).ping();
+        if let Ok(room) = &answer {
+            // Before it counts as up: nobody then stores on it without knowing its room.
+            roster.note_answer(self.id, *room);
+        }
+        // Before anybody sends it anything: what it gets from then on is there.
+        if answer.is_ok()
+            && let Err(error) = self.notice_empty()
+        {
+            tracing::warn!("data server {}: {error}", self.id);
+            return false;
+        }
+        let (answer, came_up) = roster.probed(self.id, answer.map(drop));
         if came_up {
             tracing::info!("connected to data server {}", self.id);
             if roster.up() == NodeSet::ALL {
@@ -158,12 +187,14 @@ impl Attendant {
             }
             self.complained = None;
             self.sweep_at = None;
-            self.rebuild_pause = None;
+            self.resting.clear();
         }
         match answer {
             Ok(()) => true,
             Err(error) => {
-                if self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
+                let is_fenced =
+                    matches!(error, Error::Node { why: NodeFailure::Fenced { .. }, .. });
+                if !is_fenced && self.complained.is_none_or(|at| now >= at + COMPLAIN_EVERY) {
                     self.complained = Some(now);
                     tracing::info!("still trying to connect to data server {}: {error}", self.id);
                 }
@@ -179,10 +210,26 @@ impl Attendant {
             let pause = if self.sweep_at.is_none() { SWEEP_AGAIN } else { SWEEP_EVERY };
             self.sweep_at = Some(now + pause);
         }
-        let delivered = self.deliver_orders();
-        // An order that its disk refuses is no reason to leave pieces missing.
-        let more = self.rebuild_one(now)?;
-        delivered.map(|()| more)
+        self.deliver_orders(now)
+    }
+
+    /// A node that has just joined the cluster has nothing. If it should have something, its folder
+    /// was lost or another one was started in its place: all of it is owed to it.
+    fn notice_empty(&mut self) -> Result<()> {
+        self.is_fresh |= self.volume.roster().node(self.id).was_fresh();
+        if self.is_fresh {
+            let lost = self.catalog.node_is_empty(self.id)?;
+            self.is_fresh = false;
+            if lost > 0 {
+                tracing::error!(
+                    "data server {} HAS LOST ALL ITS PIECES: it was started with an empty folder, \
+                     and {lost} pieces should be there. They are being rebuilt from the other \
+                     nodes. If that was not meant to be, stop it and start it with its own folder",
+                    self.id
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Drops what the node has staged and nobody will commit: what a crash left behind.
@@ -208,32 +255,38 @@ impl Attendant {
         }
     }
 
-    fn deliver_orders(&self) -> Result<()> {
+    /// True if any was delivered.
+    fn deliver_orders(&mut self, now: Duration) -> Result<bool> {
         let mut after = 0;
+        let mut delivered = false;
         let mut held_back: HashSet<Place> = HashSet::new();
         loop {
             let batch = self.catalog.owed(self.id, false, after, ORDERS_MAX)?;
             let Some(last) = batch.last() else {
-                return Ok(());
+                let refused = (!self.resting.is_empty()).then(|| self.refusal.clone());
+                self.volume.roster().note_delivery(self.id, refused);
+                return Ok(delivered);
             };
             after = last.id;
             let ready: Vec<&Owed> =
-                batch.iter().filter(|owed| self.is_ready(owed, &mut held_back)).collect();
+                batch.iter().filter(|owed| self.is_ready(owed, &mut held_back, now)).collect();
             if !ready.is_empty() {
-                self.deliver(&ready, &mut held_back)?;
+                delivered |= self.deliver(&ready, &mut held_back, now)?;
             }
         }
     }
 
-    /// What waits for a reader holds back all later orders about the same path, and no others.
-    fn is_ready(&self, owed: &Owed, held_back: &mut HashSet<Place>) -> bool {
+    /// What waits for a reader, or rests, holds back all later orders about the same path, and no
+    /// others.
+    fn is_ready(&self, owed: &Owed, held_back: &mut HashSet<Place>, now: Duration) -> bool {
+        let rests = self.resting.get(&owed.id).is_some_and(|(until, _)| now < *until);
         let Some((place, seq)) = owed.task.place_and_seq() else {
-            return true;
+            return !rests;
         };
         if held_back.contains(place) {
             return false;
         }
-        if self.readers.holds_back(place, seq) {
+        if rests || self.readers.holds_back(place, seq) {
             held_back.insert(place.clone());
             return false;
         }
@@ -241,8 +294,13 @@ impl Attendant {
     }
 
     /// Has the node carry out orders and settles those that are done. One that failed comes again,
-    /// and with it all later ones about its path: they must not overtake it.
-    fn deliver(&self, ready: &[&Owed], held_back: &mut HashSet<Place>) -> Result<()> {
+    /// and with it all later ones about its path: they must not overtake it. True if any was done.
+    fn deliver(
+        &mut self,
+        ready: &[&Owed],
+        held_back: &mut HashSet<Place>,
+        now: Duration,
+    ) -> Result<bool> {
         let roster = self.volume.roster();
         let orders: Vec<Order> = ready
             .iter()
@@ -262,77 +320,28 @@ impl Attendant {
                 (Outcome::NotHeld, Task::Order(Order::Commit { version, place, .. })) => {
                     tracing::warn!("data server {} lost its piece of {place}", self.id);
                     self.catalog.piece_lost(self.id, *version, Some(owed.id))?;
+                    self.resting.remove(&owed.id);
                 }
                 (Outcome::Done | Outcome::NotHeld, _) => done.push(owed.id),
                 (Outcome::Failed(why), _) => {
                     tracing::warn!("data server {}: an order comes again later: {why}", self.id);
                     held_back.extend(place.cloned());
+                    self.rest(owed.id, now);
+                    self.refusal = why;
                 }
             }
         }
+        self.resting.retain(|id, _| !done.contains(id));
         self.catalog.settle(&done);
-        Ok(())
+        Ok(!done.is_empty())
     }
 
-    /// Rebuilds one piece; true if there are more to rebuild.
-    fn rebuild_one(&mut self, now: Duration) -> Result<bool> {
-        if self.rebuild_pause.is_some_and(|until| now < until) {
-            return Ok(false);
+    /// An order that the disk refuses for good is not tried twice a second for ever.
+    fn rest(&mut self, id: i64, now: Duration) {
+        let [shortest, longest] = ORDER_RESTS;
+        let pause = self.resting.get(&id).map_or(shortest, |(_, last)| (2 * *last).min(longest));
+        if self.resting.len() < RESTING_MAX || self.resting.contains_key(&id) {
+            self.resting.insert(id, (now + pause, pause));
         }
-        let mut others = self.volume.roster().up();
-        others.remove(self.id);
-        if others.len() < READ_QUORUM {
-            return Ok(false);
-        }
-        let owed = self.catalog.owed(self.id, true, self.rebuild_after, 1)?;
-        let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
-            let failed_some = std::mem::take(&mut self.rebuild_after) > 0;
-            self.rebuild_pause = failed_some.then_some(now + REBUILD_AGAIN_AFTER);
-            return Ok(false);
-        };
-        let Some(lacking) = self.lacking(*version, place)? else {
-            // Replaced or removed meanwhile.
-            self.catalog.settle(&[*id]);
-            return Ok(true);
-        };
-        let rebuilt = self.volume.rebuild(self.id, &lacking);
-        for node in rebuilt.unsound.iter().filter(|node| *node != self.id) {
-            self.catalog.piece_lost(node, *version, None)?;
-        }
-        match rebuilt.outcome {
-            Ok(bytes_read) => {
-                if !self.catalog.piece_rebuilt(self.id, *version, *id)? {
-                    self.volume.discard(*version, NodeSet::from_iter([self.id]));
-                }
-                tracing::info!(
-                    "data server {}: its piece of {place} is rebuilt ({bytes_read} bytes read from \
-                     the others)",
-                    self.id
-                );
-                self.deliver_orders()?;
-            }
-            Err(error) => {
-                if self.rebuild_pause.is_none() {
-                    tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
-                }
-                // One that cannot be rebuilt now does not hold up the others.
-                self.rebuild_after = *id;
-            }
-        }
-        Ok(true)
-    }
-
-    fn lacking(&self, version: VersionId, place: &Place) -> Result<Option<Lacking>> {
-        Ok(self.catalog.version(version)?.map(|record| Lacking {
-            meta: PieceMeta {
-                version,
-                seq: record.seq,
-                place: place.clone(),
-                file_bytes: record.bytes,
-                stored_ms: record.stored_ms,
-            },
-            blake3: record.blake3,
-            placed: record.placed,
-        }))
     }
 }

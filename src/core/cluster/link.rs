@@ -3,29 +3,42 @@
 //! Connections are kept and reused; one is used by one thread at a time. A connection goes back only
 //! after a whole exchange, so what is read from it always belongs to the latest question.
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use crate::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
-use crate::core::io::tls::Connector;
-use crate::core::types::{ClusterId, Digest, NodeId, VersionId};
-use crate::core::wire::node::{self as wire, Order, Outcome, PROTOCOL, PieceMeta, Reply, Request};
+use crate::core::io::tls::{Connector, check_without_key};
+use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding};
+use crate::core::wire::node::{
+    self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
+    Place, Reply, Request, Room, Serves,
+};
 
 /// Connections that are kept for their next use, for each node.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 
 const CONNECT: Deadline = Deadline::new(Duration::from_secs(2), "accept a connection");
 const WELCOME: Deadline = Deadline::new(Duration::from_secs(3), "answer a hello");
+const SERVES: Deadline = Deadline::new(Duration::from_secs(2), "say whom it serves");
+const BYE: Deadline = Deadline::new(Duration::from_secs(1), "take a good-bye");
 const PING: Deadline = Deadline::new(Duration::from_secs(3), "answer a probe");
 const TAKE: Deadline = Deadline::new(Duration::from_secs(5), "take a stripe");
 const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
 const SEND_UNITS: Deadline = Deadline::new(Duration::from_secs(5), "send a stripe");
 const REST: Deadline = Deadline::new(Duration::from_secs(5), "finish an answer");
+const BACKUP: Deadline = Deadline::new(Duration::from_secs(20), "take a part of the backup");
+const EVIDENCE: Deadline = Deadline::new(Duration::from_secs(60), "look through its blocks");
 const CARRY: Deadline = Deadline::new(Duration::from_secs(20), "carry out its orders");
+const VERIFY: Deadline = Deadline::new(Duration::from_secs(30), "read its blocks from the disk");
+const PAGE: Deadline = Deadline::new(Duration::from_secs(30), "list what lies on its disk");
 
 /// Syncing a piece takes the longer the larger it is; most of it is on disk already by then.
 const STAGE_BASE: Duration = Duration::from_secs(8);
@@ -34,16 +47,35 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 /// One node, reached over TCP.
 pub struct TcpNode {
     id: NodeId,
-    cluster: ClusterId,
-    address: String,
+    /// The cluster and what the server registers with; nothing if the node is only asked.
+    server: Option<(ClusterId, Claim)>,
     connector: Option<Connector>,
-    idle: std::sync::Arc<Mutex<Vec<Stream>>>,
+    address: Mutex<String>,
+    idle: std::sync::Arc<Mutex<Idle>>,
+    /// Has it said that it belonged to no cluster before, and nobody has asked yet?
+    was_fresh: AtomicBool,
+}
+
+/// Connections that wait for their next use.
+#[derive(Default)]
+struct Idle {
+    streams: Vec<Stream>,
+    /// Counts the addresses: a connection to an older one does not come back.
+    address: u64,
 }
 
 impl TcpNode {
-    /// The node at this address; nothing is connected yet.
-    pub fn new(id: NodeId, cluster: ClusterId, address: String) -> TcpNode {
-        TcpNode { id, cluster, address, connector: None, idle: std::sync::Arc::default() }
+    /// The node at this address; nothing is connected yet. Every connection registers the claim.
+    pub fn new(id: NodeId, cluster: ClusterId, claim: Claim, address: String) -> TcpNode {
+        TcpNode { server: Some((cluster, claim)), ..TcpNode::asking(id, address) }
+    }
+
+    /// The node at this address, for somebody who is not its server and only asks: whom it serves,
+    /// what is in its backup, what lies on its disk. The node refuses everything else.
+    pub fn asking(id: NodeId, address: String) -> TcpNode {
+        let (was_fresh, address) = (AtomicBool::new(false), Mutex::new(address));
+        let (server, connector, idle) = (None, None, std::sync::Arc::default());
+        TcpNode { id, server, connector, address, idle, was_fresh }
     }
 
     /// The same, encrypted with the cluster's key if there is one. A node without it is then not
@@ -55,30 +87,34 @@ impl TcpNode {
     }
 
     fn open(&self) -> Result<Link> {
-        while let Some(mut stream) = { self.idle.lock().pop() } {
+        let address = { self.idle.lock().address };
+        while let Some(mut stream) = { self.idle.lock().streams.pop() } {
             // A kept connection has nothing to say; one that has (its end, most likely) is stale.
             if let Ok(None) = stream.read_ready(&mut [0]) {
-                return Ok(self.link(stream));
+                return Ok(self.link(stream, address));
             }
         }
-        let mut stream = Stream::connect("node", &self.address, &CONNECT)
-            .map_err(|error| failed(self.id, &format!("node {}", self.address), error))?;
-        if let Some(connector) = &self.connector {
-            connector
-                .connect(&mut stream, &WELCOME)
-                .map_err(|error| failed(self.id, stream.name(), not_encrypted(error)))?;
-        }
-        let mut link = self.link(stream);
-        let hello = Request::Hello { protocol: PROTOCOL, cluster: self.cluster, node: self.id };
+        let place = { self.address.lock().clone() };
+        let mut link = self.link(connect(self.id, &place, self.connector.as_ref())?, address);
+        let (protocol, node) = (PROTOCOL, self.id);
+        let hello = match self.server {
+            Some((cluster, claim)) => Request::Hello { protocol, cluster, node, claim },
+            None => Request::WhoServes { protocol, node },
+        };
         link.send(&hello, &[], &ASK)?;
-        match link.receive(&WELCOME)? {
-            Reply::Welcome { .. } => Ok(link),
+        match (link.receive(&WELCOME)?, self.server) {
+            (Reply::Welcome { fresh, .. }, Some(_)) => {
+                self.was_fresh.fetch_or(fresh, Ordering::SeqCst);
+                Ok(link)
+            }
+            (Reply::Serves(_), None) => Ok(link),
             _ => Err(link.out_of_turn()),
         }
     }
 
-    fn link(&self, stream: Stream) -> Link {
-        Link { id: self.id, stream: Some(stream), home: self.idle.clone(), body: Vec::new() }
+    fn link(&self, stream: Stream, address: u64) -> Link {
+        let home = self.idle.clone();
+        Link { id: self.id, stream: Some(stream), home, address, body: Vec::new() }
     }
 
     /// Asks one question and gives back the connection.
@@ -96,9 +132,9 @@ impl Node for TcpNode {
         self.id
     }
 
-    fn ping(&self) -> Result<()> {
+    fn ping(&self) -> Result<Option<Room>> {
         match self.ask(&Request::Ping, &PING)? {
-            Reply::Done => Ok(()),
+            Reply::Alive(room) => Ok(room),
             _ => Err(out_of_turn(self.id)),
         }
     }
@@ -140,15 +176,133 @@ impl Node for TcpNode {
     }
 
     fn forget_connections(&self) {
-        self.idle.lock().clear();
+        self.idle.lock().streams.clear();
     }
+
+    fn verify(
+        &self,
+        version: VersionId,
+        place: &Place,
+        first_stripe: u64,
+        stripes: u64,
+    ) -> Result<Vec<[u64; 2]>> {
+        let request = Request::Verify { version, place: place.clone(), first_stripe, stripes };
+        match self.ask(&request, &VERIFY)? {
+            Reply::Verified { checksums } if checksums.len() as u64 == stripes => Ok(checksums),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
+        let mut link = self.open()?;
+        link.send(&Request::Inventory, &[], &ASK)?;
+        Ok(Box::new(TcpInventory { link }))
+    }
+
+    fn was_fresh(&self) -> bool {
+        self.was_fresh.swap(false, Ordering::SeqCst)
+    }
+
+    fn who_serves_at(&self, address: &str) -> Result<Serves> {
+        if self.connector.is_none() {
+            check_without_key(address)?;
+        }
+        who_serves(self.id, address, self.connector.as_ref())
+    }
+
+    fn move_to(&self, address: &str) {
+        *self.address.lock() = address.to_owned();
+        let mut idle = self.idle.lock();
+        idle.streams.clear();
+        idle.address += 1;
+    }
+
+    fn bye(&self) -> Result<()> {
+        match self.ask(&Request::Bye, &BYE)? {
+            Reply::Done => Ok(()),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        let mut link = self.open()?;
+        link.send(&Request::Backup(ask.clone()), &[body], &TAKE)?;
+        match link.receive(&BACKUP)? {
+            Reply::Backup(answer) => {
+                link.give_back();
+                Ok((answer, std::mem::take(&mut link.body)))
+            }
+            _ => Err(link.out_of_turn()),
+        }
+    }
+
+    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        let mut link = self.open()?;
+        link.send(&Request::Evidence, &[], &ASK)?;
+        loop {
+            match link.receive(&EVIDENCE)? {
+                Reply::Evidence(findings) if findings.is_empty() => break,
+                Reply::Evidence(findings) if findings.len() <= FINDINGS_MAX => take(findings)?,
+                _ => return Err(link.out_of_turn()),
+            }
+        }
+        link.give_back();
+        Ok(())
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        let address = { self.address.lock().clone() };
+        who_serves(self.id, &address, self.connector.as_ref())
+    }
+}
+
+/// Asks the node at an address whom it serves, without registering anything. Works whatever cluster
+/// it belongs to, and on a connection of its own, encrypted with the cluster's key if there is one.
+///
+/// # Errors
+/// [`Error::Node`]: it cannot be reached, is another node, or speaks another version.
+pub fn who_serves(id: NodeId, address: &str, connector: Option<&Connector>) -> Result<Serves> {
+    // Nobody has said hello on it, so it is not kept.
+    let (home, stream) = (std::sync::Arc::default(), Some(connect(id, address, connector)?));
+    let mut link = Link { id, stream, home, address: u64::MAX, body: Vec::new() };
+    link.send(&Request::WhoServes { protocol: PROTOCOL, node: id }, &[], &SERVES)?;
+    match link.receive(&SERVES)? {
+        Reply::Serves(serves) => Ok(serves),
+        _ => Err(link.out_of_turn()),
+    }
+}
+
+/// Asks all four nodes at once. One that cannot be reached costs about two seconds, one that refuses
+/// the connection nothing.
+pub fn who_serves_all(
+    addresses: &[String; 4],
+    connector: Option<&Connector>,
+) -> [Result<Serves>; 4] {
+    thread::scope(|scope| {
+        NodeId::ALL
+            .map(|id| scope.spawn(move || who_serves(id, &addresses[id.index()], connector)))
+            .map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn connect(id: NodeId, address: &str, connector: Option<&Connector>) -> Result<Stream> {
+    let mut stream = Stream::connect("node", address, &CONNECT)
+        .map_err(|error| failed(id, &format!("node {address}"), error))?;
+    if let Some(connector) = connector {
+        connector
+            .connect(&mut stream, &WELCOME)
+            .map_err(|error| failed(id, stream.name(), not_encrypted(error)))?;
+    }
+    Ok(stream)
 }
 
 /// A connection in use. Dropped without being given back, it is closed.
 struct Link {
     id: NodeId,
     stream: Option<Stream>,
-    home: std::sync::Arc<Mutex<Vec<Stream>>>,
+    home: std::sync::Arc<Mutex<Idle>>,
+    /// The count of the address that it leads to.
+    address: u64,
     body: Vec<u8>,
 }
 
@@ -195,8 +349,8 @@ impl Link {
     fn give_back(&mut self) {
         if let Some(stream) = self.stream.take() {
             let mut home = self.home.lock();
-            if home.len() < IDLE_CONNECTIONS_MAX {
-                home.push(stream);
+            if home.address == self.address && home.streams.len() < IDLE_CONNECTIONS_MAX {
+                home.streams.push(stream);
             }
         }
     }
@@ -265,6 +419,24 @@ impl PieceSource for TcpSource {
                     self.link.give_back();
                 }
                 Ok(checksums)
+            }
+            _ => Err(self.link.out_of_turn()),
+        }
+    }
+}
+
+struct TcpInventory {
+    link: Link,
+}
+
+impl InventoryPages for TcpInventory {
+    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
+        match self.link.receive(&PAGE)? {
+            Reply::Inventory(page) if page.len() <= INVENTORY_ENTRIES_MAX => {
+                if page.is_empty() {
+                    self.link.give_back();
+                }
+                Ok(page)
             }
             _ => Err(self.link.out_of_turn()),
         }

@@ -2,13 +2,24 @@
 //! them into one place for files.
 
 pub mod attendant;
+mod audit;
+pub mod backup;
 mod buffers;
+mod check;
+pub mod heal;
+mod inventory;
 pub mod link;
 pub mod node;
+pub mod pace;
 pub mod readers;
 mod reading;
 mod rebuild;
+pub mod recover;
+pub mod replace;
 pub mod roster;
+pub mod scrub;
+mod scrubs;
+pub mod standing;
 pub mod volume;
 mod writing;
 

@@ -50,6 +50,11 @@ impl Readers {
         Ok((found, Reader { readers: self.clone(), place: place.clone(), seq }))
     }
 
+    /// Is any version of the file at this place being read?
+    pub fn is_read(&self, place: &Place) -> bool {
+        self.table.lock().reading.contains_key(place)
+    }
+
     /// Must an order with this number wait for a reader of something older at its place?
     pub fn holds_back(&self, place: &Place, seq: Seq) -> bool {
         let mut table = self.table.lock();

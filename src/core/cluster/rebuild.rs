@@ -35,19 +35,29 @@ pub struct Rebuilt {
     pub unsound: NodeSet,
 }
 
-/// Stages the piece that `lost` lacks.
+/// Stages the piece that `lost` lacks. `moved` hears after every stripe how many bytes were read for
+/// it, and may take its time.
 pub(super) fn rebuild(
     roster: &Arc<Roster>,
     random: &Arc<Random>,
     lost: NodeId,
     lacking: &Lacking,
+    moved: &mut dyn FnMut(u64),
 ) -> Rebuilt {
     let mut unsound = NodeSet::EMPTY;
+    // Nothing is read from the others that the node would then have no room for.
+    if let Err(error) = roster.check_room(lost, &lacking.meta) {
+        return Rebuilt { outcome: Err(error), unsound };
+    }
     let mut holders = roster.up().and(lacking.placed);
     holders.remove(lost);
     if holders.len() == 3 {
-        match from_three(roster, lost, lacking) {
+        match from_three(roster, lost, lacking, moved) {
             Ok(bytes) => return Rebuilt { outcome: Ok(bytes), unsound },
+            // The one that is to get the piece cannot take it, wherever it comes from.
+            Err(error @ Error::Node { node, .. }) if node == lost => {
+                return Rebuilt { outcome: Err(error), unsound };
+            }
             Err(error) => {
                 if let Error::Node {
                     node,
@@ -60,11 +70,16 @@ pub(super) fn rebuild(
             }
         }
     }
-    let outcome = from_any(roster, random, lost, lacking, &mut unsound);
+    let outcome = from_any(roster, random, lost, lacking, &mut unsound, moved);
     Rebuilt { outcome, unsound }
 }
 
-fn from_three(roster: &Roster, lost: NodeId, lacking: &Lacking) -> Result<u64> {
+fn from_three(
+    roster: &Roster,
+    lost: NodeId,
+    lacking: &Lacking,
+    moved: &mut dyn FnMut(u64),
+) -> Result<u64> {
     let layout = Layout::new(lacking.meta.file_bytes);
     let mut sources: Vec<(NodeId, Box<dyn PieceSource>)> = Vec::new();
     for (id, select) in repair::plan(lost) {
@@ -86,8 +101,10 @@ fn from_three(roster: &Roster, lost: NodeId, lacking: &Lacking) -> Result<u64> {
         for ((id, source), body) in sources.iter_mut().zip(&mut bodies) {
             let checksums = roster.used(*id, source.units(body))?;
             check_units(*id, body, unit_bytes, &checksums[..1])?;
-            bytes_read += body.len() as u64;
         }
+        let read = 3 * unit_bytes as u64;
+        bytes_read += read;
+        moved(read);
         first.resize(unit_bytes, 0);
         second.resize(unit_bytes, 0);
         let [a, b, c] = &bodies;
@@ -104,12 +121,13 @@ fn from_any(
     lost: NodeId,
     lacking: &Lacking,
     unsound: &mut NodeSet,
+    moved: &mut dyn FnMut(u64),
 ) -> Result<u64> {
     let PieceMeta { version, place, file_bytes, .. } = lacking.meta.clone();
     let placed = lacking.placed;
     let mut reading =
         Reading::begin(roster.clone(), random.clone(), version, place, file_bytes, placed)?;
-    let copied = code_again(roster, lost, lacking, &mut reading);
+    let copied = code_again(roster, lost, lacking, &mut reading, moved);
     reading.unsound().iter().for_each(|id| unsound.insert(id));
     copied.map(|()| reading.bytes_read())
 }
@@ -119,6 +137,7 @@ fn code_again(
     lost: NodeId,
     lacking: &Lacking,
     reading: &mut Reading,
+    moved: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let layout = Layout::new(lacking.meta.file_bytes);
     let mut piece = NewPiece::begin(roster, lost, lacking)?;
@@ -135,6 +154,7 @@ fn code_again(
         layout.pad(stripe, &mut data);
         kernel::encode(&data, &mut parity);
         piece.units(kernel::node_units(lost, &data, &parity))?;
+        moved(stripe_bytes as u64);
     }
     piece.finish(lacking.blake3)
 }

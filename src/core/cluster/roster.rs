@@ -4,24 +4,44 @@
 //! everyone, and nobody else waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::core::cluster::node::Node;
-use crate::core::error::{Error, NodeFailure, Result, Troubles};
+use crate::core::cluster::standing::Standing;
+use crate::core::error::{Error, NodeFailure, Reached, Result, Troubles};
 use crate::core::health::{Health, Heard};
-use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
+use crate::core::types::{CONFIRM_QUORUM, NodeId, NodeSet, WRITE_QUORUM};
+use crate::core::wire::node::{PieceMeta, Room};
 
 /// The nodes, in order.
 pub struct Roster {
     nodes: [Arc<dyn Node>; 4],
     health: Mutex<[Health; 4]>,
+    seen: Mutex<[Seen; 4]>,
     clock: Clock,
+    standing: Standing,
+    /// How often each has come up.
+    times_up: [AtomicU64; 4],
+    /// How often each has moved.
+    moves: [AtomicU64; 4],
 }
 
 /// Tells how long ago some fixed moment was.
 pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
+
+/// What else was last heard of a node.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Seen {
+    /// When it last answered a probe, by the roster's clock.
+    pub answered: Option<Duration>,
+    /// The room on its disk by its last answer, if it could tell.
+    pub room: Option<Room>,
+    /// Why its disk did not carry out some order in the last delivery, if it did not.
+    pub refused_order: Option<String>,
+}
 
 impl Roster {
     /// Nothing is believed of any node yet.
@@ -33,7 +53,15 @@ impl Roster {
     /// The same with a clock of the caller's, for simulations.
     pub fn with_clock(nodes: [Arc<dyn Node>; 4], clock: Clock) -> Roster {
         let health = std::array::from_fn(|_| Health::unknown(clock()));
-        Roster { nodes, health: Mutex::new(health), clock }
+        Roster {
+            nodes,
+            health: Mutex::new(health),
+            seen: Mutex::default(),
+            clock,
+            standing: Standing::default(),
+            times_up: Default::default(),
+            moves: Default::default(),
+        }
     }
 
     /// A node.
@@ -41,9 +69,17 @@ impl Roster {
         &self.nodes[id.index()]
     }
 
+    /// Whether this server is still the cluster's.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     /// The nodes that requests may be sent to: those that are up, and where they are too few for a
-    /// store also those on probation.
+    /// store also those on probation. None once another server has taken over.
     pub fn up(&self) -> NodeSet {
+        if self.standing.check().is_err() {
+            return NodeSet::EMPTY;
+        }
         let health = self.health.lock();
         let those = |belief: fn(&Health) -> bool| -> NodeSet {
             NodeId::ALL.into_iter().filter(|id| belief(&health[id.index()])).collect()
@@ -58,6 +94,68 @@ impl Roster {
     /// What is believed of a node.
     pub fn health(&self, id: NodeId) -> Health {
         self.health.lock()[id.index()].clone()
+    }
+
+    /// What else was last heard of a node.
+    pub fn seen(&self, id: NodeId) -> Seen {
+        self.seen.lock()[id.index()].clone()
+    }
+
+    /// What the clock of [`Health::since`] and [`Seen::answered`] says.
+    pub fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    /// Notes that a node has answered a probe, and the room on its disk.
+    pub fn note_answer(&self, id: NodeId, room: Option<Room>) {
+        let now = self.now();
+        let seen = &mut self.seen.lock()[id.index()];
+        (seen.answered, seen.room) = (Some(now), room);
+    }
+
+    /// Notes how the last delivery of orders to a node went: why one was not carried out, if so.
+    pub fn note_delivery(&self, id: NodeId, refused_order: Option<String>) {
+        self.seen.lock()[id.index()].refused_order = refused_order;
+    }
+
+    /// Refuses a piece that a node has no room for by its last answer, before anything is sent.
+    ///
+    /// # Errors
+    /// [`NodeFailure::NoSpace`] of this node.
+    pub fn check_room(&self, id: NodeId, meta: &PieceMeta) -> Result<()> {
+        let Some(room) = self.seen.lock()[id.index()].room else {
+            return Ok(());
+        };
+        let piece_bytes = meta.piece_bytes();
+        let (left, what) = if meta.repair {
+            (room.free_bytes, "are free")
+        } else {
+            (room.spare_bytes, "are left above the reserve")
+        };
+        if piece_bytes <= left {
+            return Ok(());
+        }
+        let figures = format!(": the piece needs {piece_bytes} bytes, {left} {what}");
+        Err(Error::node(id, NodeFailure::NoSpace(figures)))
+    }
+
+    /// How often a node has come up: whoever remembers it notices that it has come up again.
+    pub fn times_up(&self, id: NodeId) -> u64 {
+        self.times_up[id.index()].load(Ordering::SeqCst)
+    }
+
+    /// How often each node has moved to another address, and so become another one.
+    pub fn moves(&self) -> [u64; 4] {
+        std::array::from_fn(|at| self.moves[at].load(Ordering::SeqCst))
+    }
+
+    /// Looks for a node at another address from now on; until it has answered there it is not up.
+    pub fn move_node(&self, id: NodeId, address: &str) {
+        self.nodes[id.index()].move_to(address);
+        self.moves[id.index()].fetch_add(1, Ordering::SeqCst);
+        let why = NodeFailure::Unreachable("it is being replaced".into());
+        // What is believed is all that matters here.
+        let _ = self.heard::<()>(id, Err(Error::Node { node: id, why }));
     }
 
     /// Why each of these nodes that is not up is not.
@@ -80,6 +178,10 @@ impl Roster {
             Err(Error::Node { why: NodeFailure::Unreachable(why), .. }) => {
                 Heard::Refusal(why.clone())
             }
+            Err(Error::Node { why: NodeFailure::Fenced { epoch }, .. }) => {
+                self.standing.taken_over(id, *epoch);
+                return (result, false);
+            }
             // It is there, even if it could not help.
             Err(_) => return (result, false),
         };
@@ -100,11 +202,17 @@ impl Roster {
 
     fn believe<T>(&self, id: NodeId, result: Result<T>, heard: Heard) -> (Result<T>, bool) {
         let is_up = heard == Heard::Answer;
+        if is_up {
+            self.standing.registered(id);
+        }
         let changed = self.health.lock()[id.index()].hear(heard, (self.clock)());
         if changed && !is_up {
             self.nodes[id.index()].forget_connections();
             let why = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
             tracing::warn!("lost data server {id}: {why}");
+        }
+        if changed && is_up {
+            self.times_up[id.index()].fetch_add(1, Ordering::SeqCst);
         }
         (result, changed && is_up)
     }
@@ -118,6 +226,54 @@ impl Roster {
         match result {
             Ok(value) => Ok(value),
             Err(error) => self.heard(id, Err(error)).0,
+        }
+    }
+
+    /// May this server change anything now? Asks nobody; for what can be refused before it begins.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], [`Error::NotRegistered`], [`Error::TooFewToChange`].
+    pub fn may_change(&self) -> Result<()> {
+        self.standing.check()?;
+        let up = self.up();
+        if up.len() < CONFIRM_QUORUM {
+            let troubles = self.troubles(NodeSet::ALL);
+            return Err(Error::TooFewToChange { reached: Reached(up), troubles });
+        }
+        if !self.standing.is_established() {
+            let missing = self.standing.who_registered().complement();
+            return Err(Error::NotRegistered(self.troubles(missing)));
+        }
+        Ok(())
+    }
+
+    /// Has two nodes confirm that they serve this server. Asked between a change and its answer: no
+    /// other server can have changed anything before that change then, see [`Standing`].
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], [`Error::Unconfirmed`]: the change must not be answered as done.
+    pub fn confirm(&self) -> Result<()> {
+        let mut confirmed = NodeSet::EMPTY;
+        for id in self.up().iter() {
+            if self.used(id, self.node(id).ping()).is_ok() {
+                confirmed.insert(id);
+            }
+            self.standing.check()?;
+            if confirmed.len() == CONFIRM_QUORUM {
+                return Ok(());
+            }
+        }
+        self.standing.check()?;
+        let troubles = self.troubles(confirmed.complement());
+        Err(Error::Unconfirmed { reached: Reached(confirmed), troubles })
+    }
+
+    /// Says good-bye to every node that is up, as far as they take it.
+    pub fn say_bye(&self) {
+        for id in self.up().iter() {
+            if let Err(error) = self.node(id).bye() {
+                tracing::debug!("data server {id} did not take a good-bye: {error}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::cluster::buffers::{Allowance, BufferPool};
+use crate::core::cluster::pace::Traffic;
 use crate::core::cluster::reading::Reading;
 use crate::core::cluster::rebuild::{self, Lacking, Rebuilt};
 use crate::core::cluster::roster::Roster;
@@ -21,12 +22,13 @@ pub struct Volume {
     random: Arc<Random>,
     buffers: Arc<BufferPool>,
     fanout: Fanout,
+    traffic: Arc<Traffic>,
 }
 
 impl Volume {
     /// A volume on these nodes.
     pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout) -> Volume {
-        Volume { roster, random, buffers: Arc::default(), fanout }
+        Volume { roster, random, buffers: Arc::default(), fanout, traffic: Arc::default() }
     }
 
     /// The nodes.
@@ -37,7 +39,8 @@ impl Volume {
     /// Begins to store a version.
     ///
     /// # Errors
-    /// [`TooFewToStore`](crate::core::error::Error::TooFewToStore) if fewer than three nodes are up.
+    /// [`TooFewToStore`](crate::core::error::Error::TooFewToStore) if fewer than three nodes are up,
+    /// [`NodesFull`](crate::core::error::Error::NodesFull) if fewer than three have room for it.
     pub fn write(&self, meta: &PieceMeta) -> Result<Writing> {
         let allowance = Allowance::new(self.buffers.clone());
         Writing::begin(self.roster.clone(), allowance, self.fanout, meta)
@@ -58,9 +61,15 @@ impl Volume {
         Reading::begin(self.roster.clone(), random, version, place, file_bytes, placed)
     }
 
-    /// Rebuilds and stages the piece of a version that a node lacks.
-    pub fn rebuild(&self, lost: NodeId, lacking: &Lacking) -> Rebuilt {
-        rebuild::rebuild(&self.roster, &self.random, lost, lacking)
+    /// Rebuilds and stages the piece of a version that a node lacks. `moved` hears after every stripe
+    /// how many bytes were read for it, and may take its time.
+    pub fn rebuild(&self, lost: NodeId, lacking: &Lacking, moved: &mut dyn FnMut(u64)) -> Rebuilt {
+        rebuild::rebuild(&self.roster, &self.random, lost, lacking, moved)
+    }
+
+    /// Users' transfers, before which background work steps back.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Drops a staged version that will not be committed, as far as the nodes can be reached. What

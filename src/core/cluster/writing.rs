@@ -69,6 +69,8 @@ pub struct Writing {
     full: NodeSet,
     stripe: u64,
     buffer: Option<StripeBuffer>,
+    /// How often nodes had moved when it began.
+    moves: [u64; 4],
 }
 
 /// The way to one node.
@@ -120,6 +122,7 @@ impl Writing {
             full: NodeSet::EMPTY,
             stripe: 0,
             buffer: None,
+            moves: roster.moves(),
             meta: meta.clone(),
             fanout,
             roster,
@@ -127,6 +130,11 @@ impl Writing {
         for id in writing.roster.up().complement().iter() {
             writing.lanes[id.index()] = Lane::Closed;
             writing.ballot.cast(id, Vote::No);
+        }
+        for id in writing.targets().iter() {
+            if let Err(error) = writing.roster.check_room(id, meta) {
+                writing.give_up(id, error);
+            }
         }
         writing.check_not_lost()?;
         Ok(writing)
@@ -282,6 +290,11 @@ impl Writing {
         }
         for id in NodeId::ALL {
             match self.await_staged(id) {
+                // What the old node has is not on the one that has replaced it.
+                Some(Ok(())) if self.roster.moves()[id.index()] != self.moves[id.index()] => {
+                    let why = NodeFailure::Refused("it has been replaced".into());
+                    self.give_up(id, Error::Node { node: id, why });
+                }
                 Some(Ok(())) => self.ballot.cast(id, Vote::Yes),
                 Some(Err(error)) => self.give_up(id, error),
                 None => {}
@@ -328,7 +341,7 @@ impl Writing {
         self.ballot.cast(id, Vote::No);
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => {
-                if why == NodeFailure::NoSpace {
+                if matches!(why, NodeFailure::NoSpace(_)) {
                     self.full.insert(id);
                 }
                 why.to_string()

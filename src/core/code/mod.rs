@@ -15,9 +15,11 @@
 //! - [`kernel`]: stripe to parity, and any two nodes' units back to the stripe.
 //! - [`repair`]: one lost node's units from as few bytes as possible.
 //! - [`checksum`]: checksums of units, those of parity without reading it.
+//! - [`agreement`]: whether nodes agree on a stripe, from their checksums alone.
 //! - [`salvage`]: the stripe from any units that are left.
 //! - [`witness`]: which of four nodes is wrong although its checksums match.
 
+pub mod agreement;
 pub mod checksum;
 pub mod kernel;
 pub mod layout;

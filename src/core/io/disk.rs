@@ -24,6 +24,15 @@ pub struct Listed {
     pub is_folder: bool,
 }
 
+/// The room on a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Bytes that this process may still write.
+    pub free_bytes: u64,
+    /// Bytes that the disk has in all, used ones included.
+    pub total_bytes: u64,
+}
+
 /// What a store needs of a disk. All paths are the store's own; nothing here follows a user's text.
 pub trait Disk: Send + Sync {
     /// Makes a file for appending; one that is there already is emptied.
@@ -74,6 +83,18 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the operating system says.
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
+
+    /// How much room there is on the disk that this folder lies on.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Opens a file that is there for adding to its end, after cutting it to `length` bytes.
+    ///
+    /// # Errors
+    /// As the operating system says; `UnexpectedEof` if the file is shorter.
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>>;
 }
 
 /// A file that is being written from beginning to end.
@@ -104,6 +125,9 @@ pub trait ReadFile: Send {
     /// # Errors
     /// As the operating system says; `UnexpectedEof` if the file is shorter.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Has the next reads come from the disk and not from memory, as far as the machine can do that.
+    fn forget_cached(&self) {}
 }
 
 /// Writes a small file whole or not at all.
@@ -199,6 +223,24 @@ impl Disk for RealDisk {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(path)?;
+        // What only the superuser may use is not free.
+        Ok(Space {
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        })
+    }
+
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+        let file = OpenOptions::new().append(true).open(path)?;
+        if file.metadata()?.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.set_len(length)?;
+        Ok(Box::new(RealWriteFile { file: Arc::new(file), unwritten: 0, write_back: None }))
+    }
 }
 
 /// A file whose write-back starts while bytes still arrive, so that the sync at the end finds little
@@ -271,6 +313,11 @@ impl ReadFile for RealReadFile {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buffer, offset)
+    }
+
+    fn forget_cached(&self) {
+        // Advice: a file system that does not take it is read all the same.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -368,6 +415,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_cut_and_added_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        assert!(RealDisk.append_to(&path, 0).is_err(), "not there");
+        write_whole(&RealDisk, &path, b"whole torn").unwrap();
+        assert!(RealDisk.append_to(&path, 11).is_err(), "shorter");
+        let mut file = RealDisk.append_to(&path, 5).unwrap();
+        file.append(b"!").unwrap();
+        file.append(b"!").unwrap();
+        file.sync().unwrap();
+        assert_eq!(read_whole(&RealDisk, &path, 100).unwrap().unwrap(), b"whole!!");
+    }
+
+    #[test]
     fn folders_are_made_with_those_above_them() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("a/b/c");
@@ -389,6 +450,14 @@ mod tests {
         let listed = RealDisk.list(folder.path()).unwrap();
         let names: Vec<_> = listed.iter().map(|e| (e.name.as_str(), e.is_folder)).collect();
         assert_eq!(names, [("file", false), ("folder", true)]);
+    }
+
+    #[test]
+    fn a_disk_has_more_room_in_all_than_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = RealDisk.space(folder.path()).unwrap();
+        assert!(space.free_bytes <= space.total_bytes && space.total_bytes > 0, "{space:?}");
+        assert!(RealDisk.space(&folder.path().join("missing")).is_err());
     }
 
     #[test]

@@ -35,7 +35,11 @@ pub struct State {
     connections: AtomicUsize,
     busy: Mutex<usize>,
     idle: Condvar,
+    last_acts: Mutex<Vec<LastAct>>,
 }
+
+/// Something to do at an orderly end.
+type LastAct = Box<dyn FnOnce() + Send>;
 
 /// While this lives, [`State::stop`] waits.
 pub struct Busy<'a>(&'a State);
@@ -61,9 +65,21 @@ impl State {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Lets no new work begin and waits for what is running, at most so long. True if all of it has
-    /// ended.
+    /// Has this done at the end of [`State::stop`], once: what should not be left behind.
+    pub fn at_stop(&self, act: impl FnOnce() + Send + 'static) {
+        self.last_acts.lock().push(Box::new(act));
+    }
+
+    /// Lets no new work begin, waits for what is running, at most so long, and does what is to be
+    /// done last. True if all that was running has ended.
     pub fn stop(&self, longest: Duration) -> bool {
+        let all_ended = self.wait_for_work(longest);
+        let last_acts = std::mem::take(&mut *self.last_acts.lock());
+        last_acts.into_iter().for_each(|act| act());
+        all_ended
+    }
+
+    fn wait_for_work(&self, longest: Duration) -> bool {
         let mut busy = self.busy.lock();
         self.stopping.store(true, Ordering::SeqCst);
         let until = Instant::now() + longest;
@@ -245,5 +261,20 @@ mod tests {
             scope.spawn(|| drop(busy));
             assert!(state.stop(Duration::from_secs(60)));
         });
+    }
+
+    #[test]
+    fn what_is_to_be_done_last_is_done_once() {
+        let state = State::default();
+        let done = Arc::new(AtomicUsize::new(0));
+        let count = done.clone();
+        state.at_stop(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let busy = state.begin();
+        assert!(!state.stop(Duration::from_millis(1)));
+        drop(busy);
+        assert!(state.stop(Duration::from_secs(60)));
+        assert_eq!(done.load(Ordering::SeqCst), 1);
     }
 }

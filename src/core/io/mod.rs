@@ -14,5 +14,6 @@ pub mod random;
 pub mod send_queue;
 mod socket;
 pub mod tls;
+pub mod unix;
 
 pub use crate::core::error::reason;

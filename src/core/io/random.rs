@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::core::types::{ClusterId, VersionId};
+use crate::core::types::{ClusterId, ServerId, VersionId};
 
 /// A source of randomness that threads can share.
 pub struct Random(Mutex<StdRng>);
@@ -31,6 +31,11 @@ impl Random {
     /// A cluster's id.
     pub fn cluster(&self) -> ClusterId {
         ClusterId(self.0.lock().random())
+    }
+
+    /// The id of a server that starts.
+    pub fn server(&self) -> ServerId {
+        ServerId(self.0.lock().random())
     }
 
     /// Puts these into a random order.

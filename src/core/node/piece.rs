@@ -12,6 +12,7 @@ use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, ReadFile};
 use crate::core::types::{NodeId, VersionId};
+use crate::core::wire::node::VERIFY_STRIPES_MAX;
 use crate::core::wire::trailer::{FOOTER_BYTES, Footer, Trailer};
 
 /// The two blocks of one version on this node.
@@ -88,6 +89,20 @@ impl Piece {
             return Err(Error::node(id, NodeFailure::Damaged(why.into())));
         }
         Ok(expected.unwrap_or_default())
+    }
+
+    /// Reads the two units of each of these stripes from the disk, whatever of them is in memory,
+    /// holds them against their checksums, and gives the checksums of what it has read.
+    ///
+    /// # Errors
+    /// [`NodeFailure::NotHeld`] or [`NodeFailure::Damaged`].
+    pub fn verify(&mut self, first_stripe: u64, stripes: u64) -> Result<Vec<[u64; 2]>> {
+        for which in [0, 1] {
+            self.block(which)?.file.forget_cached();
+        }
+        let mut body = Vec::new();
+        let end = first_stripe.saturating_add(stripes.min(VERIFY_STRIPES_MAX));
+        (first_stripe..end).map(|stripe| self.units(stripe, Select::Both, &mut body)).collect()
     }
 
     fn block(&mut self, which: usize) -> Result<&OpenBlock> {

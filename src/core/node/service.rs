@@ -1,6 +1,7 @@
 //! What a node does on the wire: reads a request, asks the store, answers.
 //!
 //! ```text
+//!   WhoServes ──> Serves, any number of times before
 //!   Hello ──> Welcome ──┬─ Ping, Carry, ListStaged ──> answer ──┐
 //!                       ├─ Read ──> Units ... Units             ├──> next request
 //!                       └─ Stage, Units ... Finish ──> Staged ──┘
@@ -8,24 +9,29 @@
 //!
 //! While a piece comes in, nothing is answered until its end, so that the server never waits for a
 //! node stripe by stripe. What goes wrong meanwhile is told then, and the rest is read and dropped.
+//! Every request is held against the server that the node serves by then: one that has been taken
+//! over is told so at its next request, in the middle of a piece at its end.
 //! A connection that ends in the middle of a piece leaves nothing behind.
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::listener::{Listener, State};
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
 use crate::core::node::entrance;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
-use crate::core::types::{Digest, VersionId};
+use crate::core::types::{Claim, NodeId, VersionId};
+use crate::core::wire::backup::{Answer, Ask};
 use crate::core::wire::node::{
-    Failure, ORDERS_MAX, PROTOCOL, PieceMeta, Place, Reply, Request, STAGED_VERSIONS_MAX, shorten,
+    Failure, ORDERS_MAX, PROTOCOL, Place, Reply, Request, STAGED_VERSIONS_MAX, Serves,
+    VERIFY_STRIPES_MAX, shorten,
 };
 
 /// The most connections at once: far more than a server with a connection for each transfer opens.
@@ -51,20 +57,22 @@ const TAKE_ANSWER: Deadline = Deadline::new(Duration::from_secs(600), "take an a
 struct Connection {
     store: Arc<BlockStore>,
     state: Arc<State>,
+    /// From when the store's times are counted.
+    start: Instant,
     stream: Stream,
     body: Vec<u8>,
 }
 
 /// Serves the store until the process ends; with an acceptor nobody who has not the cluster's key.
 pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Acceptor>) {
-    let (store, state) = (store.clone(), listener.state());
+    let (store, state, start) = (store.clone(), listener.state(), Instant::now());
     let serve = move |socket: TcpStream, peer| {
         let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
             if !entrance::admit(&mut stream, acceptor.as_ref(), &HELLO)? {
                 return Ok(());
             }
             let (store, state) = (store.clone(), state.clone());
-            Connection { store, state, stream, body: Vec::new() }.serve()
+            Connection { store, state, start, stream, body: Vec::new() }.serve()
         });
         if let Err(error) = served {
             tracing::info!("connection from {peer} ended: {error}");
@@ -77,76 +85,216 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Accept
 
 impl Connection {
     fn serve(mut self) -> Result<()> {
-        if !self.greet()? {
+        let Some(claim) = self.greet()? else {
             return Ok(());
-        }
+        };
         while let Some(request) = self.receive(&IDLE)? {
             let state = self.state.clone();
             let Some(_busy) = state.begin() else {
                 return self.fail(&NodeFailure::Refused("it is shutting down".into()));
             };
-            self.answer(request)?;
+            self.answer(request, claim)?;
         }
         Ok(())
     }
 
-    /// True if the server may go on.
-    fn greet(&mut self) -> Result<bool> {
-        let (protocol, cluster, node) = match self.receive(&HELLO)? {
-            Some(Request::Hello { protocol, cluster, node }) => (protocol, cluster, node),
-            Some(_) => return Err(Error::Protocol("the first message is no hello".into())),
-            None => return Ok(false),
-        };
+    /// What the server has registered with, if it may go on.
+    fn greet(&mut self) -> Result<Option<Claim>> {
+        // Whoever has asked whom this node serves may ask on without becoming its server.
+        let mut only_asks = false;
+        loop {
+            let patience = if only_asks { IDLE } else { HELLO };
+            match self.receive(&patience)? {
+                Some(Request::WhoServes { protocol, node }) => {
+                    match self.misaddressed(protocol, node) {
+                        None => self.send(&self.serves())?,
+                        Some(why) => return self.turn_away(&NodeFailure::Refused(why)),
+                    }
+                    only_asks = true;
+                }
+                Some(Request::Backup(ask @ (Ask::List | Ask::Read { .. }))) if only_asks => {
+                    let answer = self.backup(&ask);
+                    self.send_backup(answer)?;
+                }
+                Some(Request::Evidence) if only_asks => self.evidence()?,
+                Some(Request::Hello { protocol, cluster, node, claim }) => {
+                    if let Some(why) = self.misaddressed(protocol, node) {
+                        return self.turn_away(&NodeFailure::Refused(why));
+                    }
+                    let fresh = match self.store.register(cluster, claim, self.start.elapsed()) {
+                        Ok(fresh) => fresh,
+                        Err(error) => return self.turn_away(&failure(error)),
+                    };
+                    self.send(&Reply::Welcome { folder: self.folder(), fresh })?;
+                    return Ok(Some(claim));
+                }
+                Some(_) => return Err(Error::Protocol("the first message is no hello".into())),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn backup(&self, ask: &Ask) -> Result<(Answer, Vec<u8>)> {
+        let cluster = self.store.cluster();
+        let mut out = Vec::new();
+        let answer = self.store.backup().ask(cluster, ask, &self.body, &mut out)?;
+        Ok((answer, out))
+    }
+
+    fn send_backup(&mut self, answer: Result<(Answer, Vec<u8>)>) -> Result<()> {
+        match answer {
+            Ok((answer, body)) => {
+                frames::send(&mut self.stream, &Reply::Backup(answer), &[&body], &TAKE_ANSWER)
+            }
+            Err(error) => {
+                tracing::warn!("backup: {error}");
+                self.fail(&failure(error))
+            }
+        }
+    }
+
+    fn evidence(&mut self) -> Result<()> {
+        let store = self.store.clone();
+        store.evidence(&mut |findings| self.send(&Reply::Evidence(findings)))?;
+        self.send(&Reply::Evidence(Vec::new()))
+    }
+
+    /// Why whoever asks means another node, or does not speak as this one does.
+    fn misaddressed(&self, protocol: u32, node: NodeId) -> Option<String> {
         let own = self.store.id();
-        let refusal = if protocol != PROTOCOL {
+        if protocol != PROTOCOL {
             Some(format!("it speaks protocol {PROTOCOL}, the server {protocol}"))
         } else if node != own {
             Some(format!("it is node {own}, not node {node}: check the order of the addresses"))
         } else {
-            self.store.join_cluster(cluster).err().map(|error| error.to_string())
-        };
-        if let Some(why) = refusal {
-            tracing::warn!("{} refused: {why}", self.stream.name());
-            self.fail(&NodeFailure::Refused(why))?;
-            return Ok(false);
+            None
         }
-        let folder = shorten(&self.store.root().display().to_string());
-        self.send(&Reply::Welcome { folder })?;
-        Ok(true)
     }
 
-    fn answer(&mut self, request: Request) -> Result<()> {
+    fn folder(&self) -> String {
+        shorten(&self.store.root().display().to_string())
+    }
+
+    fn turn_away(&mut self, why: &NodeFailure) -> Result<Option<Claim>> {
+        tracing::warn!("{} refused: {why}", self.stream.name());
+        self.fail(why)?;
+        Ok(None)
+    }
+
+    fn serves(&self) -> Reply {
+        let registration = self.store.registration();
+        let (cluster, claim) = registration.current();
+        let heard = registration.heard_ago(self.start.elapsed());
+        Reply::Serves(Serves {
+            cluster,
+            node: self.store.id(),
+            epoch: claim.map_or(0, |claim| claim.epoch),
+            server: claim.map(|claim| claim.server),
+            heard_ms_ago: heard.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+            folder: self.folder(),
+        })
+    }
+
+    fn answer(&mut self, request: Request, claim: Claim) -> Result<()> {
+        let store = self.store.clone();
+        let admitted = match store.admit(claim, self.start.elapsed()) {
+            Ok(admitted) => admitted,
+            // What belongs to a piece is not answered before its end.
+            Err(error) if !matches!(request, Request::Stage(_)) => {
+                return self.fail(&failure(error));
+            }
+            Err(error) => return self.stage(Err(error), claim),
+        };
         match request {
-            Request::Ping => self.send(&Reply::Done),
-            Request::Stage(meta) => self.stage(meta),
+            Request::Ping => {
+                // Whoever does not take an answer keeps nobody from registering.
+                drop(admitted);
+                let room = store.room();
+                if let Err(error) = &room {
+                    tracing::debug!("the room on the disk cannot be told: {}", reason(error));
+                }
+                self.send(&Reply::Alive(room.ok()))
+            }
+            Request::Stage(meta) => {
+                drop(admitted);
+                self.stage(store.stage(meta), claim)
+            }
+            Request::Backup(ask) => {
+                let answer = self.backup(&ask);
+                drop(admitted);
+                self.send_backup(answer)
+            }
+            Request::Evidence => {
+                drop(admitted);
+                self.evidence()
+            }
             Request::Carry(orders) if orders.len() <= ORDERS_MAX => {
-                let outcomes = self.store.carry(&orders);
+                let outcomes = store.carry(&orders);
+                drop(admitted);
                 self.send(&Reply::Carried(outcomes))
             }
             Request::Read { version, place, first_stripe, stripes, select } => {
+                // Reading changes nothing, and takes as long as a client likes.
+                drop(admitted);
                 self.read(version, &place, first_stripe, stripes, select)
             }
-            Request::ListStaged { after } => match self.store.staged(after, STAGED_VERSIONS_MAX) {
-                Ok(versions) => self.send(&Reply::StagedVersions(versions)),
-                Err(error) => self.fail(&failure(error)),
-            },
-            Request::Hello { .. }
+            Request::ListStaged { after } => {
+                let listed = store.staged(after, STAGED_VERSIONS_MAX);
+                drop(admitted);
+                match listed {
+                    Ok(versions) => self.send(&Reply::StagedVersions(versions)),
+                    Err(error) => self.fail(&failure(error)),
+                }
+            }
+            Request::Verify { version, place, first_stripe, stripes }
+                if (1..=VERIFY_STRIPES_MAX).contains(&stripes) =>
+            {
+                drop(admitted);
+                let mut piece = store.open_piece(version, &place);
+                match piece.verify(first_stripe, stripes) {
+                    Ok(checksums) => self.send(&Reply::Verified { checksums }),
+                    Err(error) => {
+                        tracing::warn!("{place}: {error}");
+                        self.fail(&failure(error))
+                    }
+                }
+            }
+            Request::Inventory => {
+                drop(admitted);
+                self.inventory()
+            }
+            Request::Bye => {
+                drop(admitted);
+                match store.registration().bye(store.id(), claim, self.start.elapsed()) {
+                    Ok(()) => self.send(&Reply::Done),
+                    Err(error) => self.fail(&failure(error)),
+                }
+            }
+            Request::Verify { .. }
+            | Request::Hello { .. }
             | Request::Units { .. }
             | Request::KeepAlive
             | Request::Finish { .. }
-            | Request::Carry(_) => Err(Error::Protocol("a message out of its turn".into())),
+            | Request::Carry(_)
+            | Request::WhoServes { .. } => Err(Error::Protocol("a message out of its turn".into())),
         }
     }
 
     /// Receives a piece to its end. The first failure is kept and told there.
-    fn stage(&mut self, meta: PieceMeta) -> Result<()> {
-        let mut stage = self.store.stage(meta);
+    fn stage(&mut self, mut stage: Result<Stage>, claim: Claim) -> Result<()> {
+        let store = self.store.clone();
         loop {
             let request = self.receive(&NEXT_FRAME)?.ok_or_else(|| self.stream.closed())?;
+            let admitted = store.admit(claim, self.start.elapsed());
+            let admitted = admitted.map_err(|error| stage = Err(error));
             match request {
                 Request::KeepAlive => {}
                 Request::Units { checksums } => stage = self.take_units(stage, checksums),
-                Request::Finish { blake3 } => return self.finish(stage, blake3),
+                Request::Finish { blake3 } => {
+                    let finished = stage.and_then(|stage| stage.finish(blake3));
+                    drop(admitted);
+                    return self.finished(finished);
+                }
                 _ => return Err(Error::Protocol("a message out of its turn".into())),
             }
         }
@@ -159,8 +307,8 @@ impl Connection {
         Ok(stage)
     }
 
-    fn finish(&mut self, stage: Result<Stage>, blake3: Digest) -> Result<()> {
-        match stage.and_then(|stage| stage.finish(blake3)) {
+    fn finished(&mut self, finished: Result<()>) -> Result<()> {
+        match finished {
             Ok(()) => self.send(&Reply::Staged),
             Err(error) => {
                 tracing::warn!("a piece was not staged: {error}");
@@ -194,6 +342,21 @@ impl Connection {
         }
         self.body = body;
         Ok(())
+    }
+
+    fn inventory(&mut self) -> Result<()> {
+        let mut inventory = self.store.inventory();
+        loop {
+            let page = match inventory.page() {
+                Ok(page) => page,
+                Err(error) => return self.fail(&failure(error)),
+            };
+            let ended = page.is_empty();
+            self.send(&Reply::Inventory(page))?;
+            if ended {
+                return Ok(());
+            }
+        }
     }
 
     fn receive(&mut self, first: &Deadline) -> Result<Option<Request>> {

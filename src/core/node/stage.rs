@@ -6,7 +6,7 @@
 //! that is dropped before it is finished removes its files; what a crash or a failing disk
 //! leaves of it is removed at the next start, or when the server next asks what is staged.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Stage {
     blocks: [BlockFile; 2],
     next_stripe: u64,
     finished: bool,
-    _live: Live,
+    live: Live,
 }
 
 /// The stages of a node's process, numbered, so that what is left over of one that failed can be
@@ -39,7 +39,8 @@ pub struct Stage {
 #[derive(Default)]
 pub(super) struct Stages {
     last: u64,
-    live: BTreeSet<u64>,
+    /// Each with the bytes that it has still to receive.
+    live: BTreeMap<u64, u64>,
 }
 
 /// The number of a stage, taken while this lives.
@@ -49,22 +50,41 @@ pub(super) struct Live {
 }
 
 impl Stages {
-    pub(super) fn begin(stages: &Arc<Mutex<Stages>>) -> Live {
+    /// Begins a stage of so many bytes, if `admit` finds room for it. What it is told is how many
+    /// bytes the running stages have still to receive; while it looks, no other stage begins.
+    pub(super) fn begin(
+        stages: &Arc<Mutex<Stages>>,
+        bytes: u64,
+        admit: impl FnOnce(u64) -> Result<()>,
+    ) -> Result<Live> {
         let mut own = stages.lock();
+        admit(own.pledged_bytes())?;
         own.last += 1;
         let number = own.last;
-        own.live.insert(number);
-        Live { number, stages: stages.clone() }
+        own.live.insert(number, bytes);
+        Ok(Live { number, stages: stages.clone() })
     }
 
     pub(super) fn is_live(&self, number: u64) -> bool {
-        self.live.contains(&number)
+        self.live.contains_key(&number)
+    }
+
+    /// The bytes that the running stages have still to receive.
+    pub(super) fn pledged_bytes(&self) -> u64 {
+        self.live.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 }
 
 impl Live {
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// So many bytes have come and are on the disk.
+    fn received(&self, bytes: u64) {
+        if let Some(left) = self.stages.lock().live.get_mut(&self.number) {
+            *left = left.saturating_sub(bytes);
+        }
     }
 }
 
@@ -109,17 +129,7 @@ impl Stage {
                 return Err(e);
             }
         };
-        Ok(Stage {
-            disk,
-            id,
-            meta,
-            layout,
-            folder,
-            blocks,
-            next_stripe: 0,
-            finished: false,
-            _live: live,
-        })
+        Ok(Stage { disk, id, meta, layout, folder, blocks, next_stripe: 0, finished: false, live })
     }
 
     /// Takes the next stripe's two units.
@@ -141,6 +151,7 @@ impl Stage {
             block.file.append(unit).map_err(|e| disk_error(self.id, &e))?;
             block.checksums.push(sum);
         }
+        self.live.received(2 * unit_bytes as u64);
         self.next_stripe += 1;
         Ok(())
     }
@@ -199,9 +210,11 @@ fn refused(id: NodeId, why: &str) -> Error {
     Error::node(id, NodeFailure::Refused(why.into()))
 }
 
-fn disk_error(id: NodeId, e: &io::Error) -> Error {
+pub(super) fn disk_error(id: NodeId, e: &io::Error) -> Error {
     let why = match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NodeFailure::NoSpace,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            NodeFailure::NoSpace(String::new())
+        }
         _ => NodeFailure::Refused(format!("its disk failed: {e}")),
     };
     Error::node(id, why)

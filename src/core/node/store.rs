@@ -3,7 +3,7 @@
 //! ```text
 //!   files_2/
 //!     demo/test/yeet_B1.txt  yeet_B2.txt     final names
-//!     .palk/node.toml                        which node of which cluster this is
+//!     .palk/node.toml                        which node of which cluster this is, whom it serves
 //!     .palk/lock                             held while a node runs
 //!     .palk/staging/<version>_B1, _B2        on disk, not yet committed
 //!     .palk/staging/<version>_B1.7           being received, by the seventh stage of this process
@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -26,11 +27,17 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
+use crate::core::node::backup::Backup;
+use crate::core::node::evidence::Walk;
+use crate::core::node::inventory::Inventory;
 use crate::core::node::piece::{Piece, read_trailer};
-use crate::core::node::stage::{Stage, Stages};
+use crate::core::node::registration::{Admitted, Registration};
+use crate::core::node::reserve::Reserve;
+use crate::core::node::stage::{Stage, Stages, disk_error};
 use crate::core::path::{FolderPath, UserName, block_file_name};
-use crate::core::types::{Block, ClusterId, NodeId, VersionId};
-use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
+use crate::core::types::{Block, Claim, ClusterId, NodeId, VersionId};
+use crate::core::wire::backup::Finding;
+use crate::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
 use crate::core::wire::trailer::Header;
 
 /// The version of the folder's layout that this program writes, and the only one that it reads.
@@ -49,6 +56,43 @@ struct Identity {
     node: NodeId,
     /// Hex; missing until the first server has come.
     cluster: Option<String>,
+    /// The highest epoch that a server has registered with; missing until one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    /// That server's id in hex; there if the epoch is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+}
+
+impl Identity {
+    fn of(node: NodeId, cluster: Option<ClusterId>, claim: Option<Claim>) -> Identity {
+        Identity {
+            format: FOLDER_FORMAT,
+            node,
+            cluster: cluster.map(|cluster| cluster.to_string()),
+            epoch: claim.map(|claim| claim.epoch),
+            server: claim.map(|claim| claim.server.to_string()),
+        }
+    }
+
+    /// The cluster that the node belongs to, and the server that it serves.
+    fn registered(&self, path: &Path) -> Result<(Option<ClusterId>, Option<Claim>)> {
+        let cluster = self.cluster.as_deref().map(str::parse).transpose();
+        let cluster = cluster.map_err(|_| bad_identity(path, "its cluster is not an id"))?;
+        let server = self.server.as_deref().map(str::parse).transpose();
+        let server = server.map_err(|_| bad_identity(path, "its server is not an id"))?;
+        let claim = match (self.epoch, server) {
+            (None, None) => None,
+            (Some(epoch), Some(server)) => Some(Claim { epoch, server }),
+            _ => {
+                return Err(bad_identity(
+                    path,
+                    "it has an epoch without a server, or a server without an epoch",
+                ));
+            }
+        };
+        Ok((cluster, claim))
+    }
 }
 
 /// The folder of one node.
@@ -56,13 +100,15 @@ pub struct BlockStore {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     id: NodeId,
-    cluster: Mutex<Option<ClusterId>>,
+    registration: Registration,
     /// Renames and removals take turns, so that each sees whole what another did. Inside are the
     /// folders whose names this process has made durable: one that is merely there may have been
     /// made by an order whose sync failed or never came.
     changing: Mutex<HashSet<PathBuf>>,
     /// The stages that are being received.
     stages: Arc<Mutex<Stages>>,
+    reserve: Reserve,
+    backup: Backup,
 }
 
 impl BlockStore {
@@ -78,26 +124,41 @@ impl BlockStore {
         let identity = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
             Some(bytes) => read_identity(&path, &bytes, id)?,
             None => {
-                let fresh = Identity { format: FOLDER_FORMAT, node: id, cluster: None };
+                let fresh = Identity::of(id, None, None);
                 write_identity(&*disk, &path, &fresh)?;
                 fresh
             }
         };
-        let cluster = match identity.cluster.as_deref().map(str::parse) {
-            Some(Ok(cluster)) => Some(cluster),
-            Some(Err(_)) => return Err(bad_identity(&path, "its cluster is not an id")),
-            None => None,
-        };
+        let (cluster, claim) = identity.registered(&path)?;
+        let backup = Backup::new(disk.clone(), root.join("backup"), id);
         let store = BlockStore {
             disk,
             root: root.to_path_buf(),
             id,
-            cluster: Mutex::new(cluster),
+            registration: Registration::new(cluster, claim),
             changing: Mutex::default(),
             stages: Arc::default(),
+            reserve: Reserve::Bytes(0),
+            backup,
         };
         store.drop_unfinished().map_err(failed)?;
         Ok(store)
+    }
+
+    /// The same, with room that new files leave free. Without this, they may fill the disk.
+    #[must_use]
+    pub fn keeping(mut self, reserve: Reserve) -> BlockStore {
+        self.reserve = reserve;
+        self
+    }
+
+    /// The room on its disk.
+    ///
+    /// # Errors
+    /// If the disk does not tell.
+    pub fn room(&self) -> io::Result<Room> {
+        let pledged_bytes = self.stages.lock().pledged_bytes();
+        Ok(self.reserve.room(self.disk.space(&self.root)?, pledged_bytes))
     }
 
     /// Which node this is.
@@ -110,42 +171,49 @@ impl BlockStore {
         &self.root
     }
 
-    /// Joins the cluster, if the node belongs to none yet.
-    ///
-    /// # Errors
-    /// If it belongs to another one, or the disk fails.
-    pub fn join_cluster(&self, cluster: ClusterId) -> Result<()> {
-        let mut own = self.cluster.lock();
-        match *own {
-            Some(own) if own == cluster => Ok(()),
-            Some(own) => Err(Error::other(
-                Code::NotAllowed,
-                format!(
-                    "node {} keeps the files of another cluster ({own}) in {}; \
-                     start it with the folder of this one, or with an empty folder",
-                    self.id,
-                    self.root.display()
-                ),
-            )),
-            None => {
-                let identity = Identity {
-                    format: FOLDER_FORMAT,
-                    node: self.id,
-                    cluster: Some(cluster.to_string()),
-                };
-                write_identity(&*self.disk, &identity_path(&self.root), &identity)?;
-                *own = Some(cluster);
-                Ok(())
-            }
-        }
+    /// Whom it serves.
+    pub fn registration(&self) -> &Registration {
+        &self.registration
     }
 
-    /// Begins to receive a piece.
+    /// Registers a server: the node joins its cluster if it belongs to none yet, and serves it from
+    /// now on if its epoch is higher than any before. That is durable when this returns, and nothing
+    /// that an older server has asked for is still being done. True if the node belonged to no
+    /// cluster before. `now` counts from any fixed point.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// If the node belongs to another cluster, or the disk fails;
+    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced).
+    pub fn register(&self, cluster: ClusterId, claim: Claim, now: Duration) -> Result<bool> {
+        self.registration.register(self.id, &self.root, cluster, claim, now, || {
+            let identity = Identity::of(self.id, Some(cluster), Some(claim));
+            write_identity(&*self.disk, &identity_path(&self.root), &identity)
+        })
+    }
+
+    /// Lets a registered server ask for something. As long as what this gives is kept, no newer
+    /// server can register. `now` counts from the same point as in [`BlockStore::register`].
+    ///
+    /// # Errors
+    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced) if another server has
+    /// registered since.
+    pub fn admit(&self, claim: Claim, now: Duration) -> Result<Admitted<'_>> {
+        self.registration.admit(self.id, claim, now)
+    }
+
+    /// Begins to receive a piece, if there is room for it: a new one leaves the reserve free, the
+    /// repair of an old one may use it.
+    ///
+    /// # Errors
+    /// [`NodeFailure::NoSpace`](crate::core::error::NodeFailure::NoSpace), or the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
-        let live = Stages::begin(&self.stages);
+        let piece_bytes = meta.piece_bytes();
+        let live = Stages::begin(&self.stages, piece_bytes, |pledged_bytes| {
+            let space = self.disk.space(&self.root).map_err(|e| disk_error(self.id, &e))?;
+            self.reserve
+                .admit(space, pledged_bytes, piece_bytes, meta.repair)
+                .map_err(|why| Error::node(self.id, why))
+        })?;
         let paths = self.id.blocks().map(|block| {
             let finished = self.staging_path(meta.version, block);
             [finished.with_extension(live.number().to_string()), finished]
@@ -184,6 +252,11 @@ impl BlockStore {
         Piece::new(self.disk.clone(), self.id, version, candidates)
     }
 
+    /// What lies under final names, page by page.
+    pub fn inventory(&self) -> Inventory {
+        Inventory::new(self.disk.clone(), self.root.clone(), self.id)
+    }
+
     /// The versions in staging above `after`, ascending, at most `most`. Looks for what is left
     /// over there as well.
     ///
@@ -204,6 +277,25 @@ impl BlockStore {
         versions.dedup();
         versions.truncate(most);
         Ok(versions)
+    }
+
+    /// The cluster that it belongs to, if it has joined one.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.registration.current().0
+    }
+
+    /// The catalog's backup.
+    pub fn backup(&self) -> &Backup {
+        &self.backup
+    }
+
+    /// Passes on what lies here, part by part, each of at most
+    /// [`FINDINGS_MAX`](crate::core::wire::backup::FINDINGS_MAX).
+    ///
+    /// # Errors
+    /// Those of `take`. What the disk does not give is among the findings.
+    pub fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
+        Walk { disk: &*self.disk, root: &self.root, id: self.id, found: Vec::new(), take }.run()
     }
 
     /// Removes what a crash, or a disk that failed, has left of stages that were never finished:
@@ -389,8 +481,7 @@ pub(super) fn identity_of(
         return Ok(None);
     };
     let identity = parse_identity(&path, &bytes)?;
-    let cluster = identity.cluster.as_deref().map(str::parse).transpose();
-    let cluster = cluster.map_err(|_| bad_identity(&path, "its cluster is not an id"))?;
+    let (cluster, _) = identity.registered(&path)?;
     Ok(Some((identity.node, cluster)))
 }
 
@@ -440,7 +531,7 @@ mod tests {
     use crate::core::error::NodeFailure;
     use crate::core::io::disk::RealDisk;
     use crate::core::path::FilePath;
-    use crate::core::types::{Digest, Seq};
+    use crate::core::types::{Digest, Seq, ServerId};
     use std::fs;
 
     const FILE_BYTES: u64 = 353;
@@ -490,6 +581,7 @@ mod tests {
                 place: place(),
                 file_bytes: FILE_BYTES,
                 stored_ms: 5,
+                repair: false,
             };
             self.store.stage(meta).unwrap()
         }
@@ -748,17 +840,27 @@ mod tests {
     #[test]
     fn a_folder_of_another_node_or_cluster_is_refused() {
         let f = fixture();
-        f.store.join_cluster(ClusterId([1; 16])).unwrap();
-        f.store.join_cluster(ClusterId([1; 16])).unwrap();
-        let other = f.store.join_cluster(ClusterId([2; 16])).unwrap_err();
-        assert_eq!(other.code(), Code::NotAllowed);
+        let join = |store: &BlockStore, cluster| {
+            let claim = Claim { epoch: 1, server: ServerId([5; 16]) };
+            store.register(ClusterId([cluster; 16]), claim, Duration::ZERO)
+        };
+        join(&f.store, 1).unwrap();
+        join(&f.store, 1).unwrap();
+        assert_eq!(join(&f.store, 2).unwrap_err().code(), Code::NotAllowed);
         let again = open(f.folder.path(), 2).unwrap();
-        assert!(again.join_cluster(ClusterId([1; 16])).is_ok());
-        assert!(again.join_cluster(ClusterId([2; 16])).is_err());
+        assert!(join(&again, 1).is_ok());
+        assert!(join(&again, 2).is_err());
         let wrong = open(f.folder.path(), 3).err().unwrap();
         assert_eq!(wrong.code(), Code::NotAllowed);
         let identity = f.folder.path().join(".palk/node.toml");
-        for bad in ["", "format = 2\nnode = 2\n", "format = 1\nnode = 2\ncluster = \"x\"\n"] {
+        for bad in [
+            "",
+            "format = 2\nnode = 2\n",
+            "format = 1\nnode = 2\ncluster = \"x\"\n",
+            "format = 1\nnode = 2\nepoch = 1\n",
+            "format = 1\nnode = 2\nepoch = -1\nserver = \"11111111111111111111111111111111\"\n",
+            "format = 1\nnode = 2\nepoch = 1\nserver = \"x\"\n",
+        ] {
             fs::write(&identity, bad).unwrap();
             assert!(open(f.folder.path(), 2).is_err(), "{bad:?}");
         }

@@ -220,3 +220,13 @@ fn a_server_of_another_kind_is_a_version_mismatch() {
     });
     assert_eq!(Remote::connect(&address).unwrap_err().code(), Code::Version);
 }
+
+#[test]
+fn a_server_that_is_too_old_to_tell_its_status_says_so() {
+    let server = FakeServer::start(Fault::None);
+    let mut remote = signed_in(&server);
+    let error = remote.status().unwrap_err();
+    assert_eq!(error.code(), Code::Version, "{error}");
+    assert!(remote.is_usable());
+    assert!(store(&mut remote, b"bytes").is_ok());
+}

@@ -15,8 +15,10 @@ use crate::core::io::send_queue;
 use crate::core::path::{FilePath, printable};
 use crate::core::serve::encryption::{self, Encryption, Spoken};
 use crate::core::serve::files::{Files, Retrieve, Store, User};
+use crate::core::serve::operator::{Names, Operator};
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use crate::core::types::Digest;
+use crate::core::wire::admin::one_line;
 use crate::core::wire::chunk::{self, Head};
 
 /// The most bytes taken in one read while a message is awaited.
@@ -45,6 +47,8 @@ const STOPPING: &str = "the server is shutting down, try again later";
 pub struct Door {
     /// The files behind it.
     pub files: Arc<Files>,
+    /// How the cluster is.
+    pub operator: Arc<Operator>,
     /// The listener's state, for an orderly end.
     pub state: Arc<State>,
     /// What plain hellos get.
@@ -216,6 +220,10 @@ impl Connection<'_> {
             Step::List => {
                 let outcome = self.user().and_then(|user| door.files.list(user));
                 self.session.listed(outcome);
+            }
+            Step::Status => {
+                let outcome = self.user().and_then(|_| door.operator.status(Names::Hidden));
+                self.session.status_told(outcome.and_then(|status| one_line(&status)));
             }
             Step::DropBody(bytes) => {
                 self.flush()?;

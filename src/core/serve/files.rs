@@ -8,10 +8,12 @@ use std::sync::Arc;
 use crate::core::catalog::accounts::HashGate;
 use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, UserId};
 use crate::core::cluster::attendant::Bell;
+use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::{Reader, Readers};
+use crate::core::cluster::standing::Standing;
 use crate::core::cluster::volume::Volume;
 use crate::core::cluster::{Reading, Writing};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, UserName};
@@ -31,7 +33,8 @@ pub struct User {
     pub name: UserName,
 }
 
-/// Users' files.
+/// Users' files. Once another server has taken over, everything is refused with
+/// [`Error::TakenOver`].
 pub struct Files {
     catalog: Arc<Catalog>,
     volume: Arc<Volume>,
@@ -71,6 +74,7 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchUser`], [`Error::WrongPassword`].
     pub fn sign_in(&self, name: &str, password: &str) -> Result<User> {
+        self.standing().check()?;
         let (id, name) = self.catalog.sign_in(&self.gate, name, password)?;
         Ok(User { id, name })
     }
@@ -88,10 +92,13 @@ impl Files {
     /// Makes an account and signs in. The nodes make the user's folder as soon as they are there.
     ///
     /// # Errors
-    /// [`Error::UserExists`]; or the name or the password cannot be one.
+    /// [`Error::UserExists`], [`Error::TooFewToChange`], [`Error::NotRegistered`],
+    /// [`Error::Unconfirmed`]; or the name or the password cannot be one.
     pub fn sign_up(&self, name: &str, password: &str) -> Result<User> {
         let name = UserName::parse(name)?;
+        self.volume.roster().may_change()?;
         let id = self.catalog.create_user(&self.gate, &name, password, clock::now_ms())?;
+        self.volume.roster().confirm()?;
         self.bell.ring();
         Ok(User { id, name })
     }
@@ -99,7 +106,8 @@ impl Files {
     /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
     ///
     /// # Errors
-    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`].
+    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`],
+    /// [`Error::NodesFull`].
     pub fn store(
         &self,
         user: &User,
@@ -110,6 +118,7 @@ impl Files {
         if bytes > self.file_bytes_max {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
         }
+        self.standing().check()?;
         self.catalog.check_store(user.id, path, replace)?;
         let ticket = self.catalog.begin_store(self.random.version())?;
         let meta = PieceMeta {
@@ -118,9 +127,12 @@ impl Files {
             place: place(user, path),
             file_bytes: bytes,
             stored_ms: clock::now_ms(),
+            repair: false,
         };
         let writing = self.volume.write(&meta)?;
-        Ok(Store { files: self, user: user.id, path: path.clone(), replace, meta, ticket, writing })
+        let transfer = self.volume.traffic().enter();
+        let path = path.clone();
+        Ok(Store { files: self, user: user.id, path, replace, meta, ticket, writing, transfer })
     }
 
     /// Begins to read a file's current version.
@@ -128,6 +140,7 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`].
     pub fn retrieve(&self, user: &User, path: &FilePath) -> Result<Retrieve<'_>> {
+        self.standing().check()?;
         let place = place(user, path);
         let (record, reader) = self.readers.enter(&place, || {
             let record = self.catalog.file(user.id, path)?;
@@ -143,16 +156,21 @@ impl Files {
             stored_ms: record.stored_ms,
             reading,
             reader: Some(reader),
+            _transfer: self.volume.traffic().enter(),
         })
     }
 
-    /// Deletes a file.
+    /// Deletes a file. That takes two nodes: a deletion that only this server's catalog knows could
+    /// come after another server has taken over, and would be lost.
     ///
     /// # Errors
-    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`].
+    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToChange`],
+    /// [`Error::NotRegistered`], [`Error::Unconfirmed`].
     pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
+        self.volume.roster().may_change()?;
         let seq = self.catalog.draw_seq()?;
         self.catalog.delete(user.id, path, seq)?;
+        self.volume.roster().confirm()?;
         self.bell.ring();
         Ok(())
     }
@@ -162,7 +180,18 @@ impl Files {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn list(&self, user: &User) -> Result<Vec<Entry>> {
+        self.standing().check()?;
         self.catalog.list(user.id)
+    }
+
+    /// Whether this server is still the cluster's.
+    pub fn standing(&self) -> &Standing {
+        self.volume.roster().standing()
+    }
+
+    /// Says good-bye to the nodes, when the server ends.
+    pub fn say_bye(&self) {
+        self.volume.roster().say_bye();
     }
 }
 
@@ -179,6 +208,7 @@ pub struct Store<'a> {
     meta: PieceMeta,
     ticket: Ticket,
     writing: Writing,
+    transfer: Transfer,
 }
 
 impl Store<'_> {
@@ -208,9 +238,9 @@ impl Store<'_> {
     ///
     /// # Errors
     /// [`Error::TooFewToStore`], [`Error::Exists`], [`Error::NameCollision`]; the file is what it
-    /// was before.
+    /// was before. After [`Error::Unconfirmed`] it may be the one or the other.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, user, path, replace, meta, ticket, writing } = self;
+        let Store { files, user, path, replace, meta, ticket, writing, transfer: _transfer } = self;
         let staged = match writing.finish(blake3) {
             Ok(staged) => staged,
             Err((error, staged)) => {
@@ -229,10 +259,18 @@ impl Store<'_> {
         };
         match files.catalog.commit_store(&ticket, &new) {
             Ok(Committed::Current | Committed::Overtaken) => {
+                // Nodes may have begun to serve another server since they staged the pieces. Then it
+                // drops them, since its catalog does not know them.
+                files.volume.roster().confirm()?;
                 files.bell.ring();
                 Ok(Stored { version: ticket.version, nodes: staged.nodes })
             }
             Err(error @ (Error::Exists(_) | Error::NameCollision { .. })) => {
+                files.volume.discard(ticket.version, staged.nodes);
+                Err(error)
+            }
+            // The catalog's disk is full: the transaction did not happen, as that error says for certain.
+            Err(error) if error.code() == Code::NoSpace => {
                 files.volume.discard(ticket.version, staged.nodes);
                 Err(error)
             }
@@ -256,6 +294,7 @@ pub struct Retrieve<'a> {
     pub stored_ms: i64,
     reading: Reading,
     reader: Option<Reader>,
+    _transfer: Transfer,
 }
 
 impl Retrieve<'_> {

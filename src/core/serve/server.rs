@@ -1,7 +1,7 @@
 //! The server put together: catalog, nodes, doors.
 //!
-//! Listening begins as soon as the catalog is open; the nodes are connected in the background, each
-//! as it comes.
+//! Listening begins once the catalog is open and the nodes that are there have said that no other
+//! server is at work; the nodes are connected in the background, each as it comes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
 use crate::core::cluster::attendant;
+use crate::core::cluster::backup::Backups;
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
 use crate::core::cluster::roster::Roster;
@@ -19,17 +20,23 @@ use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, State, files_max};
 use crate::core::io::random::Random;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
+use crate::core::serve::admin;
 use crate::core::serve::client::Door;
 use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::Files;
+use crate::core::serve::operator::Operator;
+use crate::core::serve::start;
+use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::session::Dialect;
-use crate::core::types::{Fingerprint, NodeId};
+use crate::core::types::{Claim, Fingerprint, NodeId};
 
 /// The most clients at once, if the system lets this process have enough files.
 const CLIENTS_MAX: usize = 1000;
 
 /// Files that are not for clients: the catalog, connections to nodes, other doors.
 const OTHER_FILES: usize = 64;
+
+const _: () = assert!(admin::CONNECTIONS_MAX < OTHER_FILES / 2);
 
 /// Where nodes 1 to 4 are if nobody says otherwise.
 pub const NODES: [&str; 4] =
@@ -48,6 +55,10 @@ pub struct Config {
     pub dialect: Dialect,
     /// The largest file that is taken, in bytes.
     pub file_bytes_max: u64,
+    /// How fast repairs and scrubs go.
+    pub rates: Rates,
+    /// Start although another server is heard of, and end that one.
+    pub take_over: bool,
     /// The cluster's key; without it the nodes and the server have to be on this machine.
     pub key: Option<ClusterKey>,
     /// The files of a certificate and its key, if the server is not to make its own.
@@ -60,20 +71,25 @@ pub struct Config {
 pub struct Server {
     listener: Listener,
     files: Arc<Files>,
+    operator: Arc<Operator>,
+    upkeep: Upkeep,
     dialect: Dialect,
     nodes: [String; 4],
     fingerprint: Fingerprint,
     acceptor: Acceptor,
     allow_plaintext: bool,
+    backups: Arc<Backups>,
     _lock: FolderLock,
 }
 
 impl Server {
-    /// Opens the catalog, begins to listen and to look for the nodes.
+    /// Opens the catalog, asks the nodes whether another server is at work, begins to listen and to
+    /// look for the nodes.
     ///
     /// # Errors
-    /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, the address
-    /// is taken, a key or certificate cannot be used, or [`Error::NeedsKey`].
+    /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, another
+    /// server is at work, the address is taken, a key or certificate cannot be used, or
+    /// [`Error::NeedsKey`].
     pub fn open(config: &Config) -> Result<Server> {
         if config.key.is_none() {
             let named = config.nodes.iter().flatten();
@@ -88,26 +104,46 @@ impl Server {
         }
         let identity = identity(config)?;
         let connector = config.key.as_ref().map(Connector::for_cluster).transpose()?;
+        let epoch = start::settle_epoch(
+            &catalog,
+            &nodes,
+            connector.as_ref(),
+            &config.folder,
+            config.take_over,
+        )?;
         let listener = Listener::bind(&config.listen)?;
+        // What a node has seen must never be used again, so it is on disk before any node sees it.
+        let claim = Claim { epoch, server: random.server() };
+        catalog.remember_claim(claim)?;
 
         let catalog = Arc::new(catalog);
         let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
-            let node = TcpNode::new(id, catalog.cluster(), nodes[id.index()].clone());
+            let node = TcpNode::new(id, catalog.cluster(), claim, nodes[id.index()].clone());
             Arc::new(node.encrypted(connector.clone()))
         });
         let roster = Arc::new(Roster::new(links));
+        let copy = config.folder.join("snapshot");
+        let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
         let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
         let readers = Arc::default();
-        let bell = attendant::start(&catalog, &volume, &readers)?;
+        let mut bell = attendant::start(&catalog, &volume, &readers)?;
+        let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
+        let backups = Arc::new(backups);
+        backups.start()?;
+        let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
+        admin::open(&config.folder, &operator, &listener.state());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         Ok(Server {
             listener,
             files: Arc::new(files),
+            operator,
+            upkeep,
             dialect: config.dialect,
             nodes,
             fingerprint: identity.fingerprint(),
             acceptor: Acceptor::for_clients(&identity)?,
             allow_plaintext: config.allow_plaintext,
+            backups,
             _lock: lock,
         })
     }
@@ -127,9 +163,30 @@ impl Server {
         self.fingerprint
     }
 
+    /// Healing, scrubbing and replacing.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
+    /// The catalog's backup on the nodes: how far it is, and making one now.
+    pub fn backups(&self) -> &Arc<Backups> {
+        &self.backups
+    }
+
     /// For an orderly end from another thread.
     pub fn state(&self) -> Arc<State> {
         self.listener.state()
+    }
+
+    /// Waits until another server has taken over; gives its epoch. This one refuses everything by
+    /// then.
+    pub fn wait_until_taken_over(&self) -> u64 {
+        self.files.standing().wait_until_taken_over()
+    }
+
+    /// Says good-bye to the nodes, so that the next server need not wait. For the very end.
+    pub fn say_bye(&self) {
+        self.files.say_bye();
     }
 
     /// Serves clients until the process ends.
@@ -137,6 +194,7 @@ impl Server {
         let acceptor = self.acceptor.clone();
         let door = Arc::new(Door {
             files: self.files.clone(),
+            operator: self.operator.clone(),
             state: self.listener.state(),
             dialect: self.dialect,
             encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
@@ -157,7 +215,7 @@ fn clients_max() -> usize {
         .map_or(CLIENTS_MAX, |files| (files.saturating_sub(OTHER_FILES) / 2).clamp(1, CLIENTS_MAX))
 }
 
-fn lock_folder(folder: &Path) -> Result<FolderLock> {
+pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();
     create_folders(&RealDisk, folder)
         .map_err(Error::io(format!("cannot make the folder {named}")))?;
@@ -198,8 +256,10 @@ fn settle_nodes(catalog: &Catalog, named: Option<&[String; 4]>) -> Result<[Strin
                     Code::NotAllowed,
                     format!(
                         "node {id} of this cluster is at {}, not at {}; leave out --node to use the \
-                         four that are remembered",
+                         four that are remembered, or start the server so and have it replaced: \
+                         palk admin replace {id} --to {}",
                         remembered[id.index()],
+                        named[id.index()],
                         named[id.index()]
                     ),
                 )),

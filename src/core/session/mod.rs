@@ -11,7 +11,7 @@
 //!   |                                                                                  v
 //!   +------------- LGO ------------------------------------------------------------- Ready
 //!                                                                                   |    ^
-//!                                                   STR RTV DEL INF: Waiting        |    |
+//!                                                   STR RTV DEL INF STA: Waiting    |    |
 //!                                                   for one outcome after another   +----+
 //!
 //!  STR  Store ---- store_ready ---> ReceiveBody -- stored -------> reply          Waiting::Store, Body
@@ -21,6 +21,7 @@
 //!  RTV  Retrieve - retrieve_ready -> size, SendBody - retrieved --> reply         Waiting::Retrieve, Sending
 //!         \------- retrieve_failed -> reply
 //!  DEL  Delete --- deleted --------> reply          INF  List --- listed -------> reply
+//!                                                  STA  Status - status_told --> reply
 //! ```
 //!
 //! Invariants:
@@ -141,6 +142,8 @@ pub enum Step {
     },
     /// List what the user has, then [`Session::listed`].
     List,
+    /// Tell how the cluster is, then [`Session::status_told`].
+    Status,
     /// This user has signed out: for the log.
     SignedOut(UserName),
     /// Close the connection. Nothing else comes after it.
@@ -195,6 +198,7 @@ enum Waiting {
     Sending { path: FilePath },
     Delete { path: FilePath },
     List,
+    Status,
 }
 
 enum State {

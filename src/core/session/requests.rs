@@ -81,6 +81,7 @@ impl Session {
             Request::Delete { path } => self.delete(path),
             Request::List => self.ask_loop(Step::List, Waiting::List),
             Request::SignOut => self.sign_out(),
+            Request::Status => self.ask_loop(Step::Status, Waiting::Status),
         }
     }
 
@@ -270,6 +271,16 @@ impl Session {
             Err(error) => self.manner.failure(Opcode::List, &error),
         };
         self.reply(reply);
+    }
+
+    /// The outcome of [`Step::Status`]: an object on one line. Only the extended session asks.
+    pub fn status_told(&mut self, outcome: Result<String>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Status = waiting else { return self.misuse("nobody asked for the status") };
+        self.reply(match outcome {
+            Ok(line) => extended::Reply::Success(vec![line]).encode(),
+            Err(error) => say::extended_failure(&error),
+        });
     }
 }
 

@@ -36,6 +36,7 @@ pub enum Request {
     Delete { path: FilePath },
     List,
     SignOut,
+    Status,
 }
 
 impl Request {
@@ -56,6 +57,7 @@ impl Request {
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
             Request::List => lines::encode(&["INF"]),
             Request::SignOut => lines::encode(&["LGO"]),
+            Request::Status => lines::encode(&["STA"]),
         }
     }
 
@@ -91,7 +93,8 @@ impl Request {
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
             ["INF"] => Ok(Request::List),
             ["LGO"] => Ok(Request::SignOut),
-            [opcode @ ("LGN" | "NEW" | "STR" | "RTV" | "DEL" | "INF" | "LGO"), ..] => {
+            ["STA"] => Ok(Request::Status),
+            [opcode @ ("LGN" | "NEW" | "STR" | "RTV" | "DEL" | "INF" | "LGO" | "STA"), ..] => {
                 Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
             }
             _ => Err(Error::Protocol("unknown opcode".into())),
@@ -255,6 +258,7 @@ mod tests {
         round_trip(Request::Delete { path });
         round_trip(Request::List);
         round_trip(Request::SignOut);
+        round_trip(Request::Status);
     }
 
     #[test]

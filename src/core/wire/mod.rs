@@ -3,8 +3,11 @@
 //! A decoder takes a slice and answers "not yet" as a value that consumes nothing, so cutting a
 //! message at any byte changes no result.
 
+pub mod admin;
+pub mod backup;
 pub mod chunk;
 pub mod extended;
+pub mod journal;
 pub mod lines;
 pub mod node;
 pub mod trailer;

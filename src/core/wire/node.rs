@@ -13,15 +13,18 @@
 //! bit that flips on the way must not turn the removal of one file into that of another. Units have
 //! checksums of their own, inside the message. See `docs/protocol.md`.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::core::code::checksum;
-use crate::core::code::layout::UNIT_BYTES_MAX;
+use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{ClusterId, Digest, NodeId, Seq, VersionId};
+use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
+use crate::core::wire::backup;
 
 /// The version of this protocol. A node and a server that differ do not talk.
 pub const PROTOCOL: u32 = 2;
@@ -44,11 +47,33 @@ pub const ORDERS_MAX: usize = 64;
 /// The most version ids in one [`Reply::StagedVersions`].
 pub const STAGED_VERSIONS_MAX: usize = 4096;
 
+/// A trailer without its checksums and names is never longer.
+const TRAILER_REST_BYTES: u64 = 192;
+
+/// The most stripes in one [`Request::Verify`]: 32 MiB of a node's disk.
+pub const VERIFY_STRIPES_MAX: u64 = 64;
+
+/// The most entries in one [`Reply::Inventory`]: few enough to be looked up in a few seconds, each
+/// of them being a file to open.
+pub const INVENTORY_ENTRIES_MAX: usize = 256;
+
+/// The most text in one [`Reply::Inventory`].
+pub const INVENTORY_TEXT_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest path in an [`InventoryEntry::Foreign`].
+pub const FOREIGN_BYTES_MAX: usize = 1024;
+
 /// The longest text of a failure.
 const FAILURE_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(ORDERS_MAX * (crate::core::path::PATH_BYTES_MAX + 256) < MESSAGE_BYTES_MAX);
 const _: () = assert!(STAGED_VERSIONS_MAX * 16 + 64 < MESSAGE_BYTES_MAX);
+// The entry that goes over the limit of text is still sent.
+const _: () = assert!(
+    INVENTORY_TEXT_BYTES_MAX + crate::core::path::PATH_BYTES_MAX + 64 + INVENTORY_ENTRIES_MAX * 64
+        < MESSAGE_BYTES_MAX
+);
+const _: () = assert!(VERIFY_STRIPES_MAX * 20 + 64 < MESSAGE_BYTES_MAX as u64);
 
 /// Where a file lies: whose it is and what it is called.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -78,6 +103,34 @@ pub struct PieceMeta {
     pub file_bytes: u64,
     /// When the store began, in milliseconds since 1970 by the server's clock.
     pub stored_ms: i64,
+    /// Is this a piece of a file that is stored already, to make it whole again? Such a piece may
+    /// use the room that is kept in reserve.
+    pub repair: bool,
+}
+
+impl PieceMeta {
+    /// How many bytes of a disk the piece takes, both blocks with their trailers; at least what it
+    /// will be, and at most a few hundred more.
+    pub fn piece_bytes(&self) -> u64 {
+        let Some(layout) = Layout::checked(self.file_bytes) else {
+            return u64::MAX;
+        };
+        let names = self.place.user.as_str().len() + self.place.path.as_str().len();
+        let trailer = 8 * layout.stripe_count() + TRAILER_REST_BYTES + names as u64;
+        2 * (layout.block_bytes() + trailer)
+    }
+}
+
+/// The room on a node's disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Room {
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// Bytes of the whole disk.
+    pub total_bytes: u64,
+    /// Bytes that a new piece may take: those that are free, less the reserve, less what is still to
+    /// come of the pieces that are under way.
+    pub spare_bytes: u64,
 }
 
 /// What the server asks of a node.
@@ -91,8 +144,10 @@ pub enum Request {
         cluster: ClusterId,
         /// The node that the server takes this one for.
         node: NodeId,
+        /// What the server registers with. A node that has seen a higher epoch answers `Fenced`.
+        claim: Claim,
     },
-    /// Are you there?
+    /// Are you there? Answered `Alive`.
     Ping,
     /// A piece begins. Not answered: units follow, then `Finish`. A server that does not want it any
     /// more closes the connection.
@@ -129,6 +184,35 @@ pub enum Request {
         /// Only ids above this one.
         after: Option<VersionId>,
     },
+    /// Read these stripes of a version from the disk and say what their checksums are. Answered
+    /// `Verified`.
+    Verify {
+        /// Which version; from staging or from its final name alike.
+        version: VersionId,
+        /// Where its final name is.
+        place: Place,
+        /// The first stripe.
+        first_stripe: u64,
+        /// How many stripes, 1 to [`VERIFY_STRIPES_MAX`].
+        stripes: u64,
+    },
+    /// What lies under final names? Answered by any number of `Inventory`, the last of them empty.
+    Inventory,
+    /// Whom do you serve? May come before `Hello`, and registers and changes nothing; after it, without
+    /// a hello, the node answers what only asks about its backup and its disk. Answered `Serves`.
+    WhoServes {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The node that this one is taken for.
+        node: NodeId,
+    },
+    /// The server ends in an orderly way: the next one need not wait until it is forgotten. Answered
+    /// `Done`.
+    Bye,
+    /// About the catalog's backup. Answered `Backup`.
+    Backup(backup::Ask),
+    /// What lies on your disk? Answered by `Evidence` until there is an empty one.
+    Evidence,
 }
 
 /// Something that a node has to do, sooner or later. Each can be repeated without harm.
@@ -164,6 +248,35 @@ pub enum Order {
     },
 }
 
+/// A file or folder under a node's final names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum InventoryEntry {
+    /// A block file whose name is that of one of the node's two blocks.
+    Block {
+        /// Where it lies.
+        place: Place,
+        /// Which block.
+        block: Block,
+        /// What its trailer says that it is; nothing if that cannot be read, or names another block.
+        held: Option<(VersionId, Seq)>,
+    },
+    /// Something that no Palk has put there: its path below the node's folder, cut to
+    /// [`FOREIGN_BYTES_MAX`].
+    Foreign(String),
+}
+
+impl InventoryEntry {
+    /// How many bytes of text it has: what it adds to a page.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            InventoryEntry::Block { place, .. } => {
+                place.user.as_str().len() + place.path.as_str().len()
+            }
+            InventoryEntry::Foreign(name) => name.len(),
+        }
+    }
+}
+
 /// How an [`Order`] went.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
@@ -182,8 +295,10 @@ pub enum Reply {
     Welcome {
         /// Where the node keeps its files, for the log.
         folder: String,
+        /// Did it belong to no cluster before this hello? Then it holds nothing.
+        fresh: bool,
     },
-    /// To `Ping`.
+    /// Nothing to be told but that it is done.
     Done,
     /// To `Finish`: the piece is on disk, synced.
     Staged,
@@ -198,6 +313,48 @@ pub enum Reply {
     StagedVersions(Vec<VersionId>),
     /// To anything: it cannot be done.
     Failed(Failure),
+    /// To `Ping`: the room on its disk, if that can be told.
+    Alive(Option<Room>),
+    /// To `Verify`: the checksums of the two units of each stripe, computed from the bytes that were
+    /// read, and the same as in the trailers.
+    Verified {
+        /// One pair for each stripe.
+        checksums: Vec<[u64; 2]>,
+    },
+    /// To `Inventory`: at most [`INVENTORY_ENTRIES_MAX`] with [`INVENTORY_TEXT_BYTES_MAX`] of text;
+    /// none at the end.
+    Inventory(Vec<InventoryEntry>),
+    /// To `WhoServes`.
+    Serves(Serves),
+    /// To `Backup`.
+    Backup(backup::Answer),
+    /// To `Evidence`: at most [`backup::FINDINGS_MAX`], none at the end.
+    Evidence(Vec<backup::Finding>),
+}
+
+/// Which node this is, and whom it serves.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Serves {
+    /// The cluster that it belongs to; none if no server has come yet.
+    pub cluster: Option<ClusterId>,
+    /// Which node it is.
+    pub node: NodeId,
+    /// The highest epoch that has registered with it; 0 if none has.
+    pub epoch: u64,
+    /// Who registered with that epoch.
+    pub server: Option<ServerId>,
+    /// How many milliseconds ago that server last asked it for anything; nothing if it has said
+    /// good-bye, or has not been heard of since the node started.
+    pub heard_ms_ago: Option<u64>,
+    /// Where it keeps its files, for people.
+    pub folder: String,
+}
+
+impl Serves {
+    /// How long ago its server was last heard of.
+    pub fn heard_ago(&self) -> Option<Duration> {
+        self.heard_ms_ago.map(Duration::from_millis)
+    }
 }
 
 /// Why a node cannot do what it was asked, as it travels.
@@ -207,10 +364,15 @@ pub enum Failure {
     NotHeld(VersionId),
     /// It holds it, and it is damaged.
     Damaged(String),
-    /// Its disk is full.
-    NoSpace,
+    /// Its disk is full, or would be fuller than it may be; the figures, to follow "disk".
+    NoSpace(String),
     /// Anything else.
     Refused(String),
+    /// A server with a higher epoch has registered, or another one with the same.
+    Fenced {
+        /// The epoch that the node knows.
+        epoch: u64,
+    },
 }
 
 impl From<&NodeFailure> for Failure {
@@ -218,7 +380,8 @@ impl From<&NodeFailure> for Failure {
         match failure {
             NodeFailure::NotHeld(version) => Failure::NotHeld(*version),
             NodeFailure::Damaged(what) => Failure::Damaged(shorten(what)),
-            NodeFailure::NoSpace => Failure::NoSpace,
+            NodeFailure::NoSpace(figures) => Failure::NoSpace(shorten(figures)),
+            NodeFailure::Fenced { epoch } => Failure::Fenced { epoch: *epoch },
             other => Failure::Refused(shorten(&other.to_string())),
         }
     }
@@ -229,8 +392,9 @@ impl From<Failure> for NodeFailure {
         match failure {
             Failure::NotHeld(version) => NodeFailure::NotHeld(version),
             Failure::Damaged(what) => NodeFailure::Damaged(what),
-            Failure::NoSpace => NodeFailure::NoSpace,
+            Failure::NoSpace(figures) => NodeFailure::NoSpace(figures),
             Failure::Refused(why) => NodeFailure::Refused(why),
+            Failure::Fenced { epoch } => NodeFailure::Fenced { epoch },
         }
     }
 }
@@ -328,6 +492,7 @@ mod tests {
                 protocol: PROTOCOL,
                 cluster: ClusterId([1; 16]),
                 node: NodeId::ALL[2],
+                claim: Claim { epoch: 7, server: ServerId([2; 16]) },
             },
             Request::Stage(PieceMeta {
                 version,
@@ -335,6 +500,7 @@ mod tests {
                 place: place(),
                 file_bytes: 353,
                 stored_ms: -1,
+                repair: true,
             }),
             Request::Units { checksums: [1, u64::MAX] },
             Request::Carry(vec![Order::Commit { version, seq: Seq(8), place: place() }]),

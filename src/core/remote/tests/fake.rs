@@ -192,6 +192,8 @@ impl Client {
             }
             Ok(Request::List) => self.list()?,
             Ok(Request::SignOut) => return Ok(false),
+            // As a server that is older than this request.
+            Ok(Request::Status) => self.refuse(&Error::Protocol("unknown opcode".into()))?,
             Err(error) => self.refuse(&error)?,
         }
         Ok(true)

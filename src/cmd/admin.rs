@@ -1,0 +1,136 @@
+//! `palk admin`: what is done to a running server by whoever may enter its folder.
+//!
+//! A verb is a file of its own in `admin/`, with a clap struct and a `run(self, &Common, &mut Env)`
+//! that asks the server by `ask`.
+
+mod recover;
+mod status;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::cmd::env::{Env, Manner};
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::printable;
+use crate::core::remote::admin::Admin as Link;
+use crate::core::wire::admin::{Answer, Line, Verb as Asked};
+
+/// Look after a running server, on its own machine
+#[derive(Args, Debug)]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub struct Admin {
+    #[command(flatten)]
+    common: Common,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The options that every verb has.
+#[derive(Args, Debug)]
+struct Common {
+    /// The server's folder, the one with the user database
+    #[arg(long, global = true, value_name = "DIR", env = "PALK_DIR")]
+    #[arg(default_value = "user_database")]
+    dir: PathBuf,
+
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Recover(recover::Recover),
+    Status(status::Status),
+}
+
+impl Admin {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// [`Code::Unreachable`] if none runs on the folder, [`Code::LocalFile`] if the folder is
+    /// somebody else's, and what the verb comes to.
+    pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        env.end_on_interrupt();
+        env.set_manner(Manner { json: self.common.json, ..Manner::default() });
+        match self.verb {
+            Verb::Recover(recover) => recover.run(&self.common, env),
+            Verb::Status(status) => status.run(&self.common, env),
+        }
+    }
+}
+
+/// Asks the server of a folder and waits for its end; what it says before that goes to `each`.
+fn ask(
+    dir: &Path,
+    env: &Env,
+    asked: &Asked,
+    each: &mut dyn FnMut(Line) -> Result<(), Error>,
+) -> Result<Answer, Stop> {
+    let answer = Link::find(&env.at(dir)).and_then(|link| match link {
+        Some(link) => link.ask(asked, each),
+        None => Err(no_socket(dir)),
+    });
+    answer.map_err(|error| failure(dir, &error).into())
+}
+
+fn no_socket(dir: &Path) -> Error {
+    let dir = dir.display();
+    Error::other(Code::Unreachable, format!("no server runs on the folder {dir}"))
+}
+
+/// The failure with what to do about it.
+pub(crate) fn failure(dir: &Path, error: &Error) -> Failure {
+    let failure = Failure::new(error.code(), error.to_string());
+    let dir = printable(&dir.to_string_lossy());
+    match error.code() {
+        Code::Unreachable => failure
+            .hint(format!("Start it:  palk server --dir {dir}   or name another:  --dir DIR")),
+        Code::LocalFile => {
+            failure.hint("Ask as the user that the server runs as, or name another with --dir.")
+        }
+        Code::Temporary => failure.hint("Try again."),
+        Code::Version => failure.hint("Use the palk that the server is of. See:  palk --version"),
+        _ => failure.hint("The server's log says more."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> (u8, String) {
+        let (mut env, screen) = Env::fake(arguments, "");
+        (crate::cmd::run(&mut env), screen.err())
+    }
+
+    #[test]
+    fn a_folder_without_a_server_is_status_6_and_says_how_to_start_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        for dir in [dir, &format!("{dir}/missing")] {
+            let (code, said) = run(&["admin", "status", "--dir", dir]);
+            assert_eq!(code, 6, "{said}");
+            assert!(said.starts_with(&format!("error: no server runs on the folder {dir}\n")));
+            assert!(said.contains(&format!("palk server --dir {dir} ")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_used_is_status_13() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("admin.sock", folder.path().join("admin.sock")).unwrap();
+        let (code, said) = run(&["admin", "status", "--dir", folder.path().to_str().unwrap()]);
+        assert_eq!(code, 13, "{said}");
+        assert!(said.contains("admin.sock: ") && said.contains("\n  Ask as the user"), "{said}");
+    }
+
+    #[test]
+    fn a_verb_is_needed() {
+        assert_eq!(run(&["admin"]).0, 2);
+        assert_eq!(run(&["admin", "fly"]).0, 2);
+    }
+}

@@ -1,0 +1,24 @@
+//! `palk admin status`: how the cluster is, from the server itself.
+
+use clap::Args;
+
+use super::Common;
+use crate::cmd::env::Env;
+use crate::cmd::failure::Stop;
+use crate::cmd::status;
+use crate::core::wire::admin::{Verb, parse};
+
+/// Tell how the cluster is (the same as: palk status)
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    /// Print one line if all is well
+    #[arg(short = 'x')]
+    brief: bool,
+}
+
+impl Status {
+    pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        let outcome = super::ask(&common.dir, env, &Verb::Status, &mut |_| Ok(()))?;
+        status::present(&parse(outcome.fields)?, self.brief, env)
+    }
+}

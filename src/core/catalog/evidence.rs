@@ -1,0 +1,194 @@
+//! What the nodes' disks testify: which versions of which files lie where, put together from the
+//! blocks of all nodes that could be asked. Values only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
+use crate::core::wire::backup::Finding;
+
+/// The most complaints that are kept; a disk that is that bad says nothing new after them.
+const UNREAD_MAX: usize = 1000;
+
+/// All that was found.
+#[derive(Default, Debug)]
+pub struct Evidence {
+    /// By user and path; in it by number, lowest first. Blocks that disagree about their version's
+    /// size or digest are of different versions, so that no two of them are ever mixed.
+    pub(super) files: BTreeMap<(UserName, FilePath), BTreeMap<State, Found>>,
+    /// Every user's folders, the top folders as well.
+    pub(super) folders: BTreeSet<(UserName, FolderPath)>,
+    /// What could not be read.
+    pub(super) unread: Vec<String>,
+    /// The highest number of any version.
+    pub(super) highest: Seq,
+}
+
+/// Which stored state of a file.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct State {
+    pub(super) seq: Seq,
+    pub(super) version: VersionId,
+    pub(super) bytes: u64,
+    pub(super) blake3: Digest,
+}
+
+/// What was found of a version: a bit for each of the eight blocks.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    pub(super) stored_ms: i64,
+    staged: u8,
+    committed: u8,
+}
+
+impl Found {
+    /// The nodes that hold both blocks, staged or committed.
+    pub(super) fn held(self) -> NodeSet {
+        nodes(|node| bits(node) & !(self.staged | self.committed) == 0)
+    }
+
+    /// The nodes that hold any block.
+    pub(super) fn touched(self) -> NodeSet {
+        nodes(|node| bits(node) & (self.staged | self.committed) != 0)
+    }
+
+    /// The nodes that hold both blocks under their final names.
+    pub(super) fn committed(self) -> NodeSet {
+        nodes(|node| bits(node) & !self.committed == 0)
+    }
+
+    /// The nodes that hold any block under its final name: only an answered version does.
+    pub(super) fn named(self) -> NodeSet {
+        nodes(|node| bits(node) & self.committed != 0)
+    }
+}
+
+/// A node's blocks in the bits of [`Found`].
+fn bits(node: NodeId) -> u8 {
+    node.blocks().iter().fold(0, |bits, block| bits | 1 << block.index())
+}
+
+fn nodes(which: impl Fn(NodeId) -> bool) -> NodeSet {
+    NodeId::ALL.into_iter().filter(|node| which(*node)).collect()
+}
+
+impl Evidence {
+    /// Takes in what a node has found.
+    pub fn add(&mut self, node: NodeId, finding: Finding) {
+        match finding {
+            Finding::Folder { user, folder } => {
+                self.folders.insert((user, folder));
+            }
+            Finding::Unread { what } if self.unread.len() < UNREAD_MAX => {
+                self.unread.push(format!("node {node}: {what}"));
+            }
+            Finding::Unread { .. } => {}
+            Finding::Block { block, place, is_staged, version, seq, bytes, blake3, stored_ms } => {
+                // A node speaks for its own blocks only.
+                if block.node() != node {
+                    return;
+                }
+                self.highest = self.highest.max(seq);
+                let state = State { seq, version, bytes, blake3 };
+                let versions = self.files.entry((place.user, place.path)).or_default();
+                let found = versions.entry(state).or_default();
+                found.stored_ms = stored_ms;
+                let kind = if is_staged { &mut found.staged } else { &mut found.committed };
+                *kind |= 1 << block.index();
+            }
+        }
+    }
+
+    /// What was found of a version of a file.
+    pub(super) fn of(&self, user: &UserName, path: &FilePath, version: VersionId) -> Found {
+        let versions = self.files.get(&(user.clone(), path.clone()));
+        let mut found = versions.into_iter().flatten();
+        found.find(|(state, _)| state.version == version).map_or(Found::default(), |(_, f)| *f)
+    }
+}
+
+/// The version of a file that is newer than what is known and has to become the current one, if one
+/// has: the highest number above `floor` of which two pieces are there, or that is under its final
+/// name anywhere. A store that was running when the server was lost has left staged pieces, too; it
+/// was certainly not answered if two nodes have an older version and nothing of it.
+pub(super) fn newest(versions: &BTreeMap<State, Found>, floor: Seq) -> Option<(State, Found)> {
+    let news = versions.iter().rev().take_while(|(state, _)| state.seq > floor);
+    let mut candidates = news.filter(|(state, found)| {
+        let older = versions.range(..*state).map(|(_, found)| found.named());
+        let older: NodeSet = older.flat_map(|nodes| nodes.iter().collect::<Vec<_>>()).collect();
+        let disproved = older.and(found.touched().complement()).len() >= 2;
+        !found.named().is_empty() || (found.held().len() >= 2 && !disproved)
+    });
+    candidates.next().map(|(state, found)| (*state, *found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::types::Block;
+    use crate::core::wire::node::Place;
+
+    /// Version `n`, its first `blocks` blocks on this node.
+    fn add(evidence: &mut Evidence, n: u8, node: u8, is_staged: bool, blocks: usize) {
+        let node = NodeId::new(node).unwrap();
+        for block in node.blocks().into_iter().take(blocks) {
+            evidence.add(node, finding(n, block, is_staged));
+        }
+    }
+
+    fn finding(n: u8, block: Block, is_staged: bool) -> Finding {
+        Finding::Block {
+            block,
+            place: Place {
+                user: UserName::parse("demo").unwrap(),
+                path: FilePath::parse_rooted("a").unwrap(),
+            },
+            is_staged,
+            version: VersionId([n; 16]),
+            seq: Seq(n.into()),
+            bytes: 5,
+            blake3: Digest([n; 32]),
+            stored_ms: 0,
+        }
+    }
+
+    fn chosen(floor: u64, pieces: &[(u8, u8, bool)]) -> Option<u64> {
+        let mut evidence = Evidence::default();
+        pieces.iter().for_each(|(n, node, staged)| add(&mut evidence, *n, *node, *staged, 2));
+        let versions = evidence.files.values().next().unwrap();
+        newest(versions, Seq(floor)).map(|(state, _)| state.seq.0)
+    }
+
+    #[test]
+    fn the_highest_version_of_which_two_pieces_are_there_is_chosen() {
+        let (staged, committed) = (true, false);
+        assert_eq!(chosen(0, &[(1, 1, staged), (1, 2, staged)]), Some(1));
+        assert_eq!(chosen(1, &[(1, 1, staged), (1, 2, staged)]), None, "known already");
+        assert_eq!(chosen(0, &[(1, 1, staged)]), None, "one piece, never committed");
+        assert_eq!(chosen(0, &[(1, 1, committed)]), Some(1), "it was answered");
+        let two = [(1, 1, committed), (1, 2, committed)];
+        assert_eq!(chosen(0, &[&two[..], &[(2, 1, staged)]].concat()), Some(1));
+        assert_eq!(chosen(0, &[&two[..], &[(2, 1, staged), (2, 2, staged)]].concat()), Some(2));
+        // Two nodes have the older version and nothing of this one.
+        let four = [(1, 1, committed), (1, 2, committed), (1, 3, committed), (1, 4, committed)];
+        assert_eq!(chosen(0, &[&four[..], &[(2, 1, staged), (2, 2, staged)]].concat()), Some(1));
+        let three = [(2, 1, staged), (2, 2, staged), (2, 3, staged)];
+        assert_eq!(chosen(0, &[&four[..], &three].concat()), Some(2));
+    }
+
+    #[test]
+    fn half_a_piece_is_no_piece_and_a_node_speaks_for_itself() {
+        let mut evidence = Evidence::default();
+        add(&mut evidence, 1, 1, false, 2);
+        add(&mut evidence, 1, 2, true, 1);
+        evidence.add(NodeId::ALL[0], finding(1, Block::B2, false));
+        let found = *evidence.files.values().next().unwrap().values().next().unwrap();
+        assert_eq!(found.held(), NodeSet::from_bits(0b0001));
+        assert_eq!(found.touched(), NodeSet::from_bits(0b0011));
+        assert_eq!(found.committed(), NodeSet::from_bits(0b0001));
+        // Between the two renames of a commit.
+        evidence.add(NodeId::ALL[1], finding(1, Block::B2, false));
+        let found = *evidence.files.values().next().unwrap().values().next().unwrap();
+        assert_eq!((found.held().len(), found.committed().len(), found.named().len()), (2, 1, 2));
+    }
+}

@@ -1,0 +1,203 @@
+//! What every path is and what the nodes owe, decided by the evidence of their disks.
+
+use std::collections::HashSet;
+
+use rusqlite::{Transaction, params};
+
+use super::{Report, Unrecovered};
+use crate::core::catalog::accounts::{self, NO_PASSWORD};
+use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::evidence::{Evidence, newest};
+use crate::core::catalog::files::{self, FileRecord};
+use crate::core::catalog::owed::{self, Kind};
+use crate::core::catalog::{UserId, journal};
+use crate::core::error::{Error, Result};
+use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM, Seq};
+use crate::core::wire::journal::Change;
+use crate::core::wire::node::Place;
+
+/// The part of a recovery that looks at the evidence.
+pub(super) struct Adoption<'a> {
+    pub(super) transaction: Transaction<'a>,
+    pub(super) evidence: &'a Evidence,
+    pub(super) asked: NodeSet,
+    pub(super) horizon: Option<Seq>,
+    pub(super) highest: Seq,
+    pub(super) report: &'a mut Report,
+}
+
+impl Adoption<'_> {
+    /// Accounts that only folders tell of; and where there was no snapshot, the folders themselves.
+    pub(super) fn users_and_folders(&mut self) -> Result<()> {
+        for (user, folder) in &self.evidence.folders {
+            if accounts::id_of(&self.transaction, user)?.is_none() {
+                self.make_user(user)?;
+            }
+            if self.horizon.is_none()
+                && let Some(id) = accounts::id_of(&self.transaction, user)?
+            {
+                self.make_folders(user, id, folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_user(&mut self, user: &UserName) -> Result<()> {
+        accounts::remake_user(&self.transaction, user, NO_PASSWORD, 0)?;
+        let password = NO_PASSWORD.to_owned();
+        let made = Change::UserMade { user: user.clone(), password, created_ms: 0 };
+        self.report.without_password.push(user.clone());
+        journal::record(&self.transaction, &made)
+    }
+
+    fn make_folders(&self, name: &UserName, user: UserId, folder: &FolderPath) -> Result<()> {
+        for folder in files::make_folders(&self.transaction, user, folder)? {
+            let made = Change::FolderMade { user: name.clone(), folder };
+            journal::record(&self.transaction, &made)?;
+        }
+        Ok(())
+    }
+
+    /// Versions that are newer than what is known become the current ones.
+    pub(super) fn news(&mut self) -> Result<()> {
+        for ((name, path), versions) in &self.evidence.files {
+            let user = match accounts::id_of(&self.transaction, name)? {
+                Some(user) => user,
+                // Known from staged blocks alone: the account's last moments were these.
+                None if newest(versions, self.horizon.unwrap_or_default()).is_some() => {
+                    self.make_user(name)?;
+                    continue_with(accounts::id_of(&self.transaction, name)?)?
+                }
+                None => continue,
+            };
+            let known = files::file_at(&self.transaction, user, path)?;
+            let floor = self
+                .horizon
+                .unwrap_or_default()
+                .max(journal::deletion(&self.transaction, user, path)?)
+                .max(known.as_ref().map_or(Seq(0), |known| known.seq));
+            let Some((state, found)) = newest(versions, floor) else { continue };
+            let place = Place { user: name.clone(), path: path.clone() };
+            if let Err(error) = files::check_names(&self.transaction, user, path) {
+                self.give_up(place.to_string(), error.to_string());
+                continue;
+            }
+            let held = found.held();
+            // One that was committed and is on one node only: the others must have it as well.
+            let rest =
+                if held.len() < READ_QUORUM { self.asked.complement() } else { NodeSet::EMPTY };
+            let record = FileRecord {
+                version: state.version,
+                seq: state.seq,
+                bytes: state.bytes,
+                blake3: state.blake3,
+                stored_ms: found.stored_ms,
+                placed: held.iter().chain(rest.iter()).collect(),
+            };
+            self.make_folders(name, user, &path.folder())?;
+            files::put_file(&self.transaction, user, path, &record)?;
+            journal::record(&self.transaction, &record.stored(place))?;
+            self.report.from_blocks += 1;
+        }
+        Ok(())
+    }
+
+    /// Every file: where it is, who owes what.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let all: Vec<(i64, String, String)> = {
+            let mut query = self
+                .transaction
+                .prepare("SELECT user_id, name, path FROM files JOIN users ON users.id = user_id")
+                .map_err(catalog_error)?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+            rows.and_then(Iterator::collect).map_err(catalog_error)?
+        };
+        for (user, name, path) in all {
+            let place =
+                Place { user: UserName::parse(&name)?, path: FilePath::parse_rooted(&path)? };
+            self.settle_file(UserId(user), &place)?;
+        }
+        Ok(())
+    }
+
+    fn settle_file(&mut self, user: UserId, place: &Place) -> Result<()> {
+        let record = files::file_at(&self.transaction, user, &place.path)?;
+        let record = continue_with(record)?;
+        let found = self.evidence.of(&place.user, &place.path, record.version);
+        let (held, away) = (found.held(), record.placed.and(self.asked.complement()));
+        let placed: NodeSet = held.iter().chain(away.iter()).collect();
+        // Where some block could not be read, it may be of this file, and is not to be removed.
+        if placed.is_empty() && self.evidence.unread.is_empty() {
+            self.highest = Seq(self.highest.0 + 1);
+            let seq = self.highest;
+            files::remove_file(&self.transaction, user, &place.path, seq)?;
+            let deleted = Change::Deleted { place: place.clone(), seq };
+            journal::record(&self.transaction, &deleted)?;
+            let why = "no node holds anything of it: it was deleted in the last moment, or lost";
+            self.give_up(place.to_string(), why.into());
+            return Ok(());
+        }
+        if placed.len() < READ_QUORUM {
+            self.give_up(place.to_string(), format!("only {held} holds it, and two are needed"));
+        } else if held.len() < READ_QUORUM {
+            let who = if held.is_empty() { "none of them" } else { "one of them" };
+            let why =
+                format!("it cannot be read until {away} is back: of the others {who} holds it");
+            self.give_up(place.to_string(), why);
+        }
+        self.transaction
+            .execute(
+                "UPDATE files SET placed = ?3 WHERE user_id = ?1 AND path = ?2",
+                params![user.0, place.path.as_str(), placed.bits()],
+            )
+            .map_err(catalog_error)?;
+        // What was to be dropped is wanted after all.
+        self.transaction
+            .execute("DELETE FROM owed WHERE version = ?1 AND kind = 'discard'", [record.version.0])
+            .map_err(catalog_error)?;
+        for node in NodeId::ALL {
+            let kind = match (placed.contains(node), found.committed().contains(node)) {
+                (_, true) => continue,
+                (true, false) => Kind::Commit,
+                (false, false) => Kind::Repair,
+            };
+            let (path, version) = (place.path.as_str(), Some(record.version));
+            owed::add(&self.transaction, node, kind, user, path, version, record.seq)?;
+        }
+        Ok(())
+    }
+
+    /// Committed blocks at a path that has no file any more are to be removed.
+    pub(super) fn remove_what_nobody_knows(&mut self) -> Result<()> {
+        let given_up: HashSet<String> =
+            self.report.unrecovered.iter().map(|item| item.what.clone()).collect();
+        for ((name, path), versions) in &self.evidence.files {
+            let Some(user) = accounts::id_of(&self.transaction, name)? else { continue };
+            let place = Place { user: name.clone(), path: path.clone() };
+            if given_up.contains(&place.to_string()) {
+                continue;
+            }
+            if files::file_at(&self.transaction, user, path)?.is_some() {
+                continue;
+            }
+            for node in NodeId::ALL {
+                let mut lying = versions.iter().filter(|(_, found)| found.named().contains(node));
+                if let Some((state, _)) = lying.next_back() {
+                    let (kind, path) = (Kind::Remove, path.as_str());
+                    owed::add(&self.transaction, node, kind, user, path, None, state.seq)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, what: String, why: String) {
+        self.report.unrecovered.push(Unrecovered { what, why });
+    }
+}
+
+/// What was written in this very transaction must be there.
+fn continue_with<T>(row: Option<T>) -> Result<T> {
+    row.ok_or_else(|| Error::Catalog("a row that was just written is missing".into()))
+}

@@ -1,0 +1,268 @@
+//! Room that a node keeps free: new files leave it alone, so that a full disk can still repair,
+//! commit and delete.
+//!
+//! ```text
+//!   |<------------------------- total ------------------------->|
+//!   |  used            | free                                   |
+//!   |                  | to come  |  spare         | reserve    |
+//!   |                  | of pieces|  for new       |            |
+//!   |                  | under way|  pieces        |            |
+//! ```
+//!
+//! Pure: the figures of the disk in, an answer out.
+
+use crate::core::error::NodeFailure;
+use crate::core::io::disk::Space;
+use crate::core::wire::node::Room;
+
+/// The reserve of a large disk if nobody says otherwise.
+const USUAL_BYTES_MAX: u64 = 256 << 20;
+
+/// A small disk keeps one part in so many.
+const USUAL_PART: u64 = 20;
+
+/// How much room new files leave free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reserve {
+    /// 256 MiB, but at most 5 % of the disk.
+    #[default]
+    Usual,
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl Reserve {
+    /// The reserve of a disk of this size, in bytes.
+    pub fn bytes(self, total_bytes: u64) -> u64 {
+        match self {
+            Reserve::Usual => USUAL_BYTES_MAX.min(total_bytes / USUAL_PART),
+            Reserve::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// What is left on a disk while so many bytes are still to come of running stages.
+    pub(super) fn room(self, space: Space, pledged_bytes: u64) -> Room {
+        let Space { free_bytes, total_bytes } = space;
+        let kept = self.bytes(total_bytes).saturating_add(pledged_bytes);
+        Room { free_bytes, total_bytes, spare_bytes: free_bytes.saturating_sub(kept) }
+    }
+
+    /// May a piece of this size be received now?
+    ///
+    /// # Errors
+    /// [`NodeFailure::NoSpace`] with the figures if it may not.
+    pub(super) fn admit(
+        self,
+        space: Space,
+        pledged_bytes: u64,
+        piece_bytes: u64,
+        repair: bool,
+    ) -> Result<(), NodeFailure> {
+        let free = space.free_bytes;
+        let kept = if repair { 0 } else { self.bytes(space.total_bytes) };
+        let needed = piece_bytes.saturating_add(pledged_bytes).saturating_add(kept);
+        if needed <= free {
+            return Ok(());
+        }
+        let under_way = match pledged_bytes {
+            0 => String::new(),
+            bytes => format!(", {bytes} are promised to others"),
+        };
+        let reserve = if repair { String::new() } else { format!(", {kept} are kept in reserve") };
+        Err(NodeFailure::NoSpace(format!(
+            ": the piece needs {piece_bytes} bytes, {free} are free{under_way}{reserve}"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::core::code::checksum;
+    use crate::core::code::repair::Select;
+    use crate::core::error::Error;
+    use crate::core::io::disk::{Disk, Listed, ReadFile, RealDisk, WriteFile};
+    use crate::core::node::stage::Stage;
+    use crate::core::node::store::BlockStore;
+    use crate::core::path::{FilePath, UserName};
+    use crate::core::types::{Digest, NodeId, Seq, VersionId};
+    use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
+
+    const MIB: u64 = 1 << 20;
+
+    fn space(free_bytes: u64, total_bytes: u64) -> Space {
+        Space { free_bytes, total_bytes }
+    }
+
+    #[test]
+    fn the_usual_reserve_is_small_on_a_small_disk() {
+        assert_eq!(Reserve::Usual.bytes(1 << 40), 256 * MIB);
+        assert_eq!(Reserve::Usual.bytes(1000), 50);
+        assert_eq!(Reserve::Bytes(0).bytes(1 << 40), 0);
+    }
+
+    #[test]
+    fn new_pieces_leave_the_reserve_and_repairs_may_use_it() {
+        let reserve = Reserve::Bytes(100);
+        for (free, pledged, piece, repair, fits) in [
+            (200, 0, 100, false, true),
+            (200, 0, 101, false, false),
+            (200, 50, 51, false, false),
+            (200, 50, 50, false, true),
+            (200, 0, 200, true, true),
+            (200, 1, 200, true, false),
+            (50, 0, 1, false, false),
+            (50, 0, 50, true, true),
+            (1000, 0, u64::MAX, true, false),
+        ] {
+            let admitted = reserve.admit(space(free, 1000), pledged, piece, repair);
+            assert_eq!(admitted.is_ok(), fits, "{free} {pledged} {piece} {repair}");
+            // What the server is told agrees with what the node does.
+            if !repair {
+                let room = reserve.room(space(free, 1000), pledged);
+                assert_eq!(room.spare_bytes >= piece, fits, "{free} {pledged} {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_figures() {
+        let refused = Reserve::Bytes(100).admit(space(120, 1000), 7, 50, false).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "no space left on its disk: the piece needs 50 bytes, 120 are free, 7 are promised to \
+             others, 100 are kept in reserve"
+        );
+        let refused = Reserve::Bytes(100).admit(space(20, 1000), 0, 50, true).unwrap_err();
+        let text = "no space left on its disk: the piece needs 50 bytes, 20 are free";
+        assert_eq!(refused.to_string(), text);
+    }
+
+    /// The machine's disk, which says that it has so much room.
+    struct Tight(AtomicU64);
+
+    impl Disk for Tight {
+        fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+            RealDisk.create(path)
+        }
+        fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+            RealDisk.open(path)
+        }
+        fn exists(&self, path: &Path) -> io::Result<bool> {
+            RealDisk.exists(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            RealDisk.rename(from, to)
+        }
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            RealDisk.remove(path)
+        }
+        fn create_folder(&self, path: &Path) -> io::Result<bool> {
+            RealDisk.create_folder(path)
+        }
+        fn sync_folder(&self, path: &Path) -> io::Result<()> {
+            RealDisk.sync_folder(path)
+        }
+        fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+            RealDisk.list(path)
+        }
+        fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+            RealDisk.append_to(path, length)
+        }
+        fn space(&self, _: &Path) -> io::Result<Space> {
+            Ok(space(self.0.load(Ordering::SeqCst), 1 << 40))
+        }
+    }
+
+    fn meta(n: u8, repair: bool) -> PieceMeta {
+        PieceMeta {
+            version: VersionId([n; 16]),
+            seq: Seq(n.into()),
+            place: Place {
+                user: UserName::parse("demo").unwrap(),
+                path: FilePath::parse_rooted("a").unwrap(),
+            },
+            file_bytes: 4 * 1000 - 4,
+            stored_ms: 0,
+            repair,
+        }
+    }
+
+    /// Node 2 on a disk with so much room, of which 10,000 bytes are the reserve.
+    fn node(free_bytes: u64) -> (tempfile::TempDir, Arc<Tight>, BlockStore) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Tight(free_bytes.into()));
+        let store = BlockStore::open(disk.clone(), folder.path(), NodeId::ALL[1]).unwrap();
+        (folder, disk, store.keeping(Reserve::Bytes(10_000)))
+    }
+
+    fn take(stage: &mut Stage) {
+        let unit = [7; 1000];
+        stage.units([&unit, &unit], [checksum::unit(&unit); 2]).unwrap();
+    }
+
+    fn is_full(result: crate::core::error::Result<Stage>) -> bool {
+        matches!(result, Err(Error::Node { why: NodeFailure::NoSpace(_), .. }))
+    }
+
+    #[test]
+    fn a_piece_takes_what_it_was_said_to_take() {
+        let (folder, _, store) = node(100_000);
+        let mut stage = store.stage(meta(1, false)).unwrap();
+        take(&mut stage);
+        stage.finish(Digest([1; 32])).unwrap();
+        let entries = fs::read_dir(folder.path().join(".palk/staging")).unwrap();
+        let bytes: u64 = entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        let said = meta(1, false).piece_bytes();
+        assert!((bytes..bytes + 512).contains(&said), "{said} for {bytes}");
+    }
+
+    #[test]
+    fn a_full_disk_takes_repairs_and_all_else_but_no_new_pieces() {
+        let (_folder, disk, store) = node(100_000);
+        let mut stage = store.stage(meta(1, false)).unwrap();
+        take(&mut stage);
+        disk.0.store(12_000, Ordering::SeqCst);
+        // What has begun goes on.
+        stage.finish(Digest([1; 32])).unwrap();
+        assert!(is_full(store.stage(meta(2, false))));
+        let mut repair = store.stage(meta(3, true)).unwrap();
+        take(&mut repair);
+        repair.finish(Digest([3; 32])).unwrap();
+        for n in [1, 3] {
+            let PieceMeta { version, seq, place, .. } = meta(n, false);
+            let commit = Order::Commit { version, seq, place: place.clone() };
+            assert_eq!(store.carry(&[commit]), [Outcome::Done]);
+            let mut body = Vec::new();
+            store.open_piece(version, &place).units(0, Select::Both, &mut body).unwrap();
+        }
+        disk.0.store(1000, Ordering::SeqCst);
+        assert!(is_full(store.stage(meta(4, true))), "no room at all");
+        let remove = Order::Remove { place: meta(3, false).place, up_to: Seq(3) };
+        assert_eq!(store.carry(&[remove]), [Outcome::Done]);
+        disk.0.store(100_000, Ordering::SeqCst);
+        assert!(store.stage(meta(2, false)).is_ok(), "there is room again");
+    }
+
+    #[test]
+    fn what_is_under_way_is_counted_until_it_has_come() {
+        let piece_bytes = meta(1, false).piece_bytes();
+        let (_folder, _, store) = node(10_000 + 2 * piece_bytes - 1);
+        let spare = || store.room().unwrap().spare_bytes;
+        assert_eq!(spare(), 2 * piece_bytes - 1);
+        let mut first = store.stage(meta(1, false)).unwrap();
+        assert_eq!(spare(), piece_bytes - 1);
+        assert!(is_full(store.stage(meta(2, false))));
+        take(&mut first);
+        // What has come is the disk's to count; this one says that it is still free.
+        assert_eq!(spare(), piece_bytes - 1 + 2000);
+        drop(first);
+        assert!(store.stage(meta(2, false)).is_ok());
+    }
+}

@@ -1,0 +1,518 @@
+//! How the cluster is, judged from facts: can every file be read, can files be stored, how many more
+//! nodes may be lost, and what is wrong.
+//!
+//! ```text
+//!   a file is readable      if two of the nodes that hold it are up
+//!   more nodes may be lost  by as many as the worst placed file has beyond two
+//!   UNAVAILABLE             some file cannot be read now            exit status 21
+//!   DEGRADED                something else is wrong or owed                     20
+//!   HEALTHY                 nothing is                                           0
+//! ```
+//!
+//! Pure. Orders that a node is about to be told are no trouble: every store leaves some for a moment.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::health::State as NodeState;
+use crate::core::types::{NODE_COUNT, NodeId, NodeSet, READ_QUORUM, WRITE_QUORUM};
+use crate::core::wire::node::Room;
+
+/// A disk with less room than this above its reserve is nearly full.
+const NEARLY_FULL_BYTES: u64 = 1 << 30;
+
+/// On a small disk: with less than one part in so many.
+const NEARLY_FULL_PART: u64 = 20;
+
+/// The files that lie on exactly these nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Placement {
+    /// The nodes that hold their pieces.
+    pub placed: NodeSet,
+    /// How many.
+    pub files: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+}
+
+/// What a node is owed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Debt {
+    /// Orders that it has not carried out.
+    pub orders: u64,
+    /// Pieces that it lacks.
+    pub pieces: u64,
+    /// The bytes of those pieces: half of each file.
+    pub piece_bytes: u64,
+}
+
+impl Debt {
+    /// Counts another debt in.
+    pub fn add(&mut self, other: Debt) {
+        self.orders = self.orders.saturating_add(other.orders);
+        self.pieces = self.pieces.saturating_add(other.pieces);
+        self.piece_bytes = self.piece_bytes.saturating_add(other.piece_bytes);
+    }
+
+    /// Counts what is settled out.
+    pub fn subtract(&mut self, other: Debt) {
+        self.orders = self.orders.saturating_sub(other.orders);
+        self.pieces = self.pieces.saturating_sub(other.pieces);
+        self.piece_bytes = self.piece_bytes.saturating_sub(other.piece_bytes);
+    }
+}
+
+/// What is known of a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeFacts {
+    /// Where it is looked for.
+    pub address: String,
+    /// Is it there?
+    pub state: NodeState,
+    /// Why it is not up; empty if it is.
+    pub why: String,
+    /// How long ago it last answered, if it ever did.
+    pub silent: Option<Duration>,
+    /// The room on its disk, if it is known.
+    pub room: Option<Room>,
+    /// What it is owed.
+    pub owed: Debt,
+    /// Why it did not carry out some order when it was last told, if it did not.
+    pub refused_order: Option<String>,
+    /// How often it turned out not to hold a piece, or to hold it damaged.
+    pub errors: u64,
+}
+
+/// All that a judgement needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// Nodes 1 to 4.
+    pub nodes: [NodeFacts; NODE_COUNT],
+    /// Where the files lie.
+    pub placements: Vec<Placement>,
+    /// Has the catalog stopped writing, because a commit failed half-way?
+    pub catalog_in_doubt: bool,
+}
+
+impl Facts {
+    /// The nodes that are up, or can be used at need.
+    pub fn up(&self) -> NodeSet {
+        NodeId::ALL.into_iter().filter(|id| answers(&self.nodes[id.index()])).collect()
+    }
+
+    /// Where files lie that cannot be read now.
+    pub fn unreadable(&self) -> impl Iterator<Item = &Placement> {
+        let up = self.up();
+        self.placements.iter().filter(move |placement| {
+            placement.files > 0 && placement.placed.and(up).len() < READ_QUORUM
+        })
+    }
+}
+
+/// The judgement in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// All is well.
+    Healthy,
+    /// Something is wrong or owed, but every file can be read.
+    Degraded,
+    /// Some file cannot be read now.
+    Unavailable,
+}
+
+impl State {
+    /// The exit status of a command that asked for it.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            State::Healthy => 0,
+            State::Degraded => 20,
+            State::Unavailable => 21,
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Files cannot be read now.
+    Unreadable {
+        /// How many.
+        files: u64,
+    },
+    /// A node is not there.
+    NodeAway {
+        /// Which.
+        node: NodeId,
+        /// How long ago it last answered, in milliseconds; nothing if it never did.
+        silent_ms: Option<u64>,
+        /// Why, as far as it is known.
+        why: String,
+    },
+    /// The catalog writes nothing more until the server is started again.
+    CatalogInDoubt,
+    /// Nodes lack pieces.
+    PiecesOwed {
+        /// Which nodes.
+        nodes: Vec<NodeId>,
+        /// How many pieces.
+        pieces: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// A node that is up does not carry out some order.
+    OrdersRefused {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// A node takes no new pieces, or not many more.
+    NodeFull {
+        /// Which.
+        node: NodeId,
+        /// Bytes that are left for new pieces.
+        spare_bytes: u64,
+    },
+    /// A node answers, but was late again and again.
+    NodeUnsteady {
+        /// Which.
+        node: NodeId,
+        /// How often.
+        why: String,
+    },
+    /// Something that this version does not know yet.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// Files of all users.
+    pub count: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+    /// How many of them cannot be read now.
+    pub unreadable: u64,
+}
+
+/// How a node is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Which.
+    pub node: NodeId,
+    /// Is it there?
+    pub state: NodeState,
+    /// Where it is looked for.
+    pub address: String,
+    /// How long ago it last answered, in milliseconds; nothing if it never did.
+    pub silent_ms: Option<u64>,
+    /// The room on its disk, if it is known.
+    pub room: Option<Room>,
+    /// How often it turned out not to hold a piece, or to hold it damaged.
+    pub errors: u64,
+    /// What it is owed.
+    pub owed: Debt,
+}
+
+/// How the cluster is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// In one word.
+    pub state: State,
+    /// Can files be stored now?
+    pub can_store: bool,
+    /// How many more nodes may be lost, whichever they are, and every file can still be read.
+    pub nodes_to_spare: usize,
+    /// What is stored.
+    pub files: Stored,
+    /// What all nodes together are owed.
+    pub owed: Debt,
+    /// What is wrong, the worst first.
+    pub troubles: Vec<Trouble>,
+    /// Nodes 1 to 4.
+    pub nodes: Vec<NodeStatus>,
+    /// Some of the files that cannot be read, for those who may know their names.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
+}
+
+impl Status {
+    /// Judges the facts; no file is named.
+    pub fn judge(facts: &Facts) -> Status {
+        let up = facts.up();
+        let sum = |of: fn(&Placement) -> u64| {
+            facts.placements.iter().map(of).fold(0, u64::saturating_add)
+        };
+        let unreadable = facts.unreadable().map(|placement| placement.files).sum();
+        let troubles = troubles(facts, unreadable);
+        let state = match troubles.as_slice() {
+            _ if unreadable > 0 => State::Unavailable,
+            [] => State::Healthy,
+            _ => State::Degraded,
+        };
+        let mut owed = Debt::default();
+        facts.nodes.iter().for_each(|node| owed.add(node.owed));
+        let has_room =
+            |id: &NodeId| facts.nodes[id.index()].room.is_none_or(|room| room.spare_bytes > 0);
+        let takers = up.iter().filter(has_room).count();
+        Status {
+            state,
+            can_store: takers >= WRITE_QUORUM && !facts.catalog_in_doubt,
+            nodes_to_spare: nodes_to_spare(facts),
+            files: Stored {
+                count: sum(|placement| placement.files),
+                bytes: sum(|placement| placement.bytes),
+                unreadable,
+            },
+            owed,
+            troubles,
+            nodes: NodeId::ALL.map(|id| node_status(id, &facts.nodes[id.index()])).into(),
+            unreadable: Vec::new(),
+        }
+    }
+}
+
+/// The file that is worst off decides; where there is none, one that would be stored on what is up.
+fn nodes_to_spare(facts: &Facts) -> usize {
+    let up = facts.up();
+    let holders = facts.placements.iter().filter(|placement| placement.files > 0);
+    let worst = holders.map(|placement| placement.placed.and(up).len()).min();
+    worst.unwrap_or(up.len()).saturating_sub(READ_QUORUM)
+}
+
+fn node_status(node: NodeId, facts: &NodeFacts) -> NodeStatus {
+    NodeStatus {
+        node,
+        state: facts.state,
+        address: facts.address.clone(),
+        silent_ms: facts.silent.map(milliseconds),
+        room: facts.room,
+        errors: facts.errors,
+        owed: facts.owed,
+    }
+}
+
+/// Is it there, trusted or not?
+fn answers(facts: &NodeFacts) -> bool {
+    matches!(facts.state, NodeState::Up | NodeState::Probation)
+}
+
+fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
+    let each = || NodeId::ALL.into_iter().zip(&facts.nodes);
+    let mut all = Vec::new();
+    if unreadable > 0 {
+        all.push(Trouble::Unreadable { files: unreadable });
+    }
+    if facts.catalog_in_doubt {
+        all.push(Trouble::CatalogInDoubt);
+    }
+    all.extend(each().filter(|(_, facts)| !answers(facts)).map(|(node, facts)| {
+        let silent_ms = facts.silent.map(milliseconds);
+        Trouble::NodeAway { node, silent_ms, why: facts.why.clone() }
+    }));
+    all.extend(
+        each()
+            .filter(|(_, facts)| facts.state == NodeState::Probation)
+            .map(|(node, facts)| Trouble::NodeUnsteady { node, why: facts.why.clone() }),
+    );
+    all.extend(each().filter(|(_, facts)| answers(facts)).filter_map(|(node, facts)| {
+        let why = facts.refused_order.clone()?;
+        (facts.owed.orders > 0).then_some(Trouble::OrdersRefused { node, why })
+    }));
+    all.extend(each().filter(|(_, facts)| answers(facts)).filter_map(|(node, facts)| {
+        let room = facts.room?;
+        let enough = NEARLY_FULL_BYTES.min(room.total_bytes / NEARLY_FULL_PART);
+        let spare_bytes = room.spare_bytes;
+        (spare_bytes < enough).then_some(Trouble::NodeFull { node, spare_bytes })
+    }));
+    let lacking = each().filter(|(_, facts)| facts.owed.pieces > 0);
+    let nodes: Vec<NodeId> = lacking.map(|(node, _)| node).collect();
+    if !nodes.is_empty() {
+        let pieces = facts.nodes.iter().map(|facts| facts.owed.pieces).sum();
+        let bytes = facts.nodes.iter().map(|facts| facts.owed.piece_bytes).sum();
+        all.push(Trouble::PiecesOwed { nodes, pieces, bytes });
+    }
+    all
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    /// Four nodes of which those in `up` are, and files that lie on these sets of nodes.
+    fn facts(up: u8, placed: &[u8]) -> Facts {
+        let up = NodeSet::from_bits(up);
+        let node = |id: NodeId| {
+            let is_up = up.contains(id);
+            NodeFacts {
+                address: format!("127.0.0.1:{id}"),
+                state: if is_up { NodeState::Up } else { NodeState::Down },
+                why: if is_up { String::new() } else { "connection refused".into() },
+                silent: Some(Duration::from_secs(if is_up { 0 } else { 192 })),
+                room: Some(Room {
+                    free_bytes: 50 * GIB,
+                    total_bytes: 100 * GIB,
+                    spare_bytes: 49 * GIB,
+                }),
+                owed: Debt::default(),
+                refused_order: None,
+                errors: 0,
+            }
+        };
+        let placement =
+            |bits: &u8| Placement { placed: NodeSet::from_bits(*bits), files: 2, bytes: 300 };
+        Facts {
+            nodes: NodeId::ALL.map(node),
+            placements: placed.iter().map(placement).collect(),
+            catalog_in_doubt: false,
+        }
+    }
+
+    fn kinds(status: &Status) -> Vec<String> {
+        let kind = |trouble: &Trouble| {
+            let text = format!("{trouble:?}");
+            text.split(' ').next().unwrap().to_owned()
+        };
+        status.troubles.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn what_can_be_done_follows_from_where_files_lie() {
+        use State::{Degraded, Healthy, Unavailable};
+        for (up, placed, state, can_store, nodes_to_spare, unreadable) in [
+            (0b1111, &[][..], Healthy, true, 2, 0),
+            (0b1111, &[0b1111], Healthy, true, 2, 0),
+            (0b1111, &[0b1111, 0b0111], Healthy, true, 1, 0),
+            (0b1110, &[0b1111], Degraded, true, 1, 0),
+            (0b1100, &[0b1111], Degraded, false, 0, 0),
+            (0b1100, &[0b1111, 0b0111], Unavailable, false, 0, 2),
+            (0b1000, &[0b1111, 0b0111], Unavailable, false, 0, 4),
+            (0b1011, &[0b1110, 0b0111, 0b1101], Degraded, true, 0, 0),
+            (0b0011, &[0b1110, 0b0111], Unavailable, false, 0, 2),
+            (0b0000, &[], Degraded, false, 0, 0),
+            (0b0001, &[], Degraded, false, 0, 0),
+            (0b0111, &[], Degraded, true, 1, 0),
+        ] {
+            let status = Status::judge(&facts(up, placed));
+            let case = format!("{up:04b} {placed:?}: {status:?}");
+            assert_eq!(status.state, state, "{case}");
+            assert_eq!(status.can_store, can_store, "{case}");
+            assert_eq!(status.nodes_to_spare, nodes_to_spare, "{case}");
+            assert_eq!(status.files.unreadable, unreadable, "{case}");
+            assert_eq!(status.files.count, 2 * placed.len() as u64, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_set_without_files_counts_for_nothing() {
+        let mut facts = facts(0b1111, &[0b1111, 0]);
+        facts.placements[1].files = 0;
+        let status = Status::judge(&facts);
+        assert_eq!((status.state, status.nodes_to_spare), (State::Healthy, 2));
+    }
+
+    #[test]
+    fn orders_on_their_way_are_no_trouble_and_all_else_that_is_owed_is() {
+        let debt = |orders, pieces| Debt { orders, pieces, piece_bytes: 10 * pieces };
+        let mut momentary = facts(0b1111, &[0b1111]);
+        momentary.nodes[1].owed = debt(5, 0);
+        let status = Status::judge(&momentary);
+        assert_eq!((status.state, status.owed.orders), (State::Healthy, 5));
+
+        let mut refused = momentary.clone();
+        refused.nodes[1].refused_order = Some("its disk failed".into());
+        assert_eq!(kinds(&Status::judge(&refused)), ["OrdersRefused"]);
+        refused.nodes[1].owed = Debt::default();
+        assert_eq!(Status::judge(&refused).state, State::Healthy, "delivered since");
+
+        let mut lacking = facts(0b1111, &[0b1111]);
+        lacking.nodes[0].owed = debt(0, 1);
+        lacking.nodes[3].owed = debt(1, 2);
+        let status = Status::judge(&lacking);
+        let nodes = vec![NodeId::ALL[0], NodeId::ALL[3]];
+        assert_eq!(status.troubles, [Trouble::PiecesOwed { nodes, pieces: 3, bytes: 30 }]);
+        assert_eq!(status.state, State::Degraded);
+        assert_eq!(status.owed, debt(1, 3));
+    }
+
+    #[test]
+    fn a_full_node_is_told_and_takes_no_part_in_storing() {
+        let mut facts = facts(0b1111, &[0b1111]);
+        let fill = |facts: &mut Facts, node: usize, spare_bytes| {
+            let room = facts.nodes[node].room.as_mut().unwrap();
+            room.spare_bytes = spare_bytes;
+        };
+        fill(&mut facts, 0, GIB);
+        assert_eq!(Status::judge(&facts).state, State::Healthy);
+        fill(&mut facts, 0, GIB - 1);
+        let status = Status::judge(&facts);
+        assert_eq!(
+            (kinds(&status).as_slice(), status.can_store),
+            (&["NodeFull".to_owned()][..], true)
+        );
+        fill(&mut facts, 0, 0);
+        assert!(Status::judge(&facts).can_store, "three are left");
+        fill(&mut facts, 1, 0);
+        let status = Status::judge(&facts);
+        assert_eq!((status.state, status.can_store), (State::Degraded, false));
+        facts.nodes[0].room = None;
+        assert!(Status::judge(&facts).can_store, "it may have room");
+    }
+
+    #[test]
+    fn a_small_disk_is_nearly_full_by_its_own_measure() {
+        let mut facts = facts(0b1111, &[]);
+        let room = |spare_bytes| Some(Room { free_bytes: 50, total_bytes: 1000, spare_bytes });
+        facts.nodes[2].room = room(50);
+        assert_eq!(Status::judge(&facts).state, State::Healthy);
+        facts.nodes[2].room = room(49);
+        assert_eq!(kinds(&Status::judge(&facts)), ["NodeFull"]);
+    }
+
+    #[test]
+    fn a_node_on_probation_is_there_and_is_trouble() {
+        let mut facts = facts(0b0111, &[0b1111]);
+        facts.nodes[2].state = NodeState::Probation;
+        let status = Status::judge(&facts);
+        assert_eq!(kinds(&status), ["NodeAway", "NodeUnsteady"]);
+        assert_eq!((status.can_store, status.nodes_to_spare), (true, 1));
+    }
+
+    #[test]
+    fn a_catalog_in_doubt_stores_nothing() {
+        let mut facts = facts(0b1111, &[0b1111]);
+        facts.catalog_in_doubt = true;
+        let status = Status::judge(&facts);
+        assert_eq!((status.state, status.can_store), (State::Degraded, false));
+        assert_eq!(status.troubles, [Trouble::CatalogInDoubt]);
+    }
+
+    #[test]
+    fn the_worst_is_told_first() {
+        let mut facts = facts(0b1000, &[0b1111]);
+        facts.catalog_in_doubt = true;
+        facts.nodes[0].silent = None;
+        facts.nodes[0].owed.pieces = 1;
+        let status = Status::judge(&facts);
+        let expected =
+            ["Unreadable", "CatalogInDoubt", "NodeAway", "NodeAway", "NodeAway", "PiecesOwed"];
+        assert_eq!(kinds(&status), expected);
+        let why = "connection refused".to_owned();
+        assert_eq!(
+            status.troubles[2],
+            Trouble::NodeAway { node: NodeId::ALL[0], silent_ms: None, why }
+        );
+        assert_eq!(status.nodes[1].silent_ms, Some(192_000));
+        assert_eq!(status.state.exit_status(), 21);
+    }
+}
