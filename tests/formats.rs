@@ -32,6 +32,7 @@ use palk::core::wire::extended::{self, Entry, FileEntry};
 use palk::core::wire::node::{
     self, Failure, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
 };
+use palk::core::wire::token::Token;
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
@@ -371,7 +372,7 @@ fn every_request_of_the_extended_session() {
     use extended::Request;
     let credentials = || ("demo".to_owned(), "correct horse".to_owned());
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
-    let requests: [(Request, &str); 8] = [
+    let requests: [(Request, &str); 12] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -389,8 +390,18 @@ fn every_request_of_the_extended_session() {
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
         (Request::List, "INF\r\n\r\n"),
         (Request::SignOut, "LGO\r\n\r\n"),
+        (
+            Request::TokenSignIn { user: "demo".into(), token: Token([0x44; 32]) },
+            &format!("TOK\r\ndemo\r\n{}\r\n\r\n", "44".repeat(32)),
+        ),
+        (Request::IssueToken { machine: "laptop".into() }, "ISS\r\nlaptop\r\n\r\n"),
+        (Request::RevokeToken, "REV\r\n\r\n"),
+        (
+            Request::ChangePassword { old: "old one".into(), new: "new one".into() },
+            "PWD\r\nold one\r\nnew one\r\n\r\n",
+        ),
     ];
-    let mut seen = [false; 7];
+    let mut seen = [false; 11];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -401,9 +412,13 @@ fn every_request_of_the_extended_session() {
             Request::Delete { .. } => 4,
             Request::List => 5,
             Request::SignOut => 6,
+            Request::TokenSignIn { .. } => 7,
+            Request::IssueToken { .. } => 8,
+            Request::RevokeToken => 9,
+            Request::ChangePassword { .. } => 10,
         }] = true;
     }
-    assert_eq!(seen, [true; 7]);
+    assert_eq!(seen, [true; 11]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -468,7 +483,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -489,12 +504,17 @@ fn the_tables_of_the_catalog() {
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
              version BLOB null, seq INTEGER",
             "settings: key TEXT key, value TEXT",
-            "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER",
+            "tokens: id INTEGER null key, user_id INTEGER, hash BLOB, machine TEXT, \
+             created_ms INTEGER, used_ms INTEGER",
+            "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, state TEXT, \
+             generation INTEGER, quota INTEGER null, stored_files INTEGER, stored_bytes INTEGER",
         ]
     );
     let indices =
         texts("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOT NULL ORDER BY name");
-    assert_eq!(indices, ["owed_by_node", "owed_by_path", "owed_by_version"]);
+    assert_eq!(indices, ["owed_by_node", "owed_by_path", "owed_by_version", "tokens_by_user"]);
+    let triggers = texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name");
+    assert_eq!(triggers, ["file_added", "file_removed", "file_replaced"]);
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
     assert_eq!(settings, [cluster.as_str(), "nodes=a:1 b:2 c:3 d:4", "seq_reserved=10000"]);

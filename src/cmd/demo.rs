@@ -185,6 +185,7 @@ impl Stage {
             server: cluster.server().to_owned(),
             user: Some(USER.to_owned()),
             password: Some(Source::File(password_file)),
+            password_given: true,
         };
         let mut prompt = Prompt { cluster: &mut cluster };
         session::resume(remote, settings, LocalFiles::AsNamed, &mut prompt, env)

@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Service};
+use crate::cmd::service::Service;
 use crate::core::error::Code;
-use crate::core::serve::files::FILE_BYTES_MAX;
+use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::session::Dialect;
 
@@ -37,6 +37,14 @@ pub struct Server {
     #[arg(long, value_name = "SIZE", default_value = "100MB", value_parser = parse_size)]
     max_file_size: u64,
 
+    /// Let nobody make an account by signing up
+    #[arg(long)]
+    no_signup: bool,
+
+    /// How much each account may store where nothing else was said for it: 10GB, or "none"
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
+    quota: DefaultQuota,
+
     #[command(flatten)]
     service: Service,
 }
@@ -48,6 +56,18 @@ enum DialectName {
     /// What the programs of 2020 understand
     #[value(name = "2020")]
     Year2020,
+}
+
+/// A quota for all accounts, in bytes; nothing for no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct DefaultQuota(Option<u64>);
+
+fn parse_quota(text: &str) -> Result<DefaultQuota, String> {
+    if text == "none" {
+        return Ok(DefaultQuota(None));
+    }
+    let size: bytesize::ByteSize = text.parse()?;
+    Ok(DefaultQuota(Some(size.as_u64())))
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -67,7 +87,7 @@ impl Server {
     /// # Errors
     /// If its folder, its address or its nodes cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        service::start_log();
+        self.service.start_log();
         let nodes = match self.nodes.len() {
             0 => None,
             4 => self.nodes.try_into().ok(),
@@ -85,6 +105,7 @@ impl Server {
                 DialectName::Year2020 => Dialect::Year2020,
             },
             file_bytes_max: self.max_file_size,
+            policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
         })?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
         tracing::info!("server keeps its user database in {}", folder.display());
@@ -111,5 +132,8 @@ mod tests {
         assert_eq!(parse_size("none"), Ok(FILE_BYTES_MAX));
         assert!(parse_size("much").is_err());
         assert!(parse_size("9000TB").is_err());
+        assert_eq!(parse_quota("10GB"), Ok(DefaultQuota(Some(10_000_000_000))));
+        assert_eq!(parse_quota("none"), Ok(DefaultQuota(None)));
+        assert!(parse_quota("much").is_err());
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Service};
+use crate::cmd::service::Service;
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::Listener;
@@ -45,7 +45,7 @@ impl Storage {
     /// # Errors
     /// If its folder or address cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        service::start_log();
+        self.service.start_log();
         let id = self.id;
         let folder = self.dir.unwrap_or_else(|| PathBuf::from(format!("files_{id}")));
         let folder = std::path::absolute(env.at(&folder)).map_err(|error| {

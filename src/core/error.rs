@@ -39,11 +39,13 @@ pub enum Code {
     ServerIdentity,
     LocalFile,
     Interrupted,
+    OverQuota,
+    Disabled,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 25] = [
         Code::Unexpected,
         Code::Usage,
         Code::SomeFailed,
@@ -67,6 +69,8 @@ impl Code {
         Code::ServerIdentity,
         Code::LocalFile,
         Code::Interrupted,
+        Code::OverQuota,
+        Code::Disabled,
     ];
 
     /// The word that stands for this code on the wire.
@@ -95,6 +99,8 @@ impl Code {
             Code::ServerIdentity => "server-identity",
             Code::LocalFile => "local-file",
             Code::Interrupted => "interrupted",
+            Code::OverQuota => "over-quota",
+            Code::Disabled => "disabled",
         }
     }
 
@@ -110,10 +116,10 @@ impl Code {
             Code::Usage | Code::BadPath => 2,
             Code::SomeFailed => 3,
             Code::NoSuchFile | Code::NoSuchFolder => 4,
-            Code::SignIn | Code::NoSuchUser => 5,
+            Code::SignIn | Code::NoSuchUser | Code::Disabled => 5,
             Code::Unreachable | Code::TooFewNodes => 6,
             Code::Damaged => 7,
-            Code::NoSpace | Code::TooBig => 8,
+            Code::NoSpace | Code::TooBig | Code::OverQuota => 8,
             Code::UserExists | Code::Exists | Code::Busy | Code::Changed | Code::NotAllowed => 9,
             Code::Temporary => 10,
             Code::Version => 11,
@@ -215,6 +221,21 @@ pub enum Error {
     /// Anything else, with the code it should count as.
     #[error("{text}")]
     Other { code: Code, text: String },
+    /// Said in place of "no such user" and "wrong password" where the two must look the same.
+    #[error("the user name or the password is wrong")]
+    SignInRefused,
+    #[error("the saved sign-in is not valid any more")]
+    TokenRefused,
+    #[error("too many failed sign-ins: wait {seconds} s, then try again")]
+    Throttled { seconds: u64 },
+    #[error("the account {0} is disabled")]
+    Disabled(String),
+    #[error("accounts are made by whoever runs this server, not by signing up")]
+    SignUpClosed,
+    #[error(
+        "{bytes} bytes do not fit: {used} of the {quota} bytes that this account may store are used"
+    )]
+    OverQuota { bytes: u64, used: u64, quota: u64 },
 }
 
 /// Why a node could not do what it was asked.
@@ -260,6 +281,11 @@ impl Error {
             Error::Io { source, .. } if is_local(source) => Code::LocalFile,
             Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
+            Error::SignInRefused | Error::TokenRefused => Code::SignIn,
+            Error::Throttled { .. } => Code::Temporary,
+            Error::Disabled(_) => Code::Disabled,
+            Error::SignUpClosed => Code::NotAllowed,
+            Error::OverQuota { .. } => Code::OverQuota,
         }
     }
 

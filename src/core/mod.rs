@@ -12,5 +12,6 @@ pub mod quorum;
 pub mod remote;
 pub mod serve;
 pub mod session;
+pub mod throttle;
 pub mod types;
 pub mod wire;

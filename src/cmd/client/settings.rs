@@ -90,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) user: Option<String>,
     /// Nothing: the user is to be asked.
     pub(crate) password: Option<Source>,
+    /// A password was named on the command line: it is meant, and no saved sign-in in its place.
+    pub(crate) password_given: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -125,6 +127,7 @@ impl Settings {
             server: with_port(server.unwrap_or_else(|| DEFAULT_SERVER.to_owned())),
             user: common.user.clone().or(profile.user),
             password,
+            password_given: given(common).is_some(),
         })
     }
 }
@@ -256,7 +259,12 @@ mod tests {
         let settings = with_config("", Common::default()).unwrap();
         assert_eq!(
             settings,
-            Settings { server: DEFAULT_SERVER.into(), user: None, password: None }
+            Settings {
+                server: DEFAULT_SERVER.into(),
+                user: None,
+                password: None,
+                password_given: false
+            }
         );
     }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -47,6 +47,41 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE INDEX owed_by_node ON owed (node, id);
     CREATE INDEX owed_by_path ON owed (user_id, path);
     CREATE INDEX owed_by_version ON owed (version);
+",
+    // What every account stores is counted by triggers, so that no change of `files`, present or
+    // future, can forget it.
+    "
+    ALTER TABLE users ADD COLUMN state TEXT NOT NULL DEFAULT 'active';    -- active, disabled, removed
+    ALTER TABLE users ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;   -- one more at each removal
+    ALTER TABLE users ADD COLUMN quota INTEGER;                           -- bytes; NULL: the default
+    ALTER TABLE users ADD COLUMN stored_files INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE users ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE users SET
+        stored_files = (SELECT count(*) FROM files WHERE user_id = users.id),
+        stored_bytes = (SELECT coalesce(sum(bytes), 0) FROM files WHERE user_id = users.id);
+    CREATE TRIGGER file_added AFTER INSERT ON files BEGIN
+        UPDATE users SET stored_files = stored_files + 1, stored_bytes = stored_bytes + new.bytes
+            WHERE id = new.user_id;
+    END;
+    CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN
+        UPDATE users SET stored_files = stored_files - 1, stored_bytes = stored_bytes - old.bytes
+            WHERE id = old.user_id;
+    END;
+    CREATE TRIGGER file_replaced AFTER UPDATE OF user_id, bytes ON files BEGIN
+        UPDATE users SET stored_files = stored_files - 1, stored_bytes = stored_bytes - old.bytes
+            WHERE id = old.user_id;
+        UPDATE users SET stored_files = stored_files + 1, stored_bytes = stored_bytes + new.bytes
+            WHERE id = new.user_id;
+    END;
+    CREATE TABLE tokens (
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        user_id    INTEGER NOT NULL REFERENCES users (id),
+        hash       BLOB NOT NULL UNIQUE,       -- BLAKE3 of the token
+        machine    TEXT NOT NULL,              -- where it was made, as its client says
+        created_ms INTEGER NOT NULL,
+        used_ms    INTEGER NOT NULL            -- to the hour
+    ) STRICT;
+    CREATE INDEX tokens_by_user ON tokens (user_id, used_ms);
 "];
 
 /// How long one connection waits for the other before it gives up.

@@ -10,6 +10,8 @@ mod database;
 mod files;
 mod order;
 mod owed;
+mod tokens;
+mod users;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -25,6 +27,8 @@ use crate::core::types::{ClusterId, Seq, VersionId};
 pub use files::{Committed, FileRecord, NewFile};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
+pub use tokens::{TOKENS_MAX, TokenId};
+pub use users::{Quota, UserRecord, UserState};
 
 /// A user's number in the catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use crate::core::catalog::accounts::HashGate;
-use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, UserId};
+use crate::core::catalog::accounts::Account;
+use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, TokenId};
 use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::readers::{Reader, Readers};
 use crate::core::cluster::volume::Volume;
 use crate::core::cluster::{Reading, Writing};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, UserName};
+use crate::core::serve::accounts::Accounts;
+use crate::core::serve::quota::{Reservation, Usage};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::extended::Entry;
 use crate::core::wire::node::{PieceMeta, Place};
@@ -26,19 +28,45 @@ pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
 /// Somebody who has signed in.
 #[derive(Clone, Debug)]
 pub struct User {
-    id: UserId,
+    pub(super) account: Account,
+    /// The token that was used in place of the password.
+    pub(super) token: Option<TokenId>,
     /// The user's name.
     pub name: UserName,
 }
 
+impl User {
+    pub(super) fn new(account: Account, token: Option<TokenId>) -> User {
+        let name = account.name.clone();
+        User { account, token, name }
+    }
+}
+
+/// What the one who runs the server has decided for all accounts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// May anybody make an account?
+    pub sign_up: bool,
+    /// How many bytes an account may store for which nothing else was said.
+    pub quota: Option<u64>,
+}
+
+impl Default for Policy {
+    /// Anybody may sign up and store as much as there is room for.
+    fn default() -> Policy {
+        Policy { sign_up: true, quota: None }
+    }
+}
+
 /// Users' files.
 pub struct Files {
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     volume: Arc<Volume>,
     readers: Arc<Readers>,
-    bell: Bell,
+    pub(super) bell: Bell,
     random: Arc<Random>,
-    gate: HashGate,
+    accounts: Accounts,
+    pub(super) usage: Usage,
     file_bytes_max: u64,
 }
 
@@ -62,17 +90,31 @@ impl Files {
         file_bytes_max: u64,
     ) -> Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
-        let gate = HashGate::default();
-        Files { catalog, volume, readers, bell, random, gate, file_bytes_max }
+        let accounts = Accounts::new(catalog.clone(), random.clone());
+        let usage = Usage::default();
+        Files { catalog, volume, readers, bell, random, accounts, usage, file_bytes_max }
     }
 
-    /// Signs in.
+    /// The same under a policy other than the default one.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Files {
+        self.accounts.sign_up = policy.sign_up;
+        self.usage.quota = policy.quota;
+        self
+    }
+
+    /// Signing in, passwords and tokens.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// May this user go on? Asked before each request.
     ///
     /// # Errors
-    /// [`Error::NoSuchUser`], [`Error::WrongPassword`].
-    pub fn sign_in(&self, name: &str, password: &str) -> Result<User> {
-        let (id, name) = self.catalog.sign_in(&self.gate, name, password)?;
-        Ok(User { id, name })
+    /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::NotSignedIn`], where the account or the
+    /// token has gone since the sign-in.
+    pub fn check_standing(&self, user: &User) -> Result<()> {
+        self.catalog.check_standing(&user.account, user.token)
     }
 
     /// Somebody who is known to be who it is: for doors that act as one named account, and for
@@ -81,25 +123,42 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchUser`].
     pub fn trusted_user(&self, name: &UserName) -> Result<User> {
-        let id = self.catalog.user_id(name)?;
-        Ok(User { id, name: name.clone() })
+        Ok(User::new(self.catalog.account(name)?, None))
     }
 
     /// Makes an account and signs in. The nodes make the user's folder as soon as they are there.
     ///
     /// # Errors
-    /// [`Error::UserExists`]; or the name or the password cannot be one.
+    /// [`Error::SignUpClosed`], [`Error::UserExists`]; or the name or the password cannot be one.
     pub fn sign_up(&self, name: &str, password: &str) -> Result<User> {
+        if !self.accounts.sign_up {
+            return Err(Error::SignUpClosed);
+        }
         let name = UserName::parse(name)?;
-        let id = self.catalog.create_user(&self.gate, &name, password, clock::now_ms())?;
+        self.add_account(&name, password)?;
+        Ok(User::new(self.catalog.account(&name)?, None))
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// As [`Files::sign_up`].
+    pub(super) fn add_account(&self, name: &UserName, password: &str) -> Result<()> {
+        // Else a store that began for the former account of this name could end in the new one.
+        if self.catalog.removed_user(name)?.is_some_and(|user| self.usage.is_running(user)) {
+            let text = format!("the former account {name} is still being removed");
+            return Err(Error::other(Code::Temporary, text));
+        }
+        self.accounts.create(name, password)?;
         self.bell.ring();
-        Ok(User { id, name })
+        Ok(())
     }
 
     /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
     ///
     /// # Errors
-    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`].
+    /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::Exists`], [`Error::NameCollision`],
+    /// [`Error::TooFewToStore`].
     pub fn store(
         &self,
         user: &User,
@@ -110,7 +169,11 @@ impl Files {
         if bytes > self.file_bytes_max {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
         }
-        self.catalog.check_store(user.id, path, replace)?;
+        let id = user.account.id;
+        let reservation = self.usage.reserve(&self.catalog, id, path, bytes)?;
+        // Only now: a name is not given to a new account while a store of the former one is running.
+        self.check_standing(user)?;
+        self.catalog.check_store(id, path, replace)?;
         let ticket = self.catalog.begin_store(self.random.version())?;
         let meta = PieceMeta {
             version: ticket.version,
@@ -120,7 +183,8 @@ impl Files {
             stored_ms: clock::now_ms(),
         };
         let writing = self.volume.write(&meta)?;
-        Ok(Store { files: self, user: user.id, path: path.clone(), replace, meta, ticket, writing })
+        let path = path.clone();
+        Ok(Store { files: self, reservation, path, replace, meta, ticket, writing })
     }
 
     /// Begins to read a file's current version.
@@ -130,7 +194,7 @@ impl Files {
     pub fn retrieve(&self, user: &User, path: &FilePath) -> Result<Retrieve<'_>> {
         let place = place(user, path);
         let (record, reader) = self.readers.enter(&place, || {
-            let record = self.catalog.file(user.id, path)?;
+            let record = self.catalog.file(user.account.id, path)?;
             let seq = record.seq;
             Ok((record, seq))
         })?;
@@ -152,7 +216,7 @@ impl Files {
     /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`].
     pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
         let seq = self.catalog.draw_seq()?;
-        self.catalog.delete(user.id, path, seq)?;
+        self.catalog.delete(user.account.id, path, seq)?;
         self.bell.ring();
         Ok(())
     }
@@ -162,7 +226,7 @@ impl Files {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn list(&self, user: &User) -> Result<Vec<Entry>> {
-        self.catalog.list(user.id)
+        self.catalog.list(user.account.id)
     }
 }
 
@@ -173,7 +237,7 @@ fn place(user: &User, path: &FilePath) -> Place {
 /// A file that is being stored. Dropped before it is finished, it leaves everything as it was.
 pub struct Store<'a> {
     files: &'a Files,
-    user: UserId,
+    reservation: Reservation<'a>,
     path: FilePath,
     replace: bool,
     meta: PieceMeta,
@@ -210,7 +274,7 @@ impl Store<'_> {
     /// [`Error::TooFewToStore`], [`Error::Exists`], [`Error::NameCollision`]; the file is what it
     /// was before.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, user, path, replace, meta, ticket, writing } = self;
+        let Store { files, reservation, path, replace, meta, ticket, writing } = self;
         let staged = match writing.finish(blake3) {
             Ok(staged) => staged,
             Err((error, staged)) => {
@@ -219,7 +283,7 @@ impl Store<'_> {
             }
         };
         let new = NewFile {
-            user,
+            user: reservation.user(),
             path,
             bytes: meta.file_bytes,
             blake3,
@@ -232,7 +296,7 @@ impl Store<'_> {
                 files.bell.ring();
                 Ok(Stored { version: ticket.version, nodes: staged.nodes })
             }
-            Err(error @ (Error::Exists(_) | Error::NameCollision { .. })) => {
+            Err(error) if matches!(error.code(), Code::Exists | Code::NotAllowed) => {
                 files.volume.discard(ticket.version, staged.nodes);
                 Err(error)
             }

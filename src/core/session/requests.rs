@@ -14,6 +14,7 @@ use crate::core::session::{
 };
 use crate::core::types::NodeSet;
 use crate::core::wire::extended::{self, Entry};
+use crate::core::wire::token::Token;
 
 const UNKNOWN_OPCODE: &str = "ERROR Opcode was invalid!";
 
@@ -70,7 +71,7 @@ impl Session {
     fn act_on_extended_request(&mut self, request: extended::Request) {
         use extended::Request;
         match request {
-            Request::SignIn { .. } | Request::SignUp { .. } => {
+            Request::SignIn { .. } | Request::SignUp { .. } | Request::TokenSignIn { .. } => {
                 let error = Error::other(Code::NotAllowed, "you are signed in: sign out first");
                 self.reply(say::extended_failure(&error));
             }
@@ -81,6 +82,13 @@ impl Session {
             Request::Delete { path } => self.delete(path),
             Request::List => self.ask_loop(Step::List, Waiting::List),
             Request::SignOut => self.sign_out(),
+            Request::IssueToken { machine } => {
+                self.ask_loop(Step::IssueToken { machine }, Waiting::Account);
+            }
+            Request::RevokeToken => self.ask_loop(Step::RevokeToken, Waiting::Account),
+            Request::ChangePassword { old, new } => {
+                self.ask_loop(Step::ChangePassword { old, new }, Waiting::Account);
+            }
         }
     }
 
@@ -270,6 +278,17 @@ impl Session {
             Err(error) => self.manner.failure(Opcode::List, &error),
         };
         self.reply(reply);
+    }
+
+    /// The outcome of [`Step::IssueToken`], with the token, and of [`Step::RevokeToken`] and
+    /// [`Step::ChangePassword`], with none.
+    pub fn account_done(&mut self, outcome: Result<Option<Token>>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Account = waiting else { return self.misuse("no account was changed") };
+        self.reply(match outcome {
+            Ok(token) => say::account_done(token.as_ref()),
+            Err(error) => say::extended_failure(&error),
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 /// The version of the extended session that this program speaks.
 pub const SESSION_VERSION: u32 = 1;
@@ -36,7 +37,15 @@ pub enum Request {
     Delete { path: FilePath },
     List,
     SignOut,
+    TokenSignIn { user: String, token: Token },
+    IssueToken { machine: String },
+    RevokeToken,
+    ChangePassword { old: String, new: String },
 }
+
+/// All opcodes.
+const OPCODES: [&str; 11] =
+    ["LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "TOK", "ISS", "REV", "PWD"];
 
 impl Request {
     /// The request as it travels.
@@ -56,6 +65,12 @@ impl Request {
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
             Request::List => lines::encode(&["INF"]),
             Request::SignOut => lines::encode(&["LGO"]),
+            Request::TokenSignIn { user, token } => {
+                lines::encode(&["TOK", user.as_str(), token.reveal().as_str()])
+            }
+            Request::IssueToken { machine } => lines::encode(&["ISS", machine]),
+            Request::RevokeToken => lines::encode(&["REV"]),
+            Request::ChangePassword { old, new } => lines::encode(&["PWD", old, new]),
         }
     }
 
@@ -91,7 +106,17 @@ impl Request {
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
             ["INF"] => Ok(Request::List),
             ["LGO"] => Ok(Request::SignOut),
-            [opcode @ ("LGN" | "NEW" | "STR" | "RTV" | "DEL" | "INF" | "LGO"), ..] => {
+            // What is no token at all is like one that was revoked: its client is to forget it.
+            ["TOK", user, token] => match token.parse() {
+                Ok(token) => Ok(Request::TokenSignIn { user: (*user).into(), token }),
+                Err(_) => Err(Error::TokenRefused),
+            },
+            ["ISS", machine] => Ok(Request::IssueToken { machine: (*machine).into() }),
+            ["REV"] => Ok(Request::RevokeToken),
+            ["PWD", old, new] => {
+                Ok(Request::ChangePassword { old: (*old).into(), new: (*new).into() })
+            }
+            [opcode, ..] if OPCODES.contains(opcode) => {
                 Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
             }
             _ => Err(Error::Protocol("unknown opcode".into())),
@@ -255,6 +280,10 @@ mod tests {
         round_trip(Request::Delete { path });
         round_trip(Request::List);
         round_trip(Request::SignOut);
+        round_trip(Request::TokenSignIn { user: "demo".into(), token: Token([9; 32]) });
+        round_trip(Request::IssueToken { machine: "laptop".into() });
+        round_trip(Request::RevokeToken);
+        round_trip(Request::ChangePassword { old: "a".into(), new: "b c".into() });
     }
 
     #[test]
@@ -268,6 +297,8 @@ mod tests {
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
         assert!(decode(&[]).is_err());
+        assert_eq!(decode(&["TOK", "demo", "ab"]).unwrap_err().code(), Code::SignIn);
+        assert_eq!(decode(&["PWD", "one"]).unwrap_err().code(), Code::Version);
     }
 
     #[test]

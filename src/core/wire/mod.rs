@@ -7,4 +7,5 @@ pub mod chunk;
 pub mod extended;
 pub mod lines;
 pub mod node;
+pub mod token;
 pub mod trailer;

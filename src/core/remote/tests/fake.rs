@@ -1,11 +1,13 @@
 //! A server for tests: the extended session over files in memory, with one fault to order.
 //!
-//! It has one account, `demo` with the password `pw`, and forgets everything at the end.
+//! It has one account, `demo` with the password `pw`, and forgets everything at the end. It accepts
+//! the tokens that it has made, until they are revoked.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -16,6 +18,7 @@ use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
 use crate::core::wire::extended::{Entry, FileEntry, Reply, Request};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 /// What goes wrong, if anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +47,10 @@ pub(crate) struct FakeServer {
     pub(crate) address: String,
     /// Their rooted paths and bytes.
     pub(crate) files: Files,
+    /// Valid tokens.
+    pub(crate) tokens: Arc<Mutex<Vec<Token>>>,
+    /// How many passwords it was shown.
+    pub(crate) passwords: Arc<AtomicUsize>,
 }
 
 impl FakeServer {
@@ -54,13 +61,19 @@ impl FakeServer {
     pub(crate) fn start_on(address: &str, fault: Fault) -> FakeServer {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = FakeServer { address, files: Files::default() };
-        let files = server.files.clone();
+        let server = FakeServer {
+            address,
+            files: Files::default(),
+            tokens: Arc::default(),
+            passwords: Arc::default(),
+        };
+        let shared = server.clone();
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 socket.set_nodelay(true).unwrap();
                 let reader = BufReader::with_capacity(1 << 16, socket.try_clone().unwrap());
-                let mut client = Client { reader, socket, files: files.clone(), fault };
+                let (files, server) = (shared.files.clone(), shared.clone());
+                let mut client = Client { reader, socket, files, server, fault, own: None };
                 thread::spawn(move || client.serve());
             }
         });
@@ -77,7 +90,10 @@ struct Client {
     reader: BufReader<TcpStream>,
     socket: TcpStream,
     files: Files,
+    server: FakeServer,
     fault: Fault,
+    /// The token that the client has signed in with.
+    own: Option<Token>,
 }
 
 /// Why a client is left: the end of its connection, or a fault that was ordered.
@@ -135,6 +151,7 @@ impl Client {
         }
         match Request::decode(&message) {
             Ok(Request::SignIn { user, password } | Request::SignUp { user, password }) => {
+                self.server.passwords.fetch_add(1, Ordering::SeqCst);
                 if (user.as_str(), password.as_str()) == ("demo", "pw") {
                     self.say(&["S", "user=demo"])?;
                 } else {
@@ -152,6 +169,32 @@ impl Client {
             }
             Ok(Request::List) => self.list()?,
             Ok(Request::SignOut) => return Ok(false),
+            Ok(Request::TokenSignIn { user, token }) => {
+                if user == "demo" && self.server.tokens.lock().contains(&token) {
+                    self.own = Some(token);
+                    self.say(&["S", "user=demo"])?;
+                } else {
+                    self.refuse(&Error::TokenRefused)?;
+                }
+            }
+            Ok(Request::IssueToken { .. }) => {
+                let next = u8::try_from(self.server.tokens.lock().len() + 1).unwrap();
+                let token = Token([next; 32]);
+                self.server.tokens.lock().push(token.clone());
+                self.say(&["S", &format!("token={}", token.reveal())])?;
+            }
+            Ok(Request::RevokeToken) => {
+                self.server.tokens.lock().retain(|token| Some(token) != self.own.as_ref());
+                self.say(&["S"])?;
+            }
+            Ok(Request::ChangePassword { old, .. }) => {
+                if old == "pw" {
+                    self.server.tokens.lock().retain(|token| Some(token) == self.own.as_ref());
+                    self.say(&["S"])?;
+                } else {
+                    self.refuse(&Error::WrongPassword("demo".into()))?;
+                }
+            }
             Err(error) => self.refuse(&error)?,
         }
         Ok(true)
