@@ -124,7 +124,7 @@ impl Catalog {
     /// May whoever signed in like this go on? Asked before each request.
     ///
     /// # Errors
-    /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked; [`Error::NotSignedIn`]
+    /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked; [`Error::NoSuchUser`]
     /// if the account was removed.
     pub fn check_standing(&self, account: &Account, token: Option<TokenId>) -> Result<()> {
         let found: Option<(bool, bool)> = self
@@ -145,7 +145,7 @@ impl Catalog {
             })
             .map_err(catalog_error)?;
         match found {
-            None => Err(Error::NotSignedIn),
+            None => Err(Error::NoSuchUser(account.name.to_string())),
             Some((true, _)) => Err(Error::Disabled(account.name.to_string())),
             Some((false, false)) => Err(Error::TokenRefused),
             Some((false, true)) => Ok(()),
@@ -198,6 +198,23 @@ impl Catalog {
             .and_then(|mut query| {
                 query.query_row([user.0], |row| Ok((Quota::from_column(row.get(0)?), row.get(1)?)))
             })
+            .map_err(catalog_error)
+    }
+
+    /// Has a user more files and folders than so many?
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn has_more_entries_than(&self, user: UserId, entries: usize) -> Result<bool> {
+        self.reader
+            .lock()
+            .prepare_cached(
+                "SELECT count(*) > ?2 FROM (
+                     SELECT 1 FROM files WHERE user_id = ?1
+                     UNION ALL SELECT 1 FROM folders WHERE user_id = ?1
+                     LIMIT ?2 + 1)",
+            )
+            .and_then(|mut query| query.query_row(params![user.0, entries], |row| row.get(0)))
             .map_err(catalog_error)
     }
 
@@ -419,6 +436,8 @@ mod tests {
             tokens: 1,
         };
         assert_eq!(users[1], expected);
+        let more_than = |n| f.catalog.has_more_entries_than(f.account.id, n).unwrap();
+        assert!(more_than(2) && !more_than(3), "two files and a folder");
     }
 
     #[test]

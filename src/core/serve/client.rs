@@ -19,6 +19,7 @@ use crate::core::serve::files::{Files, Retrieve, Store, User};
 use crate::core::serve::limits::{
     BODY, GRACE, HELLO, MESSAGE, Pace, REQUEST, SIGN_IN, SIGN_IN_WHOLE, TAKE,
 };
+use crate::core::serve::listings::Listing;
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use crate::core::types::Digest;
 use crate::core::wire::chunk::{self, Head};
@@ -64,6 +65,7 @@ impl Door {
                 busy: None,
                 met: Instant::now(),
                 message_begun: None,
+                listing: None,
             };
             connection.run()
         });
@@ -110,6 +112,8 @@ struct Connection<'a> {
     met: Instant,
     /// When a message began to come that is not whole yet.
     message_begun: Option<Instant>,
+    /// A long listing, until the client has taken it.
+    listing: Option<Listing<'a>>,
 }
 
 impl Connection<'_> {
@@ -123,7 +127,7 @@ impl Connection<'_> {
                 }
                 Step::Read(patience) => {
                     self.flush()?;
-                    self.busy = None;
+                    (self.busy, self.listing) = (None, None);
                     if !self.read(patience, &mut buffer)? {
                         return Ok(());
                     }
@@ -261,7 +265,12 @@ impl Connection<'_> {
                 self.session.deleted(outcome);
             }
             Step::List => {
-                let outcome = self.user().and_then(|user| door.files.list(user));
+                let begun_listing =
+                    self.user().and_then(|user| door.files.begin_listing(user)).map(|long| {
+                        self.listing = long;
+                    });
+                let outcome =
+                    begun_listing.and_then(|()| self.user()).and_then(|user| door.files.list(user));
                 self.event("listed", begun).end(&outcome);
                 self.session.listed(outcome);
             }

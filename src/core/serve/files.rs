@@ -16,6 +16,7 @@ use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, UserName};
 use crate::core::serve::accounts::Accounts;
+use crate::core::serve::listings::{Listing, Listings, SHORT_ENTRIES_MAX};
 use crate::core::serve::quota::{Reservation, Usage};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::extended::Entry;
@@ -67,6 +68,7 @@ pub struct Files {
     random: Arc<Random>,
     accounts: Accounts,
     pub(super) usage: Usage,
+    listings: Listings,
     file_bytes_max: u64,
 }
 
@@ -91,8 +93,8 @@ impl Files {
     ) -> Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
         let accounts = Accounts::new(catalog.clone(), random.clone());
-        let usage = Usage::default();
-        Files { catalog, volume, readers, bell, random, accounts, usage, file_bytes_max }
+        let (usage, listings) = (Usage::default(), Listings::default());
+        Files { catalog, volume, readers, bell, random, accounts, usage, listings, file_bytes_max }
     }
 
     /// The same under a policy other than the default one.
@@ -111,7 +113,7 @@ impl Files {
     /// May this user go on? Asked before each request.
     ///
     /// # Errors
-    /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::NotSignedIn`], where the account or the
+    /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::NoSuchUser`], where the account or the
     /// token has gone since the sign-in.
     pub fn check_standing(&self, user: &User) -> Result<()> {
         self.catalog.check_standing(&user.account, user.token)
@@ -219,6 +221,16 @@ impl Files {
         self.catalog.delete(user.account.id, path, seq)?;
         self.bell.ring();
         Ok(())
+    }
+
+    /// Begins a listing. If it is a long one, what is given is kept until the client has all of it.
+    ///
+    /// # Errors
+    /// [`Code::Temporary`] if too many long ones are under way.
+    pub fn begin_listing(&self, user: &User) -> Result<Option<Listing<'_>>> {
+        let id = user.account.id;
+        let is_long = self.catalog.has_more_entries_than(id, SHORT_ENTRIES_MAX)?;
+        is_long.then(|| self.listings.begin(id)).transpose()
     }
 
     /// Everything the user has, sorted by path. Asks no node.

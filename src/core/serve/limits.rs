@@ -8,10 +8,10 @@ use crate::core::error::{Error, Result};
 use crate::core::io::net::Deadline;
 
 /// The most clients at once, if the system lets this process have enough files. Each costs a thread.
-pub const CLIENTS_MAX: usize = 1000;
+pub const CLIENTS_MAX: usize = 2000;
 
 /// The most clients at once from one address (see `io::listener::network_of`): more than an office
-/// behind one address has, and a fifth of all, so that one address alone keeps nobody out.
+/// behind one address has, and a tenth of all, so that a few addresses keep nobody out.
 pub const NETWORK_CLIENTS_MAX: usize = 200;
 
 const _: () = assert!(NETWORK_CLIENTS_MAX * 4 < CLIENTS_MAX);

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod client;
 pub mod files;
 pub mod limits;
+pub mod listings;
 pub mod quota;
 pub mod server;
 pub mod users;
