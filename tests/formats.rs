@@ -460,7 +460,7 @@ fn the_words_and_exit_statuses_of_errors() {
                     sign-in 5, no-such-user 5, user-exists 9, unreachable 6, too-few-nodes 6, \
                     damaged 7, no-space 8, too-big 8, exists 9, busy 9, changed 9, not-allowed 9, \
                     bad-path 2, temporary 10, version 11, server-identity 12, local-file 13, \
-                    interrupted 130";
+                    interrupted 130, over-quota 8, disabled 5";
     assert_eq!(all.join(", "), expected);
 }
 
