@@ -286,11 +286,15 @@ fn the_log_says_who_did_what_and_keeps_every_secret() {
     }
 }
 
-/// A server without nodes in this process, and where it listens.
-fn bare_server(folder: &std::path::Path, policy: Policy) -> (std::sync::Arc<Server>, String) {
+/// A server in this process, and where it listens.
+fn server_of(
+    nodes: [String; 4],
+    folder: &std::path::Path,
+    policy: Policy,
+) -> (std::sync::Arc<Server>, String) {
     let server = Server::open(&Config {
         listen: "127.0.0.1:0".into(),
-        nodes: Some(["127.0.0.1:1"; 4].map(str::to_owned)),
+        nodes: Some(nodes),
         folder: folder.join("user_database"),
         dialect: Dialect::Spec,
         file_bytes_max: 1_000_000,
@@ -305,7 +309,9 @@ fn bare_server(folder: &std::path::Path, policy: Policy) -> (std::sync::Arc<Serv
 #[test]
 fn accounts_are_made_disabled_and_removed_by_whoever_runs_the_server() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, address) = bare_server(folder.path(), Policy { sign_up: false, quota: None });
+    let nowhere = ["127.0.0.1:1"; 4].map(str::to_owned);
+    let policy = Policy { sign_up: false, quota: None };
+    let (server, address) = server_of(nowhere, folder.path(), policy);
     let closed = "E\r\naccounts are made by whoever runs this server, not by signing up\r\n\
                   not-allowed";
     let mut client = extended(&address);
@@ -334,4 +340,38 @@ fn accounts_are_made_disabled_and_removed_by_whoever_runs_the_server() {
     users.add(&ann, "newer").unwrap();
     assert_eq!(client.ask(&["LGN", "ann", "newer"]), "S\r\nuser=ann");
     assert!(users.remove(&UserName::parse("nobody").unwrap()).is_err());
+}
+
+#[test]
+fn a_removed_account_leaves_no_block_on_any_node() {
+    let mut cluster = Cluster::prepare(&[]);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    let nodes = [1, 2, 3, 4].map(|node| cluster.node_address(node).to_owned());
+    let (server, address) = server_of(nodes, cluster.folder.path(), Policy::default());
+    let (users, name) = (server.users(), UserName::parse(USER).unwrap());
+    let sign_in = |password: &str| {
+        let mut client = Raw { stream: TcpStream::connect(&address).unwrap() };
+        client.stream.set_read_timeout(Some(HANG)).unwrap();
+        client.send(format!("HI\r\n\r\n{USER}\r\n{password}\r\n\r\n").as_bytes());
+        client.message();
+        assert_eq!(client.message(), "S\r\nWelcome demo! You are a legend...");
+        client
+    };
+    users.add(&name, "pw").unwrap();
+    let mut client = sign_in("pw");
+    let bytes = describing(1, 100_000);
+    until("the nodes are there", || client.store("a.bin", "up", &bytes).is_ok());
+    client.store("b.bin", "up", &bytes).unwrap();
+    let has = |node: usize, count: usize| {
+        ["up/a.bin", "up/b.bin"].iter().all(|path| cluster.blocks(node, path).len() == count)
+    };
+    until("the blocks have their names", || (1..=3).all(|node| has(node, 2)));
+    users.remove(&name).unwrap();
+    until("all blocks are gone", || (1..=4).all(|node| has(node, 0)));
+    // Somebody else who gets the name begins with nothing, and keeps what is stored then.
+    users.add(&name, "other").unwrap();
+    let mut other = sign_in("other");
+    assert_eq!(other.list(), "No files in database");
+    other.store("a.bin", "up", &describing(2, 100_000)).unwrap();
+    assert_eq!(seed_of(&other.retrieve("a.bin", "up").unwrap()), 2);
 }

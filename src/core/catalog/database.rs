@@ -171,6 +171,29 @@ mod tests {
     }
 
     #[test]
+    fn what_accounts_stored_before_it_was_counted_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = open(&folder.path().join("palk.db")).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES (1, 'demo', 'hash', 5), (2, 'ann', 'hash', 6);
+                 INSERT INTO files VALUES (1, 'a', x'01', 1, 10, x'00', 0, 15),
+                                          (1, 'b', x'02', 2, 32, x'00', 0, 15);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let counts = |name: &str| -> (u64, u64, String) {
+            let query = "SELECT stored_files, stored_bytes, state FROM users WHERE name = ?1";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            connection.query_row(query, [name], read).unwrap()
+        };
+        assert_eq!(counts("demo"), (2, 42, "active".into()));
+        assert_eq!(counts("ann"), (0, 0, "active".into()));
+    }
+
+    #[test]
     fn commits_are_synced() {
         let folder = tempfile::tempdir().unwrap();
         let connection = open(&folder.path().join("palk.db")).unwrap();

@@ -124,6 +124,8 @@ impl Connection<'_> {
                 Step::Send(bytes) => {
                     self.flush()?;
                     self.outgoing = bytes;
+                    // A message was whole; what waits now belongs to another.
+                    self.message_begun = None;
                 }
                 Step::Read(patience) => {
                     self.flush()?;
@@ -196,6 +198,7 @@ impl Connection<'_> {
     /// Does what needs more than reading and writing. A stop of the server waits for it.
     fn act(&mut self, step: Step) -> Result<()> {
         let door = self.door;
+        self.message_begun = None;
         if self.busy.is_none() {
             self.busy = door.state.begin();
         }

@@ -76,13 +76,13 @@ fn wrong_passwords_are_answered_ever_later_and_a_right_one_after_the_wait_resets
 fn guessing_from_many_addresses_is_slowed_down_by_the_account() {
     let house = House::new();
     let mut looked_at = 0;
-    // An hour of one guess a second, each from another address.
-    for second in 0..3_600_u64 {
+    // Ten minutes of one guess a second, each from another address.
+    for second in 0..600_u64 {
         let from = stranger(u8::try_from(second % 250).unwrap());
         looked_at += usize::from(house.try_in("demo", "wrong", from) == Err(None));
         house.pass(1);
     }
-    assert!((60..75).contains(&looked_at), "{looked_at} guesses were looked at");
+    assert!((15..=22).contains(&looked_at), "{looked_at} guesses were looked at");
 }
 
 #[test]
