@@ -157,12 +157,16 @@ impl Accounts {
 
     /// Makes an account.
     pub(super) fn create(&self, name: &UserName, password: &str) -> Result<UserId> {
-        self.catalog.create_user(&self.gate, name, password, clock::now_ms())
+        let id = self.catalog.create_user(&self.gate, name, password, clock::now_ms())?;
+        self.brake.forget(name);
+        Ok(id)
     }
 
     /// Gives an account another password without knowing the old one, and revokes all its tokens.
     pub(super) fn set_password(&self, name: &UserName, password: &str) -> Result<()> {
-        self.catalog.set_password(&self.gate, name, password, None)
+        self.catalog.set_password(&self.gate, name, password, None)?;
+        self.brake.forget(name);
+        Ok(())
     }
 
     fn attempt(&self, name: &str, from: Origin) -> Try {
@@ -181,6 +185,13 @@ fn hash(token: &Token) -> Digest {
 struct Brake {
     clock: Clock,
     counts: Mutex<Counts>,
+}
+
+impl Brake {
+    /// An account with another password begins anew: what was tried before says nothing about it.
+    fn forget(&self, name: &UserName) {
+        self.counts.lock().accounts.reset(&(name.clone(), None));
+    }
 }
 
 /// An account, and the address if that is one of its own.

@@ -73,6 +73,20 @@ fn wrong_passwords_are_answered_ever_later_and_a_right_one_after_the_wait_resets
 }
 
 #[test]
+fn another_password_begins_anew() {
+    let house = House::new();
+    for _ in 0..6 {
+        let _ = house.try_in("demo", "wrong", Origin::Local);
+        let _ = house.try_in("ann", "wrong", Origin::Local);
+    }
+    let (demo, ann) = (UserName::parse("demo").unwrap(), UserName::parse("ann").unwrap());
+    house.accounts.set_password(&demo, "new").unwrap();
+    house.accounts.create(&ann, "hers").unwrap();
+    assert_eq!(house.try_in("demo", "new", Origin::Local), Ok(()));
+    assert_eq!(house.try_in("ann", "hers", Origin::Local), Ok(()));
+}
+
+#[test]
 fn guessing_from_many_addresses_is_slowed_down_by_the_account() {
     let house = House::new();
     let mut looked_at = 0;
