@@ -126,7 +126,7 @@ impl Fixture {
     }
 
     fn knows(&self, catalog: &Catalog, name: &str) -> bool {
-        catalog.sign_in(&self.gate, name, "pw").is_ok()
+        catalog.sign_in(&self.gate, name, "pw", ()).is_ok()
     }
 }
 
@@ -154,7 +154,7 @@ fn every_node_is_given_a_snapshot_and_then_what_changes() {
     for from in [&[1, 2, 3, 4][..], &[1, 3], &[4, 2]] {
         let (catalog, report) = f.recover(from);
         assert!(f.knows(&catalog, "one") && f.knows(&catalog, "two"));
-        assert!(catalog.sign_in(&f.gate, "two", "other").is_err());
+        assert!(catalog.sign_in(&f.gate, "two", "other", ()).is_err());
         assert_eq!(catalog.cluster(), CLUSTER);
         assert_eq!((report.from_journal, report.contents.accounts), (1, 2));
         assert!(report.unrecovered.is_empty() && report.damaged.is_empty(), "{report:?}");

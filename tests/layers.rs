@@ -12,7 +12,7 @@ use std::path::Path;
 use scan::{Name, Source};
 
 /// The modules of `core` and their layers, lowest first. Imports go down or sideways.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("types", 0),
     ("path", 0),
     ("error", 0),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 17] = [
     ("health", 1),
     ("session", 1),
     ("status", 1),
+    ("throttle", 1),
     ("wire", 1),
     ("io", 2),
     ("node", 3),

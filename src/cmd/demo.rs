@@ -187,6 +187,7 @@ impl Stage {
             fingerprint_is_given: false,
             user: Some(USER.to_owned()),
             password: Some(Source::File(password_file)),
+            password_given: true,
         };
         let mut prompt = Prompt { cluster: &mut cluster };
         session::resume(remote, settings, LocalFiles::AsNamed, &mut prompt, env)

@@ -12,7 +12,7 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
-use crate::core::serve::files::FILE_BYTES_MAX;
+use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
 use crate::core::session::Dialect;
@@ -71,6 +71,13 @@ pub struct Server {
     /// Let clients on other machines speak plain text, passwords included
     #[arg(long)]
     allow_plaintext: bool,
+    /// Let nobody make an account by signing up
+    #[arg(long)]
+    no_signup: bool,
+
+    /// How much each account may store where nothing else was said for it: 10GB, or "none"
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
+    quota: DefaultQuota,
 
     #[command(flatten)]
     service: Service,
@@ -122,6 +129,18 @@ fn parse_every(text: &str) -> Result<Every, String> {
     Ok(Every((!every.is_zero()).then_some(every)))
 }
 
+/// A quota for all accounts, in bytes; nothing for no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct DefaultQuota(Option<u64>);
+
+fn parse_quota(text: &str) -> Result<DefaultQuota, String> {
+    if text == "none" {
+        return Ok(DefaultQuota(None));
+    }
+    let size: bytesize::ByteSize = text.parse()?;
+    Ok(DefaultQuota(Some(size.as_u64())))
+}
+
 fn parse_size(text: &str) -> Result<u64, String> {
     if text == "none" {
         return Ok(FILE_BYTES_MAX);
@@ -139,7 +158,7 @@ impl Server {
     /// # Errors
     /// If its folder, its address or its nodes cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        service::start_log();
+        self.service.start_log();
         let nodes = match self.nodes.len() {
             0 => None,
             4 => self.nodes.try_into().ok(),
@@ -167,6 +186,7 @@ impl Server {
             key: self.key.read(env)?,
             certificate: certificate.map(|(cert, key)| [env.at(cert), env.at(key)]),
             allow_plaintext: self.allow_plaintext,
+            policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
         };
         let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
@@ -222,5 +242,8 @@ mod tests {
         for wrong in ["", "d", "7", "7w", "-1d", "7dd", "1.5h"] {
             assert!(parse_every(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(parse_quota("10GB"), Ok(DefaultQuota(Some(10_000_000_000))));
+        assert_eq!(parse_quota("none"), Ok(DefaultQuota(None)));
+        assert!(parse_quota("much").is_err());
     }
 }

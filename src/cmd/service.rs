@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use crossbeam_channel::{Receiver, select};
 
 use crate::cmd::env::Env;
@@ -16,9 +16,23 @@ use crate::core::io::tls::ClusterKey;
 /// Options of a process that runs until it is told to end.
 #[derive(Args, Debug)]
 pub struct Service {
+    /// How the log is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    #[arg(env = "PALK_LOG_FORMAT")]
+    log_format: LogFormat,
+
     /// End when standard input ends, so that nothing outlives the program that started this
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
+}
+
+/// How a log is written.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// What else may end a service than being told to, and what it does at its end.
@@ -30,6 +44,23 @@ pub struct Ending {
 }
 
 impl Service {
+    /// Begins to log to standard error.
+    pub fn start_log(&self) {
+        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let log = tracing_subscriber::fmt()
+            .with_writer(io::stderr)
+            .with_ansi(colour && self.log_format == LogFormat::Text)
+            .with_target(false)
+            // Nobody may read the log any more. Saying so on the same broken pipe would be a panic,
+            // in whichever thread had something to log.
+            .log_internal_errors(false);
+        // A log that was begun already (by a test in the same process) goes on.
+        let _ = match self.log_format {
+            LogFormat::Text => log.try_init(),
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        };
+    }
+
     /// Waits for Ctrl-C, SIGTERM or the end of standard input, then lets what is running finish. A
     /// second signal ends the process at once.
     pub fn wait(&self, env: &mut Env, state: &Arc<State>) {
@@ -119,18 +150,4 @@ fn stop(state: &State) {
         let seconds = STOP_WAIT.as_secs();
         tracing::warn!("stopped after {seconds} s; what was still running is undone");
     }
-}
-
-/// Begins to log to standard error.
-pub fn start_log() {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // A log that was begun already (by a test in the same process) goes on.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(colour)
-        .with_target(false)
-        // Nobody may read the log any more. Saying so on the same broken pipe would be a panic, in
-        // whichever thread had something to log.
-        .log_internal_errors(false)
-        .try_init();
 }

@@ -59,7 +59,7 @@ impl Storage {
     /// # Errors
     /// If its folder or address cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        service::start_log();
+        self.service.start_log();
         let id = self.id;
         let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
         let listen = self.listen.unwrap_or(default);

@@ -41,11 +41,13 @@ pub enum Code {
     ServerIdentity,
     LocalFile,
     Interrupted,
+    OverQuota,
+    Disabled,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 25] = [
         Code::Unexpected,
         Code::Usage,
         Code::SomeFailed,
@@ -69,6 +71,8 @@ impl Code {
         Code::ServerIdentity,
         Code::LocalFile,
         Code::Interrupted,
+        Code::OverQuota,
+        Code::Disabled,
     ];
 
     /// The word that stands for this code on the wire.
@@ -97,6 +101,8 @@ impl Code {
             Code::ServerIdentity => "server-identity",
             Code::LocalFile => "local-file",
             Code::Interrupted => "interrupted",
+            Code::OverQuota => "over-quota",
+            Code::Disabled => "disabled",
         }
     }
 
@@ -112,10 +118,10 @@ impl Code {
             Code::Usage | Code::BadPath => 2,
             Code::SomeFailed => 3,
             Code::NoSuchFile | Code::NoSuchFolder => 4,
-            Code::SignIn | Code::NoSuchUser => 5,
+            Code::SignIn | Code::NoSuchUser | Code::Disabled => 5,
             Code::Unreachable | Code::TooFewNodes => 6,
             Code::Damaged => 7,
-            Code::NoSpace | Code::TooBig => 8,
+            Code::NoSpace | Code::TooBig | Code::OverQuota => 8,
             Code::UserExists | Code::Exists | Code::Busy | Code::Changed | Code::NotAllowed => 9,
             Code::Temporary => 10,
             Code::Version => 11,
@@ -217,6 +223,21 @@ pub enum Error {
     /// Anything else, with the code it should count as.
     #[error("{text}")]
     Other { code: Code, text: String },
+    /// Said in place of "no such user" and "wrong password" where the two must look the same.
+    #[error("the user name or the password is wrong")]
+    SignInRefused,
+    #[error("the saved sign-in is not valid any more")]
+    TokenRefused,
+    #[error("too many failed sign-ins: wait {seconds} s, then try again")]
+    Throttled { seconds: u64 },
+    #[error("the account {0} is disabled")]
+    Disabled(String),
+    #[error("accounts are made by whoever runs this server, not by signing up")]
+    SignUpClosed,
+    #[error(
+        "{bytes} bytes do not fit: {used} of the {quota} bytes that this account may store are used"
+    )]
+    OverQuota { bytes: u64, used: u64, quota: u64 },
     /// A server answered in plain text where encryption was due; carries what it said.
     #[error("the answer was not encrypted")]
     PlainAnswer(Vec<u8>),
@@ -311,6 +332,11 @@ impl Error {
                 Code::TooFewNodes
             }
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
+            Error::SignInRefused | Error::TokenRefused => Code::SignIn,
+            Error::Throttled { .. } => Code::Temporary,
+            Error::Disabled(_) => Code::Disabled,
+            Error::SignUpClosed => Code::NotAllowed,
+            Error::OverQuota { .. } => Code::OverQuota,
             Error::NeedsKey(_) => Code::NotAllowed,
             Error::PlainAnswer(_) => Code::Version,
             Error::UnknownServer { .. } | Error::ChangedServer { .. } => Code::ServerIdentity,

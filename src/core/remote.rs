@@ -24,8 +24,9 @@ use crate::core::status::Status;
 use crate::core::types::{Digest, Fingerprint, NodeSet, VersionId};
 use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
-use crate::core::wire::extended::{Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
+use crate::core::wire::extended::{self, Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 pub use answers::{Said, is_secret};
 
@@ -192,8 +193,8 @@ impl Remote {
     /// Signs in.
     ///
     /// # Errors
-    /// [`Code::SignIn`] or [`Code::NoSuchUser`] if user or password are wrong, and those of any
-    /// request.
+    /// [`Code::SignIn`] if user or password are wrong, [`Code::Temporary`] if there were too many
+    /// wrong ones, and those of any request.
     pub fn sign_in(&mut self, user: &str, password: &str) -> Result<()> {
         self.request(&Request::SignIn { user: user.into(), password: password.into() }).map(drop)
     }
@@ -204,6 +205,41 @@ impl Remote {
     /// [`Code::UserExists`], and those of any request.
     pub fn sign_up(&mut self, user: &str, password: &str) -> Result<()> {
         self.request(&Request::SignUp { user: user.into(), password: password.into() }).map(drop)
+    }
+
+    /// Signs in with a token in place of the password.
+    ///
+    /// # Errors
+    /// [`Code::SignIn`] if it is not valid (any more), and those of any request.
+    pub fn sign_in_by_token(&mut self, user: &str, token: &Token) -> Result<()> {
+        self.request(&Request::TokenSignIn { user: user.into(), token: token.clone() }).map(drop)
+    }
+
+    /// Has the server make a token for the user, to be used on the machine of this name.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn issue_token(&mut self, machine: &str) -> Result<Token> {
+        let fields = self.request(&Request::IssueToken { machine: machine.into() })?;
+        let token = extended::field(&fields, "token");
+        self.keep(token)
+    }
+
+    /// Revokes the token that this connection has signed in with.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn revoke_token(&mut self) -> Result<()> {
+        self.request(&Request::RevokeToken).map(drop)
+    }
+
+    /// Changes the user's password, and revokes all tokens but the one that this connection has
+    /// signed in with.
+    ///
+    /// # Errors
+    /// [`Code::SignIn`] if the old one is wrong, and those of any request.
+    pub fn change_password(&mut self, old: &str, new: &str) -> Result<()> {
+        self.request(&Request::ChangePassword { old: old.into(), new: new.into() }).map(drop)
     }
 
     /// Deletes a file.

@@ -110,7 +110,8 @@ impl Process {
         self.says("listening on ");
         let log = self.log();
         let at = log.find("listening on ").unwrap() + "listening on ".len();
-        log[at..].split_whitespace().next().unwrap().to_owned()
+        // In a log of JSON a quote follows.
+        log[at..].split([' ', '\n', '"']).next().unwrap().to_owned()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -291,6 +291,7 @@ mod tests {
             fingerprint_is_given: false,
             user: None,
             password: None,
+            password_given: false,
         };
         let changed = Error::ChangedServer {
             server: settings.server.clone(),

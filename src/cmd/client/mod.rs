@@ -9,10 +9,14 @@ mod del;
 mod identity;
 mod inf;
 pub(crate) mod local;
+mod login;
+mod logout;
 mod operation;
+mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
 mod rtv;
+mod saved;
 pub(crate) mod session;
 pub(crate) mod settings;
 mod signup;
@@ -32,7 +36,9 @@ const AFTER_HELP: &str = "\
 Configuration: $PALK_CONFIG, or palk/config.toml in $XDG_CONFIG_HOME or ~/.config.
   [profile.NAME] has server, user, password_file or password_command;
   default_profile = \"NAME\" before it is used where no --profile is given.
-An option wins over the environment, the environment over the profile.
+An option wins over the environment, the environment over the profile. A saved sign-in (see \"login\")
+is used where no password is named by an option; it lies in the folder tokens beside the
+configuration.
 
 Exit status: 0 done, 2 wrong usage, 3 some of several failed, 4 no such file, 5 sign-in failed,
   6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
@@ -55,6 +61,9 @@ pub struct Client {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Signup(signup::Signup),
+    Login(login::Login),
+    Logout(logout::Logout),
+    Passwd(passwd::Passwd),
     Store(store::Store),
     Rtv(rtv::Rtv),
     Del(del::Del),
@@ -73,6 +82,9 @@ impl Client {
         let common = &self.common;
         match self.verb {
             Some(Verb::Signup(signup)) => signup.run(common, env),
+            Some(Verb::Login(login)) => login.run(common, env),
+            Some(Verb::Logout(logout)) => logout.run(common, env),
+            Some(Verb::Passwd(passwd)) => passwd.run(common, env),
             Some(Verb::Store(store)) => store.run(common, env),
             Some(Verb::Rtv(rtv)) => rtv.run(common, env),
             Some(Verb::Del(del)) => del.run(common, env),

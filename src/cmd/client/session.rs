@@ -21,6 +21,7 @@ use clap::Args;
 
 pub(crate) use self::files::LocalFiles;
 use self::files::Named;
+use super::connection::{by_saved, sign_in_failed};
 use super::local::Source;
 use super::operation::{Operation, Verb, WORDS, split};
 use super::place::Place;
@@ -125,7 +126,10 @@ impl Session {
             return Err(failure.hint("Leave out --no-input, or name a verb.").into());
         }
         let mut settings = Settings::resolve(common, env)?;
-        let (remote, said) = if settings.user.is_some() && settings.password.is_some() {
+        let saved = settings.saved(env)?;
+        let known = saved.is_some() || (settings.user.is_some() && settings.password.is_some());
+        settings.user = settings.user.or(saved.as_ref().map(|saved| saved.user.clone()));
+        let (remote, said) = if known {
             settings.reach(env, |target| Remote::connect(target).map(|remote| (remote, None)))?
         } else {
             let ask =
@@ -165,7 +169,8 @@ impl Running<'_> {
 
     /// Connects again or asks the server to ask again; nothing where nobody need be asked.
     fn after(&mut self, next: &Next) -> Result<Option<Said>, Stop> {
-        let known = self.settings.user.is_some() && self.settings.password.is_some();
+        let known = self.settings.user.is_some()
+            && (self.settings.password.is_some() || self.settings.saved(self.env)?.is_some());
         let once = self.settings.password == Some(password::Source::StandardInput);
         let done = match next {
             Next::Lost if known && !once => {
@@ -236,8 +241,14 @@ impl Running<'_> {
 
     fn sign_in_as_given(&mut self) -> Result<Next, Stop> {
         let user = self.settings.user.clone().unwrap_or_default();
+        if let Some(saved) = self.settings.saved(self.env)?
+            && by_saved(&mut self.remote, &self.settings, &saved, self.env)?
+        {
+            self.env.data(&format!("Signed in as {}", printable(&user)))?;
+            return Ok(Next::Operations);
+        }
         let password = self.settings.password(&user, self.env)?;
-        let failed = |error| advice::failure(&format!("cannot sign in as {user}"), &error);
+        let failed = |error| sign_in_failed(&user, &error);
         self.remote.sign_in(&user, &password).map_err(failed)?;
         self.env.data(&format!("Signed in as {}", printable(&user)))?;
         Ok(Next::Operations)

@@ -100,6 +100,8 @@ pub(crate) struct Settings {
     pub(crate) user: Option<String>,
     /// Nothing: the user is to be asked.
     pub(crate) password: Option<Source>,
+    /// A password was named on the command line: it is meant, and no saved sign-in in its place.
+    pub(crate) password_given: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -137,6 +139,7 @@ impl Settings {
             fingerprint_is_given: false,
             user: common.user.clone().or(profile.user),
             password,
+            password_given: given(common).is_some(),
         };
         settings.look_up(env)?;
         Ok(settings)
@@ -276,7 +279,8 @@ mod tests {
                 fingerprint: None,
                 fingerprint_is_given: false,
                 user: None,
-                password: None
+                password: None,
+                password_given: false
             }
         );
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::frames;
-use crate::core::io::listener::{Listener, State};
+use crate::core::io::listener::{Listener, Most, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
@@ -78,7 +78,9 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Accept
             tracing::info!("connection from {peer} ended: {error}");
         }
     };
-    listener.run("server", CONNECTIONS_MAX, serve, |_, peer| {
+    // A node's clients are servers, of which there is one.
+    let most = Most { all: CONNECTIONS_MAX, per_network: None };
+    listener.run("server", most, serve, |_, peer, _| {
         tracing::warn!("connection from {peer} refused: there are {CONNECTIONS_MAX} already");
     });
 }

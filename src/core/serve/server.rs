@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
@@ -17,21 +18,20 @@ use crate::core::cluster::roster::Roster;
 use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
-use crate::core::io::listener::{Listener, State, files_max};
+use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
 use crate::core::io::random::Random;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
 use crate::core::serve::client::Door;
 use crate::core::serve::encryption::Encryption;
-use crate::core::serve::files::Files;
+use crate::core::serve::files::{Files, Policy};
+use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
 use crate::core::serve::operator::Operator;
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
+use crate::core::serve::users::Users;
 use crate::core::session::Dialect;
 use crate::core::types::{Claim, Fingerprint, NodeId};
-
-/// The most clients at once, if the system lets this process have enough files.
-const CLIENTS_MAX: usize = 1000;
 
 /// Files that are not for clients: the catalog, connections to nodes, other doors.
 const OTHER_FILES: usize = 64;
@@ -65,6 +65,8 @@ pub struct Config {
     pub certificate: Option<[PathBuf; 2]>,
     /// Whether clients on other machines may speak plain text.
     pub allow_plaintext: bool,
+    /// What holds for all accounts.
+    pub policy: Policy,
 }
 
 /// A server that is ready to serve.
@@ -133,9 +135,10 @@ impl Server {
         let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
         admin::open(&config.folder, &operator, &listener.state());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
+        let files = Arc::new(files.with_policy(config.policy));
         Ok(Server {
             listener,
-            files: Arc::new(files),
+            files,
             operator,
             upkeep,
             dialect: config.dialect,
@@ -173,6 +176,11 @@ impl Server {
         &self.backups
     }
 
+    /// The accounts, for whoever runs the server.
+    pub fn users(&self) -> Users {
+        Users::new(self.files.clone())
+    }
+
     /// For an orderly end from another thread.
     pub fn state(&self) -> Arc<State> {
         self.listener.state()
@@ -199,11 +207,23 @@ impl Server {
             dialect: self.dialect,
             encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
         });
+        let users = self.users();
+        thread::spawn(move || {
+            if let Err(error) = users.finish_removals() {
+                tracing::warn!("cannot finish removing an account: {error}");
+            }
+        });
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);
-        let most = clients_max();
-        self.listener.run("client", most, serve, |socket, peer| {
-            door.turn_away(socket, peer, &format!("there are {most} clients already"));
+        let most = Most { all: clients_max(), per_network: Some(NETWORK_CLIENTS_MAX) };
+        self.listener.run("client", most, serve, |socket, peer, too_many| {
+            let reason = match too_many {
+                TooMany::All => format!("there are {} clients already", most.all),
+                TooMany::FromNetwork => {
+                    format!("there are {NETWORK_CLIENTS_MAX} clients from your address already")
+                }
+            };
+            door.turn_away(socket, peer, &reason);
         });
     }
 }

@@ -8,6 +8,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 /// The version of the extended session that this program speaks.
 pub const SESSION_VERSION: u32 = 1;
@@ -37,7 +38,15 @@ pub enum Request {
     List,
     SignOut,
     Status,
+    TokenSignIn { user: String, token: Token },
+    IssueToken { machine: String },
+    RevokeToken,
+    ChangePassword { old: String, new: String },
 }
+
+/// All opcodes.
+const OPCODES: [&str; 12] =
+    ["LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "STA", "TOK", "ISS", "REV", "PWD"];
 
 impl Request {
     /// The request as it travels.
@@ -58,6 +67,12 @@ impl Request {
             Request::List => lines::encode(&["INF"]),
             Request::SignOut => lines::encode(&["LGO"]),
             Request::Status => lines::encode(&["STA"]),
+            Request::TokenSignIn { user, token } => {
+                lines::encode(&["TOK", user.as_str(), token.reveal().as_str()])
+            }
+            Request::IssueToken { machine } => lines::encode(&["ISS", machine]),
+            Request::RevokeToken => lines::encode(&["REV"]),
+            Request::ChangePassword { old, new } => lines::encode(&["PWD", old, new]),
         }
     }
 
@@ -94,7 +109,17 @@ impl Request {
             ["INF"] => Ok(Request::List),
             ["LGO"] => Ok(Request::SignOut),
             ["STA"] => Ok(Request::Status),
-            [opcode @ ("LGN" | "NEW" | "STR" | "RTV" | "DEL" | "INF" | "LGO" | "STA"), ..] => {
+            // What is no token at all is like one that was revoked: its client is to forget it.
+            ["TOK", user, token] => match token.parse() {
+                Ok(token) => Ok(Request::TokenSignIn { user: (*user).into(), token }),
+                Err(_) => Err(Error::TokenRefused),
+            },
+            ["ISS", machine] => Ok(Request::IssueToken { machine: (*machine).into() }),
+            ["REV"] => Ok(Request::RevokeToken),
+            ["PWD", old, new] => {
+                Ok(Request::ChangePassword { old: (*old).into(), new: (*new).into() })
+            }
+            [opcode, ..] if OPCODES.contains(opcode) => {
                 Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
             }
             _ => Err(Error::Protocol("unknown opcode".into())),
@@ -259,6 +284,10 @@ mod tests {
         round_trip(Request::List);
         round_trip(Request::SignOut);
         round_trip(Request::Status);
+        round_trip(Request::TokenSignIn { user: "demo".into(), token: Token([9; 32]) });
+        round_trip(Request::IssueToken { machine: "laptop".into() });
+        round_trip(Request::RevokeToken);
+        round_trip(Request::ChangePassword { old: "a".into(), new: "b c".into() });
     }
 
     #[test]
@@ -272,6 +301,8 @@ mod tests {
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
         assert!(decode(&[]).is_err());
+        assert_eq!(decode(&["TOK", "demo", "ab"]).unwrap_err().code(), Code::SignIn);
+        assert_eq!(decode(&["PWD", "one"]).unwrap_err().code(), Code::Version);
     }
 
     #[test]
