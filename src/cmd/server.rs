@@ -50,7 +50,11 @@ enum DialectName {
     Year2020,
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// Reads the size of the largest file, in bytes.
+///
+/// # Errors
+/// Why it is no size, or that the format has no room for such files.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     if text == "none" {
         return Ok(FILE_BYTES_MAX);
     }
