@@ -246,11 +246,12 @@ pub fn parse_block_file_name(file_name: &str) -> Option<(String, Block)> {
     check_name(&name).is_ok().then_some((name, block))
 }
 
-/// Text from outside made safe to print: control characters become visible escapes.
+/// Text from outside made safe to print: control characters become visible escapes, and so does what
+/// breaks a line or turns the direction of reading.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_direction_override(c) {
+        if c.is_control() || is_direction_override(c) || matches!(c, '\u{2028}' | '\u{2029}') {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -359,6 +360,7 @@ mod tests {
     fn printing_a_name_never_moves_the_cursor() {
         assert_eq!(printable("a\x1b[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
         assert_eq!(printable("naïve 名"), "naïve 名");
+        assert_eq!(printable("a\u{2028}b\u{2029}\u{85}"), "a\\u{2028}b\\u{2029}\\u{85}");
     }
 
     proptest! {
