@@ -2,14 +2,20 @@
 //! appended to any folder and stays inside it; what the types do not take is nowhere else taken.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
+use palk::core::code::checksum;
+use palk::core::io::disk::RealDisk;
+use palk::core::node::store::{BlockStore, ROOT_BYTES_MAX};
 use palk::core::path::{
-    FilePath, FolderPath, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, UserName,
-    block_file_name, parse_block_file_name, printable,
+    FilePath, FolderPath, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, USER_NAME_BYTES_MAX,
+    UserName, block_file_name, parse_block_file_name, printable,
 };
-use palk::core::types::{Block, Digest, NodeSet, VersionId};
+use palk::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
 use palk::core::wire::extended::{Entry, FileEntry};
+use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
 use proptest::prelude::*;
 
 /// Texts that lie near the border between names and what is none.
@@ -192,7 +198,7 @@ fn the_longest_names_and_paths_are_taken_and_nothing_longer() {
     assert!(FolderPath::parse(&deep).unwrap().join("x").unwrap().as_folder().join("y").is_err());
     let part = "p".repeat(NAME_BYTES_MAX);
     let long = vec![part.as_str(); 18].join("/");
-    assert_eq!(FilePath::parse_rooted(&long[..PATH_BYTES_MAX]).unwrap().as_str().len(), 4096);
+    assert_eq!(FilePath::parse_rooted(&long[..PATH_BYTES_MAX]).unwrap().as_str().len(), 3584);
     assert!(FilePath::parse_rooted(&long[..PATH_BYTES_MAX + 1]).is_err());
 }
 
@@ -211,4 +217,38 @@ fn no_two_of_many_alike_names_share_a_block() {
         }
     }
     assert!(seen.len() > 300);
+}
+
+/// The path of a block is the node's folder, the user and the path: all of it together must be one
+/// that the system takes, or the file would stay in staging and be owed its name for ever.
+#[test]
+fn the_longest_path_of_the_longest_user_gets_its_final_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut root = folder.path().to_path_buf();
+    while root.as_os_str().len() + 2 <= ROOT_BYTES_MAX {
+        let room = ROOT_BYTES_MAX - root.as_os_str().len() - 1;
+        root.push("r".repeat(if room > 201 { 100 } else { room }));
+    }
+    assert_eq!(root.as_os_str().len(), ROOT_BYTES_MAX);
+    fs::create_dir_all(&root).unwrap();
+    let store = BlockStore::open(Arc::new(RealDisk), &root, NodeId::ALL[0]).unwrap();
+    let parts = vec!["p".repeat(NAME_BYTES_MAX); 18].join("/");
+    let place = Place {
+        user: UserName::parse(&"u".repeat(USER_NAME_BYTES_MAX)).unwrap(),
+        path: FilePath::parse_rooted(&parts[..PATH_BYTES_MAX]).unwrap(),
+    };
+    let (version, seq) = (VersionId([1; 16]), Seq(1));
+    let meta = PieceMeta { version, seq, place: place.clone(), file_bytes: 0, stored_ms: 0 };
+    let mut stage = store.stage(meta).unwrap();
+    stage.units([&[4], &[4]], [checksum::unit(&[4]); 2]).unwrap();
+    stage.finish(Digest([0; 32])).unwrap();
+    let commit = Order::Commit { version, seq, place: place.clone() };
+    let remove = Order::Remove { place, up_to: seq };
+    assert_eq!(store.carry(&[commit]), [Outcome::Done]);
+    assert!(store.staged(None, 1).unwrap().is_empty());
+    assert_eq!(store.carry(&[remove]), [Outcome::Done]);
+    let longer = root.join("x");
+    fs::create_dir(&longer).unwrap();
+    let refused = BlockStore::open(Arc::new(RealDisk), &longer, NodeId::ALL[0]);
+    assert!(refused.is_err_and(|error| error.to_string().contains("--dir")));
 }

@@ -14,8 +14,9 @@ use crate::core::types::Block;
 pub const USER_NAME_BYTES_MAX: usize = 64;
 /// The longest path component, in bytes. Leaves room for `_A1` within the 255 that file systems give.
 pub const NAME_BYTES_MAX: usize = 240;
-/// The longest path with all its components, in bytes.
-pub const PATH_BYTES_MAX: usize = 4096;
+/// The longest path with all its components, in bytes. A node appends it to its own folder and the
+/// user's, and systems take 4,095 bytes for all of that: see `ROOT_BYTES_MAX` of a node's store.
+pub const PATH_BYTES_MAX: usize = 3584;
 /// The most components in a path, the file's own name included.
 pub const PATH_DEPTH_MAX: usize = 64;
 
