@@ -141,7 +141,11 @@ fn parse_quota(text: &str) -> Result<DefaultQuota, String> {
     Ok(DefaultQuota(Some(size.as_u64())))
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// Reads the size of the largest file, in bytes.
+///
+/// # Errors
+/// Why it is no size, or that the format has no room for such files.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     if text == "none" {
         return Ok(FILE_BYTES_MAX);
     }

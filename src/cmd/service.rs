@@ -1,17 +1,22 @@
 //! What `palk storage` and `palk server` have in common: the log, and an orderly end.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use crossbeam_channel::{Receiver, select};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{self, Writer};
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
 use crate::core::error::{Code, Error};
 use crate::core::io::listener::{STOP_WAIT, State};
 use crate::core::io::tls::ClusterKey;
+use crate::core::path::printable;
 
 /// Options of a process that runs until it is told to end.
 #[derive(Args, Debug)]
@@ -56,7 +61,9 @@ impl Service {
             .log_internal_errors(false);
         // A log that was begun already (by a test in the same process) goes on.
         let _ = match self.log_format {
-            LogFormat::Text => log.try_init(),
+            LogFormat::Text => {
+                log.fmt_fields(format::debug_fn(write_field).delimited(" ")).try_init()
+            }
             LogFormat::Json => log.json().flatten_event(true).try_init(),
         };
     }
@@ -149,5 +156,54 @@ fn stop(state: &State) {
     } else {
         let seconds = STOP_WAIT.as_secs();
         tracing::warn!("stopped after {seconds} s; what was still running is undone");
+    }
+}
+
+/// Writes what there is to log on one line: clients, nodes and servers have a hand in the texts, and
+/// none of them may write a line of its own into the log.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = printable(&format!("{value:?}"));
+    if field.name() == "message" {
+        write!(writer, "{value}")
+    } else {
+        write!(writer, "{field}={value}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_is_one_line_of_the_log() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let log = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .fmt_fields(format::debug_fn(write_field).delimited(" "))
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(node = 3, "node 3: {}", "bad\n2026-01-01 INFO all is well\x1b[2J");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.contains("node 3: bad\\n2026-01-01 INFO all is well\\u{1b}[2J"), "{text:?}");
+        assert!(text.contains(" node=3"), "{text:?}");
     }
 }

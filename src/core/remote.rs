@@ -194,16 +194,18 @@ impl Remote {
     ///
     /// # Errors
     /// [`Code::SignIn`] if user or password are wrong, [`Code::Temporary`] if there were too many
-    /// wrong ones, and those of any request.
+    /// wrong ones, [`Code::Usage`] if one is empty, and those of any request.
     pub fn sign_in(&mut self, user: &str, password: &str) -> Result<()> {
+        check_given(user, password)?;
         self.request(&Request::SignIn { user: user.into(), password: password.into() }).map(drop)
     }
 
     /// Makes an account and signs in to it.
     ///
     /// # Errors
-    /// [`Code::UserExists`], and those of any request.
+    /// [`Code::UserExists`], [`Code::Usage`] if one is empty, and those of any request.
     pub fn sign_up(&mut self, user: &str, password: &str) -> Result<()> {
+        check_given(user, password)?;
         self.request(&Request::SignUp { user: user.into(), password: password.into() }).map(drop)
     }
 
@@ -239,6 +241,7 @@ impl Remote {
     /// # Errors
     /// [`Code::SignIn`] if the old one is wrong, and those of any request.
     pub fn change_password(&mut self, old: &str, new: &str) -> Result<()> {
+        check_given(old, new)?;
         self.request(&Request::ChangePassword { old: old.into(), new: new.into() }).map(drop)
     }
 
@@ -381,6 +384,15 @@ impl Remote {
         self.usable &= result.is_ok();
         result
     }
+}
+
+/// An empty line ends a message: with an empty user the password would be the next message, and the
+/// server would take it for an opcode.
+fn check_given(user: &str, password: &str) -> Result<()> {
+    if user.is_empty() || password.is_empty() {
+        return Err(Error::other(Code::Usage, "user and password must not be empty"));
+    }
+    Ok(())
 }
 
 /// The server has ended the conversation of its own accord.

@@ -28,6 +28,8 @@ mod trust;
 use clap::{Args, Subcommand};
 
 use self::settings::Common;
+// What people write, for those who try out how it is read.
+pub use self::settings::{config_mistake, with_port};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;

@@ -199,9 +199,8 @@ fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
             return Err(Failure::new(Code::Usage, text).hint("PALK_CONFIG names another one."));
         }
     };
-    let config: Config = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        let text = format!("{} line {line}: {}", place.display(), error.message());
+    let config = parse(&text).map_err(|(line, why)| {
+        let text = format!("{} line {line}: {why}", place.display());
         Failure::new(Code::Usage, text).hint("Correct that line, or remove it.")
     })?;
     match common.profile.as_ref().or(config.default_profile.as_ref()) {
@@ -211,6 +210,19 @@ fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
             None => missing(Some(name), &format!("it is not in {}", place.display())),
         },
     }
+}
+
+/// Reads a configuration file's text; if it is none, gives the line of the mistake and the reason.
+fn parse(text: &str) -> Result<Config, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        (line, error.message().to_owned())
+    })
+}
+
+/// Why this is no configuration file, and the line (from 1) of the mistake; nothing if it is one.
+pub fn config_mistake(text: &str) -> Option<(usize, String)> {
+    parse(text).err()
 }
 
 /// Nothing to take from: fine unless a profile was asked for.
@@ -245,7 +257,7 @@ pub(super) fn from_home(path: &Path, env: &Env) -> PathBuf {
 }
 
 /// The address of a server, with the usual port where none is named.
-pub(super) fn with_port(server: String) -> String {
+pub fn with_port(server: String) -> String {
     let bare = !server.contains(':') || server.ends_with(']');
     if bare { format!("{server}:{DEFAULT_PORT}") } else { server }
 }

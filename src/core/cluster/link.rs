@@ -170,7 +170,7 @@ impl Node for TcpNode {
 
     fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
         match self.ask(&Request::ListStaged { after }, &CARRY)? {
-            Reply::StagedVersions(versions) => Ok(versions),
+            Reply::StagedVersions(versions) if goes_on(after, &versions) => Ok(versions),
             _ => Err(out_of_turn(self.id)),
         }
     }
@@ -443,6 +443,12 @@ impl InventoryPages for TcpInventory {
     }
 }
 
+/// Are these ids ascending and all above that one? Whoever asks on from the last of them would never
+/// come to an end with a node that answers otherwise.
+fn goes_on(after: Option<VersionId>, versions: &[VersionId]) -> bool {
+    versions.is_sorted() && versions.first().is_none_or(|first| after < Some(*first))
+}
+
 fn out_of_turn(node: NodeId) -> Error {
     Error::Node { node, why: NodeFailure::Refused("it answered something else".into()) }
 }
@@ -476,4 +482,19 @@ fn failed(node: NodeId, peer: &str, error: Error) -> Error {
         _ => NodeFailure::Refused(text),
     };
     Error::Node { node, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_does_not_go_on_is_no_answer() {
+        let id = |n: u8| VersionId([n; 16]);
+        assert!(goes_on(None, &[]) && goes_on(Some(id(9)), &[]));
+        assert!(goes_on(None, &[id(0), id(1)]) && goes_on(Some(id(1)), &[id(2), id(3)]));
+        assert!(!goes_on(Some(id(2)), &[id(2), id(3)]), "the same again");
+        assert!(!goes_on(Some(id(2)), &[id(1)]), "backwards");
+        assert!(!goes_on(None, &[id(2), id(1)]), "not ascending");
+    }
 }

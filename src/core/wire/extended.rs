@@ -127,6 +127,12 @@ impl Request {
     }
 }
 
+/// A text that takes a line of its own: an empty line would end the message before its time, and
+/// what follows would be taken for the next one.
+fn filled(text: &str) -> &str {
+    if text.is_empty() { " " } else { text }
+}
+
 fn unknown_option(option: &str) -> Error {
     Error::Protocol(format!("unknown option {option:?}"))
 }
@@ -156,8 +162,8 @@ impl Reply {
                 all.extend(fields.iter().map(String::as_str));
                 lines::encode(&all)
             }
-            Reply::Error { text, code } => lines::encode(&["E", text.as_str(), code.as_str()]),
-            Reply::Disconnect(reason) => lines::encode(&["D", reason]),
+            Reply::Error { text, code } => lines::encode(&["E", filled(text), code.as_str()]),
+            Reply::Disconnect(reason) => lines::encode(&["D", filled(reason)]),
         }
     }
 
@@ -242,14 +248,17 @@ impl Entry {
     /// place outside the user's folder.
     ///
     /// # Errors
-    /// [`Error::Protocol`] or [`Error::BadPath`] if it is none.
+    /// [`Error::Protocol`] if it is none.
     pub fn decode(line: &str) -> Result<Entry> {
         let malformed = || Error::Protocol("a line of the listing has an unknown form".into());
+        // Not the user's mistake, so no error of a path that the user has named.
+        let elsewhere =
+            |why| Error::Protocol(format!("a line of the listing names no path: {why}"));
         let parts: Vec<&str> = line.split('\t').collect();
         match parts.as_slice() {
-            ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path)?)),
+            ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path).map_err(elsewhere)?)),
             ["F", path, bytes, stored_ms, version, blake3, placed] => Ok(Entry::File(FileEntry {
-                path: FilePath::parse_rooted(path)?,
+                path: FilePath::parse_rooted(path).map_err(elsewhere)?,
                 bytes: bytes.parse().map_err(|_| malformed())?,
                 stored_ms: stored_ms.parse().map_err(|_| malformed())?,
                 version: version.parse().map_err(|_| malformed())?,
@@ -329,6 +338,18 @@ mod tests {
         let folder = Entry::Folder(FolderPath::parse("a").unwrap());
         assert_eq!(Entry::decode(&folder.encode()).unwrap(), folder);
         assert!(Entry::decode("D\t/../x").is_err());
+    }
+
+    #[test]
+    fn a_reply_without_a_text_is_one_message() {
+        let code = Code::Busy;
+        for reply in [Reply::Error { text: String::new(), code }, Reply::Disconnect(String::new())]
+        {
+            let bytes = reply.encode();
+            let (message, used) = lines::decode(&bytes, bytes.len()).unwrap().unwrap();
+            assert_eq!(used, bytes.len());
+            assert_eq!(Reply::decode(&message).unwrap().encode(), bytes);
+        }
     }
 
     #[test]
