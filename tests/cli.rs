@@ -707,3 +707,44 @@ fn a_demo_that_fails_keeps_its_logs() {
     assert!(Path::new(logs).join("server.log").exists(), "{said}");
     assert!(!processes.iter().any(|pid| is_running(pid)));
 }
+
+#[test]
+fn accounts_are_looked_after_by_whoever_runs_the_server() {
+    let cluster = Cluster::start();
+    let user = |arguments: &[&str], input: &'static str| {
+        let mut command = palk();
+        command.args(["admin", "user"]).args(arguments).arg("--dir");
+        command.arg(cluster.path("user_database"));
+        run_with(command, input)
+    };
+    fs::write(cluster.path("ann"), "pw of ann\n").unwrap();
+    let sign_in = |password: &'static str| {
+        let mut command = palk();
+        command.args(["client", "--server", cluster.address(), "--user", "ann"]);
+        command.args(["--password-stdin", "inf"]);
+        run_with(command, password)
+    };
+    let file = cluster.path("ann");
+    user(&["add", "ann", "--password-file", file.to_str().unwrap()], "").code(0);
+    user(&["add", "ann", "--password-stdin"], "x").code(9);
+    sign_in("pw of ann").code(0);
+    user(&["passwd", "ann", "--password-stdin"], "another\n").code(0);
+    sign_in("pw of ann").code(5);
+    user(&["disable", "ann"], "").code(0);
+    sign_in("another").code(5);
+    user(&["enable", "ann"], "").code(0);
+    sign_in("another").code(0);
+    user(&["quota", "ann", "5kB"], "").code(0);
+    let listed = user(&["list", "--json"], "").code(0);
+    let out = String::from_utf8(listed.get_output().stdout.clone()).unwrap();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["name"], &lines[0]["limit"]), (&"ann".into(), &5000.into()), "{out}");
+    assert_eq!((&lines[1]["name"], &lines[2]["accounts"]), (&"demo".into(), &2.into()), "{out}");
+    user(&["remove", "ann"], "").code(2);
+    user(&["remove", "ann", "--yes"], "").code(0);
+    user(&["remove", "ann", "--yes"], "").code(5);
+    sign_in("another").code(5);
+    let listed = user(&["list"], "").code(0);
+    let out = String::from_utf8(listed.get_output().stdout.clone()).unwrap();
+    assert!(out.contains("demo") && !out.contains("ann"), "{out}");
+}

@@ -42,6 +42,7 @@ use palk::core::wire::node::{
 };
 use palk::core::wire::token::Token;
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
+use palk::core::wire::users::{Allowance, Secret, UserAsk};
 use palk::core::wire::{self, chunk};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
@@ -779,6 +780,22 @@ fn text(bytes: Vec<u8>) -> String {
 #[test]
 fn the_lines_of_the_admin_socket() {
     assert_eq!(text(Verb::Status.encode().unwrap()), "{\"v\":1,\"verb\":\"status\"}\n");
+    let name = || "demo".to_owned();
+    let users = [
+        (UserAsk::List, "{\"action\":\"list\",\"v\":1,\"verb\":\"user\"}\n"),
+        (
+            UserAsk::Add { name: name(), password: Secret("pw".into()) },
+            "{\"action\":\"add\",\"name\":\"demo\",\"password\":\"pw\",\"v\":1,\"verb\":\"user\"}\n",
+        ),
+        (
+            UserAsk::Quota { name: name(), quota: Allowance::Bytes(300) },
+            "{\"action\":\"quota\",\"name\":\"demo\",\"quota\":{\"bytes\":300},\"v\":1,\
+             \"verb\":\"user\"}\n",
+        ),
+    ];
+    for (ask, expected) in users {
+        assert_eq!(text(Verb::User(ask).encode().unwrap()), expected);
+    }
     let fields = Fields::from_iter([("files".to_owned(), 3.into())]);
     let lines = [
         (Line::Progress(fields.clone()), "{\"files\":3,\"type\":\"progress\",\"v\":1}\n"),

@@ -75,7 +75,7 @@ const HOMES: [(&str, &[&str]); 29] = [
     ),
     ("bytesize", &["src/cmd/"]),
     ("clap", &["src/cmd/"]),
-    ("comfy_table", &["src/cmd/status/"]),
+    ("comfy_table", &["src/cmd/status/", "src/cmd/admin/user.rs"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),
     ("indicatif", &["src/cmd/env/"]),

@@ -307,3 +307,36 @@ fn a_key_that_others_may_read_is_refused() {
         assert!(said(&output).contains("chmod 600"), "{output:?}");
     }
 }
+
+#[test]
+fn a_lost_database_is_recovered_from_nodes_with_the_key_and_from_no_others() {
+    let (mut cluster, key) = with_key();
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.start_server_and_user();
+    let content = telling();
+    cluster.store("up/a.bin", &content).unwrap();
+    cluster.kill_server();
+    std::fs::rename(cluster.path("user_database"), cluster.path("lost")).unwrap();
+    let recover = |nodes: &[&str; 4], key: Option<&Path>| {
+        let mut command = palk();
+        command.args(["admin", "recover", "--dir"]).arg(cluster.path("user_database"));
+        for node in nodes {
+            command.args(["--node", node]);
+        }
+        if let Some(key) = key {
+            command.arg("--key").arg(key);
+        }
+        command.output().unwrap()
+    };
+    let nodes = [1, 2, 3, 4].map(|node| cluster.node_address(node));
+    let without = recover(&nodes, None);
+    assert_eq!(status(&without), 6, "{without:?}");
+    let far = recover(&["192.0.2.1:51131", nodes[1], nodes[2], nodes[3]], None);
+    assert_eq!(status(&far), 9, "{far:?}");
+    assert!(said(&far).contains("palk keygen"), "{}", said(&far));
+    assert!(!cluster.path("user_database/palk.db").exists());
+    let with = recover(&nodes, Some(&key));
+    assert_eq!(status(&with), 0, "{with:?}");
+    cluster.start_server();
+    assert_eq!(cluster.retrieve("up/a.bin").unwrap(), content);
+}

@@ -489,6 +489,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_a_key_no_node_elsewhere_is_asked_whom_it_serves() {
+        let node = TcpNode::asking(NodeId::ALL[0], "127.0.0.1:1".into());
+        assert!(matches!(node.who_serves_at("192.0.2.1:1"), Err(Error::NeedsKey(_))));
+    }
+
+    #[test]
     fn a_list_that_does_not_go_on_is_no_answer() {
         let id = |n: u8| VersionId([n; 16]);
         assert!(goes_on(None, &[]) && goes_on(Some(id(9)), &[]));

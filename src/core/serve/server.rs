@@ -132,10 +132,11 @@ impl Server {
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
         let backups = Arc::new(backups);
         backups.start()?;
-        let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
-        admin::open(&config.folder, &operator, &listener.state());
+        let (surveyed, placed) = (catalog.clone(), volume.clone());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         let files = Arc::new(files.with_policy(config.policy));
+        let operator = Arc::new(Operator::new(surveyed, placed, Users::new(files.clone())));
+        admin::open(&config.folder, &operator, &listener.state());
         Ok(Server {
             listener,
             files,

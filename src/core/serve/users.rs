@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::core::catalog::{Quota, UserRecord};
-use crate::core::error::Result;
-use crate::core::path::UserName;
+use crate::core::error::{Error, Result};
+use crate::core::path::{UserName, printable};
 use crate::core::serve::files::Files;
+use crate::core::serve::operator::Asker;
+use crate::core::wire::admin::{Answer, Fields, fields};
+use crate::core::wire::users::{Allowance, UserAsk, UserLine};
 
 /// How many files of a removed account go in one transaction. While it runs nobody else's store can
 /// be committed, so it has to be short.
@@ -93,9 +96,14 @@ impl Users {
     /// # Errors
     /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
     pub fn remove(&self, name: &UserName) -> Result<()> {
+        self.begin_removal(name)?;
+        self.finish(&mut || {})
+    }
+
+    fn begin_removal(&self, name: &UserName) -> Result<()> {
         self.files.change(|| self.files.catalog.begin_removal(name))?;
         tracing::info!("operator removed the account {name}");
-        self.finish_removals()
+        Ok(())
     }
 
     /// Brings removals to their end that were cut off. To be called when the server starts.
@@ -103,11 +111,74 @@ impl Users {
     /// # Errors
     /// If the catalog cannot be written.
     pub fn finish_removals(&self) -> Result<()> {
+        self.finish(&mut || {})
+    }
+
+    fn finish(&self, page_done: &mut dyn FnMut()) -> Result<()> {
         for user in self.files.catalog.removals()? {
             while self.files.catalog.remove_page(user, REMOVAL_PAGE)? {
                 self.files.bell.ring();
+                page_done();
             }
         }
         Ok(())
+    }
+
+    /// Does what was asked for through the admin door.
+    ///
+    /// # Errors
+    /// Those of the action; or the name cannot be one.
+    pub fn carry_out(&self, ask: &UserAsk, asker: &mut dyn Asker) -> Result<Answer> {
+        match ask {
+            UserAsk::List => {
+                for user in self.list()? {
+                    asker.item(fields(&self.line(&user))?);
+                }
+            }
+            UserAsk::Add { name, password } => self.add(&UserName::parse(name)?, &password.0)?,
+            UserAsk::Passwd { name, password } => self.set_password(&known(name)?, &password.0)?,
+            UserAsk::Disable { name } => self.disable(&known(name)?)?,
+            UserAsk::Enable { name } => self.enable(&known(name)?)?,
+            UserAsk::Quota { name, quota } => self.set_quota(&known(name)?, from_wire(*quota))?,
+            UserAsk::Remove { name } => {
+                let mut pages = 0_u64;
+                self.begin_removal(&known(name)?)?;
+                self.finish(&mut || {
+                    pages += 1;
+                    asker.progress(Fields::from_iter([("pages".to_owned(), pages.into())]));
+                })?;
+            }
+        }
+        Ok(Answer { code: 0, fields: Fields::new() })
+    }
+
+    fn line(&self, user: &UserRecord) -> UserLine {
+        UserLine {
+            name: user.name.to_string(),
+            state: user.state.to_string(),
+            created_ms: user.created_ms,
+            files: user.files,
+            bytes: user.bytes,
+            quota: match user.quota {
+                Quota::Default => Allowance::Default,
+                Quota::Unlimited => Allowance::Unlimited,
+                Quota::Bytes(bytes) => Allowance::Bytes(bytes),
+            },
+            limit: self.limit(user.quota),
+            tokens: user.tokens,
+        }
+    }
+}
+
+/// The name of an account that is said to be there.
+fn known(name: &str) -> Result<UserName> {
+    UserName::parse(name).map_err(|_| Error::NoSuchUser(printable(name)))
+}
+
+fn from_wire(quota: Allowance) -> Quota {
+    match quota {
+        Allowance::Default => Quota::Default,
+        Allowance::Unlimited => Quota::Unlimited,
+        Allowance::Bytes(bytes) => Quota::Bytes(bytes),
     }
 }

@@ -12,3 +12,4 @@ pub mod lines;
 pub mod node;
 pub mod token;
 pub mod trailer;
+pub mod users;
