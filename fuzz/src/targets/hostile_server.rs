@@ -5,12 +5,15 @@
 //! parts whose checksums fit, since no fuzzer guesses one. Client and server talk over a socket of
 //! this machine, and the server closes its side when all is said.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{Shutdown, TcpListener};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
+use palk::core::io::net::{Deadline, Stream};
+use palk::core::io::tls::{Acceptor, Identity};
 use palk::core::path::FilePath;
 use palk::core::remote::Remote;
 use palk::core::types::Digest;
@@ -23,6 +26,8 @@ use super::names::{assert_folder_inside, assert_inside};
 
 /// A file that is stored: more than one chunk, so that acknowledgements matter.
 const STORED_BYTES: usize = chunk::CHUNK_BYTES + 3;
+
+const HANG: Deadline = Deadline::new(Duration::from_secs(60), "go on");
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Bytes(data);
@@ -142,16 +147,30 @@ impl Server {
     }
 }
 
+/// What makes connections encrypted, with a key that is made for this process.
+fn acceptor() -> Acceptor {
+    let folder = std::env::temp_dir().join(format!("palk-fuzz-{}", std::process::id()));
+    let identity = Identity::of_folder(&folder, &mut Vec::new());
+    let _ = std::fs::remove_dir_all(&folder); // it is in memory from here on
+    let identity = identity.expect("a key can be made");
+    Acceptor::for_clients(&identity).expect("a key can be used")
+}
+
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket").to_string();
         let (scripts, next) = channel::<Vec<u8>>();
+        let acceptor = acceptor();
         thread::spawn(move || {
             while let (Ok(said), Ok((mut socket, _))) = (next.recv(), listener.accept()) {
                 // The client may have left already.
-                let _ = socket.write_all(&said);
+                let _ = socket.try_clone().map(|socket| {
+                    let mut stream = Stream::accepted(socket, "client")?;
+                    acceptor.accept(&mut stream)?;
+                    stream.write_all(&[&said], &HANG)
+                });
                 let _ = socket.shutdown(Shutdown::Write);
                 let mut dropped = vec![0; 64 * 1024];
                 while socket.read(&mut dropped).is_ok_and(|count| count > 0) {}

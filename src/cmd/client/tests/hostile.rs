@@ -2,13 +2,16 @@
 //! appears but the one that was asked for.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use crate::cmd::env::Env;
 use crate::cmd::run;
+use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::{Acceptor, Identity};
 use crate::core::remote::tests::fake::blake3_of;
 use crate::core::types::Digest;
 use crate::core::wire::chunk;
@@ -17,14 +20,21 @@ use crate::core::wire::lines;
 /// Turns red, goes to the top, forges a line, turns the direction of reading.
 const NASTY: &str = "\x1b[31m\x1b[H\u{9b}2J\u{7}\u{202e}\u{2028}x";
 
+const HANG: Deadline = Deadline::new(Duration::from_secs(60), "go on");
+
 /// A server that says this to one client, whatever it asks. Gives its address.
 fn saying(said: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity::of_folder(&folder.path().join("tls"), &mut Vec::new()).unwrap();
+    let acceptor = Acceptor::for_clients(&identity).unwrap();
     thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
+        let mut stream = Stream::accepted(socket.try_clone().unwrap(), "client").unwrap();
         // The client may leave before it has heard all of it.
-        let _ = socket.write_all(&said);
+        let _ = acceptor.accept(&mut stream).and_then(|()| stream.write_all(&[&said], &HANG));
+        drop(stream);
         let _ = socket.shutdown(Shutdown::Write);
         let mut dropped = [0; 4096];
         while socket.read(&mut dropped).is_ok_and(|count| count > 0) {}
