@@ -105,6 +105,7 @@ fn check(cluster: &mut Cluster, report: &Report) {
         assert!(known.allows(content), "{path}: {content:?} is none of {known:?}");
         contents.push((path, content));
     }
+    until("nothing is owed any more", || cluster.status().code() == Some(0));
     for node in 1..=4 {
         until("nothing is left in staging", || cluster.staging_is_empty(node));
         for (path, content) in &contents {

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -391,6 +391,13 @@ impl Cluster {
 
     pub(crate) fn client(&self, arguments: &[&str]) -> Output {
         self.client_command(arguments).output().unwrap()
+    }
+
+    /// The exit status of `palk status`.
+    pub(crate) fn status(&self) -> ExitStatus {
+        let mut command = palk();
+        command.arg("status").arg("--dir").arg(self.path("user_database"));
+        command.stdin(Stdio::null()).output().unwrap().status
     }
 
     /// Stores bytes under a path (`a/b.bin`) and says on how many nodes.

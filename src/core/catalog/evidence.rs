@@ -18,8 +18,8 @@ pub struct Evidence {
     pub(super) files: BTreeMap<(UserName, FilePath), BTreeMap<State, Found>>,
     /// Every user's folders, the top folders as well.
     pub(super) folders: BTreeSet<(UserName, FolderPath)>,
-    /// What could not be read.
-    pub(super) unread: Vec<String>,
+    /// What could not be read, and on which node.
+    pub(super) unread: Vec<(NodeId, String)>,
     /// The highest number of any version.
     pub(super) highest: Seq,
 }
@@ -80,7 +80,7 @@ impl Evidence {
                 self.folders.insert((user, folder));
             }
             Finding::Unread { what } if self.unread.len() < UNREAD_MAX => {
-                self.unread.push(format!("node {node}: {what}"));
+                self.unread.push((node, what));
             }
             Finding::Unread { .. } => {}
             Finding::Block { block, place, is_staged, version, seq, bytes, blake3, stored_ms } => {
@@ -97,6 +97,19 @@ impl Evidence {
                 *kind |= 1 << block.index();
             }
         }
+    }
+
+    /// Was there anything that a node could not read? If so it is forgotten, for the node to be asked
+    /// again: a disk may fail once and read the next time.
+    pub fn forget_unread(&mut self, node: NodeId) -> bool {
+        let before = self.unread.len();
+        self.unread.retain(|(own, _)| *own != node);
+        self.unread.len() < before
+    }
+
+    /// The nodes that could not read something: what they seem to lack they may hold.
+    pub(super) fn unsure(&self) -> NodeSet {
+        self.unread.iter().map(|(node, _)| *node).collect()
     }
 
     /// What was found of a version of a file.

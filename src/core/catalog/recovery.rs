@@ -218,7 +218,8 @@ impl Recovery {
         // Numbers that were drawn and never seen are left out, too.
         let next = highest.max(reserved(&transaction)?).0 + order::RESERVE;
         database::set_setting(&transaction, "seq_reserved", &next.to_string())?;
-        report.damaged.extend(evidence.unread.iter().cloned());
+        let unread = evidence.unread.iter().map(|(node, what)| format!("node {node}: {what}"));
+        report.damaged.extend(unread);
         report.contents = count(&transaction)?;
         transaction.commit().map_err(catalog_error)
     }

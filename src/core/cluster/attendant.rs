@@ -89,6 +89,8 @@ pub fn start(catalog: &Arc<Catalog>, volume: &Arc<Volume>, readers: &Arc<Readers
             .spawn(move || attendant.run(&rung))
             .map_err(Error::io("cannot start a thread"))?;
     }
+    let attendants = bell.clone();
+    volume.roster().when_lost(Box::new(move |_| attendants.ring()));
     Ok(bell)
 }
 
@@ -132,15 +134,19 @@ impl Attendant {
 
     fn run(&mut self, rung: &Receiver<()>) {
         let start = Instant::now();
+        let mut times_lost = 0;
         loop {
             // Without its attendant a node would never be given what it is owed.
             let round = AssertUnwindSafe(|| self.round(start.elapsed()));
             if panic::catch_unwind(round).unwrap_or(false) {
                 continue;
             }
-            // Rung or not, there may be something to do; while a node is down, nothing is.
             let rung = rung.recv_timeout(PROBE_EVERY).is_ok();
-            if rung && !self.volume.roster().up().contains(self.id) {
+            let roster = self.volume.roster();
+            let lost_before = std::mem::replace(&mut times_lost, roster.times_lost(self.id));
+            // Rung or not, there may be something to do. While a node is down, nothing is; but one
+            // that was lost just now may only have lost its connections.
+            if rung && times_lost == lost_before && !roster.up().contains(self.id) {
                 thread::sleep(PROBE_EVERY);
             }
             if !rung && let Err(error) = self.catalog.strike_settled() {

@@ -123,10 +123,17 @@ pub fn recover(
     recovery.note_damaged(std::mem::take(&mut backups.damaged));
     let mut evidence = Evidence::default();
     for id in survey.asked.iter() {
-        node(nodes, id)?.evidence(&mut |findings| {
-            findings.into_iter().for_each(|finding| evidence.add(id, finding));
-            Ok(())
-        })?;
+        let walk = |evidence: &mut Evidence| {
+            node(nodes, id)?.evidence(&mut |findings| {
+                findings.into_iter().for_each(|finding| evidence.add(id, finding));
+                Ok(())
+            })
+        };
+        walk(&mut evidence)?;
+        // The second walk adds to what the first has found.
+        if evidence.forget_unread(id) {
+            walk(&mut evidence)?;
+        }
     }
     let mark = random.version();
     recovery.adopt(&evidence, survey.asked, backups.generation, mark, addresses)?;

@@ -3,8 +3,8 @@
 //! Real traffic and the attendants' probes feed the same belief: whoever finds a node silent tells
 //! everyone, and nobody else waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -23,6 +23,10 @@ pub struct Roster {
     seen: Mutex<[Seen; 4]>,
     clock: Clock,
     standing: Standing,
+    /// Called with a node that has just been lost.
+    when_lost: OnceLock<Box<dyn Fn(NodeId) + Send + Sync>>,
+    /// How often each has been lost.
+    times_lost: [AtomicU64; 4],
     /// How often each has come up.
     times_up: [AtomicU64; 4],
     /// How often each has moved.
@@ -59,6 +63,8 @@ impl Roster {
             seen: Mutex::default(),
             clock,
             standing: Standing::default(),
+            when_lost: OnceLock::new(),
+            times_lost: Default::default(),
             times_up: Default::default(),
             moves: Default::default(),
         }
@@ -139,6 +145,17 @@ impl Roster {
         Err(Error::node(id, NodeFailure::NoSpace(figures)))
     }
 
+    /// Has this called, once, with every node that is lost from now on.
+    pub fn when_lost(&self, tell: Box<dyn Fn(NodeId) + Send + Sync>) {
+        // There is one set of attendants; a second one would find the first called.
+        let _ = self.when_lost.set(tell);
+    }
+
+    /// How often a node has been lost.
+    pub fn times_lost(&self, id: NodeId) -> u64 {
+        self.times_lost[id.index()].load(Ordering::SeqCst)
+    }
+
     /// How often a node has come up: whoever remembers it notices that it has come up again.
     pub fn times_up(&self, id: NodeId) -> u64 {
         self.times_up[id.index()].load(Ordering::SeqCst)
@@ -210,6 +227,10 @@ impl Roster {
             self.nodes[id.index()].forget_connections();
             let why = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
             tracing::warn!("lost data server {id}: {why}");
+            self.times_lost[id.index()].fetch_add(1, Ordering::SeqCst);
+            if let Some(tell) = self.when_lost.get() {
+                tell(id);
+            }
         }
         if changed && is_up {
             self.times_up[id.index()].fetch_add(1, Ordering::SeqCst);

@@ -100,7 +100,10 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, at: &Path) -> Result<Vec<(String, bool)>> {
-        match self.disk.list(at) {
+        // What is told is believed, and nobody will order it again: it has to survive a power cut, so
+        // a rename that was made and not synced yet is synced now.
+        let listed = self.disk.list(at);
+        match listed.and_then(|listed| self.disk.sync_folder(at).map(|()| listed)) {
             Ok(listed) => {
                 Ok(listed.into_iter().map(|entry| (entry.name, entry.is_folder)).collect())
             }

@@ -129,8 +129,11 @@ impl Adoption<'_> {
         let record = continue_with(record)?;
         let found = self.evidence.of(&place.user, &place.path, record.version);
         let (held, away) = (found.held(), record.placed.and(self.asked.complement()));
-        let placed: NodeSet = held.iter().chain(away.iter()).collect();
-        // Where some block could not be read, it may be of this file, and is not to be removed.
+        // What a node could not read may be its piece of this file. It is told to commit it, and says
+        // then whether it has it.
+        let unsure = record.placed.and(self.evidence.unsure());
+        let at_hand: NodeSet = held.iter().chain(unsure.iter()).collect();
+        let placed: NodeSet = at_hand.iter().chain(away.iter()).collect();
         if placed.is_empty() && self.evidence.unread.is_empty() {
             self.highest = Seq(self.highest.0 + 1);
             let seq = self.highest;
@@ -143,7 +146,7 @@ impl Adoption<'_> {
         }
         if placed.len() < READ_QUORUM {
             self.give_up(place.to_string(), format!("only {held} holds it, and two are needed"));
-        } else if held.len() < READ_QUORUM {
+        } else if at_hand.len() < READ_QUORUM {
             let who = if held.is_empty() { "none of them" } else { "one of them" };
             let why =
                 format!("it cannot be read until {away} is back: of the others {who} holds it");
