@@ -30,6 +30,10 @@ demo *args:
 sim seeds="1000":
     PALK_SIM_SEEDS={{seeds}} cargo nextest run --release --test sim --no-capture
 
+# Searches for inputs that a fuzz target does not take well: just fuzz session_specified 600
+fuzz target seconds="600":
+    bash scripts/fuzz.sh {{target}} {{seconds}}
+
 # The speed of the coding kernel.
 bench:
     cargo bench --bench kernel

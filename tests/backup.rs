@@ -15,17 +15,19 @@ use std::time::Duration;
 use disk::SimDisk;
 use local::LocalNode;
 use palk::core::catalog::accounts::HashGate;
-use palk::core::catalog::{Catalog, Report};
+use palk::core::catalog::{Catalog, NewFile, Quota, Report, Ticket, UserState};
 use palk::core::cluster::backup::Backups;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::recover::{self, Nodes};
 use palk::core::cluster::roster::Roster;
+use palk::core::error::Code;
 use palk::core::io::disk::{Disk, RealDisk};
 use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
-use palk::core::path::UserName;
-use palk::core::types::{Claim, ClusterId, NodeId, NodeSet, ServerId};
+use palk::core::path::{FilePath, UserName};
+use palk::core::types::{Claim, ClusterId, Digest, NodeId, NodeSet, ServerId, VersionId};
 use palk::core::wire::backup::{Answer, Ask, State};
+use palk::core::wire::node::{PieceMeta, Place};
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
 
@@ -126,7 +128,7 @@ impl Fixture {
     }
 
     fn knows(&self, catalog: &Catalog, name: &str) -> bool {
-        catalog.sign_in(&self.gate, name, "pw").is_ok()
+        catalog.sign_in(&self.gate, name, "pw", ()).is_ok()
     }
 }
 
@@ -154,7 +156,7 @@ fn every_node_is_given_a_snapshot_and_then_what_changes() {
     for from in [&[1, 2, 3, 4][..], &[1, 3], &[4, 2]] {
         let (catalog, report) = f.recover(from);
         assert!(f.knows(&catalog, "one") && f.knows(&catalog, "two"));
-        assert!(catalog.sign_in(&f.gate, "two", "other").is_err());
+        assert!(catalog.sign_in(&f.gate, "two", "other", ()).is_err());
         assert_eq!(catalog.cluster(), CLUSTER);
         assert_eq!((report.from_journal, report.contents.accounts), (1, 2));
         assert!(report.unrecovered.is_empty() && report.damaged.is_empty(), "{report:?}");
@@ -350,4 +352,89 @@ fn a_part_that_is_lost_or_garbled_on_its_way_is_no_snapshot() {
     let other = Some(ClusterId([1; 16]));
     let begun = f.nodes[0].store.backup().ask(other, &Ask::Begin(head), &[], &mut Vec::new());
     assert!(begun.is_err(), "another cluster's");
+}
+
+/// A version of an empty file, staged on nodes 1 to 3 by a store that came no further.
+fn stage(f: &Fixture, user: &UserName, version: VersionId) -> Ticket {
+    let ticket = f.catalog.begin_store(version).unwrap();
+    let path = FilePath::parse_rooted("late").unwrap();
+    for node in &f.nodes[..3] {
+        let meta = PieceMeta {
+            version,
+            seq: ticket.seq,
+            place: Place { user: user.clone(), path: path.clone() },
+            file_bytes: 0,
+            stored_ms: 0,
+            repair: false,
+        };
+        let stage = node.store.stage(meta).unwrap();
+        stage.finish(Digest(*blake3::hash(b"").as_bytes())).unwrap();
+    }
+    ticket
+}
+
+#[test]
+fn changes_of_accounts_come_back_and_kept_sign_ins_do_not() {
+    let f = fixture();
+    let [one, two, three] = ["one", "two", "three"].map(|name| UserName::parse(name).unwrap());
+    ["one", "two", "three"].iter().for_each(|name| f.sign_up(name));
+    let token = Digest([5; 32]);
+    f.catalog.add_token(&f.catalog.account(&one).unwrap(), &token, "here", 0).unwrap();
+    let user = f.catalog.user_id(&three).unwrap();
+    let new = NewFile {
+        user,
+        path: FilePath::parse_rooted("up/a").unwrap(),
+        bytes: 5,
+        blake3: Digest([7; 32]),
+        stored_ms: 5,
+        staged: NodeSet::ALL,
+        replace: true,
+    };
+    let ticket = f.catalog.begin_store(VersionId([1; 16])).unwrap();
+    f.catalog.commit_store(&ticket, &new).unwrap();
+    drop(ticket);
+    f.back_up(0);
+
+    // What follows is in the journals alone. One store has ended well for its user, as far as the
+    // nodes can tell; the other was refused, because its account was removed.
+    let _kept = stage(&f, &one, VersionId([2; 16]));
+    let _refused = stage(&f, &three, VersionId([3; 16]));
+    f.catalog.change_password(&f.gate, &one, ["pw", "new"], None, ()).unwrap();
+    f.catalog.set_disabled(&two, true).unwrap();
+    f.catalog.set_quota(&two, Quota::Bytes(300)).unwrap();
+    f.catalog.begin_removal(&three).unwrap();
+    while f.catalog.remove_page(user, 10).unwrap() {}
+    f.back_up(2);
+    let code = |catalog: &Catalog, name: &str, password: &str| {
+        catalog.sign_in(&f.gate, name, password, ()).map(drop).map_err(|error| error.code())
+    };
+    for from in [&[1, 2, 3, 4][..], &[2, 3], &[4, 1]] {
+        let (catalog, report) = f.recover(from);
+        assert!(report.unrecovered.is_empty(), "{report:?}");
+        assert_eq!((report.contents.accounts, report.contents.folders), (2, 0), "{report:?}");
+        assert_eq!(code(&catalog, "one", "new"), Ok(()));
+        assert_eq!(code(&catalog, "one", "pw"), Err(Code::SignIn));
+        assert!(catalog.sign_in_by_token("one", &token, 0).is_err());
+        assert_eq!(code(&catalog, "two", "pw"), Err(Code::Disabled));
+        let users = catalog.users().unwrap();
+        assert_eq!((users[1].quota, users[1].state), (Quota::Bytes(300), UserState::Disabled));
+        assert_eq!(users.len(), 2, "{users:?}");
+        assert_eq!(code(&catalog, "three", "pw"), Err(Code::NoSuchUser));
+        // On nodes 1 and 4 together there is one staged piece only.
+        let from_blocks = u64::from(from != [4, 1]);
+        assert_eq!((report.from_blocks, report.contents.files), (from_blocks, from_blocks));
+    }
+
+    // Somebody else gets the name, and nothing of what the former one had.
+    f.catalog.create_user(&f.gate, &three, "again", 0).unwrap();
+    f.catalog.set_disabled(&two, false).unwrap();
+    f.catalog.set_password(&f.gate, &two, "other", None).unwrap();
+    f.back_up(4);
+    let (catalog, report) = f.recover(&[1, 2]);
+    assert!(report.unrecovered.is_empty(), "{report:?}");
+    assert_eq!((report.contents.accounts, report.contents.files), (3, 1), "{report:?}");
+    assert_eq!(code(&catalog, "three", "again"), Ok(()));
+    assert_eq!(code(&catalog, "two", "other"), Ok(()));
+    let again = catalog.user_id(&three).unwrap();
+    assert!(catalog.list(again).unwrap().is_empty());
 }

@@ -152,7 +152,7 @@ fn each_kind_of_failure_has_its_status_and_its_advice() {
         (&["rtv", "nothing"][..], 4, "cannot retrieve nothing"),
         (&["del", "nothing"], 4, "See what is there:  palk client inf"),
         (&["rtv", "no/folder/here"], 4, "cannot retrieve no/folder/here"),
-        (&["inf", "--password-file", "wrong"], 5, "cannot sign in as demo"),
+        (&["inf", "--password-file", "wrong"], 5, "the user name or the password is wrong"),
         (&["inf", "--user", "nobody"], 5, "palk client signup --user NAME"),
         (&["store", "big"], 8, "cannot store big"),
         (&["store", "missing"], 13, "no such file or folder"),
@@ -176,6 +176,98 @@ fn each_kind_of_failure_has_its_status_and_its_advice() {
     let one_of_two = client(&cluster, &["store", "missing", "small"]).code(3);
     one_of_two.stderr(contains("1 of 2 failed, 1 done").and(contains("Stored small")));
     client(&cluster, &["inf"]).code(0).stdout("/small\n");
+}
+
+/// A verb in a home of its own, with no password named.
+fn at_home(cluster: &Cluster, arguments: &[&str]) -> Command {
+    let mut command = palk();
+    command.current_dir(cluster.folder.path()).env("XDG_CONFIG_HOME", cluster.path("home"));
+    command.args(["client", "--server", cluster.address()]).args(arguments);
+    command
+}
+
+#[test]
+fn a_kept_sign_in_stands_for_the_password_until_it_is_given_up() {
+    let cluster = Cluster::start();
+    let verb = |arguments: &[&str]| run(at_home(&cluster, arguments));
+    fs::write(cluster.path("new"), "new one\n").unwrap();
+    verb(&["inf", "--user", USER]).code(2).stderr(told("palk client login"));
+    verb(&["login", "--user", USER, "--password-file", "new"]).code(5);
+    assert!(!cluster.path("home").exists());
+    verb(&["login", "--user", USER, "--password-file", "password"])
+        .code(0)
+        .stdout(is_empty())
+        .stderr(starts_with("Signed in as demo at 127.0.0.1:").and(contains("palk client logout")));
+    let folder = cluster.path("home/palk/tokens").join(cluster.address().replace(':', "%3A"));
+    let token = fs::read_to_string(folder.join(USER)).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(folder.join(USER)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    // With the user named or not: there is only one.
+    verb(&["store", "new", "--user", USER]).code(0);
+    verb(&["inf"]).code(0).stdout("/new\n").stderr(is_empty());
+    run_with(at_home(&cluster, &[]), "INF\n").code(0).stdout(contains("Signed in as demo\n"));
+    // A password that is named is meant.
+    verb(&["inf", "--user", USER, "--password-file", "new"]).code(5);
+
+    verb(&["passwd", "--password-file", "password", "--no-input"])
+        .code(2)
+        .stderr(told("new password"));
+    verb(&["passwd", "--password-file", "new", "--new-password-file", "new"])
+        .code(5)
+        .stderr(told("cannot change the password"));
+    run_with(
+        at_home(&cluster, &["passwd", "--password-stdin", "--new-password-stdin"]),
+        format!("{PASSWORD}\nnew one\n"),
+    )
+    .code(0)
+    .stderr(starts_with("Changed the password of demo."));
+    verb(&["inf"]).code(0);
+    verb(&["inf", "--user", USER, "--password-file", "password"]).code(5);
+    verb(&["inf", "--user", USER, "--password-file", "new"]).code(0);
+
+    // Another sign-in replaces the one that is kept, there and here.
+    let login = ["login", "--user", USER, "--password-file", "new", "--json"];
+    let lines = json_lines(&verb(&login).code(0));
+    assert_eq!((&lines[0]["type"], &lines[0]["user"]), (&"result".into(), &USER.into()));
+    assert_ne!(fs::read_to_string(folder.join(USER)).unwrap(), token);
+    fs::write(folder.join(USER), token).unwrap();
+    verb(&["inf"]).code(5).stderr(told("not valid any more").and(contains("palk client login")));
+    assert!(!folder.exists());
+    verb(&login).code(0);
+    verb(&["logout"]).code(0).stderr(starts_with("Signed out demo at "));
+    verb(&["logout"]).code(0).stderr(starts_with("No sign-in at "));
+    verb(&["inf"]).code(2);
+    // Nothing of it was ever an argument or a variable: there is no such option.
+    for option in ["--password", "--new-password", "--token"] {
+        verb(&["passwd", option, "x"]).code(2).stderr(contains(option));
+    }
+}
+
+#[test]
+fn a_quota_and_a_closed_door_say_what_to_do() {
+    let cluster = Cluster::start_with(&["--quota", "1MB"]);
+    fs::write(cluster.path("small"), vec![1; 600_000]).unwrap();
+    fs::write(cluster.path("big"), vec![2; 900_000]).unwrap();
+    client(&cluster, &["store", "small", "--as", "a"]).code(0);
+    client(&cluster, &["store", "small", "--as", "b"]).code(8).stderr(
+        told("600000 bytes do not fit: 600000 of the 1000000 bytes").and(contains("higher quota")),
+    );
+    client(&cluster, &["store", "big", "--as", "a"]).code(0);
+    client(&cluster, &["del", "a"]).code(0);
+    client(&cluster, &["store", "big", "--as", "b"]).code(0);
+    client(&cluster, &["store", "small", "--as", "a"]).code(8);
+    client(&cluster, &["inf"]).code(0).stdout("/b\n");
+    drop(cluster);
+
+    let mut cluster = Cluster::prepare(&["--no-signup"]);
+    cluster.start_server();
+    client(&cluster, &["signup"])
+        .code(9)
+        .stderr(told("accounts are made by whoever runs this server").and(contains("Ask whoever")));
 }
 
 #[test]
@@ -614,4 +706,45 @@ fn a_demo_that_fails_keeps_its_logs() {
     let (_, logs) = said.trim_end().rsplit_once("The logs are kept:  ").unwrap();
     assert!(Path::new(logs).join("server.log").exists(), "{said}");
     assert!(!processes.iter().any(|pid| is_running(pid)));
+}
+
+#[test]
+fn accounts_are_looked_after_by_whoever_runs_the_server() {
+    let cluster = Cluster::start();
+    let user = |arguments: &[&str], input: &'static str| {
+        let mut command = palk();
+        command.args(["admin", "user"]).args(arguments).arg("--dir");
+        command.arg(cluster.path("user_database"));
+        run_with(command, input)
+    };
+    fs::write(cluster.path("ann"), "pw of ann\n").unwrap();
+    let sign_in = |password: &'static str| {
+        let mut command = palk();
+        command.args(["client", "--server", cluster.address(), "--user", "ann"]);
+        command.args(["--password-stdin", "inf"]);
+        run_with(command, password)
+    };
+    let file = cluster.path("ann");
+    user(&["add", "ann", "--password-file", file.to_str().unwrap()], "").code(0);
+    user(&["add", "ann", "--password-stdin"], "x").code(9);
+    sign_in("pw of ann").code(0);
+    user(&["passwd", "ann", "--password-stdin"], "another\n").code(0);
+    sign_in("pw of ann").code(5);
+    user(&["disable", "ann"], "").code(0);
+    sign_in("another").code(5);
+    user(&["enable", "ann"], "").code(0);
+    sign_in("another").code(0);
+    user(&["quota", "ann", "5kB"], "").code(0);
+    let listed = user(&["list", "--json"], "").code(0);
+    let out = String::from_utf8(listed.get_output().stdout.clone()).unwrap();
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["name"], &lines[0]["limit"]), (&"ann".into(), &5000.into()), "{out}");
+    assert_eq!((&lines[1]["name"], &lines[2]["accounts"]), (&"demo".into(), &2.into()), "{out}");
+    user(&["remove", "ann"], "").code(2);
+    user(&["remove", "ann", "--yes"], "").code(0);
+    user(&["remove", "ann", "--yes"], "").code(5);
+    sign_in("another").code(5);
+    let listed = user(&["list"], "").code(0);
+    let out = String::from_utf8(listed.get_output().stdout.clone()).unwrap();
+    assert!(out.contains("demo") && !out.contains("ann"), "{out}");
 }

@@ -40,7 +40,9 @@ use palk::core::wire::node::{
     self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
     Room, Serves,
 };
+use palk::core::wire::token::Token;
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
+use palk::core::wire::users::{Allowance, Secret, UserAsk};
 use palk::core::wire::{self, chunk};
 
 const VERSION: VersionId = VersionId([0x11; 16]);
@@ -538,7 +540,7 @@ fn snapshot_head() -> SnapshotHead {
 
 #[test]
 fn every_change_of_the_journal() {
-    let changes: [(Change, &str); 6] = [
+    let changes: [(Change, &str); 12] = [
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
             "00046465 6d6f0a24 6172676f 6e326964 2401",
@@ -573,9 +575,26 @@ fn every_change_of_the_journal() {
             Change::Branched { generation: 2, mark: VERSION },
             "05021111 11111111 11111111 11111111 1111",
         ),
+        (
+            Change::PasswordChanged { user: user(), password: "$argon2id$".into() },
+            "06046465 6d6f0a24 6172676f 6e326964 24",
+        ),
+        (Change::AccountDisabled { user: user(), disabled: true }, "07046465 6d6f01"),
+        (Change::QuotaSet { user: user(), bytes: Some(300) }, "08046465 6d6f01d8 04"),
+        (Change::RemovalBegun { user: user() }, "09046465 6d6f"),
+        (Change::FoldersRemoved { user: user() }, "0a046465 6d6f"),
+        (
+            Change::UserMadeAgain {
+                user: user(),
+                password: "$argon2id$".into(),
+                created_ms: -1,
+                seq: Seq(300),
+            },
+            "0b046465 6d6f0a24 6172676f 6e326964 2401ac02",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 6];
+    let mut seen = [false; 12];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -585,9 +604,15 @@ fn every_change_of_the_journal() {
             Change::Deleted { .. } => 3,
             Change::Nodes { .. } => 4,
             Change::Branched { .. } => 5,
+            Change::PasswordChanged { .. } => 6,
+            Change::AccountDisabled { .. } => 7,
+            Change::QuotaSet { .. } => 8,
+            Change::RemovalBegun { .. } => 9,
+            Change::FoldersRemoved { .. } => 10,
+            Change::UserMadeAgain { .. } => 11,
         }] = true;
     }
-    assert_eq!(seen, [true; 6]);
+    assert_eq!(seen, [true; 12]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
     golden.check(
@@ -652,7 +677,7 @@ fn every_request_of_the_extended_session() {
     use extended::Request;
     let credentials = || ("demo".to_owned(), "correct horse".to_owned());
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
-    let requests: [(Request, &str); 9] = [
+    let requests: [(Request, &str); 13] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -671,8 +696,18 @@ fn every_request_of_the_extended_session() {
         (Request::List, "INF\r\n\r\n"),
         (Request::SignOut, "LGO\r\n\r\n"),
         (Request::Status, "STA\r\n\r\n"),
+        (
+            Request::TokenSignIn { user: "demo".into(), token: Token([0x44; 32]) },
+            &format!("TOK\r\ndemo\r\n{}\r\n\r\n", "44".repeat(32)),
+        ),
+        (Request::IssueToken { machine: "laptop".into() }, "ISS\r\nlaptop\r\n\r\n"),
+        (Request::RevokeToken, "REV\r\n\r\n"),
+        (
+            Request::ChangePassword { old: "old one".into(), new: "new one".into() },
+            "PWD\r\nold one\r\nnew one\r\n\r\n",
+        ),
     ];
-    let mut seen = [false; 8];
+    let mut seen = [false; 12];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -684,9 +719,13 @@ fn every_request_of_the_extended_session() {
             Request::List => 5,
             Request::SignOut => 6,
             Request::Status => 7,
+            Request::TokenSignIn { .. } => 8,
+            Request::IssueToken { .. } => 9,
+            Request::RevokeToken => 10,
+            Request::ChangePassword { .. } => 11,
         }] = true;
     }
-    assert_eq!(seen, [true; 8]);
+    assert_eq!(seen, [true; 12]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -728,7 +767,7 @@ fn the_words_and_exit_statuses_of_errors() {
                     sign-in 5, no-such-user 5, user-exists 9, unreachable 6, too-few-nodes 6, \
                     damaged 7, no-space 8, too-big 8, exists 9, busy 9, changed 9, not-allowed 9, \
                     bad-path 2, temporary 10, version 11, server-identity 12, local-file 13, \
-                    interrupted 130";
+                    interrupted 130, over-quota 8, disabled 5";
     assert_eq!(all.join(", "), expected);
 }
 
@@ -742,6 +781,22 @@ fn text(bytes: Vec<u8>) -> String {
 #[test]
 fn the_lines_of_the_admin_socket() {
     assert_eq!(text(Verb::Status.encode().unwrap()), "{\"v\":1,\"verb\":\"status\"}\n");
+    let name = || "demo".to_owned();
+    let users = [
+        (UserAsk::List, "{\"action\":\"list\",\"v\":1,\"verb\":\"user\"}\n"),
+        (
+            UserAsk::Add { name: name(), password: Secret("pw".into()) },
+            "{\"action\":\"add\",\"name\":\"demo\",\"password\":\"pw\",\"v\":1,\"verb\":\"user\"}\n",
+        ),
+        (
+            UserAsk::Quota { name: name(), quota: Allowance::Bytes(300) },
+            "{\"action\":\"quota\",\"name\":\"demo\",\"quota\":{\"bytes\":300},\"v\":1,\
+             \"verb\":\"user\"}\n",
+        ),
+    ];
+    for (ask, expected) in users {
+        assert_eq!(text(Verb::User(ask).encode().unwrap()), expected);
+    }
     let fields = Fields::from_iter([("files".to_owned(), 3.into())]);
     let lines = [
         (Line::Progress(fields.clone()), "{\"files\":3,\"type\":\"progress\",\"v\":1}\n"),
@@ -851,7 +906,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -884,15 +939,26 @@ fn the_tables_of_the_catalog() {
             "settings: key TEXT key, value TEXT",
             "strays: node INTEGER key, user TEXT key, path TEXT key, seq INTEGER, \
              first_ms INTEGER, scrub INTEGER",
-            "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER",
+            "tokens: id INTEGER null key, user_id INTEGER, hash BLOB, machine TEXT, \
+             created_ms INTEGER, used_ms INTEGER",
+            "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, state TEXT, \
+             generation INTEGER, quota INTEGER null, stored_files INTEGER, stored_bytes INTEGER",
         ]
     );
     let indices =
         texts("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOT NULL ORDER BY name");
     assert_eq!(
         indices,
-        ["owed_by_node", "owed_by_path", "owed_by_version", "scrub_findings_by_version"]
+        [
+            "owed_by_node",
+            "owed_by_path",
+            "owed_by_version",
+            "scrub_findings_by_version",
+            "tokens_by_user"
+        ]
     );
+    let triggers = texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name");
+    assert_eq!(triggers, ["file_added", "file_removed", "file_replaced"]);
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
     let claim = format!("claim=300 {}", "44".repeat(16));

@@ -9,6 +9,7 @@ use std::path::Path;
 use palk::core::catalog::{Mending, Phase};
 use palk::core::cluster::replace::{Begun, Progress};
 use palk::core::cluster::scrub::Options;
+use palk::core::serve::files::Policy;
 use palk::core::serve::server::{Config, Server};
 use palk::core::serve::upkeep::{Rates, Upkeep};
 use palk::core::session::Dialect;
@@ -24,6 +25,10 @@ fn server(cluster: &Cluster) -> Server {
         dialect: Dialect::Spec,
         file_bytes_max: 100_000_000,
         take_over: false,
+        key: None,
+        certificate: None,
+        allow_plaintext: false,
+        policy: Policy::default(),
         rates: Rates { scrub: None, scrub_every: None, ..Rates::default() },
     });
     server.unwrap()

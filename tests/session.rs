@@ -10,12 +10,16 @@ use palk::core::types::{Digest, NodeSet, VersionId};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{Entry, FileEntry};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
+use palk::core::wire::token::Token;
 use proptest::prelude::*;
 
 /// What the loop reads at once.
 const READ_BYTES_MAX: usize = 16 * 1024;
 /// More steps than any conversation here takes.
 const STEPS_MAX: usize = 100_000;
+
+/// The one token there is.
+const TOKEN: Token = Token([0x44; 32]);
 
 /// Plays the loop and the server's core around a session: a table of accounts and files, and names
 /// that stand for trouble (`full`: refused before its bytes, `late`: fails after them or half-way,
@@ -145,6 +149,24 @@ impl Stage {
             Step::List => {
                 let entries = self.entries();
                 self.session.listed(Ok(entries));
+            }
+            Step::SignInByToken { user, token } => {
+                let outcome = if token == TOKEN { Ok(()) } else { Err(Error::TokenRefused) };
+                self.session.signed_in(outcome.and_then(|()| Ok(UserName::parse(&user)?)));
+            }
+            Step::IssueToken { machine } => {
+                self.note(&format!("<token for {machine}>"));
+                self.session.account_done(Ok(Some(TOKEN)));
+            }
+            Step::RevokeToken => self.session.account_done(Ok(None)),
+            Step::ChangePassword { old, new } => {
+                let user = self.session.user().unwrap().to_string();
+                let right = self.accounts.get(&user) == Some(&old);
+                if right {
+                    self.accounts.insert(user.clone(), new);
+                }
+                let outcome = if right { Ok(None) } else { Err(Error::WrongPassword(user)) };
+                self.session.account_done(outcome);
             }
             Step::Read(_) | Step::Close => unreachable!(),
         }
@@ -824,6 +846,69 @@ fn the_client_of_2020_deletes_lists_and_signs_out() {
 }
 
 #[test]
+fn a_token_stands_for_a_password() {
+    let agreed = "S\r\npalk 1\r\n\r\n";
+    let digits = "44".repeat(32);
+    let shown = format!("TOK\r\ndemo\r\n{digits}\r\n\r\n");
+    let other = format!("TOK\r\ndemo\r\n{}\r\n\r\n", "45".repeat(32));
+    let refused = "E\r\nthe saved sign-in is not valid any more\r\nsign-in\r\n\r\n";
+    let issued = format!("S\r\ntoken={digits}\r\n\r\n");
+    let turns: &[&[u8]] = &[
+        b"HI\r\npalk 1\r\n\r\n",
+        b"ISS\r\nlaptop\r\n\r\n",
+        other.as_bytes(),
+        b"TOK\r\ndemo\r\nnonsense\r\n\r\n",
+        shown.as_bytes(),
+        shown.as_bytes(),
+        b"ISS\r\nlaptop\r\n\r\n",
+        b"PWD\r\nwrong\r\nnew\r\n\r\n",
+        b"PWD\r\nyeet123\r\nnew\r\n\r\n",
+        b"REV\r\n\r\n",
+        b"LGO\r\n\r\n",
+        b"HI\r\npalk 1\r\n\r\n",
+        b"LGN\r\ndemo\r\nnew\r\n\r\n",
+    ];
+    let expected = [
+        agreed,
+        "E\r\nsign in first\r\nsign-in\r\n\r\n",
+        refused,
+        refused,
+        "S\r\nuser=demo\r\n\r\n",
+        "E\r\nyou are signed in: sign out first\r\nnot-allowed\r\n\r\n",
+        "<token for laptop>",
+        &issued,
+        "E\r\nwrong password for user demo\r\nsign-in\r\n\r\n",
+        "S\r\n\r\n",
+        "S\r\n\r\n",
+        "<out demo>",
+        agreed,
+        "S\r\nuser=demo\r\n\r\n",
+    ];
+    check(Dialect::Spec, turns, &expected);
+}
+
+#[test]
+fn where_nobody_can_sign_up_a_yes_leads_back_to_the_sign_in() {
+    let mut session = Session::new(Dialect::Spec).without_sign_up();
+    session.receive(&[HI, b"bob\r\nx\r\n\r\n", b"YES\r\n\r\n", DEMO].concat());
+    let mut said = Vec::new();
+    loop {
+        match session.next_step() {
+            Step::Send(bytes) => said.push(String::from_utf8(bytes).unwrap()),
+            Step::SignIn { user, .. } if user == "demo" => {
+                session.signed_in(Ok(UserName::parse("demo").unwrap()));
+            }
+            Step::SignIn { user, .. } => session.signed_in(Err(Error::NoSuchUser(user))),
+            Step::Read(_) => break,
+            _ => panic!("nothing else is to be done"),
+        }
+    }
+    let closed = "E\r\naccounts are made by whoever runs this server, not by signing up\r\n\
+                  2\r\nUsername: \r\nPassword: \r\n\r\n";
+    assert_eq!(said, [GREETING, UNKNOWN, closed, WELCOME]);
+}
+
+#[test]
 fn an_extended_client_signs_in_before_anything_else() {
     let agreed = "S\r\npalk 1\r\n\r\n";
     let first = "E\r\nsign in first\r\nsign-in\r\n\r\n";
@@ -842,8 +927,8 @@ fn an_extended_client_signs_in_before_anything_else() {
         agreed,
         first,
         first,
-        "E\r\nwrong password for user demo\r\nsign-in\r\n\r\n",
-        "E\r\nthere is no user bob\r\nno-such-user\r\n\r\n",
+        "E\r\nthe user name or the password is wrong\r\nsign-in\r\n\r\n",
+        "E\r\nthe user name or the password is wrong\r\nsign-in\r\n\r\n",
         "E\r\nthe other side does not keep to the protocol: wrong number of fields for LGN\r\n\
          version\r\n\r\n",
         "E\r\nthere is a user demo already\r\nuser-exists\r\n\r\n",

@@ -69,6 +69,44 @@ fn a_session_on_a_terminal_keeps_the_password_to_itself() {
 }
 
 #[test]
+fn signing_in_once_and_changing_the_password_on_a_terminal() {
+    let cluster = Cluster::start();
+    let start = |verb: &str| {
+        let mut command = palk();
+        command.current_dir(cluster.folder.path()).env("XDG_CONFIG_HOME", cluster.path("home"));
+        command.args(["client", "--server", cluster.address(), "--user", USER, verb]);
+        on_terminal(command)
+    };
+    let answer = |session: &mut PtySession, question: &str, secret: &str| {
+        session.exp_string(question).unwrap();
+        session.send_line(secret).unwrap();
+    };
+    let mut session = start("login");
+    answer(&mut session, "Password of demo: ", PASSWORD);
+    let (rest, status) = end(session);
+    assert!(status == "0" && rest.contains("Signed in as demo"), "{rest:?}");
+    assert!(!rest.contains(PASSWORD), "{rest:?}");
+
+    for (again, expected) in [("typed wrong", "2"), ("brand new", "0")] {
+        let mut session = start("passwd");
+        answer(&mut session, "Old password of demo: ", PASSWORD);
+        answer(&mut session, "New password of demo: ", "brand new");
+        answer(&mut session, "The same again: ", again);
+        let (rest, status) = end(session);
+        assert_eq!(status, expected, "{rest:?}");
+        assert!(!rest.contains("brand new") && !rest.contains(PASSWORD), "{rest:?}");
+    }
+    let (rest, status) = end(start("inf"));
+    assert_eq!(status, "0", "the own sign-in is still valid: {rest:?}");
+    let (rest, status) = end(start("logout"));
+    assert!(status == "0" && rest.contains("Signed out demo"), "{rest:?}");
+    let mut session = start("inf");
+    answer(&mut session, "Password of demo: ", "brand new");
+    let (rest, status) = end(session);
+    assert_eq!(status, "0", "{rest:?}");
+}
+
+#[test]
 fn the_demo_ends_in_a_prompt() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = noise(2, 40_000);

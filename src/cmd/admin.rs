@@ -5,6 +5,7 @@
 
 mod recover;
 mod status;
+mod user;
 
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,7 @@ struct Common {
 enum Verb {
     Recover(recover::Recover),
     Status(status::Status),
+    User(user::User),
 }
 
 impl Admin {
@@ -59,6 +61,7 @@ impl Admin {
         match self.verb {
             Verb::Recover(recover) => recover.run(&self.common, env),
             Verb::Status(status) => status.run(&self.common, env),
+            Verb::User(user) => user.run(&self.common, env),
         }
     }
 }
@@ -94,6 +97,9 @@ pub(crate) fn failure(dir: &Path, error: &Error) -> Failure {
         }
         Code::Temporary => failure.hint("Try again."),
         Code::Version => failure.hint("Use the palk that the server is of. See:  palk --version"),
+        Code::NoSuchUser => failure.hint("See which there are:  palk admin user list"),
+        Code::TooFewNodes => failure.hint("See which are away:  palk admin status"),
+        Code::UserExists | Code::Usage => failure,
         _ => failure.hint("The server's log says more."),
     }
 }

@@ -183,8 +183,11 @@ impl Stage {
         let Stage { mut cluster, remote, password_file, .. } = self;
         let settings = Settings {
             server: cluster.server().to_owned(),
+            fingerprint: None,
+            fingerprint_is_given: false,
             user: Some(USER.to_owned()),
             password: Some(Source::File(password_file)),
+            password_given: true,
         };
         let mut prompt = Prompt { cluster: &mut cluster };
         session::resume(remote, settings, LocalFiles::AsNamed, &mut prompt, env)

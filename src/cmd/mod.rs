@@ -8,6 +8,7 @@ pub mod client;
 pub mod demo;
 pub mod env;
 pub mod failure;
+pub mod keygen;
 pub mod rescue;
 pub mod server;
 pub mod service;
@@ -33,6 +34,7 @@ enum Command {
     Admin(admin::Admin),
     Client(client::Client),
     Demo(demo::Demo),
+    Keygen(keygen::Keygen),
     Rescue(rescue::Rescue),
     Server(server::Server),
     Status(status::Status),
@@ -53,6 +55,7 @@ fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
         Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
+        Command::Keygen(keygen) => keygen.run(env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
         Command::Status(status) => status.run(env),

@@ -10,9 +10,9 @@ use crossbeam_channel::bounded;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Ending, Service};
+use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
-use crate::core::serve::files::FILE_BYTES_MAX;
+use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
 use crate::core::session::Dialect;
@@ -56,6 +56,28 @@ pub struct Server {
     /// or deleted since this user database was copied is not known here
     #[arg(long)]
     take_over: bool,
+
+    #[command(flatten)]
+    key: Key,
+
+    /// A certificate for clients, PEM, instead of one that the server makes for itself
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Let clients on other machines speak plain text, passwords included
+    #[arg(long)]
+    allow_plaintext: bool,
+    /// Let nobody make an account by signing up
+    #[arg(long)]
+    no_signup: bool,
+
+    /// How much each account may store where nothing else was said for it: 10GB, or "none"
+    #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
+    quota: DefaultQuota,
 
     #[command(flatten)]
     service: Service,
@@ -107,7 +129,23 @@ fn parse_every(text: &str) -> Result<Every, String> {
     Ok(Every((!every.is_zero()).then_some(every)))
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+/// A quota for all accounts, in bytes; nothing for no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct DefaultQuota(Option<u64>);
+
+fn parse_quota(text: &str) -> Result<DefaultQuota, String> {
+    if text == "none" {
+        return Ok(DefaultQuota(None));
+    }
+    let size: bytesize::ByteSize = text.parse()?;
+    Ok(DefaultQuota(Some(size.as_u64())))
+}
+
+/// Reads the size of the largest file, in bytes.
+///
+/// # Errors
+/// Why it is no size, or that the format has no room for such files.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     if text == "none" {
         return Ok(FILE_BYTES_MAX);
     }
@@ -124,7 +162,7 @@ impl Server {
     /// # Errors
     /// If its folder, its address or its nodes cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        service::start_log();
+        self.service.start_log();
         let nodes = match self.nodes.len() {
             0 => None,
             4 => self.nodes.try_into().ok(),
@@ -133,7 +171,8 @@ impl Server {
                 return Err(Failure::new(Code::Usage, text).into());
             }
         };
-        let server = Core::open(&Config {
+        let certificate = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        let config = Config {
             listen: self.listen,
             nodes,
             folder: env.at(&self.dir),
@@ -148,10 +187,16 @@ impl Server {
                 scrub_every: self.scrub_every.0,
             },
             take_over: self.take_over,
-        })?;
+            key: self.key.read(env)?,
+            certificate: certificate.map(|(cert, key)| [env.at(cert), env.at(key)]),
+            allow_plaintext: self.allow_plaintext,
+            policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
+        };
+        let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
         tracing::info!("server keeps its user database in {}", folder.display());
         tracing::info!("server listening on {}", server.address());
+        tracing::info!("server's fingerprint is {}", server.fingerprint());
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         let state = server.state();
         let server = Arc::new(server);
@@ -201,5 +246,8 @@ mod tests {
         for wrong in ["", "d", "7", "7w", "-1d", "7dd", "1.5h"] {
             assert!(parse_every(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(parse_quota("10GB"), Ok(DefaultQuota(Some(10_000_000_000))));
+        assert_eq!(parse_quota("none"), Ok(DefaultQuota(None)));
+        assert!(parse_quota("much").is_err());
     }
 }

@@ -1,21 +1,43 @@
 //! What `palk storage` and `palk server` have in common: the log, and an orderly end.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use crossbeam_channel::{Receiver, select};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{self, Writer};
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
+use crate::core::error::{Code, Error};
 use crate::core::io::listener::{STOP_WAIT, State};
+use crate::core::io::tls::ClusterKey;
+use crate::core::path::printable;
 
 /// Options of a process that runs until it is told to end.
 #[derive(Args, Debug)]
 pub struct Service {
+    /// How the log is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    #[arg(env = "PALK_LOG_FORMAT")]
+    log_format: LogFormat,
+
     /// End when standard input ends, so that nothing outlives the program that started this
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
+}
+
+/// How a log is written.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// What else may end a service than being told to, and what it does at its end.
@@ -27,6 +49,25 @@ pub struct Ending {
 }
 
 impl Service {
+    /// Begins to log to standard error.
+    pub fn start_log(&self) {
+        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let log = tracing_subscriber::fmt()
+            .with_writer(io::stderr)
+            .with_ansi(colour && self.log_format == LogFormat::Text)
+            .with_target(false)
+            // Nobody may read the log any more. Saying so on the same broken pipe would be a panic,
+            // in whichever thread had something to log.
+            .log_internal_errors(false);
+        // A log that was begun already (by a test in the same process) goes on.
+        let _ = match self.log_format {
+            LogFormat::Text => {
+                log.fmt_fields(format::debug_fn(write_field).delimited(" ")).try_init()
+            }
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        };
+    }
+
     /// Waits for Ctrl-C, SIGTERM or the end of standard input, then lets what is running finish. A
     /// second signal ends the process at once.
     pub fn wait(&self, env: &mut Env, state: &Arc<State>) {
@@ -60,6 +101,51 @@ impl Service {
     }
 }
 
+/// The option of both ends of the links between the server and the nodes.
+#[derive(Args, Debug)]
+pub struct Key {
+    /// The cluster's key, the same file on the server and every node (see palk keygen). Without it
+    /// only addresses of this machine are taken
+    #[arg(long, value_name = "FILE", env = "PALK_KEY")]
+    key: Option<PathBuf>,
+}
+
+impl Key {
+    /// Reads the key, if one is given.
+    ///
+    /// # Errors
+    /// If others may read it too, or it cannot be read.
+    pub fn read(&self, env: &Env) -> Result<Option<ClusterKey>, Failure> {
+        let Some(path) = &self.key else { return Ok(None) };
+        match ClusterKey::read(&env.at(path)) {
+            Ok(key) => {
+                tracing::info!("the cluster key's fingerprint is {}", key.fingerprint());
+                Ok(Some(key))
+            }
+            Err(error) => {
+                let shown = path.display();
+                let hint = match error.code() {
+                    Code::NotAllowed => format!("Make it private:  chmod 600 {shown}"),
+                    _ => "A key is made by:  palk keygen FILE".to_owned(),
+                };
+                Err(Failure::new(error.code(), error.to_string()).hint(hint))
+            }
+        }
+    }
+}
+
+/// Why a node or the server does not start, with what to do.
+pub fn not_started(error: &Error) -> Failure {
+    let failure = Failure::new(error.code(), error.to_string());
+    match error {
+        Error::NeedsKey(_) => failure.hint(
+            "Make a key once:  palk keygen cluster.key   copy it to every machine, and start the \
+             server and the nodes with  --key cluster.key",
+        ),
+        _ => failure,
+    }
+}
+
 fn stop(state: &State) {
     tracing::info!(
         "stopping: waiting at most {} s for what is running; a second signal ends at once",
@@ -73,16 +159,51 @@ fn stop(state: &State) {
     }
 }
 
-/// Begins to log to standard error.
-pub fn start_log() {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // A log that was begun already (by a test in the same process) goes on.
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(colour)
-        .with_target(false)
-        // Nobody may read the log any more. Saying so on the same broken pipe would be a panic, in
-        // whichever thread had something to log.
-        .log_internal_errors(false)
-        .try_init();
+/// Writes what there is to log on one line: clients, nodes and servers have a hand in the texts, and
+/// none of them may write a line of its own into the log.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = printable(&format!("{value:?}"));
+    if field.name() == "message" {
+        write!(writer, "{value}")
+    } else {
+        write!(writer, "{field}={value}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_is_one_line_of_the_log() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let log = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .fmt_fields(format::debug_fn(write_field).delimited(" "))
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(node = 3, "node 3: {}", "bad\n2026-01-01 INFO all is well\x1b[2J");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.contains("node 3: bad\\n2026-01-01 INFO all is well\\u{1b}[2J"), "{text:?}");
+        assert!(text.contains(" node=3"), "{text:?}");
+    }
 }

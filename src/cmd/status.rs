@@ -94,7 +94,7 @@ impl Status {
     /// That no server can be reached, if that is so; else what was wrong before.
     fn no_server(&self, env: &Env, failure: Failure) -> Stop {
         let reached = match Settings::resolve(&self.common, env) {
-            Ok(settings) => Remote::connect(&settings.server),
+            Ok(settings) => Remote::connect(settings.target()),
             Err(_) => return failure.into(),
         };
         match reached {

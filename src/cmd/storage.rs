@@ -8,11 +8,12 @@ use clap::Args;
 
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Service};
+use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::Listener;
 use crate::core::io::reason;
+use crate::core::io::tls::{Acceptor, check_without_key};
 use crate::core::node::reserve::Reserve;
 use crate::core::node::service as node_service;
 use crate::core::node::store::{BlockStore, lock_path};
@@ -41,6 +42,9 @@ pub struct Storage {
     reserve: Option<Reserve>,
 
     #[command(flatten)]
+    key: Key,
+
+    #[command(flatten)]
     service: Service,
 }
 
@@ -55,8 +59,17 @@ impl Storage {
     /// # Errors
     /// If its folder or address cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        service::start_log();
+        self.service.start_log();
         let id = self.id;
+        let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
+        let listen = self.listen.unwrap_or(default);
+        let acceptor = match self.key.read(env)? {
+            Some(key) => Some(Acceptor::for_cluster(&key)?),
+            None => {
+                check_without_key(&listen).map_err(|error| service::not_started(&error))?;
+                None
+            }
+        };
         let folder = self.dir.unwrap_or_else(|| PathBuf::from(format!("files_{id}")));
         let folder = std::path::absolute(env.at(&folder)).map_err(|error| {
             let text = format!("cannot tell where {} is: {}", folder.display(), reason(&error));
@@ -71,11 +84,10 @@ impl Storage {
         tracing::info!("storage node {id} keeps its files in {}", folder.display());
         log_room(&store);
 
-        let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
-        let listener = Listener::bind(self.listen.as_deref().unwrap_or(&default))?;
+        let listener = Listener::bind(&listen)?;
         tracing::info!("storage node {id} listening on {}", listener.address());
         let state = listener.state();
-        thread::spawn(move || node_service::run(&listener, &store));
+        thread::spawn(move || node_service::run(&listener, &store, acceptor));
         self.service.wait(env, &state);
         Ok(())
     }

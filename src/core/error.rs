@@ -7,7 +7,9 @@ use std::fmt;
 use std::io;
 
 use crate::core::path::{FilePath, FolderPath, PathError};
-use crate::core::types::{CONFIRM_QUORUM, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
+use crate::core::types::{
+    CONFIRM_QUORUM, Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM,
+};
 
 /// The result of everything in `core`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -39,11 +41,13 @@ pub enum Code {
     ServerIdentity,
     LocalFile,
     Interrupted,
+    OverQuota,
+    Disabled,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 23] = [
+    pub const ALL: [Code; 25] = [
         Code::Unexpected,
         Code::Usage,
         Code::SomeFailed,
@@ -67,6 +71,8 @@ impl Code {
         Code::ServerIdentity,
         Code::LocalFile,
         Code::Interrupted,
+        Code::OverQuota,
+        Code::Disabled,
     ];
 
     /// The word that stands for this code on the wire.
@@ -95,6 +101,8 @@ impl Code {
             Code::ServerIdentity => "server-identity",
             Code::LocalFile => "local-file",
             Code::Interrupted => "interrupted",
+            Code::OverQuota => "over-quota",
+            Code::Disabled => "disabled",
         }
     }
 
@@ -110,10 +118,10 @@ impl Code {
             Code::Usage | Code::BadPath => 2,
             Code::SomeFailed => 3,
             Code::NoSuchFile | Code::NoSuchFolder => 4,
-            Code::SignIn | Code::NoSuchUser => 5,
+            Code::SignIn | Code::NoSuchUser | Code::Disabled => 5,
             Code::Unreachable | Code::TooFewNodes => 6,
             Code::Damaged => 7,
-            Code::NoSpace | Code::TooBig => 8,
+            Code::NoSpace | Code::TooBig | Code::OverQuota => 8,
             Code::UserExists | Code::Exists | Code::Busy | Code::Changed | Code::NotAllowed => 9,
             Code::Temporary => 10,
             Code::Version => 11,
@@ -215,6 +223,34 @@ pub enum Error {
     /// Anything else, with the code it should count as.
     #[error("{text}")]
     Other { code: Code, text: String },
+    /// Said in place of "no such user" and "wrong password" where the two must look the same.
+    #[error("the user name or the password is wrong")]
+    SignInRefused,
+    #[error("the saved sign-in is not valid any more")]
+    TokenRefused,
+    #[error("too many failed sign-ins: wait {seconds} s, then try again")]
+    Throttled { seconds: u64 },
+    #[error("the account {0} is disabled")]
+    Disabled(String),
+    #[error("accounts are made by whoever runs this server, not by signing up")]
+    SignUpClosed,
+    #[error(
+        "{bytes} bytes do not fit: {used} of the {quota} bytes that this account may store are used"
+    )]
+    OverQuota { bytes: u64, used: u64, quota: u64 },
+    /// A server answered in plain text where encryption was due; carries what it said.
+    #[error("the answer was not encrypted")]
+    PlainAnswer(Vec<u8>),
+    #[error("the server {server} is not known here; its fingerprint is {found}")]
+    UnknownServer { server: String, found: Fingerprint },
+    #[error(
+        "the server {server} is not the one that is trusted: its fingerprint is {found}, not {expected}"
+    )]
+    ChangedServer { server: String, found: Fingerprint, expected: Fingerprint },
+    #[error(
+        "{0} is not on this machine alone, and without a cluster key anybody who reaches it is let in"
+    )]
+    NeedsKey(String),
     /// Another server has registered with the nodes; this one must do nothing any more.
     #[error("another server has taken over (epoch {epoch}); this one serves no longer")]
     TakenOver { epoch: u64 },
@@ -296,6 +332,14 @@ impl Error {
                 Code::TooFewNodes
             }
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
+            Error::SignInRefused | Error::TokenRefused => Code::SignIn,
+            Error::Throttled { .. } => Code::Temporary,
+            Error::Disabled(_) => Code::Disabled,
+            Error::SignUpClosed => Code::NotAllowed,
+            Error::OverQuota { .. } => Code::OverQuota,
+            Error::NeedsKey(_) => Code::NotAllowed,
+            Error::PlainAnswer(_) => Code::Version,
+            Error::UnknownServer { .. } | Error::ChangedServer { .. } => Code::ServerIdentity,
         }
     }
 

@@ -14,5 +14,6 @@ pub mod remote;
 pub mod serve;
 pub mod session;
 pub mod status;
+pub mod throttle;
 pub mod types;
 pub mod wire;

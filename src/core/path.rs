@@ -14,8 +14,9 @@ use crate::core::types::Block;
 pub const USER_NAME_BYTES_MAX: usize = 64;
 /// The longest path component, in bytes. Leaves room for `_A1` within the 255 that file systems give.
 pub const NAME_BYTES_MAX: usize = 240;
-/// The longest path with all its components, in bytes.
-pub const PATH_BYTES_MAX: usize = 4096;
+/// The longest path with all its components, in bytes. A node appends it to its own folder and the
+/// user's, and systems take 4,095 bytes for all of that: see `ROOT_BYTES_MAX` of a node's store.
+pub const PATH_BYTES_MAX: usize = 3584;
 /// The most components in a path, the file's own name included.
 pub const PATH_DEPTH_MAX: usize = 64;
 
@@ -246,11 +247,12 @@ pub fn parse_block_file_name(file_name: &str) -> Option<(String, Block)> {
     check_name(&name).is_ok().then_some((name, block))
 }
 
-/// Text from outside made safe to print: control characters become visible escapes.
+/// Text from outside made safe to print: control characters become visible escapes, and so does what
+/// breaks a line or turns the direction of reading.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_direction_override(c) {
+        if c.is_control() || is_direction_override(c) || matches!(c, '\u{2028}' | '\u{2029}') {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -359,6 +361,7 @@ mod tests {
     fn printing_a_name_never_moves_the_cursor() {
         assert_eq!(printable("a\x1b[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
         assert_eq!(printable("naïve 名"), "naïve 名");
+        assert_eq!(printable("a\u{2028}b\u{2029}\u{85}"), "a\\u{2028}b\\u{2029}\\u{85}");
     }
 
     proptest! {

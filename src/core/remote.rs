@@ -18,13 +18,15 @@ use std::time::Duration;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::input::Input;
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::{self, Trust};
 use crate::core::path::FilePath;
 use crate::core::status::Status;
-use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::types::{Digest, Fingerprint, NodeSet, VersionId};
 use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
-use crate::core::wire::extended::{Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
+use crate::core::wire::extended::{self, Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 pub use answers::{Said, is_secret};
 
@@ -73,6 +75,23 @@ pub struct Retrieved {
     pub nodes: NodeSet,
 }
 
+/// A server to connect to, and how it is recognised.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Which server there is the right one.
+    pub trust: Trust,
+}
+
+/// Whoever gives no more than an address believes a server on this machine, and elsewhere one that
+/// an authority vouches for.
+impl<S: AsRef<str> + ?Sized> From<&S> for Target {
+    fn from(address: &S) -> Target {
+        Target { address: address.as_ref().to_owned(), trust: Trust::Vouched }
+    }
+}
+
 /// A connection to a server that speaks the extended session.
 #[derive(Debug)]
 pub struct Remote {
@@ -84,12 +103,13 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Connects to `HOST:PORT` and agrees on the extended session.
+    /// Connects, encrypted, and agrees on the extended session.
     ///
     /// # Errors
-    /// [`Code::Unreachable`], [`Code::Version`] if the server speaks another protocol.
-    pub fn connect(address: &str) -> Result<Remote> {
-        let mut remote = Remote::open(address)?;
+    /// [`Code::Unreachable`], [`Code::Version`] if the server speaks another protocol,
+    /// [`Code::ServerIdentity`] if it is not the right one.
+    pub fn connect(target: impl Into<Target>) -> Result<Remote> {
+        let mut remote = Remote::open(&target.into())?;
         remote.hello(&[])?;
         Ok(remote)
     }
@@ -98,14 +118,30 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Remote::connect`].
-    pub fn connect_and_ask(address: &str) -> Result<(Remote, Said)> {
-        let mut remote = Remote::open(address)?;
+    pub fn connect_and_ask(target: impl Into<Target>) -> Result<(Remote, Said)> {
+        let mut remote = Remote::open(&target.into())?;
         let said = remote.ask()?;
         Ok((remote, said))
     }
 
-    fn open(address: &str) -> Result<Remote> {
-        let stream = Stream::connect("server", address, &CONNECT)?;
+    /// What the server at `HOST:PORT` is recognised by. Nothing is said to it.
+    ///
+    /// # Errors
+    /// As [`Remote::connect`], except that any server is the right one.
+    pub fn fingerprint_of(address: &str) -> Result<Fingerprint> {
+        let target = Target { address: address.to_owned(), trust: Trust::Any };
+        let remote = Remote::open(&target)?;
+        let fingerprint = remote.stream.peer_fingerprint();
+        fingerprint.ok_or_else(|| Error::Protocol("the server shows no key".into()))
+    }
+
+    fn open(target: &Target) -> Result<Remote> {
+        let Target { address, trust } = target;
+        let mut stream = Stream::connect("server", address, &CONNECT)?;
+        match tls::connect_to_server(&mut stream, address, trust) {
+            Err(Error::PlainAnswer(said)) => return Err(in_plain_text(&said, stream.name())),
+            done => done?,
+        }
         Ok(Remote { stream, input: Input::new(INPUT_BYTES), outgoing: Vec::new(), usable: true })
     }
 
@@ -157,18 +193,56 @@ impl Remote {
     /// Signs in.
     ///
     /// # Errors
-    /// [`Code::SignIn`] or [`Code::NoSuchUser`] if user or password are wrong, and those of any
-    /// request.
+    /// [`Code::SignIn`] if user or password are wrong, [`Code::Temporary`] if there were too many
+    /// wrong ones, [`Code::Usage`] if one is empty, and those of any request.
     pub fn sign_in(&mut self, user: &str, password: &str) -> Result<()> {
+        check_given(user, password)?;
         self.request(&Request::SignIn { user: user.into(), password: password.into() }).map(drop)
     }
 
     /// Makes an account and signs in to it.
     ///
     /// # Errors
-    /// [`Code::UserExists`], and those of any request.
+    /// [`Code::UserExists`], [`Code::Usage`] if one is empty, and those of any request.
     pub fn sign_up(&mut self, user: &str, password: &str) -> Result<()> {
+        check_given(user, password)?;
         self.request(&Request::SignUp { user: user.into(), password: password.into() }).map(drop)
+    }
+
+    /// Signs in with a token in place of the password.
+    ///
+    /// # Errors
+    /// [`Code::SignIn`] if it is not valid (any more), and those of any request.
+    pub fn sign_in_by_token(&mut self, user: &str, token: &Token) -> Result<()> {
+        self.request(&Request::TokenSignIn { user: user.into(), token: token.clone() }).map(drop)
+    }
+
+    /// Has the server make a token for the user, to be used on the machine of this name.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn issue_token(&mut self, machine: &str) -> Result<Token> {
+        let fields = self.request(&Request::IssueToken { machine: machine.into() })?;
+        let token = extended::field(&fields, "token");
+        self.keep(token)
+    }
+
+    /// Revokes the token that this connection has signed in with.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn revoke_token(&mut self) -> Result<()> {
+        self.request(&Request::RevokeToken).map(drop)
+    }
+
+    /// Changes the user's password, and revokes all tokens but the one that this connection has
+    /// signed in with.
+    ///
+    /// # Errors
+    /// [`Code::SignIn`] if the old one is wrong, and those of any request.
+    pub fn change_password(&mut self, old: &str, new: &str) -> Result<()> {
+        check_given(old, new)?;
+        self.request(&Request::ChangePassword { old: old.into(), new: new.into() }).map(drop)
     }
 
     /// Deletes a file.
@@ -312,9 +386,28 @@ impl Remote {
     }
 }
 
+/// An empty line ends a message: with an empty user the password would be the next message, and the
+/// server would take it for an opcode.
+fn check_given(user: &str, password: &str) -> Result<()> {
+    if user.is_empty() || password.is_empty() {
+        return Err(Error::other(Code::Usage, "user and password must not be empty"));
+    }
+    Ok(())
+}
+
 /// The server has ended the conversation of its own accord.
 fn disconnected(why: &str) -> Error {
     Error::other(Code::Temporary, format!("the server has ended the connection: {why}"))
+}
+
+/// A server that turns everybody away says so before anything is encrypted. Of anything else that
+/// comes in plain text nothing is believed.
+fn in_plain_text(said: &[u8], name: &str) -> Error {
+    let reply = lines::decode(said, REPLY_BYTES_MAX).ok().flatten();
+    match reply.and_then(|(message, _)| Reply::decode(&message).ok()) {
+        Some(Reply::Disconnect(why)) => disconnected(&why),
+        _ => Error::other(Code::Version, format!("{name} does not encrypt its connections")),
+    }
 }
 
 #[cfg(test)]

@@ -322,6 +322,43 @@ pub struct Claim {
     pub server: ServerId,
 }
 
+/// What a public key is recognised by: the SHA-256 digest of the key as it stands in a certificate
+/// (its `SubjectPublicKeyInfo`, DER). A new certificate for the same key has the same one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = String;
+
+    /// Reads 64 hexadecimal digits, in either case, with or without colons between pairs.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+        let wrong = || "a fingerprint is 64 hexadecimal digits".to_owned();
+        if digits.len() != 64 {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let value = |digit: u8| char::from(digit).to_digit(16).ok_or_else(wrong);
+            let both = value(pair[0])? * 16 + value(pair[1])?;
+            *byte = u8::try_from(both).map_err(|_| wrong())?;
+        }
+        Ok(Fingerprint(bytes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,5 +396,18 @@ mod tests {
         assert_eq!(NodeId::new(5), None);
         assert!("five".parse::<NodeId>().is_err());
         assert_eq!("3".parse::<NodeId>().map(NodeId::number), Ok(3));
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_as_people_copy_it() {
+        let print = Fingerprint(std::array::from_fn(|i| u8::try_from(i * 8).unwrap()));
+        let text = print.to_string();
+        assert_eq!(text.parse(), Ok(print));
+        assert_eq!(text.to_uppercase().parse(), Ok(print));
+        let pairs: Vec<&str> = (0..32).map(|i| &text[2 * i..2 * i + 2]).collect();
+        assert_eq!(pairs.join(":").parse(), Ok(print));
+        for wrong in ["", "00", &text[1..], &text.replace('0', "g"), &format!("{text}00")] {
+            assert!(wrong.parse::<Fingerprint>().is_err(), "{wrong}");
+        }
     }
 }

@@ -47,7 +47,7 @@ fn a_damaged_backup_costs_a_recovery_nothing_as_long_as_one_node_has_a_good_one(
         }
     }
     let (catalog, _) = house.recover(NodeSet::ALL).unwrap();
-    catalog.sign_in(&HashGate::default(), USER, PASSWORD).unwrap();
+    catalog.sign_in(&HashGate::default(), USER, PASSWORD, ()).unwrap();
     cells.end(200);
 }
 

@@ -110,7 +110,8 @@ impl Process {
         self.says("listening on ");
         let log = self.log();
         let at = log.find("listening on ").unwrap() + "listening on ".len();
-        log[at..].split_whitespace().next().unwrap().to_owned()
+        // In a log of JSON a quote follows.
+        log[at..].split([' ', '\n', '"']).next().unwrap().to_owned()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -161,7 +162,7 @@ pub(crate) struct Cluster {
     server_address: String,
     options: Vec<String>,
     /// More options for each node.
-    node_options: [Vec<String>; 4],
+    pub(crate) node_options: [Vec<String>; 4],
 }
 
 impl Cluster {
@@ -222,6 +223,18 @@ impl Cluster {
         };
         std::fs::write(cluster.path("password"), PASSWORD).unwrap();
         cluster
+    }
+
+    /// More options for the server, from its next start on.
+    pub(crate) fn add_option(&mut self, option: &str, value: &Path) {
+        self.options.extend([option.to_owned(), value.to_str().unwrap().to_owned()]);
+    }
+
+    /// From now on the server finds this node behind a proxy.
+    pub(crate) fn put_proxy_before(&mut self, node: usize) -> proxy::Proxy {
+        let proxy = proxy::Proxy::start(self.node_address(node));
+        self.detours[node - 1] = Some(proxy.address());
+        proxy
     }
 
     /// Starts the server on a cluster whose nodes run, and makes user `demo`.

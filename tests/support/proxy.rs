@@ -3,8 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ struct Shared {
     flipped: AtomicU64,
     /// Raised to end all connections that there are.
     cuts: AtomicU64,
+    /// Everything that came through, of each direction of each connection, if it is to be kept.
+    recorded: Mutex<Option<Vec<Vec<u8>>>>,
 }
 
 impl Proxy {
@@ -70,6 +72,18 @@ impl Proxy {
         self.shared.flipped.load(Ordering::SeqCst)
     }
 
+    /// From now on everything that comes through is kept.
+    pub(crate) fn record(&self) {
+        *self.shared.recorded.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Did these bytes come through, in one direction of one connection?
+    pub(crate) fn has_seen(&self, bytes: &[u8]) -> bool {
+        let recorded = self.shared.recorded.lock().unwrap();
+        let runs = recorded.as_ref().unwrap();
+        runs.iter().any(|run| run.windows(bytes.len()).any(|window| window == bytes))
+    }
+
     /// Cuts the connections that there are, at the next byte of each.
     pub(crate) fn cut(&self) {
         self.shared.cuts.fetch_add(1, Ordering::SeqCst);
@@ -85,6 +99,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
     thread::spawn(move || {
         let cuts = shared.cuts.load(Ordering::SeqCst);
         let mut buffer = vec![0; 64 * 1024];
+        let mut run = None;
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             while shared.is_hole.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
@@ -98,6 +113,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
             let bytes = &mut buffer[..count];
             let before = shared.forwarded.fetch_add(count as u64, Ordering::SeqCst);
             shared.flip(bytes, before);
+            shared.keep(bytes, &mut run);
             if to.write_all(bytes).is_err() {
                 break;
             }
@@ -107,6 +123,18 @@ fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Keeps the bytes if they are to be kept; `run` is where those before them are.
+    fn keep(&self, bytes: &[u8], run: &mut Option<usize>) {
+        let mut recorded = self.recorded.lock().unwrap();
+        if let Some(runs) = recorded.as_mut() {
+            let at = *run.get_or_insert_with(|| {
+                runs.push(Vec::new());
+                runs.len() - 1
+            });
+            runs[at].extend_from_slice(bytes);
+        }
+    }
+
     /// Flips the bit that is due in these bytes, which come after so many others.
     fn flip(&self, bytes: &mut [u8], before: u64) {
         let every = self.flip_every.load(Ordering::SeqCst);

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::cmd::admin::Common;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::service::{self, Key};
 use crate::core::error::{Code, Error};
 use crate::core::path::printable;
 use crate::core::serve::recover::{Config, Report, recover};
@@ -18,6 +19,9 @@ pub(super) struct Recover {
     /// Where a storage node is; four times, nodes 1 to 4 in order, "-" for one that is gone
     #[arg(long = "node", value_name = "HOST:PORT", required = true)]
     nodes: Vec<String>,
+
+    #[command(flatten)]
+    key: Key,
 }
 
 impl Recover {
@@ -32,13 +36,16 @@ impl Recover {
             Failure::new(Code::Usage, text).hint("Say  --node -  for a node that is gone.")
         })?;
         let nodes = nodes.map(|node| (node != "-").then_some(node));
-        let config = Config { folder: env.at(&common.dir), nodes };
+        let config = Config { folder: env.at(&common.dir), nodes, key: self.key.read(env)? };
         let report = recover(&config, &mut |line| env.note(line)).map_err(|e| failed(&e))?;
         finish(env, &report, &printable(&common.dir.display().to_string()))
     }
 }
 
 fn failed(error: &Error) -> Failure {
+    if let Error::NeedsKey(_) = error {
+        return service::not_started(error);
+    }
     let failure = Failure::of("cannot recover the user database", error);
     match error.code() {
         Code::TooFewNodes | Code::Unreachable => failure.hint(

@@ -25,7 +25,9 @@ fn advice(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::Usage | Code::BadPath => "Nothing was sent. See:  palk client --help",
         Code::NoSuchFile | Code::NoSuchFolder => "See what is there:  palk client inf",
-        Code::SignIn => "Check the password and --user, then try again.",
+        Code::SignIn => {
+            "Check --user and the password. To make an account:  palk client signup --user NAME"
+        }
         Code::NoSuchUser => "Check --user, or make the account:  palk client signup --user NAME",
         Code::UserExists => "Choose another name with --user.",
         Code::Unreachable => {
@@ -41,6 +43,10 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::Version => "Is it a Palk server, of a version that fits? See:  palk --version",
         Code::LocalFile => "Nothing was changed. Check the local file or folder, then try again.",
         Code::Unexpected => "Try again; if it stays so, the server's log says more.",
+        Code::OverQuota => {
+            "Nothing was stored. Delete what is not needed, or ask for a higher quota."
+        }
+        Code::Disabled => "Ask whoever runs the server to enable it.",
         Code::SomeFailed | Code::ServerIdentity | Code::Interrupted => return None,
     })
 }

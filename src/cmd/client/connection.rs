@@ -2,36 +2,72 @@
 //! bytes that nobody takes, is replaced by a new one.
 
 use super::advice;
+use super::saved::{self, SignIn};
 use super::settings::{Common, Settings};
 use crate::cmd::env::{Asked, Env};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::printable;
 use crate::core::remote::Remote;
+use crate::core::wire::token::Token;
 
 pub(crate) struct Connection {
     settings: Settings,
     user: String,
-    password: String,
+    proof: Proof,
     remote: Remote,
     /// Why no new connection can be had. Each further file would wait for the same in vain.
     lost: Option<(Code, String)>,
 }
 
+/// What the user signs in with.
+enum Proof {
+    Password(String),
+    Token(Token),
+}
+
+impl Proof {
+    fn sign_in(&self, remote: &mut Remote, user: &str) -> Result<(), Error> {
+        match self {
+            Proof::Password(password) => remote.sign_in(user, password),
+            Proof::Token(token) => remote.sign_in_by_token(user, token),
+        }
+    }
+}
+
 impl Connection {
-    /// Connects, asking for what is not given, and signs in.
+    /// Connects and signs in: with the saved sign-in if there is one and no password was named, else
+    /// with a password, asking for what is not given.
     ///
     /// # Errors
     /// [`Code::Usage`] if something is missing and nobody can be asked; those of signing in.
     pub(crate) fn open(common: &Common, env: &mut Env) -> Result<Connection, Stop> {
-        let (settings, mut remote) = reach(common, env)?;
+        let mut settings = Settings::resolve(common, env)?;
+        if let Some(saved) = settings.saved(env)? {
+            let mut remote = settings.connect(env)?;
+            if by_saved(&mut remote, &settings, &saved, env)? {
+                let SignIn { user, token } = saved;
+                let proof = Proof::Token(token);
+                return Ok(Connection { settings, user, proof, remote, lost: None });
+            }
+            settings.user = Some(saved.user);
+            return Connection::with_password(settings, remote, env);
+        }
+        check_askable(&settings, env)?;
+        let remote = settings.connect(env)?;
+        Connection::with_password(settings, remote, env)
+    }
+
+    fn with_password(
+        settings: Settings,
+        mut remote: Remote,
+        env: &mut Env,
+    ) -> Result<Connection, Stop> {
         let user = settings.user(env)?;
         let password = settings.password(&user, env)?;
-        remote
-            .sign_in(&user, &password)
-            .map_err(|error| advice::failure(&format!("cannot sign in as {user}"), &error))?;
+        remote.sign_in(&user, &password).map_err(|error| sign_in_failed(&user, &error))?;
         env.detail(&format!("signed in as {user}"));
-        Ok(Connection { settings, user, password, remote, lost: None })
+        Ok(Connection { settings, user, proof: Proof::Password(password), remote, lost: None })
     }
 
     /// The connection, or a new one in its place.
@@ -43,8 +79,9 @@ impl Connection {
             return Err(Error::other(*code, text.clone()));
         }
         if !self.remote.is_usable() {
-            let again = Remote::connect(&self.settings.server)
-                .and_then(|mut remote| remote.sign_in(&self.user, &self.password).map(|()| remote));
+            let again = Remote::connect(self.settings.target()).and_then(|mut remote| {
+                self.proof.sign_in(&mut remote, &self.user).map(|()| remote)
+            });
             self.remote = again.inspect_err(|error| {
                 self.lost = Some((error.code(), error.to_string()));
             })?;
@@ -58,15 +95,64 @@ impl Connection {
 /// # Errors
 /// [`Code::Usage`] if they cannot; those of connecting, with what to do.
 pub(super) fn reach(common: &Common, env: &mut Env) -> Result<(Settings, Remote), Stop> {
-    let settings = Settings::resolve(common, env)?;
+    let mut settings = Settings::resolve(common, env)?;
     check_askable(&settings, env)?;
-    // Before anyone is asked: a server that is not there needs no password.
-    let remote = Remote::connect(&settings.server).map_err(|error| advice::plain(&error))?;
-    env.detail(&format!("connected to {}", remote.name()));
+    let remote = settings.connect(env)?;
     Ok((settings, remote))
 }
 
+/// Signs in with a saved sign-in. False if it is not valid any more and a password can be had; the
+/// connection can be used for that then.
+pub(super) fn by_saved(
+    remote: &mut Remote,
+    settings: &Settings,
+    saved: &SignIn,
+    env: &mut Env,
+) -> Result<bool, Stop> {
+    let user = &saved.user;
+    match remote.sign_in_by_token(user, &saved.token) {
+        Ok(()) => {
+            env.detail(&format!("signed in as {} (saved)", printable(user)));
+            Ok(true)
+        }
+        Err(error) if error.code() == Code::SignIn => {
+            saved::forget(&settings.server, user, env)?;
+            if settings.password.is_none() && !env.can_ask() {
+                let failure = Failure::of(&format!("cannot sign in as {user}"), &error);
+                return Err(failure.hint("Sign in again:  palk client login").into());
+            }
+            env.note(&format!("The saved sign-in of {} is not valid any more.", printable(user)));
+            Ok(false)
+        }
+        Err(error) => Err(sign_in_failed(user, &error).into()),
+    }
+}
+
+/// A sign-in that failed, with what to do.
+pub(super) fn sign_in_failed(user: &str, error: &Error) -> Failure {
+    advice::failure(&format!("cannot sign in as {user}"), error)
+}
+
 impl Settings {
+    /// Connects to the right server. Before anyone is asked for more: a server that is not there
+    /// needs no password.
+    ///
+    /// # Errors
+    /// Those of [`Settings::reach`].
+    pub(super) fn connect(&mut self, env: &mut Env) -> Result<Remote, Stop> {
+        let remote = self.reach(env, Remote::connect)?;
+        env.detail(&format!("connected to {}", remote.name()));
+        Ok(remote)
+    }
+
+    /// The saved sign-in that is to be used, if there is one.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if it cannot be read.
+    pub(super) fn saved(&self, env: &Env) -> Result<Option<SignIn>, Failure> {
+        if self.password_given { Ok(None) } else { saved::find(self, env) }
+    }
+
     /// The user, asked for if need be.
     pub(super) fn user(&self, env: &mut Env) -> Result<String, Stop> {
         match &self.user {
@@ -94,7 +180,8 @@ fn check_askable(settings: &Settings, env: &Env) -> Result<(), Failure> {
         return Err(Failure::new(Code::Usage, "no user is named").hint(hint));
     }
     if settings.password.is_none() {
-        let hint = "Give it with --password-file FILE, --password-command CMD or --password-stdin.";
+        let hint = "Give it with --password-file FILE, --password-command CMD or --password-stdin, \
+                    or sign in once:  palk client login";
         return Err(Failure::new(Code::Usage, "there is no password").hint(hint));
     }
     Ok(())

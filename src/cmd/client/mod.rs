@@ -6,22 +6,30 @@
 pub(crate) mod advice;
 pub(crate) mod connection;
 mod del;
+mod identity;
 mod inf;
 pub(crate) mod local;
+mod login;
+mod logout;
 mod operation;
+mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
 mod rtv;
+mod saved;
 pub(crate) mod session;
 pub(crate) mod settings;
 mod signup;
 mod store;
 mod tally;
 pub(crate) mod transfer;
+mod trust;
 
 use clap::{Args, Subcommand};
 
 use self::settings::Common;
+// What people write, for those who try out how it is read.
+pub use self::settings::{config_mistake, with_port};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
@@ -30,11 +38,13 @@ const AFTER_HELP: &str = "\
 Configuration: $PALK_CONFIG, or palk/config.toml in $XDG_CONFIG_HOME or ~/.config.
   [profile.NAME] has server, user, password_file or password_command;
   default_profile = \"NAME\" before it is used where no --profile is given.
-An option wins over the environment, the environment over the profile.
+An option wins over the environment, the environment over the profile. A saved sign-in (see \"login\")
+is used where no password is named by an option; it lies in the folder tokens beside the
+configuration.
 
 Exit status: 0 done, 2 wrong usage, 3 some of several failed, 4 no such file, 5 sign-in failed,
   6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
-  10 try again, 11 version mismatch, 13 local file problem, 130 interrupted, 1 anything else";
+  10 try again, 11 version mismatch, 12 unknown or changed server, 13 local file problem, 130 interrupted, 1 anything else";
 
 /// Store and retrieve files; without a verb, in an interactive session
 #[derive(Args, Debug)]
@@ -53,10 +63,14 @@ pub struct Client {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Signup(signup::Signup),
+    Login(login::Login),
+    Logout(logout::Logout),
+    Passwd(passwd::Passwd),
     Store(store::Store),
     Rtv(rtv::Rtv),
     Del(del::Del),
     Inf(inf::Inf),
+    Trust(trust::Trust),
 }
 
 impl Client {
@@ -70,10 +84,14 @@ impl Client {
         let common = &self.common;
         match self.verb {
             Some(Verb::Signup(signup)) => signup.run(common, env),
+            Some(Verb::Login(login)) => login.run(common, env),
+            Some(Verb::Logout(logout)) => logout.run(common, env),
+            Some(Verb::Passwd(passwd)) => passwd.run(common, env),
             Some(Verb::Store(store)) => store.run(common, env),
             Some(Verb::Rtv(rtv)) => rtv.run(common, env),
             Some(Verb::Del(del)) => del.run(common, env),
             Some(Verb::Inf(inf)) => inf.run(common, env),
+            Some(Verb::Trust(trust)) => trust.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

@@ -27,7 +27,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Code::LocalFile`] or [`Code::Usage`] if there is none.
-    pub(super) fn read(&self, env: &mut Env) -> Result<String, Stop> {
+    pub(crate) fn read(&self, env: &mut Env) -> Result<String, Stop> {
         let password = match self {
             Source::File(path) => {
                 let failed = |error: &std::io::Error| {

@@ -21,6 +21,7 @@ use clap::Args;
 
 pub(crate) use self::files::LocalFiles;
 use self::files::Named;
+use super::connection::{by_saved, sign_in_failed};
 use super::local::Source;
 use super::operation::{Operation, Verb, WORDS, split};
 use super::place::Place;
@@ -124,13 +125,17 @@ impl Session {
             let failure = Failure::new(Code::Usage, "the session asks questions");
             return Err(failure.hint("Leave out --no-input, or name a verb.").into());
         }
-        let settings = Settings::resolve(common, env)?;
-        let connected = if settings.user.is_some() && settings.password.is_some() {
-            Remote::connect(&settings.server).map(|remote| (remote, None))
+        let mut settings = Settings::resolve(common, env)?;
+        let saved = settings.saved(env)?;
+        let known = saved.is_some() || (settings.user.is_some() && settings.password.is_some());
+        settings.user = settings.user.or(saved.as_ref().map(|saved| saved.user.clone()));
+        let (remote, said) = if known {
+            settings.reach(env, |target| Remote::connect(target).map(|remote| (remote, None)))?
         } else {
-            Remote::connect_and_ask(&settings.server).map(|(remote, said)| (remote, Some(said)))
+            let ask =
+                |target| Remote::connect_and_ask(target).map(|(remote, said)| (remote, Some(said)));
+            settings.reach(env, ask)?
         };
-        let (remote, said) = connected.map_err(|error| advice::plain(&error))?;
         let files = env.at(&self.files);
         make_folder(&files)?;
         let files = LocalFiles::Mirrored(files);
@@ -164,12 +169,13 @@ impl Running<'_> {
 
     /// Connects again or asks the server to ask again; nothing where nobody need be asked.
     fn after(&mut self, next: &Next) -> Result<Option<Said>, Stop> {
-        let known = self.settings.user.is_some() && self.settings.password.is_some();
+        let known = self.settings.user.is_some()
+            && (self.settings.password.is_some() || self.settings.saved(self.env)?.is_some());
         let once = self.settings.password == Some(password::Source::StandardInput);
         let done = match next {
             Next::Lost if known && !once => {
                 self.env.note("The connection was lost.");
-                Remote::connect(&self.settings.server).map(|remote| {
+                Remote::connect(self.settings.target()).map(|remote| {
                     self.remote = remote;
                     None
                 })
@@ -180,7 +186,7 @@ impl Running<'_> {
             }
             _ => self.questions().map(Some),
         };
-        Ok(done.map_err(|error| advice::plain(&error))?)
+        Ok(done.map_err(|error| self.settings.not_reached(&error))?)
     }
 
     fn menu(&mut self) -> Result<(), Stop> {
@@ -209,7 +215,7 @@ impl Running<'_> {
                 other => return other,
             }
         }
-        let (remote, said) = Remote::connect_and_ask(&self.settings.server)?;
+        let (remote, said) = Remote::connect_and_ask(self.settings.target())?;
         self.remote = remote;
         Ok(said)
     }
@@ -235,8 +241,14 @@ impl Running<'_> {
 
     fn sign_in_as_given(&mut self) -> Result<Next, Stop> {
         let user = self.settings.user.clone().unwrap_or_default();
+        if let Some(saved) = self.settings.saved(self.env)?
+            && by_saved(&mut self.remote, &self.settings, &saved, self.env)?
+        {
+            self.env.data(&format!("Signed in as {}", printable(&user)))?;
+            return Ok(Next::Operations);
+        }
         let password = self.settings.password(&user, self.env)?;
-        let failed = |error| advice::failure(&format!("cannot sign in as {user}"), &error);
+        let failed = |error| sign_in_failed(&user, &error);
         self.remote.sign_in(&user, &password).map_err(failed)?;
         self.env.data(&format!("Signed in as {}", printable(&user)))?;
         Ok(Next::Operations)

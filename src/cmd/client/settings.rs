@@ -22,6 +22,7 @@ use crate::cmd::env::{Env, Manner};
 use crate::cmd::failure::Failure;
 use crate::core::error::Code;
 use crate::core::io::reason;
+use crate::core::types::Fingerprint;
 
 /// The server where none is named.
 const DEFAULT_SERVER: &str = "127.0.0.1:17777";
@@ -34,6 +35,11 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "HOST:PORT", env = "PALK_SERVER")]
     #[arg(help_heading = "Connection")]
     pub(crate) server: Option<String>,
+
+    /// The server must have this fingerprint, whatever it is known by
+    #[arg(long, global = true, value_name = "F", env = "PALK_FINGERPRINT")]
+    #[arg(help_heading = "Connection")]
+    pub(super) fingerprint: Option<Fingerprint>,
 
     /// Whose files
     #[arg(long, global = true, value_name = "NAME", env = "PALK_USER")]
@@ -87,9 +93,15 @@ impl Common {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
     pub(crate) server: String,
+    /// What the server is recognised by, if it is given or known.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// It is given on the command line or in the environment.
+    pub(crate) fingerprint_is_given: bool,
     pub(crate) user: Option<String>,
     /// Nothing: the user is to be asked.
     pub(crate) password: Option<Source>,
+    /// A password was named on the command line: it is meant, and no saved sign-in in its place.
+    pub(crate) password_given: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -121,11 +133,16 @@ impl Settings {
             password = from_profile(&profile, env)?;
         }
         let server = common.server.clone().or(profile.server);
-        Ok(Settings {
+        let mut settings = Settings {
             server: with_port(server.unwrap_or_else(|| DEFAULT_SERVER.to_owned())),
+            fingerprint: common.fingerprint,
+            fingerprint_is_given: false,
             user: common.user.clone().or(profile.user),
             password,
-        })
+            password_given: given(common).is_some(),
+        };
+        settings.look_up(env)?;
+        Ok(settings)
     }
 }
 
@@ -182,9 +199,8 @@ fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
             return Err(Failure::new(Code::Usage, text).hint("PALK_CONFIG names another one."));
         }
     };
-    let config: Config = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        let text = format!("{} line {line}: {}", place.display(), error.message());
+    let config = parse(&text).map_err(|(line, why)| {
+        let text = format!("{} line {line}: {why}", place.display());
         Failure::new(Code::Usage, text).hint("Correct that line, or remove it.")
     })?;
     match common.profile.as_ref().or(config.default_profile.as_ref()) {
@@ -194,6 +210,19 @@ fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
             None => missing(Some(name), &format!("it is not in {}", place.display())),
         },
     }
+}
+
+/// Reads a configuration file's text; if it is none, gives the line of the mistake and the reason.
+fn parse(text: &str) -> Result<Config, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        (line, error.message().to_owned())
+    })
+}
+
+/// Why this is no configuration file, and the line (from 1) of the mistake; nothing if it is one.
+pub fn config_mistake(text: &str) -> Option<(usize, String)> {
+    parse(text).err()
 }
 
 /// Nothing to take from: fine unless a profile was asked for.
@@ -227,7 +256,8 @@ pub(super) fn from_home(path: &Path, env: &Env) -> PathBuf {
     }
 }
 
-fn with_port(server: String) -> String {
+/// The address of a server, with the usual port where none is named.
+pub fn with_port(server: String) -> String {
     let bare = !server.contains(':') || server.ends_with(']');
     if bare { format!("{server}:{DEFAULT_PORT}") } else { server }
 }
@@ -256,7 +286,14 @@ mod tests {
         let settings = with_config("", Common::default()).unwrap();
         assert_eq!(
             settings,
-            Settings { server: DEFAULT_SERVER.into(), user: None, password: None }
+            Settings {
+                server: DEFAULT_SERVER.into(),
+                fingerprint: None,
+                fingerprint_is_given: false,
+                user: None,
+                password: None,
+                password_given: false
+            }
         );
     }
 

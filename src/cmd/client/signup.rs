@@ -43,5 +43,11 @@ fn check_name(user: &str) -> Result<(), Failure> {
 }
 
 fn failed(error: &Error) -> Failure {
-    advice::failure("cannot make the account", error)
+    let what = "cannot make the account";
+    match error.code() {
+        Code::NotAllowed => {
+            Failure::of(what, error).hint("Ask whoever runs the server for an account.")
+        }
+        _ => advice::failure(what, error),
+    }
 }

@@ -1,5 +1,7 @@
 //! Whole one-shot commands against a server in memory.
 
+mod hostile;
+
 use std::fs;
 use std::path::Path;
 

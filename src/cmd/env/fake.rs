@@ -44,6 +44,12 @@ impl Env {
         self.variables.insert(name.into(), value.into());
     }
 
+    /// The same with somebody in front of it.
+    pub(crate) fn on_terminal(mut self) -> Env {
+        self.terminals = Terminals { input: true, out: true, err: true };
+        self
+    }
+
     /// The same in another folder.
     pub(crate) fn in_folder(mut self, folder: &Path) -> Env {
         self.folder = folder.to_owned();

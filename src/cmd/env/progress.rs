@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use super::{Env, Screen};
+use crate::core::path::printable;
 use crate::core::remote::Progress;
 
 /// Between two lines off a terminal.
@@ -29,7 +30,7 @@ enum Kind {
 impl Bar {
     /// For the transfer of `total` bytes of what `label` names.
     pub(super) fn new(env: &Env, label: &str, total: u64) -> Bar {
-        let (label, last) = (label.to_owned(), Instant::now());
+        let (label, last) = (printable(label), Instant::now());
         Bar(if env.manner.json {
             Kind::Lines { screen: env.out.clone(), label, last, json: true }
         } else if env.manner.quiet {

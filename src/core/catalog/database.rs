@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
@@ -108,6 +108,41 @@ const MIGRATIONS: [&str; 3] = [
         seq     INTEGER NOT NULL,
         PRIMARY KEY (user_id, path)
     ) STRICT, WITHOUT ROWID;
+",
+    // What every account stores is counted by triggers, so that no change of `files`, present or
+    // future, can forget it.
+    "
+    ALTER TABLE users ADD COLUMN state TEXT NOT NULL DEFAULT 'active';    -- active, disabled, removed
+    ALTER TABLE users ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;   -- one more at each removal
+    ALTER TABLE users ADD COLUMN quota INTEGER;                           -- bytes; NULL: the default
+    ALTER TABLE users ADD COLUMN stored_files INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE users ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE users SET
+        stored_files = (SELECT count(*) FROM files WHERE user_id = users.id),
+        stored_bytes = (SELECT coalesce(sum(bytes), 0) FROM files WHERE user_id = users.id);
+    CREATE TRIGGER file_added AFTER INSERT ON files BEGIN
+        UPDATE users SET stored_files = stored_files + 1, stored_bytes = stored_bytes + new.bytes
+            WHERE id = new.user_id;
+    END;
+    CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN
+        UPDATE users SET stored_files = stored_files - 1, stored_bytes = stored_bytes - old.bytes
+            WHERE id = old.user_id;
+    END;
+    CREATE TRIGGER file_replaced AFTER UPDATE OF user_id, bytes ON files BEGIN
+        UPDATE users SET stored_files = stored_files - 1, stored_bytes = stored_bytes - old.bytes
+            WHERE id = old.user_id;
+        UPDATE users SET stored_files = stored_files + 1, stored_bytes = stored_bytes + new.bytes
+            WHERE id = new.user_id;
+    END;
+    CREATE TABLE tokens (
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        user_id    INTEGER NOT NULL REFERENCES users (id),
+        hash       BLOB NOT NULL UNIQUE,       -- BLAKE3 of the token
+        machine    TEXT NOT NULL,              -- where it was made, as its client says
+        created_ms INTEGER NOT NULL,
+        used_ms    INTEGER NOT NULL            -- to the hour
+    ) STRICT;
+    CREATE INDEX tokens_by_user ON tokens (user_id, used_ms);
 ",
 ];
 
@@ -217,6 +252,29 @@ mod tests {
         connection.pragma_update(None, "user_version", 99).unwrap();
         let refused = migrate(&mut connection).unwrap_err();
         assert_eq!(refused.code(), Code::Version);
+    }
+
+    #[test]
+    fn what_accounts_stored_before_it_was_counted_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut connection = open(&folder.path().join("palk.db")).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO users VALUES (1, 'demo', 'hash', 5), (2, 'ann', 'hash', 6);
+                 INSERT INTO files VALUES (1, 'a', x'01', 1, 10, x'00', 0, 15),
+                                          (1, 'b', x'02', 2, 32, x'00', 0, 15);",
+            )
+            .unwrap();
+        migrate(&mut connection).unwrap();
+        let counts = |name: &str| -> (u64, u64, String) {
+            let query = "SELECT stored_files, stored_bytes, state FROM users WHERE name = ?1";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            connection.query_row(query, [name], read).unwrap()
+        };
+        assert_eq!(counts("demo"), (2, 42, "active".into()));
+        assert_eq!(counts("ann"), (0, 0, "active".into()));
     }
 
     #[test]

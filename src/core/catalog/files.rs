@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::order::Ticket;
 use crate::core::catalog::owed::{self, Kind};
-use crate::core::catalog::{Catalog, UserId, accounts, journal};
+use crate::core::catalog::{Catalog, UserId, accounts, journal, users};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, block_file_name, parse_block_file_name};
 use crate::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
@@ -76,10 +76,12 @@ impl Catalog {
     /// for it is recorded.
     ///
     /// # Errors
-    /// As [`Catalog::check_store`]; nothing has changed then.
+    /// As [`Catalog::check_store`], and [`Code::NotAllowed`](crate::core::error::Code::NotAllowed)
+    /// if the account was removed meanwhile; nothing has changed then.
     pub fn commit_store(&self, ticket: &Ticket, new: &NewFile) -> Result<Committed> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
+        users::check_not_removed(&transaction, new.user)?;
         check_names(&transaction, new.user, &new.path)?;
         let there = file_at(&transaction, new.user, &new.path)?;
         let overtaken = there.as_ref().is_some_and(|there| there.seq > ticket.seq)

@@ -206,23 +206,31 @@ pub(super) fn note_deletion(
     path: &FilePath,
     seq: Seq,
 ) -> Result<()> {
+    note_deletion_at(connection, user, path.as_str(), seq)
+}
+
+fn note_deletion_at(connection: &Connection, user: UserId, path: &str, seq: Seq) -> Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO deletions (user_id, path, seq) VALUES (?1, ?2, ?3)
              ON CONFLICT (user_id, path) DO UPDATE SET seq = max(seq, excluded.seq)",
         )
-        .and_then(|mut insert| insert.execute(params![user.0, path.as_str(), seq.0]))
+        .and_then(|mut insert| insert.execute(params![user.0, path, seq.0]))
         .map_err(catalog_error)?;
     Ok(())
 }
 
-/// The number of the last deletion of a path, if it is kept.
+/// Keeps the number at which an account took the name of a removed one, as that of a deletion of the
+/// top folder: nothing with a lower number is its.
+pub(super) fn note_former(connection: &Connection, user: UserId, seq: Seq) -> Result<()> {
+    note_deletion_at(connection, user, "", seq)
+}
+
+/// The number of the last deletion that concerns a path, if it is kept.
 pub(super) fn deletion(connection: &Connection, user: UserId, path: &FilePath) -> Result<Seq> {
     let seq: Option<u64> = connection
-        .prepare_cached("SELECT seq FROM deletions WHERE user_id = ?1 AND path = ?2")
-        .and_then(|mut query| {
-            query.query_row(params![user.0, path.as_str()], |row| row.get(0)).optional()
-        })
+        .prepare_cached("SELECT max(seq) FROM deletions WHERE user_id = ?1 AND path IN (?2, '')")
+        .and_then(|mut query| query.query_row(params![user.0, path.as_str()], |row| row.get(0)))
         .map_err(catalog_error)?;
     Ok(Seq(seq.unwrap_or(0)))
 }

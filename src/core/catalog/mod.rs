@@ -19,6 +19,8 @@ mod replace;
 mod scrub;
 mod strays;
 mod survey;
+mod tokens;
+mod users;
 mod walk;
 
 use std::collections::HashSet;
@@ -41,6 +43,8 @@ pub use recovery::{Contents, Recovery, Report, Unrecovered, contents};
 pub use replace::Replacement;
 pub use scrub::{Finding, Mending, Phase, Scrub, What};
 pub use strays::Judgement;
+pub use tokens::{TOKENS_MAX, TokenId};
+pub use users::{Quota, UserRecord, UserState};
 pub use walk::{Concerned, Surveyed};
 
 /// A user's number in the catalog.

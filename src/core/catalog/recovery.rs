@@ -23,7 +23,7 @@ use crate::core::catalog::accounts;
 use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::evidence::Evidence;
 use crate::core::catalog::files::{self, FileRecord};
-use crate::core::catalog::{journal, order};
+use crate::core::catalog::{journal, order, users};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
 use crate::core::path::UserName;
@@ -90,7 +90,8 @@ fn count(connection: &Connection) -> Result<Contents> {
             .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
             .map_err(catalog_error)
     };
-    Ok(Contents { accounts: count("users")?, folders: count("folders")?, files: count("files")? })
+    let accounts = count("users WHERE state != 'removed'")?;
+    Ok(Contents { accounts, folders: count("folders")?, files: count("files")? })
 }
 
 /// A catalog that is being recovered, in a file beside its place.
@@ -194,8 +195,12 @@ impl Recovery {
         let transaction = self.connection.transaction().map_err(catalog_error)?;
         journal::branch(&transaction, above, mark)?;
         remember_addresses(&transaction, addresses)?;
+        // Tokens are not in the journal. Those of the snapshot may have been revoked since, so that
+        // none of them counts any more.
         transaction
-            .execute("DELETE FROM owed WHERE kind IN ('commit', 'repair')", [])
+            .execute_batch(
+                "DELETE FROM owed WHERE kind IN ('commit', 'repair'); DELETE FROM tokens;",
+            )
             .map_err(catalog_error)?;
         let mut adoption = Adoption {
             transaction,
@@ -280,5 +285,15 @@ fn apply(connection: &Connection, change: Change, highest: &mut Seq) -> Result<(
         }
         // Set anew in any case.
         Change::Branched { .. } => Ok(()),
+        Change::UserMadeAgain { user: name, password, created_ms, seq } => {
+            *highest = seq.max(*highest);
+            accounts::remake_user(connection, &name, &password, created_ms)?;
+            journal::note_former(connection, user(&name)?, seq)
+        }
+        change @ (Change::PasswordChanged { .. }
+        | Change::AccountDisabled { .. }
+        | Change::QuotaSet { .. }
+        | Change::RemovalBegun { .. }
+        | Change::FoldersRemoved { .. }) => users::remake(connection, &change),
     }
 }

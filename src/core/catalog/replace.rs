@@ -165,7 +165,8 @@ fn owe_everything(connection: &Connection, node: NodeId) -> Result<u64> {
     let steps = [
         "DELETE FROM owed WHERE node = ?1",
         "INSERT INTO owed (node, kind, user_id, path, version, seq)
-             SELECT ?1, 'folder', id, '', NULL, 0 FROM users ORDER BY id",
+             SELECT ?1, 'folder', id, '', NULL, 0 FROM users
+             WHERE state != 'removed' ORDER BY id",
         "INSERT INTO owed (node, kind, user_id, path, version, seq)
              SELECT ?1, 'folder', user_id, path, NULL, 0 FROM folders ORDER BY user_id, path",
         "INSERT INTO owed (node, kind, user_id, path, version, seq)

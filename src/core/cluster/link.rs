@@ -14,6 +14,7 @@ use crate::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Q
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::{Connector, check_without_key};
 use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding};
 use crate::core::wire::node::{
@@ -48,6 +49,7 @@ pub struct TcpNode {
     id: NodeId,
     /// The cluster and what the server registers with; nothing if the node is only asked.
     server: Option<(ClusterId, Claim)>,
+    connector: Option<Connector>,
     address: Mutex<String>,
     idle: std::sync::Arc<Mutex<Idle>>,
     /// Has it said that it belonged to no cluster before, and nobody has asked yet?
@@ -71,9 +73,17 @@ impl TcpNode {
     /// The node at this address, for somebody who is not its server and only asks: whom it serves,
     /// what is in its backup, what lies on its disk. The node refuses everything else.
     pub fn asking(id: NodeId, address: String) -> TcpNode {
-        let was_fresh = AtomicBool::new(false);
-        let address = Mutex::new(address);
-        TcpNode { id, server: None, address, idle: std::sync::Arc::default(), was_fresh }
+        let (was_fresh, address) = (AtomicBool::new(false), Mutex::new(address));
+        let (server, connector, idle) = (None, None, std::sync::Arc::default());
+        TcpNode { id, server, connector, address, idle, was_fresh }
+    }
+
+    /// The same, encrypted with the cluster's key if there is one. A node without it is then not
+    /// talked to.
+    #[must_use]
+    pub fn encrypted(mut self, connector: Option<Connector>) -> TcpNode {
+        self.connector = connector;
+        self
     }
 
     fn open(&self) -> Result<Link> {
@@ -85,7 +95,7 @@ impl TcpNode {
             }
         }
         let place = { self.address.lock().clone() };
-        let mut link = self.link(connect(self.id, &place)?, address);
+        let mut link = self.link(connect(self.id, &place, self.connector.as_ref())?, address);
         let (protocol, node) = (PROTOCOL, self.id);
         let hello = match self.server {
             Some((cluster, claim)) => Request::Hello { protocol, cluster, node, claim },
@@ -160,7 +170,7 @@ impl Node for TcpNode {
 
     fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
         match self.ask(&Request::ListStaged { after }, &CARRY)? {
-            Reply::StagedVersions(versions) => Ok(versions),
+            Reply::StagedVersions(versions) if goes_on(after, &versions) => Ok(versions),
             _ => Err(out_of_turn(self.id)),
         }
     }
@@ -194,7 +204,10 @@ impl Node for TcpNode {
     }
 
     fn who_serves_at(&self, address: &str) -> Result<Serves> {
-        who_serves(self.id, address)
+        if self.connector.is_none() {
+            check_without_key(address)?;
+        }
+        who_serves(self.id, address, self.connector.as_ref())
     }
 
     fn move_to(&self, address: &str) {
@@ -239,18 +252,18 @@ impl Node for TcpNode {
 
     fn who_serves(&self) -> Result<Serves> {
         let address = { self.address.lock().clone() };
-        who_serves(self.id, &address)
+        who_serves(self.id, &address, self.connector.as_ref())
     }
 }
 
 /// Asks the node at an address whom it serves, without registering anything. Works whatever cluster
-/// it belongs to, and on a connection of its own.
+/// it belongs to, and on a connection of its own, encrypted with the cluster's key if there is one.
 ///
 /// # Errors
 /// [`Error::Node`]: it cannot be reached, is another node, or speaks another version.
-pub fn who_serves(id: NodeId, address: &str) -> Result<Serves> {
+pub fn who_serves(id: NodeId, address: &str, connector: Option<&Connector>) -> Result<Serves> {
     // Nobody has said hello on it, so it is not kept.
-    let (home, stream) = (std::sync::Arc::default(), Some(connect(id, address)?));
+    let (home, stream) = (std::sync::Arc::default(), Some(connect(id, address, connector)?));
     let mut link = Link { id, stream, home, address: u64::MAX, body: Vec::new() };
     link.send(&Request::WhoServes { protocol: PROTOCOL, node: id }, &[], &SERVES)?;
     match link.receive(&SERVES)? {
@@ -261,17 +274,26 @@ pub fn who_serves(id: NodeId, address: &str) -> Result<Serves> {
 
 /// Asks all four nodes at once. One that cannot be reached costs about two seconds, one that refuses
 /// the connection nothing.
-pub fn who_serves_all(addresses: &[String; 4]) -> [Result<Serves>; 4] {
+pub fn who_serves_all(
+    addresses: &[String; 4],
+    connector: Option<&Connector>,
+) -> [Result<Serves>; 4] {
     thread::scope(|scope| {
         NodeId::ALL
-            .map(|id| scope.spawn(move || who_serves(id, &addresses[id.index()])))
+            .map(|id| scope.spawn(move || who_serves(id, &addresses[id.index()], connector)))
             .map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 
-fn connect(id: NodeId, address: &str) -> Result<Stream> {
-    Stream::connect("node", address, &CONNECT)
-        .map_err(|error| failed(id, &format!("node {address}"), error))
+fn connect(id: NodeId, address: &str, connector: Option<&Connector>) -> Result<Stream> {
+    let mut stream = Stream::connect("node", address, &CONNECT)
+        .map_err(|error| failed(id, &format!("node {address}"), error))?;
+    if let Some(connector) = connector {
+        connector
+            .connect(&mut stream, &WELCOME)
+            .map_err(|error| failed(id, stream.name(), not_encrypted(error)))?;
+    }
+    Ok(stream)
 }
 
 /// A connection in use. Dropped without being given back, it is closed.
@@ -421,8 +443,25 @@ impl InventoryPages for TcpInventory {
     }
 }
 
+/// Are these ids ascending and all above that one? Whoever asks on from the last of them would never
+/// come to an end with a node that answers otherwise.
+fn goes_on(after: Option<VersionId>, versions: &[VersionId]) -> bool {
+    versions.is_sorted() && versions.first().is_none_or(|first| after < Some(*first))
+}
+
 fn out_of_turn(node: NodeId) -> Error {
     Error::Node { node, why: NodeFailure::Refused("it answered something else".into()) }
+}
+
+/// A node that was started without a key closes what it does not understand, or answers in plain text.
+fn not_encrypted(error: Error) -> Error {
+    match error {
+        Error::Closed(_) | Error::PlainAnswer(_) => {
+            let text = "it does not encrypt: start it with --key and the same file as the server";
+            Error::other(Code::NotAllowed, text)
+        }
+        other => other,
+    }
 }
 
 /// An error of a connection as one of the node; `peer` is named by the node's number instead.
@@ -443,4 +482,25 @@ fn failed(node: NodeId, peer: &str, error: Error) -> Error {
         _ => NodeFailure::Refused(text),
     };
     Error::Node { node, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_key_no_node_elsewhere_is_asked_whom_it_serves() {
+        let node = TcpNode::asking(NodeId::ALL[0], "127.0.0.1:1".into());
+        assert!(matches!(node.who_serves_at("192.0.2.1:1"), Err(Error::NeedsKey(_))));
+    }
+
+    #[test]
+    fn a_list_that_does_not_go_on_is_no_answer() {
+        let id = |n: u8| VersionId([n; 16]);
+        assert!(goes_on(None, &[]) && goes_on(Some(id(9)), &[]));
+        assert!(goes_on(None, &[id(0), id(1)]) && goes_on(Some(id(1)), &[id(2), id(3)]));
+        assert!(!goes_on(Some(id(2)), &[id(2), id(3)]), "the same again");
+        assert!(!goes_on(Some(id(2)), &[id(1)]), "backwards");
+        assert!(!goes_on(None, &[id(2), id(1)]), "not ascending");
+    }
 }

@@ -4,7 +4,8 @@
 //! off (a transfer, a commit) is done under a [`Busy`] guard; [`State::stop`] waits for those and
 //! for nothing else, since a connection that only waits for its client would never end.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -36,6 +37,40 @@ pub struct State {
     busy: Mutex<usize>,
     idle: Condvar,
     last_acts: Mutex<Vec<LastAct>>,
+    /// How many connections each network has; see [`network_of`].
+    networks: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// How many connections a listener serves at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Most {
+    /// From everybody together.
+    pub all: usize,
+    /// From one network (see [`network_of`]), if that is limited.
+    pub per_network: Option<usize>,
+}
+
+/// Which limit a connection is one too many for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TooMany {
+    /// That for everybody together.
+    All,
+    /// That for one network.
+    FromNetwork,
+}
+
+/// Who counts as one where limits and failures are counted by address: an IPv4 address, or the
+/// network of an IPv6 address, all of which one customer usually has. Nothing for this machine itself,
+/// which everybody on it shares.
+pub fn network_of(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            Some(IpAddr::V6(network.into()))
+        }
+        address => Some(address),
+    }
 }
 
 /// Something to do at an orderly end.
@@ -63,6 +98,16 @@ impl State {
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Is one more connection from this address too many?
+    fn is_too_many(&self, most: Most, address: IpAddr) -> Option<TooMany> {
+        if self.connections() >= most.all {
+            return Some(TooMany::All);
+        }
+        let network = network_of(address)?;
+        let count = self.networks.lock().get(&network).copied().unwrap_or_default();
+        (count >= most.per_network?).then_some(TooMany::FromNetwork)
     }
 
     /// Has this done at the end of [`State::stop`], once: what should not be left behind.
@@ -131,13 +176,13 @@ impl Listener {
     }
 
     /// Accepts connections until the process ends, and serves each in a thread of its own. One that
-    /// comes when there are `most` already is given to `turn_away` instead.
+    /// comes when there are as many as there may be is given to `turn_away` instead.
     pub fn run(
         &self,
         name: &str,
-        most: usize,
+        most: Most,
         serve: impl Fn(TcpStream, SocketAddr) + Send + Sync + 'static,
-        turn_away: impl Fn(TcpStream, SocketAddr),
+        turn_away: impl Fn(TcpStream, SocketAddr, TooMany),
     ) {
         let serve = Arc::new(serve);
         loop {
@@ -150,11 +195,11 @@ impl Listener {
                     continue;
                 }
             };
-            if self.state.connections() >= most {
-                turn_away(socket, peer);
+            if let Some(too_many) = self.state.is_too_many(most, peer.ip()) {
+                turn_away(socket, peer, too_many);
                 continue;
             }
-            let counted = Counted::new(self.state.clone());
+            let counted = Counted::new(self.state.clone(), peer.ip());
             let serve = serve.clone();
             let spawned = thread::Builder::new().name(format!("{name} {peer}")).spawn(move || {
                 let _counted = counted;
@@ -168,18 +213,33 @@ impl Listener {
 }
 
 /// One connection, counted as long as its thread lives, however that ends.
-struct Counted(Arc<State>);
+struct Counted {
+    state: Arc<State>,
+    network: Option<IpAddr>,
+}
 
 impl Counted {
-    fn new(state: Arc<State>) -> Counted {
+    fn new(state: Arc<State>, address: IpAddr) -> Counted {
+        let network = network_of(address);
         state.connections.fetch_add(1, Ordering::SeqCst);
-        Counted(state)
+        if let Some(network) = network {
+            *state.networks.lock().entry(network).or_default() += 1;
+        }
+        Counted { state, network }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+        self.state.connections.fetch_sub(1, Ordering::SeqCst);
+        let Some(network) = self.network else { return };
+        let mut networks = self.state.networks.lock();
+        if let Some(count) = networks.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                networks.remove(&network);
+            }
+        }
     }
 }
 
@@ -206,7 +266,8 @@ mod tests {
                     socket.write_all(&byte).unwrap();
                 }
             };
-            listener.run("echo", most, serve, |mut socket, _| {
+            let most = Most { all: most, per_network: None };
+            listener.run("echo", most, serve, |mut socket, _, _| {
                 let _ = socket.write_all(b"full");
             });
         });
@@ -249,6 +310,36 @@ mod tests {
         drop(first);
         until(|| state.connections() == 0);
         assert!(echo(&mut TcpStream::connect(address).unwrap()));
+    }
+
+    #[test]
+    fn a_network_has_its_share_and_this_machine_no_limit() {
+        let state = Arc::new(State::default());
+        let most = Most { all: 5, per_network: Some(2) };
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut counted = Vec::new();
+        for (from, expected) in [
+            ("10.0.0.1", None),
+            ("::ffff:10.0.0.1", None),
+            ("10.0.0.1", Some(TooMany::FromNetwork)),
+            ("2001:db8::1", None),
+            ("2001:db8::2", None),
+            ("2001:db8::3", Some(TooMany::FromNetwork)),
+            ("127.0.0.1", None),
+            ("127.0.0.1", Some(TooMany::All)),
+        ] {
+            let too_many = state.is_too_many(most, address(from));
+            assert_eq!(too_many, expected, "{from}");
+            if too_many.is_none() {
+                counted.push(Counted::new(state.clone(), address(from)));
+            }
+        }
+        drop(counted.remove(0));
+        assert_eq!(state.is_too_many(most, address("10.0.0.1")), None);
+        counted.clear();
+        assert_eq!((state.connections(), state.networks.lock().len()), (0, 0));
+        let local = Most { all: 5, per_network: Some(0) };
+        assert_eq!(state.is_too_many(local, address("::1")), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub mod listener;
 pub mod net;
 pub mod random;
 pub mod send_queue;
+mod socket;
+pub mod tls;
 pub mod unix;
 
 pub use crate::core::error::reason;

@@ -1,4 +1,4 @@
-//! TCP connections whose every blocking call has a [`Deadline`] that says what was waited for.
+//! Connections whose every blocking call has a [`Deadline`] that says what was waited for.
 //!
 //! Invariants:
 //! - `TCP_NODELAY` is set on every [`Stream`]: with Nagle's algorithm a small message waits for the
@@ -6,17 +6,16 @@
 //! - No call blocks without a limit. A limit is one of progress: it starts anew with every byte that
 //!   moves, so a slow transfer goes on and a silent peer is noticed.
 //! - Errors name the peer: `server 127.0.0.1:17777 did not answer within 30 s`.
+//! - Once a stream is encrypted ([`tls`](super::tls)) nothing plain is sent or taken on it any more.
 
 use std::borrow::Cow;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
-use crate::core::error::{Code, Error, Result};
-use crate::core::io::reason;
-
-/// A write is tried so many times within its limit.
-const WRITE_STEPS: u32 = 8;
+use crate::core::error::{Error, Result};
+use crate::core::io::socket::{self, Socket};
+use crate::core::io::tls::Session;
+use crate::core::types::Fingerprint;
 
 /// How long a call may wait without any progress, and for what.
 #[derive(Clone, Debug)]
@@ -40,90 +39,93 @@ impl Deadline {
     }
 }
 
-/// A TCP connection with the name of who is at its other end.
+/// A TCP connection, encrypted or not, with the name of who is at its other end.
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
-    name: String,
-    // What the socket is set to, to save a system call where it stays the same.
-    read_limit: Option<Duration>,
-    write_limit: Option<Duration>,
+    socket: Socket,
+    tls: Option<Box<Session>>,
 }
 
 impl Stream {
     /// Connects to `HOST:PORT`, trying each address that the host has; all of them share the
     /// deadline. `role` goes before the address in the peer's name: `server` makes
-    /// `server 127.0.0.1:17777`.
+    /// `server 127.0.0.1:17777`. Nothing is encrypted yet.
     ///
     /// # Errors
-    /// [`Code::Usage`] if `address` is not `HOST:PORT`, [`Code::Unreachable`] with the first
-    /// address's reason, [`Error::Deadline`].
+    /// [`Code::Usage`](crate::core::error::Code::Usage) if `address` is not `HOST:PORT`,
+    /// [`Code::Unreachable`](crate::core::error::Code::Unreachable) with the first address's reason,
+    /// [`Error::Deadline`].
     pub fn connect(role: &str, address: &str, deadline: &Deadline) -> Result<Stream> {
-        let name = format!("{role} {address}");
-        let addresses = resolve(&name, address)?;
-        let started = Instant::now();
-        let mut first = None;
-        for (i, candidate) in addresses.iter().enumerate() {
-            let left = deadline.limit.saturating_sub(started.elapsed());
-            let tries_left = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
-            // A limit of zero is refused by the system as a mistake.
-            let share = (left / tries_left).max(Duration::from_millis(1));
-            match TcpStream::connect_timeout(candidate, share) {
-                Ok(socket) if is_own(&socket) => {
-                    first = first.or(Some(ErrorKind::ConnectionRefused.into()));
-                }
-                Ok(socket) => return Stream::accepted(socket, name),
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
-        Err(match first {
-            Some(error) if is_late(&error) => deadline.missed(&name),
-            Some(error) if is_shortage(&error) => {
-                Error::io(format!("this machine cannot connect to {name}"))(error)
-            }
-            Some(error) => unreachable(&name, &reason(&error)),
-            None => unreachable(&name, "the host has no address"),
-        })
+        Ok(Stream { socket: Socket::connect(role, address, deadline)?, tls: None })
     }
 
-    /// A connection that a listener has accepted.
+    /// A connection that a listener has accepted. Nothing is encrypted yet.
     ///
     /// # Errors
-    /// [`Code::Unreachable`] if it is gone already.
+    /// [`Code::Unreachable`](crate::core::error::Code::Unreachable) if it is gone already.
     pub fn accepted(socket: TcpStream, name: impl Into<String>) -> Result<Stream> {
-        let name = name.into();
-        socket.set_nodelay(true).map_err(|error| unreachable(&name, &reason(&error)))?;
-        Ok(Stream { socket, name, read_limit: None, write_limit: None })
+        Ok(Stream { socket: Socket::accepted(socket, name)?, tls: None })
+    }
+
+    /// From here on everything is encrypted by this session, once both ends have agreed on keys and
+    /// shown who they are.
+    ///
+    /// # Errors
+    /// Why the ends did not come together; the stream is of no use then.
+    pub(super) fn encrypt(&mut self, mut session: Session, deadline: &Deadline) -> Result<()> {
+        session.handshake(&mut self.socket, deadline)?;
+        self.tls = Some(Box::new(session));
+        Ok(())
     }
 
     /// Who is at the other end: `server 127.0.0.1:17777`.
     pub fn name(&self) -> &str {
-        &self.name
+        self.socket.name()
     }
 
     /// This side's address.
     ///
     /// # Errors
-    /// [`Code::Unreachable`] if the connection is gone.
+    /// [`Code::Unreachable`](crate::core::error::Code::Unreachable) if the connection is gone.
     pub fn local_address(&self) -> Result<SocketAddr> {
-        self.socket.local_addr().map_err(|error| lost(&self.name, &error))
+        self.socket.local_address()
+    }
+
+    /// Is the peer on this machine?
+    pub fn is_from_loopback(&self) -> bool {
+        self.socket.is_from_loopback()
+    }
+
+    /// The fingerprint of the key that the peer has shown; nothing if the stream is not encrypted or
+    /// the peer had none to show.
+    pub fn peer_fingerprint(&self) -> Option<Fingerprint> {
+        self.tls.as_ref()?.peer_fingerprint()
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
+    /// Waits for a byte and leaves it where it is; nothing once the peer has closed its side. For
+    /// telling from its first byte what a connection that is not encrypted (yet) speaks.
+    ///
+    /// # Errors
+    /// As [`Stream::read_some`].
+    pub fn peek(&mut self, deadline: &Deadline) -> Result<Option<u8>> {
+        self.socket.peek(deadline)
     }
 
     /// Waits for bytes and takes what is there; 0 once the peer has closed its side.
     ///
     /// # Errors
-    /// [`Error::Deadline`], [`Error::Closed`], [`Code::Unreachable`].
+    /// [`Error::Deadline`], [`Error::Closed`],
+    /// [`Code::Unreachable`](crate::core::error::Code::Unreachable). On an encrypted stream also
+    /// [`Error::Damaged`] if bytes were changed on the way, and [`Error::Closed`] if the connection
+    /// ends without the peer having said so: what came is then not all that was sent.
     pub fn read_some(&mut self, buffer: &mut [u8], deadline: &Deadline) -> Result<usize> {
-        if self.read_limit != Some(deadline.limit) {
-            let set = self.socket.set_read_timeout(Some(deadline.limit));
-            set.map_err(|error| self.failed(&error, deadline))?;
-            self.read_limit = Some(deadline.limit);
-        }
-        loop {
-            match self.socket.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result.map_err(|error| self.failed(&error, deadline)),
-            }
+        match &mut self.tls {
+            None => self.socket.read_some(buffer, deadline),
+            Some(tls) => tls.read_some(&mut self.socket, buffer, deadline),
         }
     }
 
@@ -133,14 +135,9 @@ impl Stream {
     /// # Errors
     /// As [`Stream::read_some`].
     pub fn read_ready(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
-        let failed = |error: &io::Error, name: &str| lost(name, error);
-        self.socket.set_nonblocking(true).map_err(|error| failed(&error, &self.name))?;
-        let result = self.socket.read(buffer);
-        self.socket.set_nonblocking(false).map_err(|error| failed(&error, &self.name))?;
-        match result {
-            Ok(count) => Ok(Some(count)),
-            Err(error) if is_late(&error) || error.kind() == ErrorKind::Interrupted => Ok(None),
-            Err(error) => Err(failed(&error, &self.name)),
+        match &mut self.tls {
+            None => self.socket.read_ready(buffer),
+            Some(tls) => tls.read_ready(&mut self.socket, buffer),
         }
     }
 
@@ -162,102 +159,51 @@ impl Stream {
     /// follows it leave together.
     ///
     /// # Errors
-    /// [`Error::Deadline`], [`Error::Closed`], [`Code::Unreachable`].
+    /// [`Error::Deadline`], [`Error::Closed`],
+    /// [`Code::Unreachable`](crate::core::error::Code::Unreachable).
     pub fn write_all(&mut self, parts: &[&[u8]], deadline: &Deadline) -> Result<()> {
-        if self.write_limit != Some(deadline.limit) {
-            // A call that could write a part at its beginning returns at its limit and tells only
-            // then: with short calls it is known when bytes have last moved.
-            let step = (deadline.limit / WRITE_STEPS).max(Duration::from_millis(1));
-            let set = self.socket.set_write_timeout(Some(step));
-            set.map_err(|error| self.failed(&error, deadline))?;
-            self.write_limit = Some(deadline.limit);
+        match &mut self.tls {
+            None => self.socket.write_all(parts, deadline),
+            Some(tls) => tls.write_all(&mut self.socket, parts, deadline),
         }
-        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut rest = slices.as_mut_slice();
-        IoSlice::advance_slices(&mut rest, 0); // drops empty parts in front
-        let mut moved = Instant::now();
-        while !rest.is_empty() {
-            match self.socket.write_vectored(rest) {
-                Ok(0) => return Err(self.closed()),
-                Ok(count) => {
-                    IoSlice::advance_slices(&mut rest, count);
-                    moved = Instant::now();
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_late(&error) && moved.elapsed() < deadline.limit => {}
-                Err(error) => return Err(self.failed(&error, deadline)),
-            }
-        }
-        Ok(())
     }
 
     /// Ends the connection in both directions, which wakes every call that waits on it.
     pub fn shutdown(&self) {
-        // A connection that the peer has ended already needs no ending.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.socket.shutdown();
     }
 
     /// The error of a peer that has closed the connection in the middle of something.
     pub fn closed(&self) -> Error {
-        Error::Closed(format!("by {}", self.name))
-    }
-
-    fn failed(&self, error: &io::Error, deadline: &Deadline) -> Error {
-        if is_late(error) { deadline.missed(&self.name) } else { lost(&self.name, error) }
+        self.socket.closed()
     }
 }
 
-/// All addresses of `HOST:PORT`. The system's own limit applies to the look-up of the name.
-fn resolve(name: &str, address: &str) -> Result<Vec<SocketAddr>> {
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if !has_port {
-        return Err(Error::other(Code::Usage, format!("{address:?} is not HOST:PORT")));
-    }
-    match address.to_socket_addrs() {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(_) => Err(unreachable(name, "the name of the host cannot be resolved")),
-    }
-}
-
-/// Is a connection its own other end? On one machine, connecting to a port in the range for outgoing
-/// connections that nobody listens on may be given that very port; then it succeeds, and whoever
-/// wants to listen there finds the port taken.
-fn is_own(socket: &TcpStream) -> bool {
-    matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
-}
-
-/// Is it this side that has no room for one more connection? That says nothing about the peer.
-fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    error.kind() == ErrorKind::AddrNotAvailable
-        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
-}
-
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-fn unreachable(name: &str, why: &str) -> Error {
-    Error::other(Code::Unreachable, format!("cannot connect to {name}: {why}"))
-}
-
-/// The error of a connection that was there and broke.
-fn lost(name: &str, error: &io::Error) -> Error {
-    match error.kind() {
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
-            Error::Closed(format!("by {name}"))
-        }
-        _ => {
-            let text = format!("the connection to {name} broke: {}", reason(error));
-            Error::other(Code::Unreachable, text)
+impl Drop for Stream {
+    /// The peer of an encrypted connection is told that this is its end, so that it can tell an end
+    /// from a cut.
+    fn drop(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.farewell(&mut self.socket);
         }
     }
+}
+
+/// Can `HOST:PORT` be reached from this machine only? Where a name stands for several addresses, all
+/// of them have to be the machine's own.
+///
+/// # Errors
+/// [`Code::Usage`](crate::core::error::Code::Usage) if it is not `HOST:PORT`,
+/// [`Code::Unreachable`](crate::core::error::Code::Unreachable) if the name is not known.
+pub fn is_loopback(address: &str) -> Result<bool> {
+    let addresses = socket::resolve(address, address)?;
+    Ok(!addresses.is_empty() && addresses.iter().all(socket::is_loopback))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::error::Code;
     use std::net::TcpListener;
 
     const SOON: Deadline = Deadline::new(Duration::from_millis(50), "answer");
@@ -315,5 +261,17 @@ mod tests {
         assert_eq!(error.code(), Code::Unreachable);
         let error = Stream::connect("server", "nowhere", &SOON).unwrap_err();
         assert_eq!(error.code(), Code::Usage);
+    }
+
+    #[test]
+    fn an_address_of_the_machine_itself_is_known_in_every_spelling() {
+        for own in ["127.0.0.1:1", "127.3.4.5:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"]
+        {
+            assert!(is_loopback(own).unwrap(), "{own}");
+        }
+        for other in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1", "192.0.2.7:1"] {
+            assert!(!is_loopback(other).unwrap(), "{other}");
+        }
+        assert_eq!(is_loopback("127.0.0.1").unwrap_err().code(), Code::Usage);
     }
 }

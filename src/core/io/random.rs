@@ -1,4 +1,4 @@
-//! The only door to randomness: ids of versions and clusters, and which nodes are picked.
+//! The only door to randomness: ids of versions and clusters, tokens, and which nodes are picked.
 //!
 //! From the system in the program, from a seed in a simulation, which then repeats exactly.
 
@@ -36,6 +36,11 @@ impl Random {
     /// The id of a server that starts.
     pub fn server(&self) -> ServerId {
         ServerId(self.0.lock().random())
+    }
+
+    /// What nobody can guess: 256 bits for a token.
+    pub fn secret(&self) -> [u8; 32] {
+        self.0.lock().random()
     }
 
     /// Puts these into a random order.

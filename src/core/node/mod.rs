@@ -1,6 +1,7 @@
 //! One storage node: its block store and the service that answers the server.
 
 mod backup;
+mod entrance;
 mod evidence;
 pub mod inventory;
 pub mod piece;

@@ -20,9 +20,11 @@ use std::time::{Duration, Instant};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::frames;
-use crate::core::io::listener::{Listener, State};
+use crate::core::io::listener::{Listener, Most, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
+use crate::core::io::tls::Acceptor;
+use crate::core::node::entrance;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Claim, NodeId, VersionId};
@@ -61,11 +63,14 @@ struct Connection {
     body: Vec<u8>,
 }
 
-/// Serves the store until the process ends.
-pub fn run(listener: &Listener, store: &Arc<BlockStore>) {
+/// Serves the store until the process ends; with an acceptor nobody who has not the cluster's key.
+pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Acceptor>) {
     let (store, state, start) = (store.clone(), listener.state(), Instant::now());
     let serve = move |socket: TcpStream, peer| {
-        let served = Stream::accepted(socket, format!("server {peer}")).and_then(|stream| {
+        let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
+            if !entrance::admit(&mut stream, acceptor.as_ref(), &HELLO)? {
+                return Ok(());
+            }
             let (store, state) = (store.clone(), state.clone());
             Connection { store, state, start, stream, body: Vec::new() }.serve()
         });
@@ -73,7 +78,9 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>) {
             tracing::info!("connection from {peer} ended: {error}");
         }
     };
-    listener.run("server", CONNECTIONS_MAX, serve, |_, peer| {
+    // A node's clients are servers, of which there is one.
+    let most = Most { all: CONNECTIONS_MAX, per_network: None };
+    listener.run("server", most, serve, |_, peer, _| {
         tracing::warn!("connection from {peer} refused: there are {CONNECTIONS_MAX} already");
     });
 }

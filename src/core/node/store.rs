@@ -35,7 +35,9 @@ use crate::core::node::piece::{Piece, read_trailer};
 use crate::core::node::registration::{Admitted, Registration};
 use crate::core::node::reserve::Reserve;
 use crate::core::node::stage::{Stage, Stages, disk_error};
-use crate::core::path::{FolderPath, UserName, block_file_name};
+use crate::core::path::{
+    FolderPath, PATH_BYTES_MAX, USER_NAME_BYTES_MAX, UserName, block_file_name,
+};
 use crate::core::types::{Block, Claim, ClusterId, NodeId, VersionId};
 use crate::core::wire::backup::Finding;
 use crate::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
@@ -46,6 +48,14 @@ pub const FOLDER_FORMAT: u32 = 1;
 
 /// So many folders are remembered to be durable; forgetting one costs a sync.
 const DURABLE_FOLDERS_MAX: usize = 10_000;
+
+/// The longest path that systems take, in bytes.
+const SYSTEM_PATH_BYTES_MAX: usize = 4095;
+
+/// The longest path of a node's folder, in bytes: what the longest name of a block leaves over. An
+/// order for a path that the system does not take would be owed for ever.
+pub const ROOT_BYTES_MAX: usize =
+    SYSTEM_PATH_BYTES_MAX - USER_NAME_BYTES_MAX - PATH_BYTES_MAX - "//_A1".len();
 
 /// `node.toml` is a few lines.
 const IDENTITY_BYTES_MAX: u64 = 4096;
@@ -134,8 +144,16 @@ impl BlockStore {
     ///
     /// # Errors
     /// [`Code::Damaged`] if its `node.toml` is damaged, or missing where there are files: then nothing
-    /// is changed. Or the folder belongs to another node or format, or the disk fails.
+    /// is changed. Or the folder belongs to another node or format, its path is longer than
+    /// [`ROOT_BYTES_MAX`], or the disk fails.
     pub fn open(disk: Arc<dyn Disk>, root: &Path, id: NodeId) -> Result<BlockStore> {
+        if root.as_os_str().len() > ROOT_BYTES_MAX {
+            let text = format!(
+                "the path of the node's folder has more than {ROOT_BYTES_MAX} bytes, which leaves \
+                 no room for long names: give it a shorter one with --dir"
+            );
+            return Err(Error::other(Code::Usage, text));
+        }
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
         let path = identity_path(root);
         let known = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
@@ -260,7 +278,7 @@ impl BlockStore {
             .iter()
             .map(|order| match self.carry_one(order, &mut touched) {
                 Ok(outcome) => outcome,
-                Err(e) => Outcome::Failed(e.to_string()),
+                Err(e) => Outcome::Failed(reason(&e)),
             })
             .collect();
         match touched.sync(&*self.disk) {

@@ -119,12 +119,13 @@ fn serve(mut lines: Lines, operator: &Operator, state: &State) -> Result<()> {
 }
 
 /// Does what is asked for.
-fn carry_out(verb: &Verb, operator: &Operator, _asker: &mut dyn Asker) -> Result<Answer> {
+fn carry_out(verb: &Verb, operator: &Operator, asker: &mut dyn Asker) -> Result<Answer> {
     match verb {
         Verb::Status => {
             let status = operator.status(Names::Shown)?;
             Ok(Answer { code: status.state.exit_status(), fields: fields(&status)? })
         }
+        Verb::User(ask) => operator.users().carry_out(ask, asker),
     }
 }
 

@@ -12,8 +12,15 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::{Busy, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::send_queue;
-use crate::core::path::{FilePath, printable};
+use crate::core::path::{FilePath, UserName};
+use crate::core::serve::accounts::Origin;
+use crate::core::serve::audit::Event;
+use crate::core::serve::encryption::{self, Encryption, Spoken};
 use crate::core::serve::files::{Files, Retrieve, Store, User};
+use crate::core::serve::limits::{
+    BODY, GRACE, HELLO, MESSAGE, Pace, REQUEST, SIGN_IN, SIGN_IN_WHOLE, TAKE,
+};
+use crate::core::serve::listings::Listing;
 use crate::core::serve::operator::{Names, Operator};
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use crate::core::types::Digest;
@@ -25,14 +32,6 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes that nobody wants are dropped in pieces of this size.
 const DROP_BYTES: usize = 64 * 1024;
-
-const HELLO: Deadline = Deadline::new(Duration::from_secs(30), "say hello");
-const SIGN_IN: Deadline = Deadline::new(Duration::from_secs(300), "answer");
-const REQUEST: Deadline = Deadline::new(Duration::from_secs(3600), "ask for anything");
-const GRACE: Deadline = Deadline::new(Duration::from_millis(200), "go on");
-/// A slow body is fine as long as it moves.
-const BODY: Deadline = Deadline::new(Duration::from_secs(60), "send anything of its file");
-const TAKE: Deadline = Deadline::new(Duration::from_secs(60), "take anything of its answer");
 
 /// How long the 2020 client is given to take the last bytes of a file before words follow them.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
@@ -52,6 +51,8 @@ pub struct Door {
     pub state: Arc<State>,
     /// What plain hellos get.
     pub dialect: Dialect,
+    /// What clients may speak.
+    pub encryption: Encryption,
 }
 
 impl Door {
@@ -63,11 +64,17 @@ impl Door {
                 door: self,
                 stream,
                 peer,
-                session: Session::new(self.dialect),
+                origin: Origin::of(peer.ip()),
+                session: self.session(),
                 user: None,
                 outgoing: Vec::new(),
                 signed_out: false,
                 busy: None,
+                is_settled: false,
+                is_refused: false,
+                met: Instant::now(),
+                message_begun: None,
+                listing: None,
             };
             connection.run()
         });
@@ -77,10 +84,15 @@ impl Door {
         }
     }
 
+    fn session(&self) -> Session {
+        let session = Session::new(self.dialect);
+        if self.files.accounts().is_sign_up_open() { session } else { session.without_sign_up() }
+    }
+
     /// Tells a client that it cannot be served.
     pub fn turn_away(&self, socket: TcpStream, peer: SocketAddr, reason: &str) {
         tracing::warn!("client {peer} turned away: {reason}");
-        let mut session = Session::new(self.dialect);
+        let mut session = self.session();
         session.turn_away(reason);
         // It is turned away whether it can be told or not.
         let _ = Stream::accepted(socket, format!("client {peer}")).and_then(|mut stream| {
@@ -96,6 +108,7 @@ struct Connection<'a> {
     door: &'a Door,
     stream: Stream,
     peer: SocketAddr,
+    origin: Origin,
     session: Session,
     user: Option<User>,
     /// Said but not written yet, so that a head and what follows it leave together.
@@ -104,6 +117,16 @@ struct Connection<'a> {
     /// Held from the beginning of a piece of work until its answer has been written, so that a stop
     /// of the server cuts off neither.
     busy: Option<Busy<'a>>,
+    /// It is known whether the client encrypts.
+    is_settled: bool,
+    /// It does not, and has to.
+    is_refused: bool,
+    /// When the client came, or said hello again after it had signed out.
+    met: Instant,
+    /// When a message began to come that is not whole yet.
+    message_begun: Option<Instant>,
+    /// A long listing, until the client has taken it.
+    listing: Option<Listing<'a>>,
 }
 
 impl Connection<'_> {
@@ -114,10 +137,12 @@ impl Connection<'_> {
                 Step::Send(bytes) => {
                     self.flush()?;
                     self.outgoing = bytes;
+                    // A message was whole; what waits now belongs to another.
+                    self.message_begun = None;
                 }
                 Step::Read(patience) => {
                     self.flush()?;
-                    self.busy = None;
+                    (self.busy, self.listing) = (None, None);
                     if !self.read(patience, &mut buffer)? {
                         return Ok(());
                     }
@@ -136,22 +161,52 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// How long to wait for the client's next bytes. One that sends a message byte by byte gets no
+    /// longer for it than one that is silent.
+    fn deadline(&mut self, patience: Patience) -> Deadline {
+        if patience == Patience::Grace {
+            return GRACE;
+        }
+        let is_first_hello = patience == Patience::Hello && !self.signed_out;
+        if is_first_hello {
+            return HELLO.less(self.met.elapsed());
+        }
+        if self.session.buffered() > 0 {
+            return MESSAGE.less(self.message_begun.get_or_insert_with(Instant::now).elapsed());
+        }
+        self.message_begun = None;
+        match patience {
+            Patience::SignIn => {
+                if self.signed_out {
+                    // It has said hello again just now.
+                    (self.met, self.signed_out) = (Instant::now(), false);
+                }
+                let whole = SIGN_IN_WHOLE.less(self.met.elapsed());
+                if whole.limit < SIGN_IN.limit { whole } else { SIGN_IN }
+            }
+            _ => REQUEST,
+        }
+    }
+
     /// False once the client has closed the connection.
     fn read(&mut self, patience: Patience, buffer: &mut [u8]) -> Result<bool> {
-        let deadline = match patience {
-            Patience::Hello if self.signed_out => &REQUEST,
-            Patience::Hello => &HELLO,
-            Patience::SignIn => &SIGN_IN,
-            Patience::Request => &REQUEST,
-            Patience::Grace => &GRACE,
-        };
-        match self.stream.read_some(buffer, deadline) {
+        let deadline = self.deadline(patience);
+        let read =
+            self.see_encryption(&deadline).and_then(|()| self.stream.read_some(buffer, &deadline));
+        match read {
             Ok(0) => Ok(false),
+            Ok(_) if self.is_refused => {
+                self.session.turn_away(encryption::REFUSED);
+                Ok(true)
+            }
             Ok(count) => {
                 self.session.receive(&buffer[..count]);
                 Ok(true)
             }
-            Err(Error::Deadline(_)) => {
+            Err(Error::Deadline(late)) => {
+                if patience != Patience::Grace {
+                    tracing::info!("{late}");
+                }
                 self.session.silence();
                 Ok(true)
             }
@@ -159,9 +214,20 @@ impl Connection<'_> {
         }
     }
 
+    /// Sees at the first byte whether the client encrypts.
+    fn see_encryption(&mut self, deadline: &Deadline) -> Result<()> {
+        if !self.is_settled {
+            let spoken = self.door.encryption.settle(&mut self.stream, deadline)?;
+            self.is_refused = spoken == Spoken::Refused;
+            self.is_settled = true;
+        }
+        Ok(())
+    }
+
     /// Does what needs more than reading and writing. A stop of the server waits for it.
     fn act(&mut self, step: Step) -> Result<()> {
         let door = self.door;
+        self.message_begun = None;
         if self.busy.is_none() {
             self.busy = door.state.begin();
         }
@@ -169,19 +235,53 @@ impl Connection<'_> {
             self.session.turn_away(STOPPING);
             return Ok(());
         }
+        if let Some(user) = &self.user
+            && !matches!(step, Step::SignedOut(_))
+            && let Err(error) = door.files.check_standing(user)
+        {
+            self.event("let go on", Instant::now()).failed(&error);
+            self.session.turn_away(&format!("you are signed out: {error}"));
+            return Ok(());
+        }
+        let begun = Instant::now();
         match step {
             Step::SignIn { user, password } => {
-                let outcome = self.door.files.sign_in(&user, &password);
-                let outcome = self.admit(outcome, "signed in", &user);
+                let outcome = door.files.sign_in(&user, &password, self.origin);
+                let outcome = self.admit(outcome, "signed in", begun, &user);
                 self.session.signed_in(outcome);
+            }
+            Step::SignInByToken { user, token } => {
+                let outcome = door.files.sign_in_by_token(&user, &token);
+                let outcome = self.admit(outcome, "signed in by token", begun, &user);
+                self.session.signed_in(outcome);
+            }
+            Step::IssueToken { machine } => {
+                let outcome = self.user().and_then(|user| door.files.issue_token(user, &machine));
+                self.event("token issued", begun).end(&outcome);
+                self.session.account_done(outcome.map(Some));
+            }
+            Step::RevokeToken => {
+                let outcome = self.user().and_then(|user| door.files.revoke_token(user));
+                self.event("token revoked", begun).end(&outcome);
+                if let Some(user) = &mut self.user {
+                    user.token = None; // the session itself goes on
+                }
+                self.session.account_done(outcome.map(|()| None));
+            }
+            Step::ChangePassword { old, new } => {
+                let (files, origin) = (&door.files, self.origin);
+                let outcome =
+                    self.user().and_then(|user| files.change_password(user, &old, &new, origin));
+                self.event("password changed", begun).end(&outcome);
+                self.session.account_done(outcome.map(|()| None));
             }
             Step::SignUp { user, password } => {
                 let outcome = self.door.files.sign_up(&user, &password);
-                let outcome = self.admit(outcome, "signed up", &user);
+                let outcome = self.admit(outcome, "signed up", begun, &user);
                 self.session.signed_up(outcome);
             }
             Step::SignedOut(user) => {
-                tracing::info!("client {} logged out: {user}", self.peer);
+                Event { user: Some(&user), ..self.event("signed out", begun) }.done();
                 self.user = None;
                 self.signed_out = true;
             }
@@ -191,11 +291,17 @@ impl Connection<'_> {
             Step::Retrieve { path, framing } => self.retrieve(&path, framing)?,
             Step::Delete { path } => {
                 let outcome = self.user().and_then(|user| door.files.delete(user, &path));
-                self.log("deleted", &path, outcome.as_ref().err());
+                Event { path: Some(&path), ..self.event("deleted", begun) }.end(&outcome);
                 self.session.deleted(outcome);
             }
             Step::List => {
-                let outcome = self.user().and_then(|user| door.files.list(user));
+                let begun_listing =
+                    self.user().and_then(|user| door.files.begin_listing(user)).map(|long| {
+                        self.listing = long;
+                    });
+                let outcome =
+                    begun_listing.and_then(|()| self.user()).and_then(|user| door.files.list(user));
+                self.event("listed", begun).end(&outcome);
                 self.session.listed(outcome);
             }
             Step::Status => {
@@ -232,15 +338,14 @@ impl Connection<'_> {
         &mut self,
         outcome: Result<User>,
         what: &str,
+        begun: Instant,
         name: &str,
-    ) -> Result<crate::core::path::UserName> {
-        match &outcome {
-            Ok(user) => tracing::info!("client {} {what} as {}", self.peer, user.name),
-            Err(error) => {
-                let name = printable(name);
-                tracing::info!("client {} not {what} as {name}: {error}", self.peer);
-            }
-        }
+    ) -> Result<UserName> {
+        let known = match &outcome {
+            Ok(user) => Some(user.name.clone()),
+            Err(_) => self.door.files.accounts().known(name),
+        };
+        Event { user: known.as_ref(), ..self.event(what, begun) }.end(&outcome);
         outcome.map(|user| {
             let name = user.name.clone();
             self.user = Some(user);
@@ -248,14 +353,9 @@ impl Connection<'_> {
         })
     }
 
-    fn log(&self, what: &str, path: &FilePath, error: Option<&Error>) {
-        let user = self.user.as_ref().map(|user| user.name.to_string()).unwrap_or_default();
-        match error {
-            None => tracing::info!("{user}@{} {what} /{user}/{path}", self.peer),
-            Some(error) => {
-                tracing::info!("{user}@{} not {what} /{user}/{path}: {error}", self.peer);
-            }
-        }
+    fn event<'a>(&'a self, what: &'a str, begun: Instant) -> Event<'a> {
+        let user = self.user.as_ref().map(|user| &user.name);
+        Event { user, ..Event::new(what, self.peer, begun) }
     }
 
     // ---- storing ----
@@ -273,7 +373,8 @@ impl Connection<'_> {
         {
             Ok(store) => store,
             Err(error) => {
-                self.log("stored", path, Some(&error));
+                let path = Some(path);
+                Event { path, bytes: Some(bytes), ..self.event("stored", begun) }.failed(&error);
                 self.session.store_refused(&error);
                 return Ok(());
             }
@@ -289,22 +390,19 @@ impl Connection<'_> {
         }
         self.flush()?;
         let received = match framing {
-            Framing::Raw => self.receive_raw(store, bytes)?,
-            Framing::Chunks => self.receive_chunks(store)?,
+            Framing::Raw => self.receive_raw(store, bytes),
+            Framing::Chunks => self.receive_chunks(store),
         };
+        let event = self.event("stored", begun);
+        let event = Event { path: Some(path), bytes: Some(bytes), ..event };
+        // A client that went away half-way.
+        let received = received.inspect_err(|error| event.failed(error))?;
         match &received {
             Received::Stored(stored) => {
-                let ms = begun.elapsed().as_millis();
-                let count = stored.nodes.len();
-                self.log(
-                    &format!("stored {bytes} bytes in {ms} ms on {count} of 4 nodes:"),
-                    path,
-                    None,
-                );
+                let what = format!("stored on {} of 4 nodes", stored.nodes.len());
+                Event { what: &what, nodes: Some(stored.nodes), ..event }.done();
             }
-            Received::Failed(error) | Received::Broken(error) => {
-                self.log("stored", path, Some(error));
-            }
+            Received::Failed(error) | Received::Broken(error) => event.failed(error),
         }
         match received {
             Received::Stored(stored) => self.session.stored(Ok(stored)),
@@ -409,10 +507,11 @@ impl Connection<'_> {
 
     fn retrieve(&mut self, path: &FilePath, framing: Framing) -> Result<()> {
         let door = self.door;
+        let begun = Instant::now();
         let mut retrieve = match self.user().and_then(|user| door.files.retrieve(user, path)) {
             Ok(retrieve) => retrieve,
             Err(error) => {
-                self.log("retrieved", path, Some(&error));
+                Event { path: Some(path), ..self.event("retrieved", begun) }.failed(&error);
                 self.session.retrieve_failed(&error);
                 return Ok(());
             }
@@ -432,15 +531,12 @@ impl Connection<'_> {
             Framing::Raw => self.send_raw(&mut retrieve),
             Framing::Chunks => self.send_chunks(&mut retrieve),
         };
-        let sent = sent?;
-        match &sent {
-            Ok(()) => self.log(
-                &format!("read {} bytes from {}:", retrieve.bytes, retrieve.used()),
-                path,
-                None,
-            ),
-            Err(error) => self.log("read", path, Some(error)),
-        }
+        let (bytes, nodes) = (Some(retrieve.bytes), Some(retrieve.used()));
+        let event = self.event("retrieved", begun);
+        let event = Event { path: Some(path), bytes, nodes, ..event };
+        // A client that went away has not got it.
+        let sent = sent.inspect_err(|error| event.failed(error))?;
+        event.end(&sent);
         self.session.retrieved(sent.map(|()| retrieve.used()));
         Ok(())
     }
@@ -525,5 +621,14 @@ fn fill(session: &mut Session, stream: &mut Stream, mut buffer: &mut [u8]) -> Re
     let (filled, rest) = buffer.split_at_mut(early.len());
     filled.copy_from_slice(&early);
     buffer = rest;
-    stream.read_exact(buffer, &BODY)
+    let mut pace = Pace::begin();
+    while !buffer.is_empty() {
+        let count = match stream.read_some(buffer, &BODY)? {
+            0 => return Err(stream.closed()),
+            count => count,
+        };
+        buffer = &mut buffer[count..];
+        pace.moved(count, stream.name())?;
+    }
+    Ok(())
 }

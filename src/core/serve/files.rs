@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::core::catalog::accounts::HashGate;
-use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, UserId};
+use crate::core::catalog::accounts::Account;
+use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, TokenId};
 use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::{Reader, Readers};
@@ -17,9 +17,13 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, UserName};
+use crate::core::serve::accounts::{Accounts, Origin};
+use crate::core::serve::listings::{Listing, Listings, SHORT_ENTRIES_MAX};
+use crate::core::serve::quota::{Reservation, Usage};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::extended::Entry;
 use crate::core::wire::node::{PieceMeta, Place};
+use crate::core::wire::token::Token;
 use crate::core::wire::trailer::STRIPES_MAX;
 
 /// The largest file that the format takes, in bytes; `--max-file-size` stays below it.
@@ -28,20 +32,47 @@ pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
 /// Somebody who has signed in.
 #[derive(Clone, Debug)]
 pub struct User {
-    id: UserId,
+    pub(super) account: Account,
+    /// The token that was used in place of the password.
+    pub(super) token: Option<TokenId>,
     /// The user's name.
     pub name: UserName,
+}
+
+impl User {
+    pub(super) fn new(account: Account, token: Option<TokenId>) -> User {
+        let name = account.name.clone();
+        User { account, token, name }
+    }
+}
+
+/// What the one who runs the server has decided for all accounts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// May anybody make an account?
+    pub sign_up: bool,
+    /// How many bytes an account may store for which nothing else was said.
+    pub quota: Option<u64>,
+}
+
+impl Default for Policy {
+    /// Anybody may sign up and store as much as there is room for.
+    fn default() -> Policy {
+        Policy { sign_up: true, quota: None }
+    }
 }
 
 /// Users' files. Once another server has taken over, everything is refused with
 /// [`Error::TakenOver`].
 pub struct Files {
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     volume: Arc<Volume>,
     readers: Arc<Readers>,
-    bell: Bell,
+    pub(super) bell: Bell,
     random: Arc<Random>,
-    gate: HashGate,
+    accounts: Accounts,
+    pub(super) usage: Usage,
+    listings: Listings,
     file_bytes_max: u64,
 }
 
@@ -65,18 +96,31 @@ impl Files {
         file_bytes_max: u64,
     ) -> Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
-        let gate = HashGate::default();
-        Files { catalog, volume, readers, bell, random, gate, file_bytes_max }
+        let accounts = Accounts::new(catalog.clone(), random.clone());
+        let (usage, listings) = (Usage::default(), Listings::default());
+        Files { catalog, volume, readers, bell, random, accounts, usage, listings, file_bytes_max }
     }
 
-    /// Signs in.
+    /// The same under a policy other than the default one.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Files {
+        self.accounts.sign_up = policy.sign_up;
+        self.usage.quota = policy.quota;
+        self
+    }
+
+    /// Signing in, passwords and tokens.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// May this user go on? Asked before each request.
     ///
     /// # Errors
-    /// [`Error::NoSuchUser`], [`Error::WrongPassword`].
-    pub fn sign_in(&self, name: &str, password: &str) -> Result<User> {
-        self.standing().check()?;
-        let (id, name) = self.catalog.sign_in(&self.gate, name, password)?;
-        Ok(User { id, name })
+    /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::NoSuchUser`], where the account or the
+    /// token has gone since the sign-in.
+    pub fn check_standing(&self, user: &User) -> Result<()> {
+        self.catalog.check_standing(&user.account, user.token)
     }
 
     /// Somebody who is known to be who it is: for doors that act as one named account, and for
@@ -85,29 +129,98 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchUser`].
     pub fn trusted_user(&self, name: &UserName) -> Result<User> {
-        let id = self.catalog.user_id(name)?;
-        Ok(User { id, name: name.clone() })
+        Ok(User::new(self.catalog.account(name)?, None))
     }
 
     /// Makes an account and signs in. The nodes make the user's folder as soon as they are there.
     ///
     /// # Errors
-    /// [`Error::UserExists`], [`Error::TooFewToChange`], [`Error::NotRegistered`],
-    /// [`Error::Unconfirmed`]; or the name or the password cannot be one.
+    /// [`Error::SignUpClosed`], [`Error::UserExists`], [`Error::TooFewToChange`],
+    /// [`Error::NotRegistered`], [`Error::Unconfirmed`]; or the name or the password cannot be one.
     pub fn sign_up(&self, name: &str, password: &str) -> Result<User> {
+        if !self.accounts.sign_up {
+            return Err(Error::SignUpClosed);
+        }
         let name = UserName::parse(name)?;
-        self.volume.roster().may_change()?;
-        let id = self.catalog.create_user(&self.gate, &name, password, clock::now_ms())?;
-        self.volume.roster().confirm()?;
+        self.add_account(&name, password)?;
+        Ok(User::new(self.catalog.account(&name)?, None))
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// As [`Files::sign_up`].
+    pub(super) fn add_account(&self, name: &UserName, password: &str) -> Result<()> {
+        // Else a store that began for the former account of this name could end in the new one.
+        if self.catalog.removed_user(name)?.is_some_and(|user| self.usage.is_running(user)) {
+            let text = format!("the former account {name} is still being removed");
+            return Err(Error::other(Code::Temporary, text));
+        }
+        self.change(|| self.accounts.create(name, password))?;
         self.bell.ring();
-        Ok(User { id, name })
+        Ok(())
+    }
+
+    /// Makes a change of the accounts. As for a deletion, that takes two nodes.
+    ///
+    /// # Errors
+    /// Those of the change; [`Error::TooFewToChange`], [`Error::NotRegistered`],
+    /// [`Error::Unconfirmed`].
+    pub(super) fn change<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.volume.roster().may_change()?;
+        let changed = change()?;
+        self.volume.roster().confirm()?;
+        Ok(changed)
+    }
+
+    /// Signs in with a password.
+    ///
+    /// # Errors
+    /// As [`Accounts::sign_in`].
+    pub fn sign_in(&self, name: &str, password: &str, from: Origin) -> Result<User> {
+        self.standing().check()?;
+        self.accounts.sign_in(name, password, from)
+    }
+
+    /// Signs in with a token.
+    ///
+    /// # Errors
+    /// As [`Accounts::sign_in_by_token`].
+    pub fn sign_in_by_token(&self, name: &str, token: &Token) -> Result<User> {
+        self.standing().check()?;
+        self.accounts.sign_in_by_token(name, token)
+    }
+
+    /// Makes a token for a user.
+    ///
+    /// # Errors
+    /// As [`Accounts::issue_token`]; [`Error::TooFewToChange`] and its like.
+    pub fn issue_token(&self, user: &User, machine: &str) -> Result<Token> {
+        self.change(|| self.accounts.issue_token(user, machine))
+    }
+
+    /// Revokes the token that the user has signed in with.
+    ///
+    /// # Errors
+    /// As [`Accounts::revoke_token`].
+    pub fn revoke_token(&self, user: &User) -> Result<()> {
+        self.standing().check()?;
+        self.accounts.revoke_token(user)
+    }
+
+    /// Changes a user's password.
+    ///
+    /// # Errors
+    /// As [`Accounts::change_password`]; [`Error::TooFewToChange`] and its like.
+    pub fn change_password(&self, user: &User, old: &str, new: &str, from: Origin) -> Result<()> {
+        self.change(|| self.accounts.change_password(user, old, new, from))
     }
 
     /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
     ///
     /// # Errors
-    /// [`Error::TooBig`], [`Error::Exists`], [`Error::NameCollision`], [`Error::TooFewToStore`],
-    /// [`Error::NodesFull`].
+    /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::Exists`], [`Error::NameCollision`],
+    /// [`Error::TooFewToStore`], [`Error::NodesFull`].
     pub fn store(
         &self,
         user: &User,
@@ -119,7 +232,11 @@ impl Files {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
         }
         self.standing().check()?;
-        self.catalog.check_store(user.id, path, replace)?;
+        let id = user.account.id;
+        let reservation = self.usage.reserve(&self.catalog, id, path, bytes)?;
+        // Only now: a name is not given to a new account while a store of the former one is running.
+        self.check_standing(user)?;
+        self.catalog.check_store(id, path, replace)?;
         let ticket = self.catalog.begin_store(self.random.version())?;
         let meta = PieceMeta {
             version: ticket.version,
@@ -132,7 +249,7 @@ impl Files {
         let writing = self.volume.write(&meta)?;
         let transfer = self.volume.traffic().enter();
         let path = path.clone();
-        Ok(Store { files: self, user: user.id, path, replace, meta, ticket, writing, transfer })
+        Ok(Store { files: self, reservation, path, replace, meta, ticket, writing, transfer })
     }
 
     /// Begins to read a file's current version.
@@ -143,7 +260,7 @@ impl Files {
         self.standing().check()?;
         let place = place(user, path);
         let (record, reader) = self.readers.enter(&place, || {
-            let record = self.catalog.file(user.id, path)?;
+            let record = self.catalog.file(user.account.id, path)?;
             let seq = record.seq;
             Ok((record, seq))
         })?;
@@ -169,10 +286,20 @@ impl Files {
     pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
         self.volume.roster().may_change()?;
         let seq = self.catalog.draw_seq()?;
-        self.catalog.delete(user.id, path, seq)?;
+        self.catalog.delete(user.account.id, path, seq)?;
         self.volume.roster().confirm()?;
         self.bell.ring();
         Ok(())
+    }
+
+    /// Begins a listing. If it is a long one, what is given is kept until the client has all of it.
+    ///
+    /// # Errors
+    /// [`Code::Temporary`] if too many long ones are under way.
+    pub fn begin_listing(&self, user: &User) -> Result<Option<Listing<'_>>> {
+        let id = user.account.id;
+        let is_long = self.catalog.has_more_entries_than(id, SHORT_ENTRIES_MAX)?;
+        is_long.then(|| self.listings.begin(id)).transpose()
     }
 
     /// Everything the user has, sorted by path. Asks no node.
@@ -181,7 +308,7 @@ impl Files {
     /// If the catalog cannot be read.
     pub fn list(&self, user: &User) -> Result<Vec<Entry>> {
         self.standing().check()?;
-        self.catalog.list(user.id)
+        self.catalog.list(user.account.id)
     }
 
     /// Whether this server is still the cluster's.
@@ -202,7 +329,7 @@ fn place(user: &User, path: &FilePath) -> Place {
 /// A file that is being stored. Dropped before it is finished, it leaves everything as it was.
 pub struct Store<'a> {
     files: &'a Files,
-    user: UserId,
+    reservation: Reservation<'a>,
     path: FilePath,
     replace: bool,
     meta: PieceMeta,
@@ -240,7 +367,8 @@ impl Store<'_> {
     /// [`Error::TooFewToStore`], [`Error::Exists`], [`Error::NameCollision`]; the file is what it
     /// was before. After [`Error::Unconfirmed`] it may be the one or the other.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, user, path, replace, meta, ticket, writing, transfer: _transfer } = self;
+        let Store { files, reservation, path, replace, meta, ticket, writing, transfer: _transfer } =
+            self;
         let staged = match writing.finish(blake3) {
             Ok(staged) => staged,
             Err((error, staged)) => {
@@ -249,7 +377,7 @@ impl Store<'_> {
             }
         };
         let new = NewFile {
-            user,
+            user: reservation.user(),
             path,
             bytes: meta.file_bytes,
             blake3,
@@ -265,7 +393,7 @@ impl Store<'_> {
                 files.bell.ring();
                 Ok(Stored { version: ticket.version, nodes: staged.nodes })
             }
-            Err(error @ (Error::Exists(_) | Error::NameCollision { .. })) => {
+            Err(error) if matches!(error.code(), Code::Exists | Code::NotAllowed) => {
                 files.volume.discard(ticket.version, staged.nodes);
                 Err(error)
             }

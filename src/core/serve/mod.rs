@@ -1,11 +1,18 @@
 //! The server: a listener, the client door, and the one facade through which every door reaches
 //! files.
 
+pub mod accounts;
 pub mod admin;
+pub mod audit;
 pub mod client;
+pub mod encryption;
 pub mod files;
+pub mod limits;
+pub mod listings;
 pub mod operator;
+pub mod quota;
 pub mod recover;
 pub mod server;
 mod start;
 pub mod upkeep;
+pub mod users;

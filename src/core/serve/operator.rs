@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::core::catalog::Catalog;
 use crate::core::cluster::volume::Volume;
 use crate::core::error::Result;
+use crate::core::serve::users::Users;
 use crate::core::status::{Debt, Facts, NodeFacts, Status};
 use crate::core::types::NodeId;
 use crate::core::wire::admin::Fields;
@@ -40,12 +41,18 @@ pub trait Asker {
 pub struct Operator {
     catalog: Arc<Catalog>,
     volume: Arc<Volume>,
+    users: Users,
 }
 
 impl Operator {
-    /// The facade over a catalog and a volume.
-    pub fn new(catalog: Arc<Catalog>, volume: Arc<Volume>) -> Operator {
-        Operator { catalog, volume }
+    /// The facade over a catalog, a volume and the accounts.
+    pub fn new(catalog: Arc<Catalog>, volume: Arc<Volume>, users: Users) -> Operator {
+        Operator { catalog, volume, users }
+    }
+
+    /// The accounts.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     /// How the cluster is.

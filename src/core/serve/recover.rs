@@ -16,6 +16,7 @@ use crate::core::cluster::recover::{self as engine, Nodes, Survey};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
 use crate::core::io::random::Random;
+use crate::core::io::tls::{ClusterKey, Connector, check_without_key};
 use crate::core::serve::server::lock_folder;
 use crate::core::types::NodeId;
 
@@ -26,26 +27,33 @@ const SILENCE: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// What to recover from, and to where.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The server's folder.
     pub folder: PathBuf,
     /// Where nodes 1 to 4 are; nothing for one that is gone.
     pub nodes: [Option<String>; 4],
+    /// The cluster's key; without it the nodes have to be on this machine.
+    pub key: Option<ClusterKey>,
 }
 
 /// Recovers the catalog into the folder. `tell` is given a line before a longer wait.
 ///
 /// # Errors
 /// [`Code::NotAllowed`] if the folder has a catalog with something in it or a server is running,
-/// [`Code::Busy`] if one uses the folder; [`Code::TooFewNodes`]; or the disk fails.
+/// [`Code::Busy`] if one uses the folder; [`Code::TooFewNodes`]; [`Error::NeedsKey`]; or the disk
+/// fails.
 pub fn recover(config: &Config, tell: &mut dyn FnMut(&str)) -> Result<Report> {
+    if config.key.is_none() {
+        config.nodes.iter().flatten().try_for_each(|address| check_without_key(address))?;
+    }
+    let connector = config.key.as_ref().map(Connector::for_cluster).transpose()?;
     let _lock = lock_folder(&config.folder)?;
     let place = config.folder.join("palk.db");
     check_empty(&place)?;
     let nodes: Nodes = NodeId::ALL.map(|id| {
         let address = config.nodes[id.index()].clone()?;
-        Some(Arc::new(TcpNode::asking(id, address)) as Arc<dyn Node>)
+        Some(Arc::new(TcpNode::asking(id, address).encrypted(connector.clone())) as Arc<dyn Node>)
     });
     let survey = await_silence(&nodes, tell)?;
     let beside = config.folder.join("palk.db.recovering");

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use crate::core::catalog::Catalog;
 use crate::core::cluster::Fanout;
@@ -17,19 +18,20 @@ use crate::core::cluster::roster::Roster;
 use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
-use crate::core::io::listener::{Listener, State, files_max};
+use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
 use crate::core::io::random::Random;
+use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
 use crate::core::serve::client::Door;
-use crate::core::serve::files::Files;
+use crate::core::serve::encryption::Encryption;
+use crate::core::serve::files::{Files, Policy};
+use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
 use crate::core::serve::operator::Operator;
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
+use crate::core::serve::users::Users;
 use crate::core::session::Dialect;
-use crate::core::types::{Claim, NodeId};
-
-/// The most clients at once, if the system lets this process have enough files.
-const CLIENTS_MAX: usize = 1000;
+use crate::core::types::{Claim, Fingerprint, NodeId};
 
 /// Files that are not for clients: the catalog, connections to nodes, other doors.
 const OTHER_FILES: usize = 64;
@@ -41,7 +43,7 @@ pub const NODES: [&str; 4] =
     ["127.0.0.1:51131", "127.0.0.1:51132", "127.0.0.1:51133", "127.0.0.1:51134"];
 
 /// What a server is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where it listens, `HOST:PORT`.
     pub listen: String,
@@ -57,6 +59,14 @@ pub struct Config {
     pub rates: Rates,
     /// Start although another server is heard of, and end that one.
     pub take_over: bool,
+    /// The cluster's key; without it the nodes and the server have to be on this machine.
+    pub key: Option<ClusterKey>,
+    /// The files of a certificate and its key, if the server is not to make its own.
+    pub certificate: Option<[PathBuf; 2]>,
+    /// Whether clients on other machines may speak plain text.
+    pub allow_plaintext: bool,
+    /// What holds for all accounts.
+    pub policy: Policy,
 }
 
 /// A server that is ready to serve.
@@ -67,6 +77,9 @@ pub struct Server {
     upkeep: Upkeep,
     dialect: Dialect,
     nodes: [String; 4],
+    fingerprint: Fingerprint,
+    acceptor: Acceptor,
+    allow_plaintext: bool,
     backups: Arc<Backups>,
     _lock: FolderLock,
 }
@@ -77,13 +90,29 @@ impl Server {
     ///
     /// # Errors
     /// If the folder is in use or cannot be opened, the nodes are not the remembered ones, another
-    /// server is at work, or the address is taken.
+    /// server is at work, the address is taken, a key or certificate cannot be used, or
+    /// [`Error::NeedsKey`].
     pub fn open(config: &Config) -> Result<Server> {
+        if config.key.is_none() {
+            let named = config.nodes.iter().flatten();
+            named.chain([&config.listen]).try_for_each(|address| check_without_key(address))?;
+        }
         let lock = lock_folder(&config.folder)?;
         let random = Arc::new(Random::from_system());
         let catalog = Catalog::open(&config.folder.join("palk.db"), random.cluster())?;
         let nodes = settle_nodes(&catalog, config.nodes.as_ref())?;
-        let epoch = start::settle_epoch(&catalog, &nodes, &config.folder, config.take_over)?;
+        if config.key.is_none() {
+            nodes.iter().try_for_each(|address| check_without_key(address))?;
+        }
+        let identity = identity(config)?;
+        let connector = config.key.as_ref().map(Connector::for_cluster).transpose()?;
+        let epoch = start::settle_epoch(
+            &catalog,
+            &nodes,
+            connector.as_ref(),
+            &config.folder,
+            config.take_over,
+        )?;
         let listener = Listener::bind(&config.listen)?;
         // What a node has seen must never be used again, so it is on disk before any node sees it.
         let claim = Claim { epoch, server: random.server() };
@@ -91,7 +120,8 @@ impl Server {
 
         let catalog = Arc::new(catalog);
         let links = NodeId::ALL.map(|id| -> Arc<dyn Node> {
-            Arc::new(TcpNode::new(id, catalog.cluster(), claim, nodes[id.index()].clone()))
+            let node = TcpNode::new(id, catalog.cluster(), claim, nodes[id.index()].clone());
+            Arc::new(node.encrypted(connector.clone()))
         });
         let roster = Arc::new(Roster::new(links));
         let copy = config.folder.join("snapshot");
@@ -102,11 +132,24 @@ impl Server {
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
         let backups = Arc::new(backups);
         backups.start()?;
-        let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
-        admin::open(&config.folder, &operator, &listener.state());
+        let (surveyed, placed) = (catalog.clone(), volume.clone());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        let (files, dialect) = (Arc::new(files), config.dialect);
-        Ok(Server { listener, files, operator, upkeep, backups, dialect, nodes, _lock: lock })
+        let files = Arc::new(files.with_policy(config.policy));
+        let operator = Arc::new(Operator::new(surveyed, placed, Users::new(files.clone())));
+        admin::open(&config.folder, &operator, &listener.state());
+        Ok(Server {
+            listener,
+            files,
+            operator,
+            upkeep,
+            dialect: config.dialect,
+            nodes,
+            fingerprint: identity.fingerprint(),
+            acceptor: Acceptor::for_clients(&identity)?,
+            allow_plaintext: config.allow_plaintext,
+            backups,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -119,6 +162,11 @@ impl Server {
         &self.nodes
     }
 
+    /// What clients recognise it by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// Healing, scrubbing and replacing.
     pub fn upkeep(&self) -> &Upkeep {
         &self.upkeep
@@ -127,6 +175,11 @@ impl Server {
     /// The catalog's backup on the nodes: how far it is, and making one now.
     pub fn backups(&self) -> &Arc<Backups> {
         &self.backups
+    }
+
+    /// The accounts, for whoever runs the server.
+    pub fn users(&self) -> Users {
+        Users::new(self.files.clone())
     }
 
     /// For an orderly end from another thread.
@@ -147,17 +200,31 @@ impl Server {
 
     /// Serves clients until the process ends.
     pub fn run(&self) {
+        let acceptor = self.acceptor.clone();
         let door = Arc::new(Door {
             files: self.files.clone(),
             operator: self.operator.clone(),
             state: self.listener.state(),
             dialect: self.dialect,
+            encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
+        });
+        let users = self.users();
+        thread::spawn(move || {
+            if let Err(error) = users.finish_removals() {
+                tracing::warn!("cannot finish removing an account: {error}");
+            }
         });
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);
-        let most = clients_max();
-        self.listener.run("client", most, serve, |socket, peer| {
-            door.turn_away(socket, peer, &format!("there are {most} clients already"));
+        let most = Most { all: clients_max(), per_network: Some(NETWORK_CLIENTS_MAX) };
+        self.listener.run("client", most, serve, |socket, peer, too_many| {
+            let reason = match too_many {
+                TooMany::All => format!("there are {} clients already", most.all),
+                TooMany::FromNetwork => {
+                    format!("there are {NETWORK_CLIENTS_MAX} clients from your address already")
+                }
+            };
+            door.turn_away(socket, peer, &reason);
         });
     }
 }
@@ -183,6 +250,19 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
                 ),
             )
         })
+}
+
+/// What the server shows to its clients.
+fn identity(config: &Config) -> Result<Identity> {
+    if let Some([certificate, key]) = &config.certificate {
+        return Identity::of_files(certificate, key);
+    }
+    let mut mended = Vec::new();
+    let identity = Identity::of_folder(&config.folder.join("tls"), &mut mended)?;
+    for path in mended {
+        tracing::warn!("{} was open to others and is private again", path.display());
+    }
+    Ok(identity)
 }
 
 /// The nodes to use: those that are remembered, and at the first start those that are named.

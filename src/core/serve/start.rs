@@ -7,6 +7,7 @@ use crate::core::catalog::Catalog;
 use crate::core::cluster::link;
 use crate::core::error::{Code, Error, Result};
 use crate::core::fence::{self, Decision, LOOK_AGAIN_AFTER, Look, Own, Refusal};
+use crate::core::io::tls::Connector;
 use crate::core::wire::node::Serves;
 
 /// The epoch that a server with this catalog may register with.
@@ -17,6 +18,7 @@ use crate::core::wire::node::Serves;
 pub(super) fn settle_epoch(
     catalog: &Catalog,
     nodes: &[String; 4],
+    connector: Option<&Connector>,
     folder: &Path,
     take_over: bool,
 ) -> Result<u64> {
@@ -27,7 +29,7 @@ pub(super) fn settle_epoch(
     };
     let mut look = Look::First;
     loop {
-        match fence::decide(own, &ask(nodes), look, take_over) {
+        match fence::decide(own, &ask(nodes, connector), look, take_over) {
             Decision::Start { epoch, is_behind } => {
                 if is_behind {
                     tracing::warn!(
@@ -53,9 +55,9 @@ pub(super) fn settle_epoch(
 }
 
 /// What the nodes say that are there. The others are no hindrance.
-fn ask(nodes: &[String; 4]) -> Vec<Serves> {
+fn ask(nodes: &[String; 4], connector: Option<&Connector>) -> Vec<Serves> {
     let told = |error: &Error| tracing::debug!("not asked whom it serves: {error}");
-    link::who_serves_all(nodes)
+    link::who_serves_all(nodes, connector)
         .into_iter()
         .filter_map(|asked| asked.inspect_err(told).ok())
         .collect()

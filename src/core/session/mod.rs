@@ -22,6 +22,7 @@
 //!         \------- retrieve_failed -> reply
 //!  DEL  Delete --- deleted --------> reply          INF  List --- listed -------> reply
 //!                                                  STA  Status - status_told --> reply
+//!  ISS REV PWD  IssueToken, RevokeToken, ChangePassword --- account_done --------> reply
 //! ```
 //!
 //! Invariants:
@@ -46,6 +47,7 @@ use crate::core::session::say::Manner;
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::extended::parse_hello_line;
 use crate::core::wire::lines::{CRLF, MESSAGE_BYTES_MAX};
+use crate::core::wire::token::Token;
 
 /// What a client gets whose hello does not name the extended session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,6 +150,27 @@ pub enum Step {
     SignedOut(UserName),
     /// Close the connection. Nothing else comes after it.
     Close,
+    /// Look at a token, then [`Session::signed_in`].
+    SignInByToken {
+        /// As it came.
+        user: String,
+        /// What stands for the password.
+        token: Token,
+    },
+    /// Make a token for the user, then [`Session::account_done`] with it.
+    IssueToken {
+        /// Where it will be used, as the client says.
+        machine: String,
+    },
+    /// Revoke the token that the user has signed in with, then [`Session::account_done`].
+    RevokeToken,
+    /// Change the user's password, then [`Session::account_done`].
+    ChangePassword {
+        /// As it was typed.
+        old: String,
+        /// As it was typed.
+        new: String,
+    },
 }
 
 /// What is known of a version when its store has been committed.
@@ -199,6 +222,7 @@ enum Waiting {
     Delete { path: FilePath },
     List,
     Status,
+    Account,
 }
 
 enum State {
@@ -217,6 +241,8 @@ pub struct Session {
     state: State,
     /// Do people sign in by the conversation (always, but for most extended clients)?
     conversing: bool,
+    /// May somebody make an account here?
+    sign_up: bool,
     user: Option<UserName>,
     input: Input,
     /// What has been decided and not been handed out yet.
@@ -235,12 +261,20 @@ impl Session {
             manner: plain_manner(dialect),
             state: State::Hello,
             conversing: true,
+            sign_up: true,
             user: None,
             input: Input::default(),
             steps: VecDeque::new(),
             reply_at_end: None,
             undecided: None,
         }
+    }
+
+    /// The same where nobody can make an account by signing up.
+    #[must_use]
+    pub fn without_sign_up(mut self) -> Session {
+        self.sign_up = false;
+        self
     }
 
     /// Who is signed in.

@@ -14,6 +14,7 @@ use crate::core::session::{
 };
 use crate::core::types::NodeSet;
 use crate::core::wire::extended::{self, Entry};
+use crate::core::wire::token::Token;
 
 const UNKNOWN_OPCODE: &str = "ERROR Opcode was invalid!";
 
@@ -70,7 +71,7 @@ impl Session {
     fn act_on_extended_request(&mut self, request: extended::Request) {
         use extended::Request;
         match request {
-            Request::SignIn { .. } | Request::SignUp { .. } => {
+            Request::SignIn { .. } | Request::SignUp { .. } | Request::TokenSignIn { .. } => {
                 let error = Error::other(Code::NotAllowed, "you are signed in: sign out first");
                 self.reply(say::extended_failure(&error));
             }
@@ -82,6 +83,13 @@ impl Session {
             Request::List => self.ask_loop(Step::List, Waiting::List),
             Request::SignOut => self.sign_out(),
             Request::Status => self.ask_loop(Step::Status, Waiting::Status),
+            Request::IssueToken { machine } => {
+                self.ask_loop(Step::IssueToken { machine }, Waiting::Account);
+            }
+            Request::RevokeToken => self.ask_loop(Step::RevokeToken, Waiting::Account),
+            Request::ChangePassword { old, new } => {
+                self.ask_loop(Step::ChangePassword { old, new }, Waiting::Account);
+            }
         }
     }
 
@@ -279,6 +287,17 @@ impl Session {
         let Waiting::Status = waiting else { return self.misuse("nobody asked for the status") };
         self.reply(match outcome {
             Ok(line) => extended::Reply::Success(vec![line]).encode(),
+            Err(error) => say::extended_failure(&error),
+        });
+    }
+
+    /// The outcome of [`Step::IssueToken`], with the token, and of [`Step::RevokeToken`] and
+    /// [`Step::ChangePassword`], with none.
+    pub fn account_done(&mut self, outcome: Result<Option<Token>>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Account = waiting else { return self.misuse("no account was changed") };
+        self.reply(match outcome {
+            Ok(token) => say::account_done(token.as_ref()),
             Err(error) => say::extended_failure(&error),
         });
     }

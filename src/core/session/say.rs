@@ -10,6 +10,7 @@ use crate::core::session::{Found, Stored};
 use crate::core::types::NodeSet;
 use crate::core::wire::extended::{Entry, Reply, SESSION_VERSION};
 use crate::core::wire::lines::{self, CRLF};
+use crate::core::wire::token::Token;
 
 /// What the client of 2020 reads at once, and so the most that it is told at once.
 pub(super) const SEGMENT_BYTES_MAX: usize = 1000;
@@ -144,6 +145,12 @@ pub(super) fn extended_failure(error: &Error) -> Vec<u8> {
 /// The extended session's answer to `LGN` and `NEW`.
 pub(super) fn signed_in(user: &UserName) -> Vec<u8> {
     Reply::Success(vec![format!("user={}", user.as_str())]).encode()
+}
+
+/// The extended session's answer to `ISS`, `REV` and `PWD`.
+pub(super) fn account_done(token: Option<&Token>) -> Vec<u8> {
+    let token = token.map(|token| format!("token={}", token.reveal()));
+    Reply::Success(token.into_iter().collect()).encode()
 }
 
 /// The extended session takes the bytes of a file now.

@@ -1,4 +1,4 @@
-//! Signing in: the specified conversation, and the extended session's `LGN` and `NEW`.
+//! Signing in: the specified conversation, and the extended session's `LGN`, `NEW` and `TOK`.
 //!
 //! ```text
 //!            known user, right password
@@ -72,6 +72,9 @@ impl Session {
             // Nobody is called nothing: enter was pressed once too often.
             (Question::Login, ["", _]) => self.complain(BADLY_FORMATTED, Question::Login),
             (Question::Login, [user, password]) => self.check_password(user, password),
+            (Question::Create, ["YES"]) if !self.sign_up => {
+                self.complain(&Error::SignUpClosed.to_string(), Question::Login);
+            }
             (Question::Create, ["YES"]) => {
                 self.send(self.manner.account_form());
                 self.state = State::Conversing(Question::Account);
@@ -107,12 +110,15 @@ impl Session {
         self.ask_loop(step, Waiting::SignUp);
     }
 
-    /// Takes `LGN` or `NEW` of the extended session; nothing else is answered yet.
+    /// Takes `LGN`, `NEW` or `TOK` of the extended session; nothing else is answered yet.
     pub(super) fn take_extended_sign_in(&mut self) -> Option<Patience> {
         let Some(end) = self.input.end_of_message() else { return self.more() };
         let message = self.input.window()[..end].to_vec();
         self.input.consume(end);
-        if ![&b"LGN\r\n"[..], b"NEW\r\n"].iter().any(|opcode| message.starts_with(opcode)) {
+        if ![&b"LGN\r\n"[..], b"NEW\r\n", b"TOK\r\n"]
+            .iter()
+            .any(|opcode| message.starts_with(opcode))
+        {
             self.send(say::extended_failure(&Error::NotSignedIn));
             return None;
         }
@@ -121,18 +127,25 @@ impl Session {
             Ok(Request::SignUp { user, password }) => {
                 self.make_account(&user, &password, &password);
             }
+            Ok(Request::TokenSignIn { user, token }) => {
+                self.ask_loop(Step::SignInByToken { user, token }, Waiting::SignIn);
+            }
             Ok(_) => self.send(say::extended_failure(&Error::NotSignedIn)),
             Err(error) => self.send(say::extended_failure(&error)),
         }
         None
     }
 
-    /// The outcome of [`Step::SignIn`].
+    /// The outcome of [`Step::SignIn`] and [`Step::SignInByToken`]. Outside of the specified
+    /// conversation, which has its texts, an unknown user and a wrong password look the same.
     pub fn signed_in(&mut self, outcome: Result<UserName>) {
         let Some(waiting) = self.take_waiting() else { return };
         let Waiting::SignIn = waiting else { return self.misuse("nobody was signing in") };
         match outcome {
             Ok(user) => self.welcome(user),
+            Err(Error::NoSuchUser(_) | Error::WrongPassword(_)) if !self.conversing => {
+                self.stay_greeted(&Error::SignInRefused);
+            }
             Err(error) if !self.conversing => self.stay_greeted(&error),
             Err(Error::NoSuchUser(_)) => {
                 self.complain("Username does not exist in database!", Question::Create);

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::core::error::{Code, Error, Result};
+use crate::core::wire::users::UserAsk;
 
 /// The version of these lines.
 const VERSION: u64 = 1;
@@ -38,6 +39,8 @@ pub type Fields = Map<String, Value>;
 pub enum Verb {
     /// How the cluster is. The result is a [`Status`](crate::core::status::Status).
     Status,
+    /// Something about the accounts.
+    User(UserAsk),
 }
 
 impl Verb {

@@ -8,6 +8,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 /// The version of the extended session that this program speaks.
 pub const SESSION_VERSION: u32 = 1;
@@ -37,7 +38,15 @@ pub enum Request {
     List,
     SignOut,
     Status,
+    TokenSignIn { user: String, token: Token },
+    IssueToken { machine: String },
+    RevokeToken,
+    ChangePassword { old: String, new: String },
 }
+
+/// All opcodes.
+const OPCODES: [&str; 12] =
+    ["LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "STA", "TOK", "ISS", "REV", "PWD"];
 
 impl Request {
     /// The request as it travels.
@@ -58,6 +67,12 @@ impl Request {
             Request::List => lines::encode(&["INF"]),
             Request::SignOut => lines::encode(&["LGO"]),
             Request::Status => lines::encode(&["STA"]),
+            Request::TokenSignIn { user, token } => {
+                lines::encode(&["TOK", user.as_str(), token.reveal().as_str()])
+            }
+            Request::IssueToken { machine } => lines::encode(&["ISS", machine]),
+            Request::RevokeToken => lines::encode(&["REV"]),
+            Request::ChangePassword { old, new } => lines::encode(&["PWD", old, new]),
         }
     }
 
@@ -94,12 +109,28 @@ impl Request {
             ["INF"] => Ok(Request::List),
             ["LGO"] => Ok(Request::SignOut),
             ["STA"] => Ok(Request::Status),
-            [opcode @ ("LGN" | "NEW" | "STR" | "RTV" | "DEL" | "INF" | "LGO" | "STA"), ..] => {
+            // What is no token at all is like one that was revoked: its client is to forget it.
+            ["TOK", user, token] => match token.parse() {
+                Ok(token) => Ok(Request::TokenSignIn { user: (*user).into(), token }),
+                Err(_) => Err(Error::TokenRefused),
+            },
+            ["ISS", machine] => Ok(Request::IssueToken { machine: (*machine).into() }),
+            ["REV"] => Ok(Request::RevokeToken),
+            ["PWD", old, new] => {
+                Ok(Request::ChangePassword { old: (*old).into(), new: (*new).into() })
+            }
+            [opcode, ..] if OPCODES.contains(opcode) => {
                 Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
             }
             _ => Err(Error::Protocol("unknown opcode".into())),
         }
     }
+}
+
+/// A text that takes a line of its own: an empty line would end the message before its time, and
+/// what follows would be taken for the next one.
+fn filled(text: &str) -> &str {
+    if text.is_empty() { " " } else { text }
 }
 
 fn unknown_option(option: &str) -> Error {
@@ -131,8 +162,8 @@ impl Reply {
                 all.extend(fields.iter().map(String::as_str));
                 lines::encode(&all)
             }
-            Reply::Error { text, code } => lines::encode(&["E", text.as_str(), code.as_str()]),
-            Reply::Disconnect(reason) => lines::encode(&["D", reason]),
+            Reply::Error { text, code } => lines::encode(&["E", filled(text), code.as_str()]),
+            Reply::Disconnect(reason) => lines::encode(&["D", filled(reason)]),
         }
     }
 
@@ -217,14 +248,17 @@ impl Entry {
     /// place outside the user's folder.
     ///
     /// # Errors
-    /// [`Error::Protocol`] or [`Error::BadPath`] if it is none.
+    /// [`Error::Protocol`] if it is none.
     pub fn decode(line: &str) -> Result<Entry> {
         let malformed = || Error::Protocol("a line of the listing has an unknown form".into());
+        // Not the user's mistake, so no error of a path that the user has named.
+        let elsewhere =
+            |why| Error::Protocol(format!("a line of the listing names no path: {why}"));
         let parts: Vec<&str> = line.split('\t').collect();
         match parts.as_slice() {
-            ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path)?)),
+            ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path).map_err(elsewhere)?)),
             ["F", path, bytes, stored_ms, version, blake3, placed] => Ok(Entry::File(FileEntry {
-                path: FilePath::parse_rooted(path)?,
+                path: FilePath::parse_rooted(path).map_err(elsewhere)?,
                 bytes: bytes.parse().map_err(|_| malformed())?,
                 stored_ms: stored_ms.parse().map_err(|_| malformed())?,
                 version: version.parse().map_err(|_| malformed())?,
@@ -259,6 +293,10 @@ mod tests {
         round_trip(Request::List);
         round_trip(Request::SignOut);
         round_trip(Request::Status);
+        round_trip(Request::TokenSignIn { user: "demo".into(), token: Token([9; 32]) });
+        round_trip(Request::IssueToken { machine: "laptop".into() });
+        round_trip(Request::RevokeToken);
+        round_trip(Request::ChangePassword { old: "a".into(), new: "b c".into() });
     }
 
     #[test]
@@ -272,6 +310,8 @@ mod tests {
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
         assert!(decode(&[]).is_err());
+        assert_eq!(decode(&["TOK", "demo", "ab"]).unwrap_err().code(), Code::SignIn);
+        assert_eq!(decode(&["PWD", "one"]).unwrap_err().code(), Code::Version);
     }
 
     #[test]
@@ -298,6 +338,18 @@ mod tests {
         let folder = Entry::Folder(FolderPath::parse("a").unwrap());
         assert_eq!(Entry::decode(&folder.encode()).unwrap(), folder);
         assert!(Entry::decode("D\t/../x").is_err());
+    }
+
+    #[test]
+    fn a_reply_without_a_text_is_one_message() {
+        let code = Code::Busy;
+        for reply in [Reply::Error { text: String::new(), code }, Reply::Disconnect(String::new())]
+        {
+            let bytes = reply.encode();
+            let (message, used) = lines::decode(&bytes, bytes.len()).unwrap().unwrap();
+            assert_eq!(used, bytes.len());
+            assert_eq!(Reply::decode(&message).unwrap().encode(), bytes);
+        }
     }
 
     #[test]

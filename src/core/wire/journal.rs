@@ -81,6 +81,48 @@ pub enum Change {
         /// Random, so that no two such histories are alike.
         mark: VersionId,
     },
+    /// An account got another password.
+    PasswordChanged {
+        /// Whose.
+        user: UserName,
+        /// The new one's hash in PHC form.
+        password: String,
+    },
+    /// An account was disabled or enabled.
+    AccountDisabled {
+        /// Whose.
+        user: UserName,
+        /// Whether nobody can sign in to it from now on.
+        disabled: bool,
+    },
+    /// It was said how much an account may store.
+    QuotaSet {
+        /// Whose.
+        user: UserName,
+        /// So many bytes, the greatest number for no limit; nothing for what holds for all.
+        bytes: Option<i64>,
+    },
+    /// An account was removed: nobody can sign in to it. The deletions of its files follow.
+    RemovalBegun {
+        /// Whose.
+        user: UserName,
+    },
+    /// The files of a removed account are gone, and now its folders.
+    FoldersRemoved {
+        /// Whose.
+        user: UserName,
+    },
+    /// An account was made with the name of one that was removed.
+    UserMadeAgain {
+        /// Whose.
+        user: UserName,
+        /// As for [`Change::UserMade`].
+        password: String,
+        /// When, in milliseconds since 1970.
+        created_ms: i64,
+        /// Files with a lower number are those of the former account.
+        seq: Seq,
+    },
 }
 
 impl Change {
@@ -112,7 +154,9 @@ impl Change {
             Err(_) => return Err(damaged("is of no kind that this Palk knows")),
         };
         let too_long = match &change {
-            Change::UserMade { password, .. } => password.len() > TEXT_BYTES_MAX,
+            Change::UserMade { password, .. }
+            | Change::UserMadeAgain { password, .. }
+            | Change::PasswordChanged { password, .. } => password.len() > TEXT_BYTES_MAX,
             Change::Nodes { addresses } => addresses.iter().any(|a| a.len() > TEXT_BYTES_MAX),
             _ => false,
         };

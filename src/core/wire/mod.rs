@@ -10,4 +10,6 @@ pub mod extended;
 pub mod journal;
 pub mod lines;
 pub mod node;
+pub mod token;
 pub mod trailer;
+pub mod users;

@@ -35,7 +35,8 @@ pub const FOOTER_BYTES: usize = 32;
 pub const STRIPES_MAX: u64 = 8 << 20;
 
 /// The longest header: two paths' worth of text and some numbers.
-const HEADER_BYTES_MAX: usize = 3 * crate::core::path::PATH_BYTES_MAX;
+const HEADER_BYTES_MAX: usize = 12 * 1024;
+const _: () = assert!(HEADER_BYTES_MAX > 2 * crate::core::path::PATH_BYTES_MAX);
 
 /// The longest trailer.
 pub const TRAILER_BYTES_MAX: u64 = STRIPES_MAX * 8 + (HEADER_BYTES_MAX + FOOTER_BYTES) as u64;
@@ -177,6 +178,7 @@ fn damaged(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::path::PATH_BYTES_MAX;
 
     fn example(file_bytes: u64) -> Trailer {
         let stripes = Layout::new(file_bytes).stripe_count();
@@ -223,7 +225,7 @@ mod tests {
         let mut trailer = example(0);
         let part = "é".repeat(120);
         let path = vec![part.as_str(); 17].join("/");
-        trailer.header.path = FilePath::parse_rooted(&path[..4096]).unwrap();
+        trailer.header.path = FilePath::parse_rooted(&path[..PATH_BYTES_MAX]).unwrap();
         trailer.header.user = UserName::parse(&"u".repeat(64)).unwrap();
         assert_eq!(Trailer::decode(&trailer.encode()).unwrap(), trailer);
     }

@@ -94,6 +94,8 @@ fn retrieved_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::path::Component;
 
     fn named(name: &str, folder: Option<&str>) -> Named {
         Named { name: name.into(), folder: folder.map(str::to_owned) }
@@ -129,5 +131,21 @@ mod tests {
         std::fs::write(folder.path().join("photo.jpg"), "mine").unwrap();
         assert_eq!(target(&env), folder.path().join("photo.retrieved.jpg"));
         assert_eq!(retrieved_name(".bashrc"), ".bashrc.retrieved");
+    }
+
+    proptest! {
+        #[test]
+        fn a_retrieved_file_stays_in_its_folder(text in "[a-z./~_é-]{0,16}|.{0,12}") {
+            let folder = tempfile::tempdir().unwrap();
+            let (env, _) = Env::fake(&[], "");
+            let env = env.in_folder(folder.path());
+            let Ok(path) = FilePath::parse_rooted(&text) else { return Ok(()) };
+            let (local, _) = LocalFiles::AsNamed.target(&path, &env);
+            prop_assert_eq!(local.parent(), Some(folder.path()));
+            let mirrored = LocalFiles::Mirrored(folder.path().into()).target(&path, &env).0;
+            let inside = mirrored.strip_prefix(folder.path()).unwrap();
+            let is_plain = |part| matches!(part, Component::Normal(_));
+            prop_assert!(inside.components().all(is_plain), "{:?}", inside);
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::evidence::{Evidence, newest};
 use crate::core::catalog::files::{self, FileRecord};
 use crate::core::catalog::owed::{self, Kind};
-use crate::core::catalog::{UserId, journal};
+use crate::core::catalog::{UserId, journal, users};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, Seq};
@@ -36,6 +36,7 @@ impl Adoption<'_> {
             }
             if self.horizon.is_none()
                 && let Some(id) = accounts::id_of(&self.transaction, user)?
+                && !users::is_removed(&self.transaction, id)?
             {
                 self.make_folders(user, id, folder)?;
             }
@@ -63,6 +64,8 @@ impl Adoption<'_> {
     pub(super) fn news(&mut self) -> Result<()> {
         for ((name, path), versions) in &self.evidence.files {
             let user = match accounts::id_of(&self.transaction, name)? {
+                // What began before the account was removed never came to its end.
+                Some(user) if users::is_removed(&self.transaction, user)? => continue,
                 Some(user) => user,
                 // Known from staged blocks alone: the account's last moments were these.
                 None if newest(versions, self.horizon.unwrap_or_default()).is_some() => {

@@ -1,21 +1,29 @@
 //! A server for tests: the extended session over files in memory, with one fault to order.
 //!
-//! It has one account, `demo` with the password `pw`, and forgets everything at the end.
+//! It has one account, `demo` with the password `pw`, and forgets everything at the end. It accepts
+//! the tokens that it has made, until they are revoked.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::core::error::{Code, Error};
+use crate::core::io::net::{Deadline, Stream};
+use crate::core::io::tls::{Acceptor, Identity};
 use crate::core::path::FilePath;
 use crate::core::types::{Digest, NodeSet, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
 use crate::core::wire::extended::{Entry, FileEntry, Reply, Request};
 use crate::core::wire::lines;
+use crate::core::wire::token::Token;
 
 /// What goes wrong, if anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +52,10 @@ pub(crate) struct FakeServer {
     pub(crate) address: String,
     /// Their rooted paths and bytes.
     pub(crate) files: Files,
+    /// Valid tokens.
+    pub(crate) tokens: Arc<Mutex<Vec<Token>>>,
+    /// How many passwords it was shown.
+    pub(crate) passwords: Arc<AtomicUsize>,
 }
 
 impl FakeServer {
@@ -54,14 +66,28 @@ impl FakeServer {
     pub(crate) fn start_on(address: &str, fault: Fault) -> FakeServer {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = FakeServer { address, files: Files::default() };
-        let files = server.files.clone();
+        let server = FakeServer {
+            address,
+            files: Files::default(),
+            tokens: Arc::default(),
+            passwords: Arc::default(),
+        };
+        let shared = server.clone();
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::of_folder(&folder.path().join("tls"), &mut Vec::new()).unwrap();
+        let acceptor = Acceptor::for_clients(&identity).unwrap();
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                socket.set_nodelay(true).unwrap();
-                let reader = BufReader::with_capacity(1 << 16, socket.try_clone().unwrap());
-                let mut client = Client { reader, socket, files: files.clone(), fault };
-                thread::spawn(move || client.serve());
+                let (server, acceptor) = (shared.clone(), acceptor.clone());
+                thread::spawn(move || {
+                    let mut stream = Stream::accepted(socket, "client").unwrap();
+                    if acceptor.accept(&mut stream).is_ok() {
+                        let socket = Encrypted(Rc::new(RefCell::new(stream)));
+                        let reader = BufReader::with_capacity(1 << 16, socket.clone());
+                        let files = server.files.clone();
+                        Client { reader, socket, files, server, fault, own: None }.serve();
+                    }
+                });
             }
         });
         server
@@ -73,11 +99,41 @@ impl FakeServer {
     }
 }
 
+/// A connection that is read and written by one thread.
+#[derive(Clone)]
+struct Encrypted(Rc<RefCell<Stream>>);
+
+const HANG: Deadline = Deadline::new(Duration::from_secs(60), "go on");
+
+fn as_io(error: Error) -> std::io::Error {
+    std::io::Error::other(error.to_string())
+}
+
+impl Read for Encrypted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().read_some(buffer, &HANG).map_err(as_io)
+    }
+}
+
+impl Write for Encrypted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write_all(&[bytes], &HANG).map_err(as_io)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Client {
-    reader: BufReader<TcpStream>,
-    socket: TcpStream,
+    reader: BufReader<Encrypted>,
+    socket: Encrypted,
     files: Files,
+    server: FakeServer,
     fault: Fault,
+    /// The token that the client has signed in with.
+    own: Option<Token>,
 }
 
 /// Why a client is left: the end of its connection, or a fault that was ordered.
@@ -135,6 +191,7 @@ impl Client {
         }
         match Request::decode(&message) {
             Ok(Request::SignIn { user, password } | Request::SignUp { user, password }) => {
+                self.server.passwords.fetch_add(1, Ordering::SeqCst);
                 if (user.as_str(), password.as_str()) == ("demo", "pw") {
                     self.say(&["S", "user=demo"])?;
                 } else {
@@ -154,6 +211,32 @@ impl Client {
             Ok(Request::SignOut) => return Ok(false),
             // As a server that is older than this request.
             Ok(Request::Status) => self.refuse(&Error::Protocol("unknown opcode".into()))?,
+            Ok(Request::TokenSignIn { user, token }) => {
+                if user == "demo" && self.server.tokens.lock().contains(&token) {
+                    self.own = Some(token);
+                    self.say(&["S", "user=demo"])?;
+                } else {
+                    self.refuse(&Error::TokenRefused)?;
+                }
+            }
+            Ok(Request::IssueToken { .. }) => {
+                let next = u8::try_from(self.server.tokens.lock().len() + 1).unwrap();
+                let token = Token([next; 32]);
+                self.server.tokens.lock().push(token.clone());
+                self.say(&["S", &format!("token={}", token.reveal())])?;
+            }
+            Ok(Request::RevokeToken) => {
+                self.server.tokens.lock().retain(|token| Some(token) != self.own.as_ref());
+                self.say(&["S"])?;
+            }
+            Ok(Request::ChangePassword { old, .. }) => {
+                if old == "pw" {
+                    self.server.tokens.lock().retain(|token| Some(token) == self.own.as_ref());
+                    self.say(&["S"])?;
+                } else {
+                    self.refuse(&Error::WrongPassword("demo".into()))?;
+                }
+            }
             Err(error) => self.refuse(&error)?,
         }
         Ok(true)

@@ -1,0 +1,60 @@
+//! Messages of lines, and what they mean in the extended session, both ways. Whatever is understood
+//! means the same after it was sent again.
+
+use palk::core::remote::Said;
+use palk::core::wire::extended::{Entry, Reply, Request, field, parse_hello_line};
+use palk::core::wire::lines;
+
+use super::bytes::Bytes;
+use super::names::{assert_folder_inside, assert_inside};
+
+pub(crate) fn run(data: &[u8]) {
+    let mut input = Bytes(data);
+    let bytes_max = usize::from(input.u16());
+    let Ok(Some((message, used))) = lines::decode(input.0, bytes_max) else { return };
+    assert!(used <= bytes_max.min(input.0.len()));
+    for cut in 0..used {
+        assert!(matches!(lines::decode(&input.0[..cut], bytes_max), Ok(None)), "cut at {cut}");
+    }
+    if let Ok(request) = Request::decode(&message) {
+        if let Request::Store { path, .. } | Request::Retrieve { path } | Request::Delete { path } =
+            &request
+        {
+            assert_inside(path);
+        }
+        // Half a line end within a line is a blank the second time, hence the bytes.
+        let again = Request::decode(&understood(&request.encode()));
+        let again = again.expect("a request that was understood once");
+        assert_eq!(again.encode(), request.encode());
+    }
+    if let Ok(reply) = Reply::decode(&message) {
+        let again = understood(&reply.encode());
+        let again = Reply::decode(&again).expect("a reply that was understood once");
+        assert_eq!(again.encode(), reply.encode());
+    }
+    if let Ok(said) = Said::decode(&message) {
+        assert!(said.questions.len() < message.len());
+    }
+    for line in &message {
+        let _ = parse_hello_line(line);
+        match Entry::decode(line) {
+            Ok(Entry::Folder(folder)) => assert_folder_inside(&folder),
+            Ok(Entry::File(file)) => {
+                assert_inside(&file.path);
+                let file = Entry::File(file);
+                assert_eq!(Entry::decode(&file.encode()).ok(), Some(file));
+            }
+            Err(_) => {}
+        }
+    }
+    let _ = field::<u64>(&message, "bytes");
+    let _ = field::<String>(&message, "nodes");
+}
+
+fn understood(bytes: &[u8]) -> Vec<String> {
+    let (message, used) = lines::decode(bytes, bytes.len())
+        .expect("what Palk says is a message")
+        .expect("what Palk says is whole");
+    assert_eq!(used, bytes.len(), "more than one message");
+    message
+}

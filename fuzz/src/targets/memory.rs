@@ -1,0 +1,253 @@
+//! A disk in memory that does not let anybody out: whatever path reaches it must lie below a folder
+//! that it was told of, and what is written below one that may be written.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use palk::core::io::disk::{Disk, Listed, ReadFile, Space, WriteFile};
+
+/// The longest name that file systems take.
+const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// How much room there is, always.
+const DISK_BYTES: u64 = 1 << 40;
+
+type Content = Arc<Mutex<Vec<u8>>>;
+
+#[derive(Clone)]
+enum Entry {
+    Folder,
+    File(Content),
+}
+
+/// Clones are the same disk.
+#[derive(Clone)]
+pub(crate) struct MemoryDisk {
+    tree: Arc<Mutex<BTreeMap<PathBuf, Entry>>>,
+    /// Nothing else is looked at.
+    readable: Arc<[PathBuf]>,
+    /// Nothing else is changed.
+    writable: Arc<[PathBuf]>,
+}
+
+impl MemoryDisk {
+    pub(crate) fn new(readable: &[&str], writable: &[&str]) -> MemoryDisk {
+        let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect();
+        let disk = MemoryDisk {
+            tree: Arc::default(),
+            readable: paths(readable),
+            writable: paths(writable),
+        };
+        for root in readable.iter().chain(writable) {
+            disk.tree().insert(PathBuf::from(root), Entry::Folder);
+        }
+        disk
+    }
+
+    /// Puts a file there with the folders above it, as if it had always been there. Nothing happens
+    /// where no real disk could have such a file, or a folder where a file is.
+    pub(crate) fn put(&self, root: &str, names: &[&str], bytes: &[u8]) {
+        let possible = |name: &&str| {
+            !name.is_empty()
+                && name.len() <= FILE_NAME_BYTES_MAX
+                && !name.contains(['/', '\0'])
+                && !matches!(*name, "." | "..")
+        };
+        if !names.iter().all(possible) {
+            return;
+        }
+        let mut tree = self.tree();
+        let mut path = PathBuf::from(root);
+        for (at, name) in names.iter().enumerate() {
+            path.push(name);
+            let is_last = at + 1 == names.len();
+            match tree.get(&path) {
+                Some(Entry::Folder) if !is_last => {}
+                Some(_) => return,
+                None if is_last => {
+                    let content = Arc::new(Mutex::new(bytes.to_vec()));
+                    tree.insert(path.clone(), Entry::File(content));
+                }
+                None => {
+                    tree.insert(path.clone(), Entry::Folder);
+                }
+            }
+        }
+    }
+
+    /// Every file and folder, but for the roots themselves.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let is_root = |path: &PathBuf| self.readable.contains(path) || self.writable.contains(path);
+        self.tree().keys().filter(|path| !is_root(path)).cloned().collect()
+    }
+
+    pub(crate) fn is_folder(&self, path: &Path) -> bool {
+        matches!(self.tree().get(path), Some(Entry::Folder))
+    }
+
+    /// What is in a file.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let Some(Entry::File(content)) = self.look(path) else { panic!("{path:?} is no file") };
+        let bytes = content.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        bytes.clone()
+    }
+
+    fn tree(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Entry>> {
+        self.tree.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn look(&self, path: &Path) -> Option<Entry> {
+        let roots: Vec<&PathBuf> = self.readable.iter().chain(&*self.writable).collect();
+        assert_below(path, &roots);
+        self.tree().get(path).cloned()
+    }
+
+    fn change(&self, path: &Path) -> io::Result<MutexGuard<'_, BTreeMap<PathBuf, Entry>>> {
+        assert_below(path, &self.writable.iter().collect::<Vec<_>>());
+        let tree = self.tree();
+        match path.parent().and_then(|folder| tree.get(folder)) {
+            Some(Entry::Folder) => Ok(tree),
+            Some(Entry::File(_)) => Err(ErrorKind::NotADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+fn assert_below(path: &Path, roots: &[&PathBuf]) {
+    let rest = roots.iter().find_map(|root| path.strip_prefix(root).ok());
+    let rest = rest.unwrap_or_else(|| panic!("{path:?} lies outside of {roots:?}"));
+    for part in rest.components() {
+        let Component::Normal(name) = part else { panic!("{path:?} is not a plain path") };
+        assert!(name.len() <= FILE_NAME_BYTES_MAX, "{path:?} has a name that is too long");
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        let mut tree = self.change(path)?;
+        if let Some(Entry::Folder) = tree.get(path) {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        let content = Content::default();
+        tree.insert(path.to_path_buf(), Entry::File(content.clone()));
+        Ok(Box::new(Open(content)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        match self.look(path) {
+            Some(Entry::File(content)) => Ok(Box::new(Open(content))),
+            Some(Entry::Folder) => Err(ErrorKind::IsADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.look(path).is_some())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        drop(self.change(from)?);
+        let mut tree = self.change(to)?;
+        if let Some(Entry::Folder) = tree.get(to) {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        let entry = tree.remove(from).ok_or(ErrorKind::NotFound)?;
+        assert!(matches!(entry, Entry::File(_)), "nothing renames a folder yet");
+        tree.insert(to.to_path_buf(), entry);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let Ok(mut tree) = self.change(path) else { return Ok(()) };
+        match tree.get(path) {
+            Some(Entry::Folder) => Err(ErrorKind::IsADirectory.into()),
+            _ => {
+                tree.remove(path);
+                Ok(())
+            }
+        }
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<bool> {
+        if let Some(Entry::Folder) = self.look(path) {
+            return Ok(false);
+        }
+        let mut tree = self.change(path)?;
+        match tree.get(path) {
+            Some(_) => Err(ErrorKind::AlreadyExists.into()),
+            None => {
+                tree.insert(path.to_path_buf(), Entry::Folder);
+                Ok(true)
+            }
+        }
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        match self.look(path) {
+            Some(Entry::Folder) => Ok(()),
+            Some(Entry::File(_)) => Err(ErrorKind::NotADirectory.into()),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        self.sync_folder(path)?;
+        let tree = self.tree();
+        let inside = tree.iter().filter(|(at, _)| at.parent() == Some(path));
+        let listed = inside.filter_map(|(at, entry)| {
+            let name = at.file_name()?.to_str()?.to_owned();
+            Some(Listed { name, is_folder: matches!(entry, Entry::Folder) })
+        });
+        Ok(listed.collect())
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.sync_folder(path)?;
+        Ok(Space { free_bytes: DISK_BYTES, total_bytes: DISK_BYTES })
+    }
+
+    fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
+        let content = match self.change(path)?.get(path) {
+            Some(Entry::File(content)) => content.clone(),
+            Some(Entry::Folder) => return Err(ErrorKind::IsADirectory.into()),
+            None => return Err(ErrorKind::NotFound.into()),
+        };
+        let length = usize::try_from(length).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let mut bytes = content.lock().map_err(|_| ErrorKind::Other)?;
+        if bytes.len() < length {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        bytes.truncate(length);
+        drop(bytes);
+        Ok(Box::new(Open(content)))
+    }
+}
+
+struct Open(Content);
+
+impl WriteFile for Open {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.lock().map_err(|_| ErrorKind::Other)?.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ReadFile for Open {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.0.lock().map_err(|_| ErrorKind::Other)?.len() as u64)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let content = self.0.lock().map_err(|_| ErrorKind::Other)?;
+        let from = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let piece = from.checked_add(buffer.len()).and_then(|to| content.get(from..to));
+        buffer.copy_from_slice(piece.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! The session machine, fed by a client that says anything, cut anywhere.
+//!
+//! The first eight bytes say how the stream is cut and what comes of what the client asks for; the
+//! rest is the stream. It must be understood the same however it was cut.
+
+use palk::core::error::{Code, Error};
+use palk::core::path::{FilePath, UserName};
+use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
+use palk::core::types::{Digest, NodeSet, VersionId};
+use palk::core::wire::chunk::{self, Head};
+use palk::core::wire::extended::{Entry, FileEntry};
+use palk::core::wire::lines::MESSAGE_BYTES_MAX;
+use palk::core::wire::token::Token;
+
+use super::bytes::Bytes;
+use super::names::assert_inside;
+
+/// What the server's loop reads at once.
+const READ_BYTES_MAX: usize = 16 * 1024;
+const CONTROL_BYTES: usize = 8;
+
+pub(crate) fn specified(data: &[u8]) {
+    check(Dialect::Spec, b"", data);
+}
+
+pub(crate) fn year_2020(data: &[u8]) {
+    check(Dialect::Year2020, b"", data);
+}
+
+/// Behind the hello, so that the whole stream is the extended session's.
+pub(crate) fn extended(data: &[u8]) {
+    check(Dialect::Spec, b"HI\r\npalk 1\r\n\r\n", data);
+}
+
+fn check(dialect: Dialect, prologue: &[u8], data: &[u8]) {
+    let mut stream = Bytes(data);
+    let control = stream.take(CONTROL_BYTES);
+    let whole: Vec<u8> = [prologue, stream.0].concat();
+    let at_once = Loop::new(dialect, control, &whole, false).run();
+    let in_pieces = Loop::new(dialect, control, &whole, true).run();
+    assert_eq!(at_once, in_pieces, "what is said depends on how the bytes were cut");
+}
+
+/// The loop around a session, and a server whose every answer is read from the control bytes.
+struct Loop<'a> {
+    session: Session,
+    control: &'a [u8],
+    stream: Bytes<'a>,
+    cut: bool,
+    cuts: usize,
+    outcomes: usize,
+    framing: Framing,
+    body_bytes: u64,
+    said: Vec<String>,
+}
+
+impl<'a> Loop<'a> {
+    fn new(dialect: Dialect, control: &'a [u8], stream: &'a [u8], cut: bool) -> Loop<'a> {
+        Loop {
+            session: Session::new(dialect),
+            control,
+            stream: Bytes(stream),
+            cut,
+            cuts: 0,
+            outcomes: 0,
+            framing: Framing::Raw,
+            body_bytes: 0,
+            said: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Vec<String> {
+        // A step takes a byte at least, or answers one that did; nothing has more than ten answers.
+        let steps_max = 100 + 10 * self.stream.0.len();
+        for _ in 0..steps_max {
+            assert!(self.session.buffered() <= MESSAGE_BYTES_MAX + READ_BYTES_MAX);
+            let step = self.session.next_step();
+            let is_end = matches!(step, Step::Close);
+            if is_end {
+                self.note("close".to_owned());
+            }
+            if is_end || self.act(step).is_none() {
+                return self.said;
+            }
+        }
+        panic!("the session does not come to rest");
+    }
+
+    fn control(&self, at: usize) -> u8 {
+        if self.control.is_empty() { 0 } else { self.control[at % self.control.len()] }
+    }
+
+    fn outcome(&mut self) -> u8 {
+        self.outcomes += 1;
+        self.control(self.outcomes - 1) % 4
+    }
+
+    fn note(&mut self, what: String) {
+        self.said.push(what);
+    }
+
+    /// A step that only a signed-in user may bring about.
+    fn note_of_user(&mut self, what: String) {
+        assert!(self.session.user().is_some(), "{what} without a user");
+        self.note(what);
+    }
+
+    /// Nothing once the stream is used up, as where the client closes.
+    fn act(&mut self, step: Step) -> Option<()> {
+        match step {
+            Step::Close => {}
+            Step::Read(patience) => return self.read(patience),
+            Step::Send(bytes) => self.note(format!("send {}", bytes.escape_ascii())),
+            Step::Settle => self.note("settle".to_owned()),
+            Step::SignedOut(user) => self.note(format!("out {user}")),
+            Step::SignIn { user, password } => {
+                self.note(format!("sign in {user:?} {password:?}"));
+                let outcome = self.account(user);
+                self.session.signed_in(outcome);
+            }
+            Step::SignUp { user, password } => {
+                self.note(format!("sign up {user:?} {password:?}"));
+                let outcome = self.account(user);
+                self.session.signed_up(outcome);
+            }
+            Step::Store { path, bytes, replace, framing } => {
+                assert_inside(&path);
+                self.note_of_user(format!("store {path:?} {bytes} {replace} {framing:?}"));
+                (self.framing, self.body_bytes) = (framing, bytes);
+                match self.outcome() {
+                    0 => self.session.store_refused(&Error::TooBig { bytes, limit: 1 }),
+                    _ => self.session.store_ready(),
+                }
+            }
+            Step::ReceiveBody => return self.receive_body(),
+            Step::DropBody(bytes) => {
+                self.body(bytes)?;
+                self.session.body_dropped();
+            }
+            Step::DropChunks => {
+                // As the server does: what is no chunk ends the connection.
+                self.chunks(u32::MAX)?.ok()?;
+                self.session.body_dropped();
+            }
+            Step::Retrieve { path, framing } => {
+                assert_inside(&path);
+                self.note_of_user(format!("retrieve {path:?} {framing:?}"));
+                match self.outcome() {
+                    0 => self.session.retrieve_failed(&Error::NoSuchFile(path)),
+                    _ => self.session.retrieve_ready(&found()),
+                }
+            }
+            Step::SendBody => {
+                let failed = self.outcome() == 0;
+                let outcome = if failed { Err(lost()) } else { Ok(NodeSet::ALL) };
+                self.session.retrieved(outcome);
+            }
+            Step::Delete { path } => {
+                assert_inside(&path);
+                self.note_of_user(format!("delete {path:?}"));
+                let failed = self.outcome() == 0;
+                self.session.deleted(if failed { Err(Error::NoSuchFile(path)) } else { Ok(()) });
+            }
+            Step::List => {
+                self.note_of_user("list".to_owned());
+                let failed = self.outcome() == 0;
+                self.session.listed(if failed { Err(lost()) } else { Ok(listing()) });
+            }
+            Step::Status => {
+                self.note_of_user("status".to_owned());
+                let failed = self.outcome() == 0;
+                self.session.status_told(if failed { Err(lost()) } else { Ok("{}".to_owned()) });
+            }
+            Step::SignInByToken { user, token } => {
+                self.note(format!("sign in {user:?} by {}", token.reveal()));
+                let outcome = self.account(user);
+                self.session.signed_in(outcome);
+            }
+            Step::IssueToken { machine } => {
+                self.note_of_user(format!("token for {machine:?}"));
+                self.account_done(Some(Token([7; 32])));
+            }
+            Step::RevokeToken => {
+                self.note_of_user("revoke".to_owned());
+                self.account_done(None);
+            }
+            Step::ChangePassword { old, new } => {
+                self.note_of_user(format!("password {old:?} {new:?}"));
+                self.account_done(None);
+            }
+        }
+        Some(())
+    }
+
+    fn read(&mut self, patience: Patience) -> Option<()> {
+        if self.stream.is_empty() {
+            // The client is silent: a message that may be whole is taken for whole.
+            return (patience == Patience::Grace).then(|| self.session.silence());
+        }
+        let count = if self.cut {
+            self.cuts += 1;
+            1 + usize::from(self.control(self.cuts))
+        } else {
+            READ_BYTES_MAX
+        };
+        let piece = self.stream.take(count);
+        self.session.receive(piece);
+        Some(())
+    }
+
+    fn account_done(&mut self, token: Option<Token>) {
+        let failed = self.outcome() == 0;
+        self.session.account_done(if failed { Err(lost()) } else { Ok(token) });
+    }
+
+    fn account(&mut self, user: String) -> Result<UserName, Error> {
+        match self.outcome() {
+            1 => Err(Error::NoSuchUser(user)),
+            2 => Err(Error::WrongPassword(user)),
+            3 => Err(Error::UserExists(user)),
+            _ => Ok(UserName::parse(&user)?),
+        }
+    }
+
+    /// Up to `count` bytes of a body; nothing if the stream ends before.
+    fn body(&mut self, count: u64) -> Option<Vec<u8>> {
+        let mut bytes = self.session.take_buffered(count);
+        let left = count - bytes.len() as u64;
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let rest = self.stream.take(left);
+        bytes.extend_from_slice(rest);
+        (rest.len() == left).then_some(bytes)
+    }
+
+    fn receive_body(&mut self) -> Option<()> {
+        let outcome = self.outcome();
+        let stored =
+            Stored { version: VersionId([1; 16]), digest: Digest([2; 32]), nodes: NodeSet::ALL };
+        let received = match self.framing {
+            Framing::Raw => self.body(self.body_bytes).map(|_| Ok(()))?,
+            Framing::Chunks if outcome == 2 => {
+                self.chunks(1)?.ok()?;
+                self.session.store_broken(&lost());
+                return Some(());
+            }
+            Framing::Chunks => self.chunks(u32::MAX)?,
+        };
+        let failed = if outcome == 0 { Err(lost()) } else { Ok(stored) };
+        self.session.stored(received.and(failed));
+        Some(())
+    }
+
+    /// Takes at most so many chunks, up to the end or to `given up`.
+    fn chunks(&mut self, most: u32) -> Option<Result<(), Error>> {
+        for _ in 0..most {
+            let mut head = [0; chunk::HEAD_BYTES];
+            head.copy_from_slice(&self.body(chunk::HEAD_BYTES as u64)?);
+            match chunk::decode_head(&head) {
+                Ok(Head::Data { length, .. }) => drop(self.body(length as u64)?),
+                Ok(Head::End { .. }) => return self.body(32).map(|_| Ok(())),
+                Ok(Head::GivenUp) => return Some(Ok(())),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(()))
+    }
+}
+
+fn lost() -> Error {
+    Error::other(Code::TooFewNodes, "nodes 1 and 3 went down")
+}
+
+fn found() -> Found {
+    Found { bytes: 5, version: VersionId([1; 16]), digest: Digest([2; 32]), stored_ms: 3 }
+}
+
+fn listing() -> Vec<Entry> {
+    let path = FilePath::parse_rooted("a/b").expect("a good path");
+    let file = FileEntry {
+        path: path.clone(),
+        bytes: 5,
+        stored_ms: 3,
+        version: VersionId([1; 16]),
+        blake3: Digest([2; 32]),
+        placed: NodeSet::ALL,
+    };
+    vec![Entry::Folder(path.folder()), Entry::File(file)]
+}

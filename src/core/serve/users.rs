@@ -1,0 +1,184 @@
+//! What whoever runs the server can do with accounts: the facade behind `palk admin user`.
+
+use std::sync::Arc;
+
+use crate::core::catalog::{Quota, UserRecord};
+use crate::core::error::{Error, Result};
+use crate::core::path::{UserName, printable};
+use crate::core::serve::files::Files;
+use crate::core::serve::operator::Asker;
+use crate::core::wire::admin::{Answer, Fields, fields};
+use crate::core::wire::users::{Allowance, UserAsk, UserLine};
+
+/// How many files of a removed account go in one transaction. While it runs nobody else's store can
+/// be committed, so it has to be short.
+const REMOVAL_PAGE: usize = 500;
+
+/// The accounts, for whoever runs the server.
+pub struct Users {
+    files: Arc<Files>,
+}
+
+impl Users {
+    /// The accounts behind these files.
+    pub fn new(files: Arc<Files>) -> Users {
+        Users { files }
+    }
+
+    /// All accounts, sorted by name.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn list(&self) -> Result<Vec<UserRecord>> {
+        self.files.catalog.users()
+    }
+
+    /// How many bytes an account with this quota may store; nothing if there is no limit.
+    pub fn limit(&self, quota: Quota) -> Option<u64> {
+        self.files.usage.limit(quota)
+    }
+
+    /// Makes an account, also where nobody may sign up.
+    ///
+    /// # Errors
+    /// [`UserExists`](crate::core::error::Error::UserExists); or the password cannot be one.
+    pub fn add(&self, name: &UserName, password: &str) -> Result<()> {
+        self.files.add_account(name, password)?;
+        tracing::info!("operator made the account {name}");
+        Ok(())
+    }
+
+    /// Gives an account another password and revokes all of its tokens. Sessions that were begun
+    /// with a token end at their next request.
+    ///
+    /// # Errors
+    /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser); or the password cannot be one.
+    pub fn set_password(&self, name: &UserName, password: &str) -> Result<()> {
+        self.files.change(|| self.files.accounts().set_password(name, password))?;
+        tracing::info!("operator changed the password of {name}");
+        Ok(())
+    }
+
+    /// Lets nobody sign in to an account any more; sessions end at their next request. The files
+    /// stay.
+    ///
+    /// # Errors
+    /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
+    pub fn disable(&self, name: &UserName) -> Result<()> {
+        self.files.change(|| self.files.catalog.set_disabled(name, true))?;
+        tracing::info!("operator disabled the account {name}");
+        Ok(())
+    }
+
+    /// Takes back [`Users::disable`].
+    ///
+    /// # Errors
+    /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
+    pub fn enable(&self, name: &UserName) -> Result<()> {
+        self.files.change(|| self.files.catalog.set_disabled(name, false))?;
+        tracing::info!("operator enabled the account {name}");
+        Ok(())
+    }
+
+    /// Says how much an account may store. Files that are there stay, also if they are more.
+    ///
+    /// # Errors
+    /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
+    pub fn set_quota(&self, name: &UserName, quota: Quota) -> Result<()> {
+        self.files.change(|| self.files.catalog.set_quota(name, quota))?;
+        tracing::info!("operator set the quota of {name}: {quota:?}");
+        Ok(())
+    }
+
+    /// Removes an account with its tokens, folders and files. It is gone for its user at once; a
+    /// removal that is cut off is brought to its end by [`Users::finish_removals`].
+    ///
+    /// # Errors
+    /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
+    pub fn remove(&self, name: &UserName) -> Result<()> {
+        self.begin_removal(name)?;
+        self.finish(&mut || {})
+    }
+
+    fn begin_removal(&self, name: &UserName) -> Result<()> {
+        self.files.change(|| self.files.catalog.begin_removal(name))?;
+        tracing::info!("operator removed the account {name}");
+        Ok(())
+    }
+
+    /// Brings removals to their end that were cut off. To be called when the server starts.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn finish_removals(&self) -> Result<()> {
+        self.finish(&mut || {})
+    }
+
+    fn finish(&self, page_done: &mut dyn FnMut()) -> Result<()> {
+        for user in self.files.catalog.removals()? {
+            while self.files.catalog.remove_page(user, REMOVAL_PAGE)? {
+                self.files.bell.ring();
+                page_done();
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what was asked for through the admin door.
+    ///
+    /// # Errors
+    /// Those of the action; or the name cannot be one.
+    pub fn carry_out(&self, ask: &UserAsk, asker: &mut dyn Asker) -> Result<Answer> {
+        match ask {
+            UserAsk::List => {
+                for user in self.list()? {
+                    asker.item(fields(&self.line(&user))?);
+                }
+            }
+            UserAsk::Add { name, password } => self.add(&UserName::parse(name)?, &password.0)?,
+            UserAsk::Passwd { name, password } => self.set_password(&known(name)?, &password.0)?,
+            UserAsk::Disable { name } => self.disable(&known(name)?)?,
+            UserAsk::Enable { name } => self.enable(&known(name)?)?,
+            UserAsk::Quota { name, quota } => self.set_quota(&known(name)?, from_wire(*quota))?,
+            UserAsk::Remove { name } => {
+                let mut pages = 0_u64;
+                self.begin_removal(&known(name)?)?;
+                self.finish(&mut || {
+                    pages += 1;
+                    asker.progress(Fields::from_iter([("pages".to_owned(), pages.into())]));
+                })?;
+            }
+        }
+        Ok(Answer { code: 0, fields: Fields::new() })
+    }
+
+    fn line(&self, user: &UserRecord) -> UserLine {
+        UserLine {
+            name: user.name.to_string(),
+            state: user.state.to_string(),
+            created_ms: user.created_ms,
+            files: user.files,
+            bytes: user.bytes,
+            quota: match user.quota {
+                Quota::Default => Allowance::Default,
+                Quota::Unlimited => Allowance::Unlimited,
+                Quota::Bytes(bytes) => Allowance::Bytes(bytes),
+            },
+            limit: self.limit(user.quota),
+            tokens: user.tokens,
+        }
+    }
+}
+
+/// The name of an account that is said to be there.
+fn known(name: &str) -> Result<UserName> {
+    UserName::parse(name).map_err(|_| Error::NoSuchUser(printable(name)))
+}
+
+fn from_wire(quota: Allowance) -> Quota {
+    match quota {
+        Allowance::Default => Quota::Default,
+        Allowance::Unlimited => Quota::Unlimited,
+        Allowance::Bytes(bytes) => Quota::Bytes(bytes),
+    }
+}
