@@ -22,7 +22,7 @@ use crate::core::io::random::Random;
 use crate::core::serve::admin;
 use crate::core::serve::client::Door;
 use crate::core::serve::files::Files;
-use crate::core::serve::operator::Operator;
+use crate::core::serve::operator::{Operator, Parts};
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::session::Dialect;
@@ -64,7 +64,7 @@ pub struct Server {
     listener: Listener,
     files: Arc<Files>,
     operator: Arc<Operator>,
-    upkeep: Upkeep,
+    upkeep: Arc<Upkeep>,
     dialect: Dialect,
     nodes: [String; 4],
     backups: Arc<Backups>,
@@ -102,7 +102,14 @@ impl Server {
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
         let backups = Arc::new(backups);
         backups.start()?;
-        let operator = Arc::new(Operator::new(catalog.clone(), volume.clone()));
+        let upkeep = Arc::new(upkeep);
+        let operator = Arc::new(Operator::new(Parts {
+            catalog: catalog.clone(),
+            volume: volume.clone(),
+            bell: bell.clone(),
+            upkeep: upkeep.clone(),
+            backups: backups.clone(),
+        }));
         admin::open(&config.folder, &operator, &listener.state());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         let (files, dialect) = (Arc::new(files), config.dialect);

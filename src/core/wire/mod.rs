@@ -10,4 +10,5 @@ pub mod extended;
 pub mod journal;
 pub mod lines;
 pub mod node;
+pub mod reports;
 pub mod trailer;
