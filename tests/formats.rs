@@ -826,6 +826,7 @@ fn what_a_status_says() {
         nodes_to_spare: 1,
         files: Stored { count: 4, bytes: 5, unreadable: 6 },
         owed,
+        upkeep: None,
         troubles: vec![
             Trouble::Unreadable { files: 6 },
             Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },
