@@ -274,6 +274,6 @@ fn a_node_that_cannot_take_pieces_is_left_alone_for_longer_and_longer() {
     let before = calls(&world);
     (0..200).for_each(|_| world.attend());
     let tried = calls(&world) - before;
-    assert!(tried < 30, "{tried} calls to a full disk in 200 seconds");
+    assert!(tried < 60, "{tried} calls to a full disk in 200 seconds");
     world.make_whole();
 }
