@@ -342,7 +342,10 @@ impl Cluster {
             let address = self.node_address(node);
             let mut process = start_node(self.folder.path(), node, address, options);
             until("it listens or ends", || {
-                process.log().contains("listening on ") || !process.is_running()
+                // Why it has ended may come a moment after it has.
+                let ended = !process.is_running();
+                process.log().contains("listening on ")
+                    || ended && process.log().contains("error: ")
             });
             if process.is_running() {
                 break process;
