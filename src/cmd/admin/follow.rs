@@ -123,9 +123,7 @@ pub(super) fn end(code: u8) -> Result<(), Stop> {
 /// A failure that says what to do, in the place of the general hint.
 pub(super) fn with_hint(stop: Stop, hint: &str) -> Stop {
     match stop {
-        Stop::Failed(failure) => {
-            Stop::Failed(Failure { hint: Some(hint.to_owned()), ..failure })
-        }
+        Stop::Failed(failure) => Stop::Failed(Failure { hint: Some(hint.to_owned()), ..failure }),
         other => other,
     }
 }

@@ -97,7 +97,8 @@ mod tests {
         tell_remaining(&mut env, &[away, full]);
         let said = screen.err();
         let owed = "2 pieces, 3.0 MB; 1 order";
-        let first = format!("node 2 is away; it is owed {owed} (connection\\u{{1b}} refused)\n  st");
+        let first =
+            format!("node 2 is away; it is owed {owed} (connection\\u{{1b}} refused)\n  st");
         assert!(said.starts_with(&first), "{said}");
         let last = format!("node 2 cannot be given {owed} (its disk is full)\n");
         assert!(said.ends_with(&last), "{said}");

@@ -161,12 +161,8 @@ mod tests {
 
     #[test]
     fn a_scrub_is_at_a_hundred_percent_only_when_all_is_read() {
-        let at = |phase, bytes, bytes_all| Scrubbing {
-            phase,
-            bytes,
-            bytes_all,
-            ..Scrubbing::default()
-        };
+        let at =
+            |phase, bytes, bytes_all| Scrubbing { phase, bytes, bytes_all, ..Scrubbing::default() };
         assert_eq!(at(ScrubPhase::Inventory, 0, 0).percent(), 0);
         assert_eq!(at(ScrubPhase::Files, 41, 100).percent(), 41);
         assert_eq!(at(ScrubPhase::Files, 0, 0).percent(), 0);

@@ -275,7 +275,9 @@ mod tests {
         let code = |text: &str| Verb::decode(text.as_bytes()).unwrap_err().code();
         assert_eq!(code(r#"{"v":1,"verb":"fly"}"#), Code::Version);
         assert_eq!(code(r#"{"v":1}"#), Code::Version);
-        assert!(Verb::decode(br#"{"v":1,"verb":"replace","node":5,"to":"a","force":true}"#).is_err());
+        assert!(
+            Verb::decode(br#"{"v":1,"verb":"replace","node":5,"to":"a","force":true}"#).is_err()
+        );
         assert_eq!(code(r#"{"v":2,"verb":"status"}"#), Code::Version);
         for text in ["", "status", "[1]", "{", "{}{}", &"[".repeat(10_000)] {
             assert!(Verb::decode(text.as_bytes()).is_err(), "{text:.20}");

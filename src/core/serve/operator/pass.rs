@@ -42,10 +42,7 @@ impl Operator {
     /// # Errors
     /// Those of `waiting`; [`Error::NotRegistered`] if this server gives orders to no node yet,
     /// [`Error::TakenOver`]; if the catalog cannot be read.
-    pub(super) fn pass(
-        &self,
-        waiting: &mut dyn FnMut() -> Result<bool>,
-    ) -> Result<Option<Passed>> {
+    pub(super) fn pass(&self, waiting: &mut dyn FnMut() -> Result<bool>) -> Result<Option<Passed>> {
         let (roster, healing) = (self.volume.roster(), &self.upkeep.healing);
         let pieces = healing.pieces();
         let wish = roster.again().ask();
@@ -66,6 +63,8 @@ impl Operator {
             }
             std::thread::sleep(LOOK_EVERY);
         }
+        // Attendants that are rung all the time would not come to it.
+        self.catalog.strike_settled()?;
         let debts = self.catalog.debts()?;
         let remaining = NodeId::ALL.into_iter().filter_map(|id| {
             let owed = debts[id.index()];

@@ -106,12 +106,7 @@ impl Operator {
     }
 
     /// Waits until a scrub has ended, or what it found cannot be mended now: gives why.
-    fn wait_for_scrub(
-        &self,
-        joined: bool,
-        id: i64,
-        teller: &mut Teller,
-    ) -> Result<Vec<Remaining>> {
+    fn wait_for_scrub(&self, joined: bool, id: i64, teller: &mut Teller) -> Result<Vec<Remaining>> {
         let far = |progress: &Progress| {
             let scrub = scrubbing(progress, clock::now_ms());
             Ok(Scrubbed { joined, scrub, ..Scrubbed::default() })
@@ -140,6 +135,7 @@ impl Operator {
             if !passed.remaining.is_empty() && passed.healed == 0 && left >= progress.found.owed {
                 return Ok(passed.remaining);
             }
+            thread::sleep(LOOK_EVERY);
         }
     }
 
