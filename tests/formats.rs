@@ -28,7 +28,10 @@ use palk::core::error::Code;
 use palk::core::io::disk::RealDisk;
 use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
 use palk::core::path::{FilePath, FolderPath, UserName};
-use palk::core::status::{Debt, NodeStatus, State as Health, Status, Stored, Trouble};
+use palk::core::status::{
+    Backup, Debt, Healed, NodeStatus, Replacing, ScrubPhase, Scrubbing, State as Health, Status,
+    Stored, Trouble, Upkeep,
+};
 use palk::core::types::{
     Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
 };
@@ -40,10 +43,12 @@ use palk::core::wire::node::{
     self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
     Room, Serves,
 };
+use palk::core::wire::reports::{BackedUp, Found, Healing, Remaining, Replaced, Scrubbed, Without};
 use palk::core::wire::token::Token;
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
 use palk::core::wire::users::{Allowance, Secret, UserAsk};
 use palk::core::wire::{self, chunk};
+use serde_json::Value;
 
 const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
@@ -797,6 +802,22 @@ fn the_lines_of_the_admin_socket() {
     for (ask, expected) in users {
         assert_eq!(text(Verb::User(ask).encode().unwrap()), expected);
     }
+    let node = NodeId::ALL[1];
+    for (verb, expected) in [
+        (
+            Verb::Scrub { witness: true, grace_ms: Some(7), detach: false },
+            r#"{"detach":false,"grace_ms":7,"v":1,"verb":"scrub","witness":true}"#,
+        ),
+        (Verb::ScrubStop, r#"{"v":1,"verb":"scrub-stop"}"#),
+        (Verb::Heal, r#"{"v":1,"verb":"heal"}"#),
+        (
+            Verb::Replace { node, to: "a:1".into(), force: false },
+            r#"{"force":false,"node":2,"to":"a:1","v":1,"verb":"replace"}"#,
+        ),
+        (Verb::Backup, r#"{"v":1,"verb":"backup"}"#),
+    ] {
+        assert_eq!(text(verb.encode().unwrap()).trim_end(), expected);
+    }
     let fields = Fields::from_iter([("files".to_owned(), 3.into())]);
     let lines = [
         (Line::Progress(fields.clone()), "{\"files\":3,\"type\":\"progress\",\"v\":1}\n"),
@@ -826,7 +847,6 @@ fn what_a_status_says() {
         nodes_to_spare: 1,
         files: Stored { count: 4, bytes: 5, unreadable: 6 },
         owed,
-        upkeep: None,
         troubles: vec![
             Trouble::Unreadable { files: 6 },
             Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },
@@ -845,6 +865,7 @@ fn what_a_status_says() {
             owed,
         }],
         unreadable: vec!["/demo/a".into()],
+        upkeep: None,
     };
     let line = wire::admin::one_line(&status).unwrap();
     let owed = r#""owed":{"orders":1,"piece_bytes":3,"pieces":2}"#;
@@ -975,4 +996,93 @@ fn the_tables_of_the_catalog() {
     assert_eq!(owed[8..], ["3 repair [up/a.txt]"]);
     let password = texts("SELECT password FROM users").remove(0);
     assert!(password.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{password}");
+}
+
+#[test]
+fn what_the_verbs_of_the_admin_socket_come_to() {
+    let node = NodeId::ALL[1];
+    let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3 };
+    let replacing = Replacing {
+        node,
+        address: "a:1".into(),
+        done: false,
+        pieces: 4,
+        piece_bytes: 5,
+        owed: 6,
+        owed_bytes: 7,
+        proved: 8,
+        not_whole: 9,
+    };
+    let scrub = Scrubbing { phase: ScrubPhase::Mending, unchecked: vec![node], ..<_>::default() };
+    let remaining = vec![Remaining { node, up: true, owed, why: "no".into() }];
+    let backup = Backup { node, behind: Some(1), written_ms_ago: None, why: Some("no".into()) };
+    let upkeep = Upkeep {
+        scrub: None,
+        next_scrub_ms: Some(1),
+        healed: Healed { pieces: 2, bytes_read: 3 },
+        replacing: vec![],
+        backups: vec![backup],
+    };
+    let found = Found { what: "wrong".into(), node: Some(node), path: "/demo/a".into() };
+    let scrub_json = concat!(
+        r#"{"bytes":0,"bytes_all":0,"bytes_per_second":null,"damaged":0,"ended_ms_ago":null,"#,
+        r#""files":0,"files_all":0,"foreign":0,"left_ms":null,"missing":0,"owed":0,"#,
+        r#""phase":"mending","removed":0,"repaired":0,"stale":0,"stray":0,"unchecked":[2],"#,
+        r#""witness":false,"wrong":0}"#
+    );
+    let remaining_json =
+        r#"[{"node":2,"owed":{"orders":1,"piece_bytes":3,"pieces":2},"up":true,"why":"no"}]"#;
+    let replacing_json = concat!(
+        r#"{"address":"a:1","done":false,"node":2,"not_whole":9,"owed":6,"owed_bytes":7,"#,
+        r#""piece_bytes":5,"pieces":4,"proved":8}"#
+    );
+    let scrubbed =
+        Scrubbed { joined: true, scrub: Some(scrub), untold: 1, remaining: remaining.clone() };
+    let healing = Healing { pieces: 1, bytes_read: 2, owed, remaining };
+    let replaced = Replaced { resumed: true, replacing, why: None, untold: 0 };
+    let without = vec![Without { node, why: "no".into() }];
+    let backed_up = BackedUp { nodes: vec![node], without };
+    let line = |fields: Fields| Value::Object(fields).to_string();
+    let fields = [
+        (
+            line(admin::fields(&found).unwrap()),
+            r#"{"node":2,"path":"/demo/a","what":"wrong"}"#.into(),
+        ),
+        (
+            line(admin::fields(&scrubbed).unwrap()),
+            format!(
+                "{{\"joined\":true,\"remaining\":{remaining_json},\"scrub\":{scrub_json},\
+                 \"untold\":1}}"
+            ),
+        ),
+        (
+            line(admin::fields(&healing).unwrap()),
+            format!(
+                "{{\"bytes_read\":2,\"owed\":{{\"orders\":1,\"piece_bytes\":3,\"pieces\":2}},\
+                 \"pieces\":1,\"remaining\":{remaining_json}}}"
+            ),
+        ),
+        (
+            line(admin::fields(&replaced).unwrap()),
+            format!(
+                "{{\"replacing\":{replacing_json},\"resumed\":true,\"untold\":0,\"why\":null}}"
+            ),
+        ),
+        (
+            line(admin::fields(&backed_up).unwrap()),
+            r#"{"nodes":[2],"without":[{"node":2,"why":"no"}]}"#.to_owned(),
+        ),
+        (
+            line(admin::fields(&upkeep).unwrap()),
+            concat!(
+                r#"{"backups":[{"behind":1,"node":2,"why":"no","written_ms_ago":null}],"#,
+                r#""healed":{"bytes_read":3,"pieces":2},"next_scrub_ms":1,"replacing":[],"#,
+                r#""scrub":null}"#
+            )
+            .to_owned(),
+        ),
+    ];
+    for (is, expected) in fields {
+        assert_eq!(is, expected);
+    }
 }

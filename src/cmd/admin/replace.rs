@@ -86,8 +86,8 @@ fn hint(failure: &Failure, node: NodeId, would_lose: bool) -> Option<String> {
                 .to_owned(),
         ),
         Code::NotAllowed => Some(wants_empty()),
-        // Said by the server of the node; that of a missing server is right as it is.
-        Code::Unreachable if failure.text.contains("cannot be replaced by") => Some(wants_empty()),
+        // Said of the node; what is said of a missing server is right as it is.
+        _ if failure.text.contains("cannot be replaced by") => Some(wants_empty()),
         _ => None,
     }
 }

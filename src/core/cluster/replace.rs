@@ -23,7 +23,7 @@ use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::check::{Check, Checked};
 use crate::core::cluster::pace::Manners;
 use crate::core::cluster::roster::Roster;
-use crate::core::error::{Code, Error, Result};
+use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::types::{NodeId, READ_QUORUM};
 use crate::core::wire::node::Place;
 
@@ -105,7 +105,9 @@ impl Replacements {
         let current = self.in_progress(node)?.filter(|current| current.address == address);
         let serves = self.roster.node(node).who_serves_at(address).map_err(|error| {
             let text = format!("node {node} cannot be replaced by the one at {address}: {error}");
-            Error::other(error.code(), text)
+            // It is there and is none of ours: waiting or asking again changes nothing.
+            let is_refused = matches!(error, Error::Node { why: NodeFailure::Refused(_), .. });
+            Error::other(if is_refused { Code::NotAllowed } else { error.code() }, text)
         })?;
         if serves.node != node {
             let found = serves.node;

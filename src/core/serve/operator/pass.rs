@@ -63,6 +63,8 @@ impl Operator {
             }
             std::thread::sleep(LOOK_EVERY);
         }
+        // Attendants that are rung all the time would not come to it.
+        self.catalog.strike_settled()?;
         let debts = self.catalog.debts()?;
         let remaining = NodeId::ALL.into_iter().filter_map(|id| {
             let owed = debts[id.index()];

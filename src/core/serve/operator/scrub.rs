@@ -135,6 +135,7 @@ impl Operator {
             if !passed.remaining.is_empty() && passed.healed == 0 && left >= progress.found.owed {
                 return Ok(passed.remaining);
             }
+            thread::sleep(LOOK_EVERY);
         }
     }
 

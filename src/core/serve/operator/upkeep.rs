@@ -45,7 +45,13 @@ fn between(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
 }
 
-pub(super) fn phase(phase: Phase) -> ScrubPhase {
+/// A rate in whole bytes.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it saturates, and is positive
+fn whole(rate: f64) -> u64 {
+    rate as u64
+}
+
+fn phase(phase: Phase) -> ScrubPhase {
     match phase {
         Phase::Inventory => ScrubPhase::Inventory,
         Phase::Files => ScrubPhase::Files,
@@ -66,8 +72,7 @@ pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrub
         files_all: scrub.files_all,
         bytes: scrub.bytes_done,
         bytes_all: scrub.bytes_all,
-        // A whole number of bytes is exact enough for a rate.
-        bytes_per_second: progress.bytes_per_second.map(|rate| rate as u64),
+        bytes_per_second: progress.bytes_per_second.map(whole),
         left_ms,
         wrong: found.wrong,
         missing: found.missing,
