@@ -200,12 +200,13 @@ fn what_a_node_says_of_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
-    assert_eq!(text(), "format = 1\nnode = 2\n");
+    assert_eq!(text(), "sum = \"9db07f9ea89a60d9\"\nformat = 1\nnode = 2\n");
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let cluster = "22".repeat(16);
     let server = "44".repeat(16);
     let expected = format!(
-        "format = 1\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\nserver = \"{server}\"\n"
+        "sum = \"f35b7a8daf38c887\"\nformat = 1\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
+         server = \"{server}\"\n"
     );
     assert_eq!(text(), expected);
     assert_eq!(FOLDER_FORMAT, 1);
@@ -825,6 +826,7 @@ fn what_a_status_says() {
         nodes_to_spare: 1,
         files: Stored { count: 4, bytes: 5, unreadable: 6 },
         owed,
+        upkeep: None,
         troubles: vec![
             Trouble::Unreadable { files: 6 },
             Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },

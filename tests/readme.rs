@@ -16,14 +16,15 @@ struct Example {
 }
 
 /// Told of already and built on a branch of its own: take it out once it is there.
-const COMING: [&str; 1] = ["keygen"];
+const COMING: [&str; 0] = [];
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/formats.md",
     "docs/protocol.md",
+    "docs/reliability.md",
     "docs/security.md",
     "fuzz/README.md",
 ];
@@ -167,4 +168,70 @@ fn a_mistake_in_a_command_line_is_noticed() {
     assert!(check("palk frobnicate").is_err());
     assert!(check("palk storage --id 1 --colour").is_err());
     assert!(check("palk client inf --to up").is_err());
+}
+
+/// Tests that a document names as `binary::test_name`, the last word only of a longer path.
+fn named_tests(text: &str) -> BTreeSet<(&str, &str)> {
+    let is_name = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let parts =
+        spans.filter_map(|span| Some((span.split_once("::")?.0, span.rsplit_once("::")?.1)));
+    parts.filter(|(binary, test)| is_name(binary) && is_name(test)).collect()
+}
+
+/// The sources of a test binary: `tests/NAME.rs` and `tests/NAME/`, or all of `src/` for `palk`.
+fn sources(binary: &str) -> String {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    let mut folders = vec![home.join("src")];
+    if binary != "palk" {
+        text = fs::read_to_string(home.join(format!("tests/{binary}.rs"))).unwrap_or_default();
+        folders = vec![home.join("tests").join(binary)];
+    }
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    text
+}
+
+fn is_test_in(sources: &str, test: &str) -> bool {
+    let signature = format!("fn {test}(");
+    let mut lines = sources.lines().map(str::trim_start);
+    let mut before = "";
+    lines.any(|line| {
+        let is_it = line.starts_with(&signature) && before == "#[test]";
+        before = line;
+        is_it
+    })
+}
+
+#[test]
+fn every_test_that_the_document_on_reliability_names_is_there() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
+    let text = fs::read_to_string(file).unwrap();
+    let named = named_tests(&text);
+    assert!(named.len() >= 40, "only {named:?}");
+    let is_missing = |(binary, test): &&(&str, &str)| !is_test_in(&sources(binary), test);
+    let missing: Vec<_> = named.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+}
+
+#[test]
+fn a_test_that_is_not_there_is_noticed() {
+    let found = named_tests("`sim::one_seed` and `palk::core::path::tests::x`, no `palk status`");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [("palk", "x"), ("sim", "one_seed")]);
+    assert!(is_test_in(&sources("sim"), "one_seed"));
+    assert!(!is_test_in(&sources("sim"), "checked"), "a function, and no test");
+    assert!(!is_test_in(&sources("sim"), "one_see"));
+    assert!(!is_test_in(&sources("volume"), "one_seed"), "of another binary");
+    assert!(!is_test_in(&sources("no_such_binary"), "one_seed"));
 }

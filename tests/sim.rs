@@ -41,6 +41,7 @@ fn faults(seed: u64) -> Faults {
         take_overs: false,
         disk_loss: seed % 3 == 1,
         lies: false,
+        hollow: false,
     }
 }
 
@@ -134,6 +135,20 @@ fn the_canary_disks_that_lie_about_syncing_are_caught() {
     assert!(caught.count() > 0, "a store that is not on disk must be noticed to be lost");
 }
 
+#[test]
+fn the_canary_stores_that_are_answered_with_two_pieces_are_caught() {
+    const CANARY_SEEDS: u64 = 40;
+    let caught = |hollow| {
+        let faults = Faults { rot: true, disk_loss: true, hollow, ..Faults::default() };
+        let fails = |seed: &u64| panic::catch_unwind(|| run(*seed, faults)).is_err();
+        (0..CANARY_SEEDS).filter(fails).count()
+    };
+    assert_eq!(caught(false), 0, "three pieces survive one node's rot and the server's disk");
+    let caught = caught(true);
+    println!("{caught} of {CANARY_SEEDS} seeds notice that there were only two");
+    assert!(caught > 0, "a store that was answered too early must be noticed to be lost");
+}
+
 /// What is done while something crashes.
 const DOINGS: [&str; 3] = ["store", "overwrite", "delete"];
 
@@ -163,15 +178,15 @@ fn crash_at(doing: &str, who: usize, n: u64) -> bool {
 
 #[test]
 fn every_crash_point_of_a_small_file_leaves_the_old_or_the_new() {
-    let mut points = 0;
     for doing in DOINGS {
-        for who in 0..5 {
+        let points = [0, 1, 2, 3, 4].map(|who| {
             let crashes = (1..).take_while(|n| crash_at(doing, who, *n)).count();
             assert!(crashes > 2, "{doing}: {who} has crash points");
-            points += crashes;
-        }
+            crashes
+        });
+        let all: usize = points.iter().sum();
+        println!("{doing}: {all} crash points: {points:?} of nodes 1 to 4 and the server");
     }
-    println!("{points} crash points");
 }
 
 /// As [`crash_at`], while node 1 is replaced; 0 is the new one then.
@@ -214,7 +229,7 @@ fn every_crash_point_of_replacing_a_node_ends_in_a_whole_one() {
         assert!(crashes > 2, "{who} has crash points");
         points += crashes;
     }
-    println!("{points} crash points");
+    println!("replace: {points} crash points");
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! `palk admin`: what is done to a running server by whoever may enter its folder.
 //!
 //! A verb is a file of its own in `admin/`, with a clap struct and a `run(self, &Common, &mut Env)`
-//! that asks the server by `ask`.
+//! that asks the server by `ask`, or by `follow` if it takes long.
 
+mod backup;
+mod follow;
+mod heal;
 mod recover;
+mod replace;
+mod scrub;
 mod status;
 mod user;
 
@@ -46,6 +51,10 @@ struct Common {
 enum Verb {
     Recover(recover::Recover),
     Status(status::Status),
+    Scrub(scrub::Scrub),
+    Heal(heal::Heal),
+    Replace(replace::Replace),
+    Backup(backup::Backup),
     User(user::User),
 }
 
@@ -61,6 +70,10 @@ impl Admin {
         match self.verb {
             Verb::Recover(recover) => recover.run(&self.common, env),
             Verb::Status(status) => status.run(&self.common, env),
+            Verb::Scrub(scrub) => scrub.run(&self.common, env),
+            Verb::Heal(heal) => heal.run(&self.common, env),
+            Verb::Replace(replace) => replace.run(&self.common, env),
+            Verb::Backup(backup) => backup.run(&self.common, env),
             Verb::User(user) => user.run(&self.common, env),
         }
     }

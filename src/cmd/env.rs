@@ -285,6 +285,11 @@ impl Env {
         Bar::new(self, label, total)
     }
 
+    /// Shows how far work on the server is until the bar is dropped; nothing with `--json`.
+    pub fn work_bar(&self, label: &str) -> Bar {
+        Bar::of_work(self, label)
+    }
+
     /// Prints what clap has to say: help and version are data, a usage error is a failure.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 //! Asked of the server whose folder is at hand, or else, signed in, of one at an address; that one
 //! names no files.
 
+mod background;
 mod table;
 mod words;
 
-pub(crate) use words::grouped;
+pub(crate) use background::scrub_far;
+pub(crate) use words::{counted, grouped, span};
 
 use std::path::{Path, PathBuf};
 

@@ -11,6 +11,8 @@
 //!
 //! Pure. Orders that a node is about to be told are no trouble: every store leaves some for a moment.
 
+mod upkeep;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,11 +21,16 @@ use crate::core::health::State as NodeState;
 use crate::core::types::{NODE_COUNT, NodeId, NodeSet, READ_QUORUM, WRITE_QUORUM};
 use crate::core::wire::node::Room;
 
+pub use upkeep::{Backup, Healed, Replacing, ScrubPhase, Scrubbing, Upkeep};
+
 /// A disk with less room than this above its reserve is nearly full.
 const NEARLY_FULL_BYTES: u64 = 1 << 30;
 
 /// On a small disk: with less than one part in so many.
 const NEARLY_FULL_PART: u64 = 20;
+
+/// A node has so long from coming up to take the catalog's backup: twice the pause after a refusal.
+const BACKUP_GRACE: Duration = Duration::from_secs(120);
 
 /// The files that lie on exactly these nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +79,8 @@ pub struct NodeFacts {
     pub state: NodeState,
     /// Why it is not up; empty if it is.
     pub why: String,
+    /// For how long it has been so.
+    pub since: Duration,
     /// How long ago it last answered, if it ever did.
     pub silent: Option<Duration>,
     /// The room on its disk, if it is known.
@@ -82,6 +91,8 @@ pub struct NodeFacts {
     pub refused_order: Option<String>,
     /// How often it turned out not to hold a piece, or to hold it damaged.
     pub errors: u64,
+    /// Why it did not take the catalog's backup the last time, if it did not.
+    pub backup_refused: Option<String>,
 }
 
 /// All that a judgement needs.
@@ -183,6 +194,13 @@ pub enum Trouble {
         /// How often.
         why: String,
     },
+    /// A node that is up does not take the catalog's backup.
+    BackupBehind {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
     /// Something that this version does not know yet.
     #[serde(other)]
     Unknown,
@@ -238,10 +256,13 @@ pub struct Status {
     /// Some of the files that cannot be read, for those who may know their names.
     #[serde(default)]
     pub unreadable: Vec<String>,
+    /// What goes on in the background; nothing from a server that does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upkeep: Option<Upkeep>,
 }
 
 impl Status {
-    /// Judges the facts; no file is named.
+    /// Judges the facts; no file is named, and nothing is said of the background.
     pub fn judge(facts: &Facts) -> Status {
         let up = facts.up();
         let sum = |of: fn(&Placement) -> u64| {
@@ -272,6 +293,7 @@ impl Status {
             troubles,
             nodes: NodeId::ALL.map(|id| node_status(id, &facts.nodes[id.index()])).into(),
             unreadable: Vec::new(),
+            upkeep: None,
         }
     }
 }
@@ -336,6 +358,11 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
         let bytes = facts.nodes.iter().map(|facts| facts.owed.piece_bytes).sum();
         all.push(Trouble::PiecesOwed { nodes, pieces, bytes });
     }
+    let settled = |facts: &NodeFacts| answers(facts) && facts.since >= BACKUP_GRACE;
+    all.extend(each().filter(|(_, facts)| settled(facts)).filter_map(|(node, facts)| {
+        let why = facts.backup_refused.clone()?;
+        Some(Trouble::BackupBehind { node, why })
+    }));
     all
 }
 
@@ -367,6 +394,8 @@ mod tests {
                 owed: Debt::default(),
                 refused_order: None,
                 errors: 0,
+                since: Duration::from_secs(192),
+                backup_refused: None,
             }
         };
         let placement =
@@ -486,6 +515,16 @@ mod tests {
         let status = Status::judge(&facts);
         assert_eq!(kinds(&status), ["NodeAway", "NodeUnsteady"]);
         assert_eq!((status.can_store, status.nodes_to_spare), (true, 1));
+    }
+
+    #[test]
+    fn a_backup_that_is_refused_is_trouble_once_the_node_has_been_up_for_a_while() {
+        let mut facts = facts(0b0111, &[0b1111]);
+        facts.nodes[1].backup_refused = Some("its disk is full".into());
+        facts.nodes[3].backup_refused = Some("it was full".into());
+        assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway", "BackupBehind"]);
+        facts.nodes[1].since = BACKUP_GRACE - Duration::from_millis(1);
+        assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway"]);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(crate) struct Machine {
     run: u64,
     /// How often the process has ended.
     ends: u64,
+    /// Canary: it says that it has staged new pieces, and has not.
+    pub(crate) is_hollow: bool,
 }
 
 /// One node, as the server sees it and as the simulation steers it.
@@ -91,7 +93,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SimNode {
     pub(crate) fn new(id: NodeId, seed: u64, links: Arc<Mutex<Links>>) -> Arc<SimNode> {
         let disk = SimDisk::new(seed);
-        let machine = Machine { disk, process: Process::Down, store: None, run: 0, ends: 0 };
+        let process = Process::Down;
+        let machine = Machine { disk, process, store: None, run: 0, ends: 0, is_hollow: false };
         let node = Arc::new(SimNode { id, machine: Mutex::new(machine), links });
         node.start();
         node
@@ -287,7 +290,8 @@ impl Node for SimLink {
         let line = self.connect();
         let (store, run, fate) = line.arrive()?;
         let stage = line.depart(fate, store.stage(meta.clone()))?;
-        Ok(Box::new(SimSink { line, run, stage: Some(stage), staged: None }))
+        let is_hollow = !meta.repair && line.node.machine().is_hollow;
+        Ok(Box::new(SimSink { line, run, stage: Some(stage), staged: None, is_hollow }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
@@ -416,6 +420,7 @@ struct SimSink {
     run: u64,
     stage: Option<Stage>,
     staged: Option<Result<()>>,
+    is_hollow: bool,
 }
 
 impl SimSink {
@@ -450,7 +455,8 @@ impl PieceSink for SimSink {
     fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
         let fate = self.arrive()?;
         if let Some(stage) = self.stage.take() {
-            self.staged = Some(stage.finish(blake3));
+            // What is not finished is removed.
+            self.staged = Some(if self.is_hollow { Ok(()) } else { stage.finish(blake3) });
         }
         self.line.depart(fate, Ok(()))
     }

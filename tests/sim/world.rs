@@ -121,6 +121,9 @@ pub(crate) struct Faults {
     pub(crate) disk_loss: bool,
     /// Canary: disks lie about syncing.
     pub(crate) lies: bool,
+    /// Canary: two nodes say that they have staged a new file's piece, and have not. So a store is
+    /// answered that only two nodes have.
+    pub(crate) hollow: bool,
 }
 
 pub(crate) struct World {
@@ -208,6 +211,9 @@ impl World {
             .collect();
         if faults.lies {
             nodes.iter().for_each(|node| node.machine().disk.lie());
+        }
+        if faults.hollow {
+            nodes[2..].iter().for_each(|node| node.machine().is_hollow = true);
         }
         let yard =
             NodeId::ALL.iter().zip(&nodes).map(|(id, node)| (format!("node:{id}"), node.clone()));
@@ -833,6 +839,7 @@ impl World {
         for which in 0..4 {
             self.nodes[which].notice_crash();
             self.nodes[which].machine().disk.behave();
+            self.nodes[which].machine().is_hollow = false;
             self.mend(which);
             assert_eq!(self.nodes[which].machine().process, Process::Running, "a node starts");
         }

@@ -42,6 +42,37 @@ impl Bar {
         })
     }
 
+    /// For work whose words come from elsewhere, shown by [`Bar::say`].
+    pub(super) fn of_work(env: &Env, label: &str) -> Bar {
+        let label = label.to_owned();
+        Bar(if env.manner.json || env.manner.quiet {
+            Kind::Nothing
+        } else if env.terminals.err {
+            Kind::Bar(drawn_as(label, 100, "{prefix}  [{bar:20}] {msg}"))
+        } else {
+            let (screen, last) = (env.err.clone(), Instant::now());
+            Kind::Lines { screen, label, last, json: false }
+        })
+    }
+
+    /// Shows how far work is, and what is to be said of it.
+    pub fn say(&mut self, percent: u64, text: &str) {
+        match &mut self.0 {
+            Kind::Nothing => {}
+            Kind::Bar(bar) => {
+                bar.set_position(percent);
+                bar.set_message(text.to_owned());
+            }
+            Kind::Lines { screen, label, last, .. } => {
+                if last.elapsed() >= LINE_EVERY {
+                    *last = Instant::now();
+                    // Whether anyone can read it is found out when the result is printed.
+                    let _ = writeln!(screen, "{label}  {text}").and_then(|()| screen.flush());
+                }
+            }
+        }
+    }
+
     /// Shows how far it is, for what is no transfer.
     pub fn reach(&mut self, bytes: u64, total: u64) {
         self.show(Progress { bytes, total, committing: false });
@@ -80,9 +111,13 @@ impl Drop for Bar {
 }
 
 fn drawn(label: String, total: u64) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let template = "{prefix}  [{bar:28}] {decimal_bytes}/{decimal_total_bytes}  \
                     {decimal_bytes_per_sec}  {left}{msg}";
+    drawn_as(label, total, template)
+}
+
+fn drawn_as(label: String, total: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     // The template is fixed; should it be wrong, the default style is a bar too.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> ").with_key("left", time_left));

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use super::words;
+use super::{background, words};
 use crate::cmd::env::size;
 use crate::core::health::State as NodeState;
 use crate::core::path::printable;
@@ -24,7 +24,9 @@ pub(super) fn render(report: &Status) -> String {
         labelled("action", &action, &mut lines);
     }
     labelled("files", &words::sums(report), &mut lines);
-    // What goes on in the background has its lines here, between the sums and the nodes.
+    for (label, text) in report.upkeep.iter().flat_map(background::lines) {
+        labelled(label, &text, &mut lines);
+    }
     lines.extend(nodes(&report.nodes));
     lines.join("\n")
 }
@@ -126,6 +128,7 @@ mod tests {
             troubles: Vec::new(),
             nodes: NodeId::ALL.map(node).into(),
             unreadable: Vec::new(),
+            upkeep: None,
         }
     }
 
@@ -186,6 +189,7 @@ mod tests {
             Trouble::OrdersRefused { node, why },
             Trouble::NodeFull { node, spare_bytes: 0 },
             Trouble::NodeFull { node, spare_bytes: 1_000_000 },
+            Trouble::BackupBehind { node, why: "a long reason ".repeat(9) },
             Trouble::Unknown,
         ];
         let text = render(&report);

@@ -90,6 +90,10 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
             "look at its disk and its network; it is taken back by itself if it stays in time"
                 .to_owned(),
         ],
+        Trouble::BackupBehind { node, why } => [
+            format!("node {node} does not take the user database's backup: {}", printable(why)),
+            "see to its disk, then:  palk admin backup".to_owned(),
+        ],
         Trouble::Unknown => [
             "there is something that this version of palk has no words for".to_owned(),
             "ask with the palk that the server is of, or with --json".to_owned(),
@@ -121,13 +125,13 @@ fn node_full(node: NodeId, spare_bytes: u64) -> [String; 2] {
     [status, "delete files, or give it a larger disk".to_owned()]
 }
 
-fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted(number: u64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", grouped(number))
 }
 
 /// How long: `12s`, `3m12s`, `2h05m`, `3d04h`.
-pub(super) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {

@@ -201,7 +201,11 @@ impl Catalog {
         self.in_doubt.load(Ordering::SeqCst)
     }
 
-    fn refuse_in_doubt(&self) -> Result<()> {
+    /// Refuses what would change something while [`Catalog::is_in_doubt`].
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn refuse_in_doubt(&self) -> Result<()> {
         if self.is_in_doubt() {
             let what = "an earlier write failed half-way; nothing is changed until the server is \
                         started again";

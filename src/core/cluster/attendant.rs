@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::core::catalog::{Catalog, Owed, Task};
+use crate::core::cluster::again::{Tried, Work};
 use crate::core::cluster::readers::Readers;
 use crate::core::cluster::volume::Volume;
 use crate::core::error::{Error, NodeFailure, Result};
@@ -103,9 +104,11 @@ pub struct Attendant {
     complained: Option<Duration>,
     /// When to look through its staging next; nothing if it has just come up.
     sweep_at: Option<Duration>,
-    /// Rows that its disk has refused, until when they rest, and how long that is.
     /// Why an order last failed.
     refusal: String,
+    /// The last request to try all at once that was heard.
+    asked: u64,
+    /// Rows that its disk has refused, until when they rest, and how long that is.
     resting: HashMap<i64, (Duration, Duration)>,
     /// It has said that it is empty, and the catalog does not know yet.
     is_fresh: bool,
@@ -127,6 +130,7 @@ impl Attendant {
             complained: None,
             sweep_at: None,
             refusal: String::new(),
+            asked: 0,
             resting: HashMap::new(),
             is_fresh: false,
         }
@@ -216,6 +220,11 @@ impl Attendant {
             let pause = if self.sweep_at.is_none() { SWEEP_AGAIN } else { SWEEP_EVERY };
             self.sweep_at = Some(now + pause);
         }
+        let asked = self.volume.roster().again().asked();
+        if asked != self.asked {
+            self.asked = asked;
+            self.resting.clear();
+        }
         self.deliver_orders(now)
     }
 
@@ -270,7 +279,10 @@ impl Attendant {
             let batch = self.catalog.owed(self.id, false, after, ORDERS_MAX)?;
             let Some(last) = batch.last() else {
                 let refused = (!self.resting.is_empty()).then(|| self.refusal.clone());
-                self.volume.roster().note_delivery(self.id, refused);
+                let roster = self.volume.roster();
+                let tried = Tried { asked: self.asked, why: refused.clone() };
+                roster.again().note(self.id, Work::Orders, tried);
+                roster.note_delivery(self.id, refused);
                 return Ok(delivered);
             };
             after = last.id;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::core::catalog::{Catalog, Owed, Task};
+use crate::core::cluster::again::{Tried, Work};
 use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::pace::Manners;
 use crate::core::cluster::rebuild::Lacking;
@@ -86,6 +87,10 @@ pub struct Healer {
     healing: Arc<Healing>,
     /// How often the node had come up when it was last looked at.
     times_up: u64,
+    /// The last request to try all at once that was heard.
+    asked: u64,
+    /// Why something could not be rebuilt in this round.
+    why: Option<String>,
     /// Repairs up to this row have been tried in this round and have failed.
     after: i64,
     /// When the next round begins, if some failed in the last one.
@@ -104,9 +109,20 @@ impl Healer {
         manners: Manners,
         healing: Arc<Healing>,
     ) -> Healer {
-        let (times_up, after, pause) = (0, 0, None);
-        let leave_alone = AGAIN_AFTER;
-        Healer { id, catalog, volume, bell, manners, healing, times_up, after, pause, leave_alone }
+        Healer {
+            id,
+            catalog,
+            volume,
+            bell,
+            manners,
+            healing,
+            times_up: 0,
+            asked: 0,
+            why: None,
+            after: 0,
+            pause: None,
+            leave_alone: AGAIN_AFTER,
+        }
     }
 
     fn run(&mut self, rung: &Receiver<()>) {
@@ -125,9 +141,10 @@ impl Healer {
         if !roster.up().contains(self.id) {
             return false;
         }
-        let times_up = roster.times_up(self.id);
-        if times_up != self.times_up {
-            (self.times_up, self.after, self.pause) = (times_up, 0, None);
+        let (times_up, asked) = (roster.times_up(self.id), roster.again().asked());
+        if (times_up, asked) != (self.times_up, self.asked) {
+            (self.times_up, self.asked) = (times_up, asked);
+            (self.after, self.pause, self.why) = (0, None, None);
             self.leave_alone = AGAIN_AFTER;
         }
         self.rebuild_one(now).unwrap_or_else(|error| {
@@ -142,11 +159,15 @@ impl Healer {
         }
         let mut others = self.volume.roster().up();
         others.remove(self.id);
+        let owed = self.catalog.owed(self.id, true, self.after, 1)?;
         if others.len() < READ_QUORUM {
+            let why = "fewer than two other nodes are up to rebuild from";
+            self.why = (!owed.is_empty()).then(|| why.to_owned());
+            self.note_tried();
             return Ok(false);
         }
-        let owed = self.catalog.owed(self.id, true, self.after, 1)?;
         let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
+            self.note_tried();
             let failed_some = std::mem::take(&mut self.after) > 0;
             self.pause = failed_some.then_some(now + AGAIN_AFTER);
             return Ok(false);
@@ -175,7 +196,9 @@ impl Healer {
                 if self.pause.is_none() {
                     tracing::info!("data server {}: {place} is rebuilt later: {error}", self.id);
                 }
+                self.why = Some(error.to_string());
                 if is_refused_by(self.id, &error) {
+                    self.note_tried();
                     self.after = 0;
                     self.pause = Some(now + self.leave_alone);
                     self.leave_alone = (2 * self.leave_alone).min(LEFT_ALONE_MAX);
@@ -186,6 +209,12 @@ impl Healer {
                 Ok(true)
             }
         }
+    }
+
+    /// All has been tried once; the next round begins without a reason.
+    fn note_tried(&mut self) {
+        let tried = Tried { asked: self.asked, why: self.why.take() };
+        self.volume.roster().again().note(self.id, Work::Repairs, tried);
     }
 
     fn rebuild(&mut self, lacking: &Lacking) -> Result<Result<u64>> {

@@ -1,6 +1,7 @@
 //! The four nodes seen from the server: links, what is believed of each, and the volume that turns
 //! them into one place for files.
 
+pub mod again;
 pub mod attendant;
 mod audit;
 pub mod backup;

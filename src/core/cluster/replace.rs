@@ -115,7 +115,8 @@ impl Replacements {
             )));
         }
         if current.is_some() && serves.cluster.is_none_or(|own| own == self.catalog.cluster()) {
-            self.shared.lock()[node.index()].again = true;
+            // What the last proof could not vouch for is looked at again.
+            self.shared.lock()[node.index()] = Shared { again: true, ..Shared::default() };
             self.bell.ring();
             return Ok(Begun::Resumed);
         }

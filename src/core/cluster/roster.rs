@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::core::cluster::again::Again;
 use crate::core::cluster::node::Node;
 use crate::core::cluster::standing::Standing;
 use crate::core::error::{Error, NodeFailure, Reached, Result, Troubles};
@@ -31,6 +32,7 @@ pub struct Roster {
     times_up: [AtomicU64; 4],
     /// How often each has moved.
     moves: [AtomicU64; 4],
+    again: Again,
 }
 
 /// Tells how long ago some fixed moment was.
@@ -67,6 +69,7 @@ impl Roster {
             times_lost: Default::default(),
             times_up: Default::default(),
             moves: Default::default(),
+            again: Again::default(),
         }
     }
 
@@ -78,6 +81,11 @@ impl Roster {
     /// Whether this server is still the cluster's.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Requests to try at once what is owed.
+    pub fn again(&self) -> &Again {
+        &self.again
     }
 
     /// The nodes that requests may be sent to: those that are up, and where they are too few for a

@@ -24,8 +24,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::core::code::checksum;
 use crate::core::error::{Code, Error, Result};
-use crate::core::io::disk::{Disk, create_folders, read_whole, write_whole};
+use crate::core::io::disk::{Disk, Listed, create_folders, read_whole, write_whole};
 use crate::core::io::reason;
 use crate::core::node::backup::Backup;
 use crate::core::node::evidence::Walk;
@@ -59,9 +60,19 @@ pub const ROOT_BYTES_MAX: usize =
 /// `node.toml` is a few lines.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
+/// What to do about a `node.toml` that is missing or damaged.
+const WAY_BACK: &str = "to keep the folder, copy node.toml from another node of the cluster, give its \
+                        line `node` this node's number and take out its line `sum`; or start with \
+                        an empty folder, which the server fills";
+
 /// What `node.toml` says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Identity {
+    /// The checksum of what follows, in hex; missing where a person wrote the file. It comes first,
+    /// so that a file that is cut off has it and does not fit it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sum: Option<String>,
     format: u32,
     node: NodeId,
     /// Hex; missing until the first server has come.
@@ -77,12 +88,19 @@ struct Identity {
 impl Identity {
     fn of(node: NodeId, cluster: Option<ClusterId>, claim: Option<Claim>) -> Identity {
         Identity {
+            sum: None,
             format: FOLDER_FORMAT,
             node,
             cluster: cluster.map(|cluster| cluster.to_string()),
             epoch: claim.map(|claim| claim.epoch),
             server: claim.map(|claim| claim.server.to_string()),
         }
+    }
+
+    /// It as text, without its sum.
+    fn text(&self) -> Result<String> {
+        toml::to_string(&Identity { sum: None, ..self.clone() })
+            .map_err(|e| Error::other(Code::Unexpected, format!("cannot write node.toml: {e}")))
     }
 
     /// The cluster that the node belongs to, and the server that it serves.
@@ -125,7 +143,8 @@ impl BlockStore {
     /// Opens the folder, or makes it if there is none. The caller holds the folder's lock.
     ///
     /// # Errors
-    /// If the folder belongs to another node or format, its path is longer than
+    /// [`Code::Damaged`] if its `node.toml` is damaged, or missing where there are files: then nothing
+    /// is changed. Or the folder belongs to another node or format, its path is longer than
     /// [`ROOT_BYTES_MAX`], or the disk fails.
     pub fn open(disk: Arc<dyn Disk>, root: &Path, id: NodeId) -> Result<BlockStore> {
         if root.as_os_str().len() > ROOT_BYTES_MAX {
@@ -136,11 +155,22 @@ impl BlockStore {
             return Err(Error::other(Code::Usage, text));
         }
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
+        let path = identity_path(root);
+        let known = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
+            Some(bytes) => Some(read_identity(&path, &bytes, id)?),
+            // Taken for an empty node, it would have all its pieces called lost.
+            None if holds_files(&*disk, root).map_err(failed)? => {
+                return Err(bad_identity(
+                    &path,
+                    "it is missing, and there are files in the folder",
+                ));
+            }
+            None => None,
+        };
         create_folders(&*disk, &root.join(".palk/staging")).map_err(failed)?;
         create_folders(&*disk, &root.join("backup")).map_err(failed)?;
-        let path = identity_path(root);
-        let identity = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
-            Some(bytes) => read_identity(&path, &bytes, id)?,
+        let identity = match known {
+            Some(identity) => identity,
             None => {
                 let fresh = Identity::of(id, None, None);
                 write_identity(&*disk, &path, &fresh)?;
@@ -487,7 +517,7 @@ pub fn lock_path(root: &Path) -> PathBuf {
 /// none. Only reads.
 ///
 /// # Errors
-/// [`Error::Damaged`] if the file cannot be read, [`Code::Version`] if it is of another format.
+/// [`Code::Damaged`] if the file cannot be read, [`Code::Version`] if it is of another format.
 pub(super) fn identity_of(
     disk: &dyn Disk,
     root: &Path,
@@ -520,31 +550,54 @@ fn read_identity(path: &Path, bytes: &[u8], id: NodeId) -> Result<Identity> {
 
 fn parse_identity(path: &Path, bytes: &[u8]) -> Result<Identity> {
     let text = std::str::from_utf8(bytes).map_err(|_| bad_identity(path, "it is not text"))?;
-    let identity: Identity =
-        toml::from_str(text).map_err(|e| bad_identity(path, e.message().trim()))?;
-    if identity.format != FOLDER_FORMAT {
-        let what =
-            format!("its format {} is not the {FOLDER_FORMAT} of this Palk", identity.format);
+    let unread = |e: toml::de::Error| bad_identity(path, e.message().trim());
+    // Another format may have other lines.
+    let format = text.parse::<toml::Table>().map_err(unread)?.get("format").cloned();
+    if let Some(format) = format.filter(|format| format.as_integer() != Some(FOLDER_FORMAT.into()))
+    {
+        let what = format!("its format {format} is not the {FOLDER_FORMAT} of this Palk");
         return Err(Error::other(Code::Version, format!("{}: {what}", path.display())));
+    }
+    let identity: Identity = toml::from_str(text).map_err(unread)?;
+    if let Some(sum) = &identity.sum
+        && *sum != sum_of(&identity.text()?)
+    {
+        return Err(bad_identity(path, "its lines do not fit its checksum"));
     }
     Ok(identity)
 }
 
 fn write_identity(disk: &dyn Disk, path: &Path, identity: &Identity) -> Result<()> {
-    let text = toml::to_string(identity)
-        .map_err(|e| Error::other(Code::Unexpected, format!("cannot write node.toml: {e}")))?;
+    let text = identity.text()?;
+    let text = format!("sum = \"{}\"\n{text}", sum_of(&text));
     write_whole(disk, path, text.as_bytes())
         .map_err(Error::io(format!("cannot write {}", path.display())))
 }
 
+fn sum_of(text: &str) -> String {
+    format!("{:016x}", checksum::unit(text.as_bytes()))
+}
+
+/// Has a node put anything here that users or the server gave it?
+fn holds_files(disk: &dyn Disk, root: &Path) -> io::Result<bool> {
+    let list = |at: &Path| match disk.list(at) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed,
+    };
+    let is_users = |entry: &Listed| entry.is_folder && UserName::parse(&entry.name).is_ok();
+    Ok(list(root)?.iter().any(is_users)
+        || !list(&root.join("backup"))?.is_empty()
+        || !list(&root.join(".palk/staging"))?.is_empty())
+}
+
 fn bad_identity(path: &Path, what: &str) -> Error {
-    Error::Damaged(format!("{}: {what}", path.display()))
+    let text = format!("cannot use {}: {what}; {WAY_BACK}", path.display());
+    Error::other(Code::Damaged, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::code::checksum;
     use crate::core::code::repair::Select;
     use crate::core::error::NodeFailure;
     use crate::core::io::disk::RealDisk;

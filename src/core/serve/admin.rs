@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::State;
 use crate::core::io::net::Deadline;
@@ -125,8 +127,21 @@ fn carry_out(verb: &Verb, operator: &Operator, asker: &mut dyn Asker) -> Result<
             let status = operator.status(Names::Shown)?;
             Ok(Answer { code: status.state.exit_status(), fields: fields(&status)? })
         }
+        Verb::Scrub { witness, grace_ms, detach } => {
+            let grace = grace_ms.map(Duration::from_millis);
+            answer(operator.scrub(*witness, grace, *detach, asker)?)
+        }
+        Verb::ScrubStop => answer(operator.stop_scrub(asker)?),
+        Verb::Heal => answer(operator.heal(asker)?),
+        Verb::Replace { node, to, force } => answer(operator.replace(*node, to, *force, asker)?),
+        Verb::Backup => answer(operator.back_up(asker)?),
         Verb::User(ask) => operator.users().carry_out(ask, asker),
     }
+}
+
+/// An exit status, and what belongs to it.
+fn answer<T: Serialize>((code, report): (u8, T)) -> Result<Answer> {
+    Ok(Answer { code, fields: fields(&report)? })
 }
 
 fn tell(lines: &mut Lines, line: &Line) -> Result<()> {

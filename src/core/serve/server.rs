@@ -26,7 +26,7 @@ use crate::core::serve::client::Door;
 use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::{Files, Policy};
 use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
-use crate::core::serve::operator::Operator;
+use crate::core::serve::operator::{Operator, Parts};
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::serve::users::Users;
@@ -74,7 +74,7 @@ pub struct Server {
     listener: Listener,
     files: Arc<Files>,
     operator: Arc<Operator>,
-    upkeep: Upkeep,
+    upkeep: Arc<Upkeep>,
     dialect: Dialect,
     nodes: [String; 4],
     fingerprint: Fingerprint,
@@ -132,10 +132,18 @@ impl Server {
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
         let backups = Arc::new(backups);
         backups.start()?;
-        let (surveyed, placed) = (catalog.clone(), volume.clone());
+        let upkeep = Arc::new(upkeep);
+        let (surveyed, placed, ring) = (catalog.clone(), volume.clone(), bell.clone());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
         let files = Arc::new(files.with_policy(config.policy));
-        let operator = Arc::new(Operator::new(surveyed, placed, Users::new(files.clone())));
+        let operator = Arc::new(Operator::new(Parts {
+            catalog: surveyed,
+            volume: placed,
+            users: Users::new(files.clone()),
+            bell: ring,
+            upkeep: upkeep.clone(),
+            backups: backups.clone(),
+        }));
         admin::open(&config.folder, &operator, &listener.state());
         Ok(Server {
             listener,

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::core::error::{Code, Error, Result};
+use crate::core::types::NodeId;
 use crate::core::wire::users::UserAsk;
 
 /// The version of these lines.
@@ -39,6 +40,35 @@ pub type Fields = Map<String, Value>;
 pub enum Verb {
     /// How the cluster is. The result is a [`Status`](crate::core::status::Status).
     Status,
+    /// A scrub; one that is running already is joined. The result is a
+    /// [`Scrubbed`](crate::core::wire::reports::Scrubbed).
+    Scrub {
+        /// Compare the bytes of all nodes, and not their checksums only.
+        witness: bool,
+        /// How long a stray must have been known before it is removed, in milliseconds; the usual
+        /// time if none is given.
+        grace_ms: Option<u64>,
+        /// Do not wait for its end.
+        detach: bool,
+    },
+    /// The end of the scrub that is running. The result is as for a scrub.
+    ScrubStop,
+    /// Everything that is owed, tried at once. The result is a
+    /// [`Healing`](crate::core::wire::reports::Healing).
+    Heal,
+    /// A node replaced by an empty one. The result is a
+    /// [`Replaced`](crate::core::wire::reports::Replaced).
+    Replace {
+        /// Which node.
+        node: NodeId,
+        /// Where the new one is, `HOST:PORT`.
+        to: String,
+        /// Give up the files that cannot be rebuilt without the old one.
+        force: bool,
+    },
+    /// A snapshot of the catalog on every node. The result is a
+    /// [`BackedUp`](crate::core::wire::reports::BackedUp).
+    Backup,
     /// Something about the accounts.
     User(UserAsk),
 }
@@ -226,8 +256,17 @@ mod tests {
 
     #[test]
     fn requests_survive_the_wire() {
-        let all = [Verb::Status].as_slice();
-        for verb in all {
+        let node = NodeId::ALL[1];
+        let all = [
+            Verb::Status,
+            Verb::Scrub { witness: true, grace_ms: Some(0), detach: false },
+            Verb::Scrub { witness: false, grace_ms: None, detach: true },
+            Verb::ScrubStop,
+            Verb::Heal,
+            Verb::Replace { node, to: "10.0.0.9:51132".into(), force: true },
+            Verb::Backup,
+        ];
+        for verb in &all {
             let bytes = verb.encode().unwrap();
             assert!(bytes.ends_with(b"}\n") && bytes.len() <= REQUEST_BYTES_MAX);
             assert_eq!(Verb::decode(&bytes).unwrap(), *verb);
@@ -239,6 +278,9 @@ mod tests {
         let code = |text: &str| Verb::decode(text.as_bytes()).unwrap_err().code();
         assert_eq!(code(r#"{"v":1,"verb":"fly"}"#), Code::Version);
         assert_eq!(code(r#"{"v":1}"#), Code::Version);
+        assert!(
+            Verb::decode(br#"{"v":1,"verb":"replace","node":5,"to":"a","force":true}"#).is_err()
+        );
         assert_eq!(code(r#"{"v":2,"verb":"status"}"#), Code::Version);
         for text in ["", "status", "[1]", "{", "{}{}", &"[".repeat(10_000)] {
             assert!(Verb::decode(text.as_bytes()).is_err(), "{text:.20}");

@@ -10,6 +10,7 @@ pub mod extended;
 pub mod journal;
 pub mod lines;
 pub mod node;
+pub mod reports;
 pub mod token;
 pub mod trailer;
 pub mod users;

@@ -148,8 +148,9 @@ impl Adoption<'_> {
             self.give_up(place.to_string(), format!("only {held} holds it, and two are needed"));
         } else if at_hand.len() < READ_QUORUM {
             let who = if held.is_empty() { "none of them" } else { "one of them" };
+            let verb = if away.len() == 1 { "is" } else { "are" };
             let why =
-                format!("it cannot be read until {away} is back: of the others {who} holds it");
+                format!("it cannot be read until {away} {verb} back: of the others {who} holds it");
             self.give_up(place.to_string(), why);
         }
         self.transaction

@@ -1,0 +1,116 @@
+//! What goes on in the background, gathered from the engines.
+
+use crate::core::catalog::{Phase, Scrub};
+use crate::core::cluster::backup;
+use crate::core::cluster::replace;
+use crate::core::cluster::scrub;
+use crate::core::error::Result;
+use crate::core::io::clock;
+use crate::core::serve::operator::Operator;
+use crate::core::status::{
+    Backup, Debt, Healed, Placement, Replacing, ScrubPhase, Scrubbing, Upkeep,
+};
+use crate::core::types::{NODE_COUNT, NodeId};
+
+impl Operator {
+    pub(super) fn upkeep(&self) -> Result<Upkeep> {
+        let now_ms = clock::now_ms();
+        let scrub = self.upkeep.scrubs.progress()?;
+        let healing = &self.upkeep.healing;
+        let mut replacing = self.replacing()?;
+        replacing.retain(|one| !one.done);
+        let backups = NodeId::ALL.into_iter().zip(self.backups.progress());
+        Ok(Upkeep {
+            next_scrub_ms: scrub.next_ms.map(|at| between(now_ms, at)),
+            scrub: scrubbing(&scrub, now_ms),
+            healed: Healed { pieces: healing.pieces(), bytes_read: healing.bytes_read() },
+            replacing,
+            backups: backups.map(|(node, progress)| backup(node, progress, now_ms)).collect(),
+        })
+    }
+
+    /// The last replacement of each node.
+    pub(super) fn replacing(&self) -> Result<Vec<Replacing>> {
+        let all = self.upkeep.replacements.progress()?;
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (placements, debts) = (self.catalog.placements()?, self.catalog.debts()?);
+        Ok(all.into_iter().map(|one| replacing(one, &placements, &debts)).collect())
+    }
+}
+
+/// How long it is from one moment to a later one, in milliseconds.
+fn between(from_ms: i64, to_ms: i64) -> u64 {
+    u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
+}
+
+pub(super) fn phase(phase: Phase) -> ScrubPhase {
+    match phase {
+        Phase::Inventory => ScrubPhase::Inventory,
+        Phase::Files => ScrubPhase::Files,
+        Phase::Mending => ScrubPhase::Mending,
+        Phase::Done => ScrubPhase::Done,
+        Phase::Stopped => ScrubPhase::Stopped,
+    }
+}
+
+pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrubbing> {
+    let found = progress.found;
+    let scrub: &Scrub = progress.scrub.as_ref()?;
+    let left_ms = progress.left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    Some(Scrubbing {
+        phase: phase(scrub.phase),
+        witness: scrub.witness,
+        files: scrub.files_done,
+        files_all: scrub.files_all,
+        bytes: scrub.bytes_done,
+        bytes_all: scrub.bytes_all,
+        // A whole number of bytes is exact enough for a rate.
+        bytes_per_second: progress.bytes_per_second.map(|rate| rate as u64),
+        left_ms,
+        wrong: found.wrong,
+        missing: found.missing,
+        stale: found.stale,
+        damaged: found.damaged,
+        repaired: found.repaired,
+        owed: found.owed,
+        stray: found.stray,
+        removed: scrub.removed,
+        foreign: scrub.foreign,
+        unchecked: scrub.unchecked.iter().collect(),
+        ended_ms_ago: scrub.ended_ms.map(|at| between(at, now_ms)),
+    })
+}
+
+fn replacing(
+    progress: replace::Progress,
+    placements: &[Placement],
+    debts: &[Debt; NODE_COUNT],
+) -> Replacing {
+    let replace::Progress { replacement, owed, proved, not_whole, .. } = progress;
+    let node = replacement.node;
+    let held = placements.iter().filter(|placement| placement.placed.contains(node));
+    let held_bytes: u64 = held.map(|placement| placement.bytes / 2).sum();
+    let owed_bytes = debts[node.index()].piece_bytes;
+    Replacing {
+        node,
+        address: replacement.address,
+        done: replacement.proved_ms.is_some(),
+        pieces: replacement.pieces,
+        piece_bytes: held_bytes.saturating_add(owed_bytes),
+        owed,
+        owed_bytes,
+        proved,
+        not_whole,
+    }
+}
+
+fn backup(node: NodeId, progress: backup::Progress, now_ms: i64) -> Backup {
+    Backup {
+        node,
+        behind: progress.behind,
+        written_ms_ago: progress.written_ms.map(|at| between(at, now_ms)),
+        why: progress.trouble,
+    }
+}
