@@ -20,6 +20,8 @@ use palk::core::cluster::backup::Backups;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::recover::{self, Nodes};
 use palk::core::cluster::roster::Roster;
+use palk::core::code::checksum;
+use palk::core::code::layout::Layout;
 use palk::core::error::Code;
 use palk::core::io::disk::{Disk, RealDisk};
 use palk::core::io::random::Random;
@@ -367,7 +369,9 @@ fn stage(f: &Fixture, user: &UserName, version: VersionId) -> Ticket {
             stored_ms: 0,
             repair: false,
         };
-        let stage = node.store.stage(meta).unwrap();
+        let mut stage = node.store.stage(meta).unwrap();
+        let unit = vec![0; Layout::new(0).unit_bytes(0)];
+        stage.units([&unit, &unit], [checksum::unit(&unit); 2]).unwrap();
         stage.finish(Digest(*blake3::hash(b"").as_bytes())).unwrap();
     }
     ticket

@@ -315,6 +315,11 @@ fn a_lost_database_is_recovered_from_nodes_with_the_key_and_from_no_others() {
     cluster.start_server_and_user();
     let content = telling();
     cluster.store("up/a.bin", &content).unwrap();
+    // Else the account may not be on the nodes yet, which are told of it within a second or so.
+    let mut backup = palk();
+    backup.args(["admin", "backup", "--dir"]).arg(cluster.path("user_database"));
+    let backed_up = backup.output().unwrap();
+    assert_eq!(status(&backed_up), 0, "{backed_up:?}");
     cluster.kill_server();
     std::fs::rename(cluster.path("user_database"), cluster.path("lost")).unwrap();
     let recover = |nodes: &[&str; 4], key: Option<&Path>| {

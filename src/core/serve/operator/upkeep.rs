@@ -45,12 +45,6 @@ fn between(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
 }
 
-/// A rate in whole bytes.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it saturates, and is positive
-fn whole(rate: f64) -> u64 {
-    rate as u64
-}
-
 fn phase(phase: Phase) -> ScrubPhase {
     match phase {
         Phase::Inventory => ScrubPhase::Inventory,
@@ -72,7 +66,7 @@ pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrub
         files_all: scrub.files_all,
         bytes: scrub.bytes_done,
         bytes_all: scrub.bytes_all,
-        bytes_per_second: progress.bytes_per_second.map(whole),
+        bytes_per_second: progress.bytes_per_second.map(whole_bytes),
         left_ms,
         wrong: found.wrong,
         missing: found.missing,
@@ -86,6 +80,12 @@ pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrub
         unchecked: scrub.unchecked.iter().collect(),
         ended_ms_ago: scrub.ended_ms.map(|at| between(at, now_ms)),
     })
+}
+
+/// A whole number of bytes is exact enough for a rate. What is out of range ends at the range's end.
+#[expect(clippy::cast_possible_truncation)]
+fn whole_bytes(rate: f64) -> u64 {
+    rate as u64
 }
 
 fn replacing(
