@@ -665,6 +665,38 @@ fn a_scrub_mends_what_nobody_reads_and_leaves_the_rest_alone() {
 }
 
 #[test]
+fn two_nodes_whose_folders_were_deleted_are_filled_again() {
+    let mut cluster = Cluster::start_with(&["--scrub-every", "never"]);
+    let files: Vec<(String, Vec<u8>)> = [0, 353, 1 << 20, 3_000_000]
+        .into_iter()
+        .map(|size| (format!("test/f{size}.bin"), noise(6, size)))
+        .collect();
+    for (path, bytes) in &files {
+        assert_eq!(cluster.store(path, bytes).unwrap(), 4);
+    }
+    until("nothing is owed", || cluster.status().code() == Some(0));
+    for gone in [[1, 2], [3, 4], [2, 3]] {
+        for node in gone {
+            cluster.lose_node(node);
+            fs::remove_dir_all(cluster.node_folder(node)).unwrap();
+        }
+        for (path, bytes) in &files {
+            assert!(cluster.retrieve(path).unwrap() == *bytes, "{path} without {gone:?}");
+        }
+        gone.into_iter().for_each(|node| cluster.return_node(node));
+        until("nothing is owed any more", || cluster.status().code() == Some(0));
+        // What was rebuilt is all that there is now.
+        let others = (1..=4).filter(|node| !gone.contains(node));
+        let others: Vec<usize> = others.collect();
+        others.iter().for_each(|node| cluster.lose_node(*node));
+        for (path, bytes) in &files {
+            assert!(cluster.retrieve(path).unwrap() == *bytes, "{path} from {gone:?} alone");
+        }
+        others.iter().for_each(|node| cluster.return_node(*node));
+    }
+}
+
+#[test]
 fn a_node_started_with_an_empty_folder_is_noticed_and_filled() {
     let mut cluster = Cluster::start_with(&["--scrub-every", "never", "--heal-rate", "100MB"]);
     let (small, large) = (noise(4, 353), noise(5, 3_000_000));

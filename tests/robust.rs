@@ -529,12 +529,15 @@ fn clients_beyond_what_the_system_allows_leave_the_nodes_connected() {
     assert_eq!(cluster.server().count("lost data server"), 0);
     assert_eq!(cluster.server().count("cannot accept"), 0);
     drop(waiting);
+    // For several at once: those that have gone are noticed one by one.
     until("there is room again", || {
-        let mut stream = cluster.connect();
-        stream.write_all(b"HI\r\n\r\n").unwrap();
-        let mut first = [0];
-        stream.read_exact(&mut first).unwrap();
-        first == *b"S"
+        let mut streams = [(); 6].map(|()| cluster.connect());
+        streams.iter_mut().all(|stream| {
+            stream.write_all(b"HI\r\n\r\n").unwrap();
+            let mut first = [0];
+            stream.read_exact(&mut first).unwrap();
+            first == *b"S"
+        })
     });
     is_healthy(&cluster);
 }
