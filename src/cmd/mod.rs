@@ -15,6 +15,8 @@ pub mod service;
 pub mod status;
 pub mod storage;
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand};
 
 use self::env::Env;
@@ -61,6 +63,20 @@ fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
         Command::Status(status) => status.run(env),
         Command::Storage(storage) => storage.run(env),
     }
+}
+
+/// A time as it is written on the command line: a number and s, m, h or d. Nothing if it is not one.
+fn parse_time(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 24 * 3600,
+        _ => return None,
+    };
+    let count: u32 = text[..text.len() - unit.len_utf8()].parse().ok()?;
+    Some(Duration::from_secs(seconds * u64::from(count)))
 }
 
 /// The status of a command that was interrupted.

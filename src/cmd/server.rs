@@ -10,6 +10,7 @@ use crossbeam_channel::bounded;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
@@ -116,16 +117,7 @@ fn parse_every(text: &str) -> Result<Every, String> {
         return Ok(Every(None));
     }
     let wrong = || "a number and s, m, h or d (90m, 12h, 7d), or \"never\"".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    let count: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
-    let every = Duration::from_secs(seconds * u64::from(count));
+    let every = parse_time(text).ok_or_else(wrong)?;
     Ok(Every((!every.is_zero()).then_some(every)))
 }
 

@@ -9,6 +9,7 @@ use super::follow::{Ended, Following, end, follow, with_hint};
 use super::heal::tell_remaining;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::parse_time;
 use crate::cmd::status::{counted, scrub_far, span};
 use crate::core::error::Code;
 use crate::core::status::{ScrubPhase, Scrubbing};
@@ -32,7 +33,7 @@ pub(super) struct Scrub {
     witness: bool,
 
     /// Remove blocks of no file that have been known for so long (90m, 12h, 7d) [default: 1d]
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_grace)]
     grace: Option<Duration>,
 
     /// Do not wait for its end
@@ -44,18 +45,9 @@ pub(super) struct Scrub {
     stop: bool,
 }
 
-fn parse_time(text: &str) -> Result<Duration, String> {
+fn parse_grace(text: &str) -> Result<Duration, String> {
     let wrong = || "a number and s, m, h or d (0s, 90m, 12h, 7d)".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return Err(wrong()),
-    };
-    let count: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(seconds * u64::from(count)))
+    parse_time(text).ok_or_else(wrong)
 }
 
 impl Scrub {
@@ -173,10 +165,10 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
-        assert_eq!(parse_time("90m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_grace("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_grace("90m"), Ok(Duration::from_secs(5400)));
         for wrong in ["", "s", "1", "-1s", "1w", "é"] {
-            assert!(parse_time(wrong).is_err(), "{wrong}");
+            assert!(parse_grace(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -12,13 +12,13 @@
 //! Known servers are lines of `HOST:PORT FINGERPRINT` in the file `known_servers` beside the
 //! configuration file. The file is replaced as a whole, and all else in it stays as it is.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::advice;
-use super::local::unused_name;
+use super::local::replace_file;
 use super::settings::{Settings, config_place};
 use crate::cmd::env::{Asked, Env};
 use crate::cmd::failure::{Failure, Stop};
@@ -90,17 +90,7 @@ impl KnownServers {
         let target = fs::canonicalize(&self.place).unwrap_or_else(|_| self.place.clone());
         let folder = target.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let beside = unused_name(folder);
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
-        let written = opened.and_then(|mut file| {
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, &target)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&beside); // it may never have been made
-        }
-        written
+        replace_file(&target, &self.text, None)
     }
 }
 

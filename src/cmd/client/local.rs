@@ -3,8 +3,8 @@
 //! What has no size (standard input, a pipe, a device) is first copied to a temporary file, which
 //! has lost its name before the first byte is in it: nothing can be left behind.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cmd::env::Env;
@@ -82,6 +82,35 @@ fn nameless(folder: &Path) -> io::Result<File> {
 /// A name in this folder that nothing has, hidden where names with a dot are.
 pub(crate) fn unused_name(folder: &Path) -> PathBuf {
     folder.join(format!(".palk-{:016x}.part", rand::random::<u64>()))
+}
+
+/// Puts a text in the place of a whole file, or leaves the file as it was. The new file is nobody
+/// else's to read, unless it is given other permissions.
+///
+/// # Errors
+/// As the operating system says.
+pub(crate) fn replace_file(
+    place: &Path,
+    text: &str,
+    permissions: Option<Permissions>,
+) -> io::Result<()> {
+    let beside = unused_name(place.parent().unwrap_or(Path::new("/")));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&beside).and_then(|mut file| {
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, place)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&beside); // it may never have been made
+    }
+    written
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@
 //! The files and their folders are their owner's alone (0600, 0700), and a file is replaced whole or
 //! not at all.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::local::unused_name;
+use super::local::replace_file;
 use super::settings::{Settings, config_place};
 use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
@@ -136,20 +136,7 @@ fn write(folder: &Path, place: &Path, text: &str) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
-    let beside = unused_name(folder);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&beside).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, place)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&beside); // it may never have been made
-    }
-    written
+    replace_file(place, text, None)
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@
 //! another name is taken. A demo's profile is known by its password file, which lies in the demo's
 //! folder.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 use super::house::{FOLDER_PREFIX, is_running};
-use crate::cmd::client::local::unused_name;
+use crate::cmd::client::local::replace_file;
 use crate::core::io::reason;
 
 /// How many names are tried.
@@ -103,24 +103,8 @@ impl Profile {
             Ok(target) => target,
             Err(_) => self.config.clone(),
         };
-        let folder = target.parent().unwrap_or(Path::new("/"));
-        let beside = unused_name(folder);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let written = options.open(&beside).and_then(|mut file| {
-            if let Ok(there) = fs::metadata(&target) {
-                file.set_permissions(there.permissions())?;
-            }
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, &target)
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&beside); // it may never have been made
-        }
-        written
+        let permissions = fs::metadata(&target).ok().map(|there| there.permissions());
+        replace_file(&target, text, permissions)
     }
 }
 
