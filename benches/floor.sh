@@ -76,6 +76,9 @@ for round in $(seq 0 "$rounds"); do
     keep=$([ "$round" -eq 0 ] && echo warmup || echo counted) # round 0 warms up
     timed "$palk" client -q store "$work/source" --as "file$round" >>"$work/palk.store.$keep"
     [ -n "$floor" ] && timed "$floor" put "$relay" "$work/source" "$round" >>"$work/floor.store.$keep"
+    # A rename over an existing file makes some file systems write it out first, on the clock of
+    # whoever renames: both write to names that are free.
+    rm -f "$work/back.palk" "$work/back.floor"
     timed "$palk" client -q rtv "file$round" --to "$work/back.palk" >>"$work/palk.retrieve.$keep"
     [ -n "$floor" ] && timed "$floor" get "$relay" "$round" "$work/back.floor" >>"$work/floor.retrieve.$keep"
     cmp -s "$work/source" "$work/back.palk" || { echo "what came back differs" >&2; exit 1; }
