@@ -13,6 +13,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
+use crate::core::serve::door::{Door, Spec};
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
@@ -79,6 +80,12 @@ pub struct Server {
     /// How much each account may store where nothing else was said for it: 10GB, or "none"
     #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
     quota: DefaultQuota,
+
+    /// Another door to the files of one account: KIND is share (port 30001 if none is named), folder
+    /// or request. None of them knows passwords or encryption, so ADDR has to be one of this machine,
+    /// unless ",open" is added. See docs/doors.md
+    #[arg(long = "door", value_name = "KIND=ADDR,user=NAME[,folder=PATH][,open]")]
+    doors: Vec<Spec>,
 
     #[command(flatten)]
     service: Service,
@@ -183,6 +190,7 @@ impl Server {
             certificate: certificate.map(|(cert, key)| [env.at(cert), env.at(key)]),
             allow_plaintext: self.allow_plaintext,
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
+            doors: self.doors,
         };
         let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
@@ -190,6 +198,7 @@ impl Server {
         tracing::info!("server listening on {}", server.address());
         tracing::info!("server's fingerprint is {}", server.fingerprint());
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
+        server.doors().for_each(log_door);
         let state = server.state();
         let server = Arc::new(server);
         let (tell, by_itself) = bounded(1);
@@ -198,6 +207,17 @@ impl Server {
         thread::spawn(move || tell.send(taken_over(watched.wait_until_taken_over())));
         let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
         Ok(self.service.wait_or(env, &state, ending)?)
+    }
+}
+
+fn log_door(door: &Door) {
+    let Spec { kind, user, folder, is_open, .. } = door.spec();
+    let address = door.address();
+    tracing::info!("door {kind} is open at {address}, for /{folder} of user {user}");
+    if *is_open {
+        tracing::warn!(
+            "door {kind} has no passwords and no encryption: whoever reaches {address} acts as {user}"
+        );
     }
 }
 

@@ -15,6 +15,7 @@ mod operation;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
+mod request;
 mod rtv;
 mod saved;
 pub(crate) mod session;
@@ -71,6 +72,7 @@ enum Verb {
     Del(del::Del),
     Inf(inf::Inf),
     Trust(trust::Trust),
+    Request(request::Request),
 }
 
 impl Client {
@@ -92,6 +94,7 @@ impl Client {
             Some(Verb::Del(del)) => del.run(common, env),
             Some(Verb::Inf(inf)) => inf.run(common, env),
             Some(Verb::Trust(trust)) => trust.run(common, env),
+            Some(Verb::Request(request)) => request.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

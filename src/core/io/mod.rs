@@ -13,6 +13,7 @@ pub mod net;
 pub mod random;
 pub mod send_queue;
 mod socket;
+pub mod spool;
 pub mod tls;
 pub mod unix;
 

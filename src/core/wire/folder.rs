@@ -72,7 +72,8 @@ pub fn decode(segment: &[u8]) -> Option<(Command, usize)> {
         return Some((Command::Upload, UPLOAD.len()));
     }
     let verbs = ALONE.iter().chain(&FOLLOWED).chain([&UPLOAD]);
-    let is_beginning = |verb: &&str| verb.len() > segment.len() && verb.as_bytes().starts_with(segment);
+    let is_beginning =
+        |verb: &&str| verb.len() > segment.len() && verb.as_bytes().starts_with(segment);
     let text = std::str::from_utf8(segment).unwrap_or_default().trim_end_matches(['\r', '\n']);
     let command = match text.split_once(' ') {
         // "DIR" may become none of the others.
