@@ -125,14 +125,14 @@ impl Folder {
 
     pub(crate) fn upload(&mut self, name: &str, bytes: &[u8]) -> String {
         self.stream.write_all(b"UPLOAD").unwrap();
-        write!(self.stream, "{name} {}", bytes.len()).unwrap();
+        self.stream.write_all(format!("{name} {}", bytes.len()).as_bytes()).unwrap();
         self.stream.write_all(bytes).unwrap();
         self.hear()
     }
 
     /// The file, or what it prints instead.
     pub(crate) fn download(&mut self, name: &str) -> Result<Vec<u8>, String> {
-        write!(self.stream, "DOWNLOAD {name}").unwrap();
+        self.stream.write_all(format!("DOWNLOAD {name}").as_bytes()).unwrap();
         let word = recv(&mut self.stream, 1024);
         if word != b"download" {
             assert_eq!(String::from_utf8_lossy(&word), "OK");

@@ -65,40 +65,40 @@ const ALONE: [&str; 2] = ["DIR", "DISCONNECT"];
 const FOLLOWED: [&str; 6] = ["DOWNLOAD", "DELETE", "MKDIR", "CHDIR", "RMDIR", "MOVE"];
 const UPLOAD: &str = "UPLOAD";
 
-/// Reads a message: the command and how many bytes it takes. Nothing if it is the beginning of one;
-/// that of an upload ends with its verb.
+/// Reads a message: the command and how many bytes it takes; that of an upload ends with its verb.
+/// Nothing if it may be the beginning of one: see [`given_up`].
 pub fn decode(segment: &[u8]) -> Option<(Command, usize)> {
     if segment.starts_with(UPLOAD.as_bytes()) {
         return Some((Command::Upload, UPLOAD.len()));
     }
-    let verbs = ALONE.iter().chain(&FOLLOWED).chain([&UPLOAD]);
-    let is_beginning =
-        |verb: &&str| verb.len() > segment.len() && verb.as_bytes().starts_with(segment);
-    let text = std::str::from_utf8(segment).unwrap_or_default().trim_end_matches(['\r', '\n']);
-    let command = match text.split_once(' ') {
-        // "DIR" may become none of the others.
-        None if ALONE.contains(&text) => alone(text),
-        None if verbs.clone().any(|verb| is_beginning(&verb)) => return None,
-        None if FOLLOWED.contains(&text) => Command::Incomplete,
-        Some((verb, rest)) if FOLLOWED.contains(&verb) => followed(verb, rest.trim()),
-        Some((verb, rest)) if rest.trim().is_empty() => alone(verb),
+    let text = text_of(segment);
+    let (verb, rest) = text.split_once(' ').map_or((text, ""), |(verb, rest)| (verb, rest.trim()));
+    let command = match (verb, rest) {
+        ("DIR", "") => Command::Dir,
+        ("DISCONNECT", "") => Command::Disconnect,
+        (verb, "") if FOLLOWED.contains(&verb) || is_beginning(segment) => return None,
+        (verb, rest) if FOLLOWED.contains(&verb) => followed(verb, rest),
         _ => Command::Unknown,
     };
     Some((command, segment.len()))
 }
 
-fn alone(verb: &str) -> Command {
-    match verb {
-        "DIR" => Command::Dir,
-        "DISCONNECT" => Command::Disconnect,
-        _ => Command::Unknown,
-    }
+/// What a message is of which nothing more comes although it may only be the beginning of one.
+pub fn given_up(segment: &[u8]) -> Command {
+    let is_verb = FOLLOWED.contains(&text_of(segment).trim_end());
+    if is_verb { Command::Incomplete } else { Command::Unknown }
+}
+
+fn text_of(segment: &[u8]) -> &str {
+    std::str::from_utf8(segment).unwrap_or_default().trim_end_matches(['\r', '\n'])
+}
+
+fn is_beginning(segment: &[u8]) -> bool {
+    let verbs = ALONE.iter().chain(&FOLLOWED).chain([&UPLOAD]);
+    verbs.into_iter().any(|verb| verb.as_bytes().starts_with(segment))
 }
 
 fn followed(verb: &str, rest: &str) -> Command {
-    if rest.is_empty() {
-        return Command::Incomplete;
-    }
     let name = rest.to_owned();
     match verb {
         "DOWNLOAD" => Command::Download(name),
@@ -200,8 +200,6 @@ mod tests {
             ("MOVE my file b", Command::Move { what: name("my file"), to: name("b") }),
             ("DISCONNECT", Command::Disconnect),
             ("MOVE a", Command::Incomplete),
-            ("MKDIR ", Command::Incomplete),
-            ("DELETE", Command::Incomplete),
             ("dir", Command::Unknown),
             ("DIRECTORY", Command::Unknown),
             ("EXIT", Command::Unknown),
@@ -213,6 +211,11 @@ mod tests {
         assert_eq!(decode(b"UPLOADa.txt 5hello"), Some((Command::Upload, 6)));
         for beginning in ["", "D", "DOWN", "UPLOA", "MK", "DISCO"] {
             assert_eq!(decode(beginning.as_bytes()), None, "{beginning:?}");
+            assert_eq!(given_up(beginning.as_bytes()), Command::Unknown, "{beginning:?}");
+        }
+        for verb in ["DELETE", "MKDIR ", "MOVE\r\n"] {
+            assert_eq!(decode(verb.as_bytes()), None, "{verb:?}");
+            assert_eq!(given_up(verb.as_bytes()), Command::Incomplete, "{verb:?}");
         }
         assert_eq!(decode(b"\xff").map(|(command, _)| command), Some(Command::Unknown));
     }

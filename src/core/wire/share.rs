@@ -196,7 +196,12 @@ impl Put {
 
     /// Was the last piece so short that the file has ended, if nothing follows?
     pub fn is_short(&self) -> bool {
-        let last = self.later_bytes % PIECE_BYTES as u64;
+        let of_file = match self.later_bytes {
+            // All of it may have come together with its name.
+            0 => self.name().map_or(0, |name| self.first_bytes - name.text.len() as u64),
+            later => later,
+        };
+        let last = of_file % PIECE_BYTES as u64;
         last > 0 && last < UNENDING_BYTES as u64
     }
 
@@ -317,6 +322,15 @@ mod tests {
             let mut put = Put::new(b"a.txt");
             later.iter().for_each(|bytes| put.came(*bytes));
             assert_eq!(put.is_short(), is_short, "{later:?}");
+        }
+    }
+
+    #[test]
+    fn spec_3_a_file_that_came_with_its_name_ends_by_a_short_piece_too() {
+        assert!(Put::new(b"a.txthello").is_short());
+        assert!(Put::new(&[b"a.txt", &[b'x'; 256 + 9][..]].concat()).is_short());
+        for open in [&b"a.txt"[..], &[b"a.txt", &[b'x'; 256][..]].concat()] {
+            assert!(!Put::new(open).is_short(), "{}", open.escape_ascii());
         }
     }
 

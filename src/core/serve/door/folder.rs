@@ -44,8 +44,8 @@ pub(super) fn serve(guest: Guest<'_>) -> Result<()> {
                     Ok(0) => return Ok(()),
                     Ok(count) => visit.heard.extend_from_slice(&buffer[..count]),
                     Err(Error::Deadline(_)) if !visit.heard.is_empty() => {
-                        visit.heard.clear();
-                        visit.say("Unknown command")?;
+                        let command = folder::given_up(&std::mem::take(&mut visit.heard));
+                        visit.obey(command, &mut buffer)?;
                     }
                     Err(error) => return Err(error),
                 }
@@ -235,12 +235,12 @@ impl Visit<'_> {
         let begun = Instant::now();
         let mut spool = self.guest.spool();
         let received = self.receive(&mut spool, buffer);
-        let received = received.inspect_err(|error| {
-            self.guest.event("stored", begun).failed(error);
-        })?;
-        let stored = received.and_then(|way| {
-            let path = self.file(&format!("./{}", way.name))?;
-            let offset = way.offset as u64;
+        // A client that went away half-way.
+        let log = |error: &Error| self.guest.event("stored", begun).failed(error);
+        let received = received.inspect_err(log)?;
+        let found = received
+            .and_then(|way| Ok((self.file(&format!("./{}", way.name))?, way.offset as u64)));
+        let stored = found.inspect_err(log).and_then(|(path, offset)| {
             self.guest.store(&path, &spool, offset, Precondition::Any, begun)
         });
         Ok(stored.map_or_else(|_| FAILED.into(), |_| "File uploaded".into()))

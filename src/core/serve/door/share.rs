@@ -17,8 +17,9 @@ use crate::core::wire::share::{
     self, Command, Ending, Heard, LIST_BYTES_MAX, Put, ends_by_closing, next_piece,
 };
 
-/// The most bytes taken in one read: many pieces, so that none is cut by this side.
-const READ_BYTES: usize = 16 * 1024;
+/// The most bytes taken in one read: more than wait in a connection, so that no piece is cut by this
+/// side. The pages of the buffer that are not used take no memory.
+const READ_BYTES: usize = 256 * 1024;
 
 /// Whether anything follows a piece that is short enough to be the last one.
 const SHORT: Deadline = Deadline::new(Duration::from_millis(200), "send more of its file");
