@@ -119,3 +119,52 @@ fn a_door_of_nobody_serves_nobody_until_there_is_that_account() {
     assert!(made.status.success(), "{made:?}");
     assert_eq!(Folder::connect(&address).ask("DIR"), "Directory empty");
 }
+
+#[test]
+fn one_client_too_many_is_turned_away_in_the_protocols_words() {
+    let (mut cluster, address) = open(FOLDER);
+    let mut clients = Vec::new();
+    let last = loop {
+        assert!(clients.len() <= 200, "nobody was turned away");
+        let mut stream = support::doors::connect(&address);
+        let said = support::doors::recv(&mut stream, 1024);
+        if said != b"OK@Welcome to the server" {
+            break String::from_utf8(said).unwrap();
+        }
+        clients.push(stream);
+    };
+    assert_eq!(last, format!("DISCONNECTED@there are {} clients already", clients.len()));
+    cluster.server().says("turned away from door folder");
+    // It is one door's limit, and others have theirs.
+    assert_eq!(cluster.store("a.txt", b"a").unwrap(), 4);
+    drop(clients);
+    until("there is room again", || {
+        let mut stream = support::doors::connect(&address);
+        support::doors::recv(&mut stream, 1024) == b"OK@Welcome to the server"
+    });
+}
+
+#[test]
+fn a_stop_waits_for_nobody_who_is_only_connected() {
+    let options = ["--door", SHARE, "--door", FOLDER, "--door", REQUEST];
+    let mut cluster = Cluster::start_with(&options);
+    let addresses = ["share", "folder", "request"].map(|kind| door_address(&mut cluster, kind));
+    let _clients = addresses.map(|address| support::doors::connect(&address));
+    cluster.server().says("connected to door request");
+    cluster.server().signal("-TERM");
+    assert_eq!(cluster.server().wait(), Some(0));
+}
+
+#[test]
+fn a_disabled_account_does_nothing_more_through_a_door() {
+    let (cluster, address) = open(FOLDER);
+    let mut client = Folder::connect(&address);
+    assert_eq!(client.upload("a.txt", b"a"), "File uploaded");
+    let mut command = palk();
+    command.args(["admin", "user", "disable", "demo", "--dir"]).arg(cluster.path("user_database"));
+    let disabled = command.stdin(Stdio::null()).output().unwrap();
+    assert!(disabled.status.success(), "{disabled:?}");
+    assert_eq!(client.ask("DIR"), "Error occurred");
+    assert_eq!(client.upload("b.txt", b"b"), "Error occurred");
+    assert_eq!(client.download("a.txt"), Err("Error occurred".into()));
+}

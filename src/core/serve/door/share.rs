@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::guest::Guest;
 use crate::core::error::{Error, Result};
 use crate::core::io::net::Deadline;
+use crate::core::io::spool::Spool;
 use crate::core::path::printable;
 use crate::core::serve::limits::{MESSAGE, Pace, REQUEST, TAKE};
 use crate::core::types::Precondition;
@@ -114,7 +115,7 @@ fn put(guest: &mut Guest<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<
     let mut put = Put::new(heard);
     let mut spool = guest.spool();
     let bytes_max = guest.files().file_bytes_max();
-    let mut kept = spool.append(heard).map_err(put_aside);
+    let mut kept = put_aside(&mut spool, heard);
     heard.clear();
     let mut pace = Pace::begin();
     let ending = loop {
@@ -143,7 +144,7 @@ fn put(guest: &mut Guest<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<
             spool = guest.spool();
         }
         if kept.is_ok() {
-            kept = spool.append(bytes).map_err(put_aside);
+            kept = put_aside(&mut spool, bytes);
         }
     };
     if let Err(error) = kept {
@@ -186,6 +187,6 @@ fn put(guest: &mut Guest<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<
     Ok(())
 }
 
-fn put_aside(error: std::io::Error) -> Error {
-    Error::io("cannot put the file aside")(error)
+fn put_aside(spool: &mut Spool, bytes: &[u8]) -> Result<()> {
+    spool.append(bytes).map_err(Error::io("cannot put the file aside"))
 }
