@@ -5,6 +5,8 @@ mod support;
 
 #[path = "doors/folder.rs"]
 mod folder;
+#[path = "doors/programs.rs"]
+mod programs;
 #[path = "doors/request.rs"]
 mod request;
 #[path = "doors/share.rs"]
@@ -12,7 +14,7 @@ mod share;
 
 use std::process::Stdio;
 
-use support::doors::{Folder, Share, door_address, request as ask};
+use programs::{Folder, Share, door_address, request as ask};
 use support::{Cluster, noise, palk, until};
 
 const SHARE: &str = "share=127.0.0.1:0,user=demo";
@@ -112,8 +114,8 @@ fn a_door_for_others_has_to_be_asked_for_and_is_warned_of() {
 #[test]
 fn a_door_of_nobody_serves_nobody_until_there_is_that_account() {
     let (mut cluster, address) = open("folder=127.0.0.1:0,user=carol");
-    let mut stream = support::doors::connect(&address);
-    assert_eq!(support::doors::recv(&mut stream, 1024), b"");
+    let mut stream = programs::connect(&address);
+    assert_eq!(programs::recv(&mut stream, 1024), b"");
     cluster.server().says("there is no user carol");
     let made = cluster.client_command(&["signup", "--user", "carol"]).output().unwrap();
     assert!(made.status.success(), "{made:?}");
@@ -126,8 +128,8 @@ fn one_client_too_many_is_turned_away_in_the_protocols_words() {
     let mut clients = Vec::new();
     let last = loop {
         assert!(clients.len() <= 200, "nobody was turned away");
-        let mut stream = support::doors::connect(&address);
-        let said = support::doors::recv(&mut stream, 1024);
+        let mut stream = programs::connect(&address);
+        let said = programs::recv(&mut stream, 1024);
         if said != b"OK@Welcome to the server" {
             break String::from_utf8(said).unwrap();
         }
@@ -139,8 +141,8 @@ fn one_client_too_many_is_turned_away_in_the_protocols_words() {
     assert_eq!(cluster.store("a.txt", b"a").unwrap(), 4);
     drop(clients);
     until("there is room again", || {
-        let mut stream = support::doors::connect(&address);
-        support::doors::recv(&mut stream, 1024) == b"OK@Welcome to the server"
+        let mut stream = programs::connect(&address);
+        programs::recv(&mut stream, 1024) == b"OK@Welcome to the server"
     });
 }
 
@@ -149,7 +151,7 @@ fn a_stop_waits_for_nobody_who_is_only_connected() {
     let options = ["--door", SHARE, "--door", FOLDER, "--door", REQUEST];
     let mut cluster = Cluster::start_with(&options);
     let addresses = ["share", "folder", "request"].map(|kind| door_address(&mut cluster, kind));
-    let _clients = addresses.map(|address| support::doors::connect(&address));
+    let _clients = addresses.map(|address| programs::connect(&address));
     cluster.server().says("connected to door request");
     cluster.server().signal("-TERM");
     assert_eq!(cluster.server().wait(), Some(0));

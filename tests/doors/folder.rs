@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::support::doors::{Folder, play, wait_until_read};
+use super::programs::{Folder, play, wait_until_read};
 use super::support::noise;
 use super::{FOLDER, open};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::thread;
 
-use super::support::doors::{connect, play, recv, request};
+use super::programs::{connect, play, recv, request};
 use super::support::{noise, palk};
 use super::{REQUEST, open};
 

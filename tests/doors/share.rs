@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::support::doors::{Share, connect, play, recv, wait_until_read};
+use super::programs::{Share, connect, play, recv, wait_until_read};
 use super::support::{noise, until};
 use super::{SHARE, open};
 

@@ -6,7 +6,6 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
-pub(crate) mod doors;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 

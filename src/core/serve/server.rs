@@ -236,7 +236,8 @@ impl Server {
                 tracing::warn!("cannot finish removing an account: {error}");
             }
         });
-        for other in self.doors.iter().cloned() {
+        for other in &self.doors {
+            let other = other.clone();
             let (files, state) = (self.files.clone(), self.listener.state());
             let house = House { files, state, folder: self.folder.clone() };
             thread::spawn(move || other.run(house));

@@ -71,6 +71,9 @@ pub fn decode(segment: &[u8]) -> Option<(Command, usize)> {
     if segment.starts_with(UPLOAD.as_bytes()) {
         return Some((Command::Upload, UPLOAD.len()));
     }
+    if segment.len() > MESSAGE_BYTES_MAX {
+        return Some((Command::Unknown, segment.len()));
+    }
     let text = text_of(segment);
     let (verb, rest) = text.split_once(' ').map_or((text, ""), |(verb, rest)| (verb, rest.trim()));
     let command = match (verb, rest) {
@@ -217,6 +220,8 @@ mod tests {
             assert_eq!(decode(verb.as_bytes()), None, "{verb:?}");
             assert_eq!(given_up(verb.as_bytes()), Command::Incomplete, "{verb:?}");
         }
+        let long = format!("MKDIR {}", " ".repeat(1024));
+        assert_eq!(decode(long.as_bytes()), Some((Command::Unknown, long.len())));
         assert_eq!(decode(b"\xff").map(|(command, _)| command), Some(Command::Unknown));
     }
 

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::{Cluster, HANG, until};
+use super::support::{Cluster, HANG, until};
 
 /// Where a door of a cluster's server listens.
 pub(crate) fn door_address(cluster: &mut Cluster, kind: &str) -> String {
@@ -224,7 +224,7 @@ fn unescaped(text: &str) -> Vec<u8> {
             b'x' => out.push(u8::from_str_radix(&after[1..3], 16).unwrap()),
             other => panic!("\\{}", char::from(other)),
         }
-        rest = if after.starts_with('n') { &after[1..] } else { &after[3..] };
+        rest = after.strip_prefix('n').unwrap_or_else(|| &after[3..]);
     }
     out.extend_from_slice(rest.as_bytes());
     out
