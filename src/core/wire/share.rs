@@ -9,7 +9,7 @@
 //!
 //! Each command is one segment and nothing ends it. A file ends with the first piece that is shorter
 //! than 223 bytes: its program compares not the piece's length but the memory that it takes, 33 bytes
-//! more, with 256. So some sizes have no end; [`pieces`] says how they are sent all the same, and
+//! more, with 256. So some sizes have no end; [`next_piece`] says how they are sent all the same, and
 //! [`Put`] when one of them has come.
 
 pub mod glued;
