@@ -98,3 +98,28 @@ fn a_name_that_is_none_is_an_error_and_the_connection_goes_on() {
     assert_eq!(client.upload("..", b"x"), "Error occurred");
     assert_eq!(client.ask("DIR"), "Directory empty");
 }
+
+#[test]
+fn spec_4_move_a_file_into_a_directory() {
+    let (cluster, address) = open(FOLDER);
+    let mut client = Folder::connect(&address);
+    assert_eq!(client.upload("a.txt", b"a"), "File uploaded");
+    assert_eq!(client.ask("MKDIR d"), "d file created");
+    assert_eq!(client.ask("MOVE a.txt d"), "a.txt moved to d");
+    assert_eq!(client.ask("DIR"), "d");
+    assert_eq!(client.download("d/a.txt").unwrap(), b"a");
+    assert_eq!(cluster.retrieve("d/a.txt").unwrap(), b"a");
+    assert_eq!(client.ask("CHDIR d"), "Directory changed to /d");
+    assert_eq!(client.ask("MOVE a.txt .."), "a.txt moved to ..");
+    assert_eq!(client.ask("DIR"), "Directory empty");
+    // Nothing is written over, and nothing leaves the door's folder.
+    assert_eq!(client.upload("a.txt", b"other"), "File uploaded");
+    assert_eq!(client.ask("MOVE a.txt .."), "Error occurred");
+    assert_eq!(client.ask("MOVE a.txt ../.."), "Error occurred");
+    assert_eq!(client.ask("CHDIR .."), "Directory changed to /");
+    assert_eq!(client.download("a.txt").unwrap(), b"a");
+    // A directory moves with all that is in it.
+    assert_eq!(client.ask("MKDIR e"), "e file created");
+    assert_eq!(client.ask("MOVE d e"), "d moved to e");
+    assert_eq!(client.download("e/d/a.txt").unwrap(), b"other");
+}
