@@ -13,6 +13,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
+use crate::core::io::private;
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
@@ -154,6 +155,7 @@ impl Server {
     /// # Errors
     /// If its folder, its address or its nodes cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        private::keep_new_files();
         self.service.start_log();
         let nodes = match self.nodes.len() {
             0 => None,

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod input;
 pub mod listener;
 pub mod net;
+pub mod private;
 pub mod random;
 pub mod send_queue;
 mod socket;

@@ -19,6 +19,7 @@ use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
+use crate::core::io::private;
 use crate::core::io::random::Random;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
@@ -248,7 +249,7 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();
     create_folders(&RealDisk, folder)
         .map_err(Error::io(format!("cannot make the folder {named}")))?;
-    FolderLock::take(&folder.join("lock"))
+    let lock = FolderLock::take(&folder.join("lock"))
         .map_err(Error::io(format!("cannot lock the folder {named}")))?
         .ok_or_else(|| {
             Error::other(
@@ -257,7 +258,11 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
                     "another server uses the folder {named}; stop it, or name another with --dir"
                 ),
             )
-        })
+        })?;
+    for path in private::mend_all(folder)? {
+        tracing::warn!("{} was open to others and is private again", path.display());
+    }
+    Ok(lock)
 }
 
 /// What the server shows to its clients.
