@@ -15,6 +15,7 @@ mod operation;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
+mod rate;
 mod rtv;
 mod saved;
 pub(crate) mod scan;
