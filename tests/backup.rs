@@ -27,7 +27,9 @@ use palk::core::io::disk::{Disk, RealDisk};
 use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
-use palk::core::types::{Claim, ClusterId, Digest, NodeId, NodeSet, ServerId, VersionId};
+use palk::core::types::{
+    Claim, ClusterId, Digest, NodeId, NodeSet, Precondition, ServerId, VersionId,
+};
 use palk::core::wire::backup::{Answer, Ask, State};
 use palk::core::wire::node::{PieceMeta, Place};
 
@@ -392,7 +394,8 @@ fn changes_of_accounts_come_back_and_kept_sign_ins_do_not() {
         blake3: Digest([7; 32]),
         stored_ms: 5,
         staged: NodeSet::ALL,
-        replace: true,
+        precondition: Precondition::Any,
+        stored_by: String::new(),
     };
     let ticket = f.catalog.begin_store(VersionId([1; 16])).unwrap();
     f.catalog.commit_store(&ticket, &new).unwrap();

@@ -33,7 +33,7 @@ use palk::core::status::{
     Stored, Trouble, Upkeep,
 };
 use palk::core::types::{
-    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
+    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Precondition, Seq, ServerId, VersionId,
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
@@ -545,7 +545,7 @@ fn snapshot_head() -> SnapshotHead {
 
 #[test]
 fn every_change_of_the_journal() {
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 13] = [
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
             "00046465 6d6f0a24 6172676f 6e326964 2401",
@@ -597,9 +597,13 @@ fn every_change_of_the_journal() {
             },
             "0b046465 6d6f0a24 6172676f 6e326964 2401ac02",
         ),
+        (
+            Change::FolderRemoved { user: user(), folder: FolderPath::parse("up").unwrap() },
+            "0c046465 6d6f0275 70",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 12];
+    let mut seen = [false; 13];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -615,9 +619,10 @@ fn every_change_of_the_journal() {
             Change::RemovalBegun { .. } => 9,
             Change::FoldersRemoved { .. } => 10,
             Change::UserMadeAgain { .. } => 11,
+            Change::FolderRemoved { .. } => 12,
         }] = true;
     }
-    assert_eq!(seen, [true; 12]);
+    assert_eq!(seen, [true; 13]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
     golden.check(
@@ -915,7 +920,8 @@ fn the_tables_of_the_catalog() {
         blake3: DIGEST,
         stored_ms: 0,
         staged: NodeSet::ALL,
-        replace: true,
+        precondition: Precondition::Any,
+        stored_by: String::new(),
     };
     catalog.commit_store(&ticket, &new).unwrap();
     catalog.piece_lost(NodeId::ALL[2], VERSION, None).unwrap();
@@ -928,7 +934,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -945,7 +951,7 @@ fn the_tables_of_the_catalog() {
         [
             "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
             "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
-             blake3 BLOB, stored_ms INTEGER, placed INTEGER",
+             blake3 BLOB, stored_ms INTEGER, placed INTEGER, stored_by TEXT null",
             "folders: user_id INTEGER key, path TEXT key",
             "journal: id INTEGER null key, record BLOB, chain BLOB",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \

@@ -79,7 +79,7 @@ const HOMES: [(&str, &[&str]); 30] = [
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),
     ("indicatif", &["src/cmd/env/"]),
-    ("jiff", &["src/cmd/"]),
+    ("jiff", &["src/cmd/", "src/core/error.rs"]),
     ("plotters", &["src/cmd/client/rate/picture.rs"]),
     ("postcard", &["src/core/wire/"]),
     // In core one source, which a simulation can seed; the command line needs names that are free.

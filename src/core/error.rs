@@ -6,7 +6,9 @@
 use std::fmt;
 use std::io;
 
-use crate::core::path::{FilePath, FolderPath, PathError};
+use jiff::Timestamp;
+
+use crate::core::path::{FilePath, FolderPath, PathError, printable};
 use crate::core::types::{
     CONFIRM_QUORUM, Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM,
 };
@@ -269,6 +271,29 @@ pub enum Error {
         "whether it was done cannot be told: {reached} can be reached, {CONFIRM_QUORUM} are needed to be sure that no other server has taken over; not available: {troubles}"
     )]
     Unconfirmed { reached: Reached, troubles: Troubles },
+    #[error("there is a folder {0} already")]
+    FolderExists(FolderPath),
+    #[error("the folder {0} is not empty")]
+    FolderNotEmpty(FolderPath),
+    #[error("{0} cannot be moved into itself")]
+    IntoItself(FolderPath),
+    /// Another change came between what the user saw and what the user wanted to put in its place.
+    #[error("{path} was changed meanwhile{}, at {}", by_whom(by.as_deref()), moment(*at_ms))]
+    ChangedMeanwhile { path: FilePath, by: Option<String>, at_ms: i64 },
+    /// The same, where the file is gone.
+    #[error("{0} was changed meanwhile: it is not there any more")]
+    GoneMeanwhile(FilePath),
+}
+
+/// Who did it, if that is known: ` by demo from 127.0.0.1:40312`.
+fn by_whom(by: Option<&str>) -> String {
+    by.map(|by| format!(" by {}", printable(by))).unwrap_or_default()
+}
+
+/// A time of day in UTC, of milliseconds since 1970.
+fn moment(ms: i64) -> String {
+    let rounded = Timestamp::from_second(ms.div_euclid(1000));
+    rounded.map_or_else(|_| format!("{ms} ms"), |at| at.to_string())
 }
 
 /// The nodes that can be reached, where they are too few: `only node 3`, `no node`.
@@ -310,7 +335,9 @@ impl Error {
             Error::NoSuchFile(_) => Code::NoSuchFile,
             Error::NoSuchFolder(_) => Code::NoSuchFolder,
             Error::BadPath(_) => Code::BadPath,
-            Error::Exists(_) => Code::Exists,
+            Error::Exists(_) | Error::FolderExists(_) => Code::Exists,
+            Error::FolderNotEmpty(_) | Error::IntoItself(_) => Code::NotAllowed,
+            Error::ChangedMeanwhile { .. } | Error::GoneMeanwhile(_) => Code::Changed,
             Error::NameCollision { .. } => Code::NotAllowed,
             Error::NodesFull(_) => Code::NoSpace,
             Error::TooBig { .. } => Code::TooBig,

@@ -312,6 +312,20 @@ impl fmt::Display for Seq {
 /// that take one each.
 pub const EPOCH_MAX: u64 = i64::MAX as u64;
 
+/// What a store asks of the file at its path, in the moment in which it becomes the current version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Precondition {
+    /// Nothing: a file that is there is replaced.
+    #[default]
+    Any,
+    /// There is no file.
+    Absent,
+    /// There is one.
+    Present,
+    /// This is the file's current version.
+    Unchanged(VersionId),
+}
+
 /// What a server registers with at every node: of two servers the one with the higher epoch is the
 /// cluster's, and no two share one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -28,7 +28,7 @@ use palk::core::node::rescue::{Folders, Outcome, Rescuer};
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, Stored, User};
-use palk::core::types::{Claim, ClusterId, Digest, NodeId, NodeSet, ServerId};
+use palk::core::types::{Claim, ClusterId, Digest, NodeId, NodeSet, Precondition, ServerId};
 use palk::core::wire::extended::Entry;
 
 use crate::local::LocalNode;
@@ -239,7 +239,7 @@ impl House {
 
     pub(crate) fn store(&mut self, path: &str, content: &[u8]) -> Result<Stored> {
         let bytes = content.len() as u64;
-        let mut store = self.files.store(&self.user, &file(path), bytes, true)?;
+        let mut store = self.files.store(&self.user, &file(path), bytes, Precondition::Any)?;
         let room = store.room()?;
         assert_eq!(room.len(), content.len(), "one stripe");
         room.copy_from_slice(content);

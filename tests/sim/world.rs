@@ -27,7 +27,7 @@ use palk::core::fence::{self, Decision, Look, Own};
 use palk::core::io::random::Random;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, User};
-use palk::core::types::{Claim, Digest, NodeId, NodeSet};
+use palk::core::types::{Claim, Digest, NodeId, NodeSet, Precondition};
 use palk::core::wire::extended::Entry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -562,7 +562,7 @@ impl World {
         let order = self.begin(path, Some(Arc::new(content.to_vec())));
         let stored = (|| {
             let bytes = content.len() as u64;
-            let mut store = files.store(&user, &file(path), bytes, true)?;
+            let mut store = files.store(&user, &file(path), bytes, Precondition::Any)?;
             let mut rest = content;
             while !rest.is_empty() {
                 let room = store.room()?;

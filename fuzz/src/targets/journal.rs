@@ -19,7 +19,7 @@ pub(crate) fn run(data: &[u8]) {
             assert_user(&place.user);
             assert_inside(&place.path);
         }
-        Change::FolderMade { user, folder } => {
+        Change::FolderMade { user, folder } | Change::FolderRemoved { user, folder } => {
             assert_user(user);
             assert_folder(folder);
         }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
@@ -143,6 +143,9 @@ const MIGRATIONS: [&str; 4] = [
         used_ms    INTEGER NOT NULL            -- to the hour
     ) STRICT;
     CREATE INDEX tokens_by_user ON tokens (user_id, used_ms);
+",
+    "
+    ALTER TABLE files ADD COLUMN stored_by TEXT;   -- who, and from where; NULL: not known any more
 ",
 ];
 

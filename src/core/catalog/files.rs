@@ -8,7 +8,7 @@ use crate::core::catalog::owed::{self, Kind};
 use crate::core::catalog::{Catalog, UserId, accounts, journal, users};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, block_file_name, parse_block_file_name};
-use crate::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
+use crate::core::types::{Block, Digest, NodeId, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::{Entry, FileEntry};
 use crate::core::wire::journal::Change;
 use crate::core::wire::node::Place;
@@ -45,8 +45,10 @@ pub struct NewFile {
     pub stored_ms: i64,
     /// The nodes that have it staged, synced.
     pub staged: NodeSet,
-    /// May it replace a file that is there?
-    pub replace: bool,
+    /// What has to be there.
+    pub precondition: Precondition,
+    /// Who stores it, and from where: for whoever finds it changed.
+    pub stored_by: String,
 }
 
 /// How a store ended.
@@ -62,14 +64,19 @@ impl Catalog {
     /// Would a store at this path be refused right now? Asked before any byte is taken.
     ///
     /// # Errors
-    /// [`Error::Exists`] if it must not replace, [`Error::NameCollision`].
-    pub fn check_store(&self, user: UserId, path: &FilePath, replace: bool) -> Result<()> {
+    /// [`Error::NameCollision`]; for a precondition that is not met [`Error::Exists`],
+    /// [`Error::NoSuchFile`], [`Error::NoSuchFolder`], [`Error::ChangedMeanwhile`] or
+    /// [`Error::GoneMeanwhile`].
+    pub fn check_store(
+        &self,
+        user: UserId,
+        path: &FilePath,
+        precondition: Precondition,
+    ) -> Result<()> {
         let reader = self.reader.lock();
         check_names(&reader, user, path)?;
-        if !replace && file_at(&reader, user, path)?.is_some() {
-            return Err(Error::Exists(path.clone()));
-        }
-        Ok(())
+        let there = file_at(&reader, user, path)?;
+        check_precondition(&reader, user, path, there.as_ref(), precondition)
     }
 
     /// The commit point of a store: the new version becomes the current one, and what the nodes owe
@@ -84,13 +91,12 @@ impl Catalog {
         users::check_not_removed(&transaction, new.user)?;
         check_names(&transaction, new.user, &new.path)?;
         let there = file_at(&transaction, new.user, &new.path)?;
+        check_precondition(&transaction, new.user, &new.path, there.as_ref(), new.precondition)?;
         let overtaken = there.as_ref().is_some_and(|there| there.seq > ticket.seq)
             || self.order.lock().deleted_after(new.user, &new.path, ticket.seq);
         let outcome = if overtaken {
             self.record_discard(&transaction, ticket, new)?;
             Committed::Overtaken
-        } else if there.is_some() && !new.replace {
-            return Err(Error::Exists(new.path.clone()));
         } else {
             let record = FileRecord {
                 version: ticket.version,
@@ -104,7 +110,7 @@ impl Catalog {
                 let user = accounts::name_of(&transaction, new.user)?;
                 journal::record(&transaction, &Change::FolderMade { user, folder })?;
             }
-            put_file(&transaction, new.user, &new.path, &record)?;
+            put_file(&transaction, new.user, &new.path, &record, Some(&new.stored_by))?;
             owe_version(&transaction, new.user, &new.path, &record)?;
             let place = place_of(&transaction, new.user, &new.path)?;
             journal::record(&transaction, &record.stored(place))?;
@@ -216,25 +222,60 @@ impl FileRecord {
     }
 }
 
-fn place_of(connection: &Connection, user: UserId, path: &FilePath) -> Result<Place> {
+pub(super) fn place_of(connection: &Connection, user: UserId, path: &FilePath) -> Result<Place> {
     Ok(Place { user: accounts::name_of(connection, user)?, path: path.clone() })
 }
 
-/// Makes this the current version of the file at this path.
+/// Is what is there what a store asks for?
+fn check_precondition(
+    connection: &Connection,
+    user: UserId,
+    path: &FilePath,
+    there: Option<&FileRecord>,
+    precondition: Precondition,
+) -> Result<()> {
+    match (precondition, there) {
+        (Precondition::Any, _)
+        | (Precondition::Absent, None)
+        | (Precondition::Present, Some(_)) => Ok(()),
+        (Precondition::Absent, Some(_)) => Err(Error::Exists(path.clone())),
+        (Precondition::Present, None) => Err(missing(connection, user, path)?),
+        (Precondition::Unchanged(_), None) => Err(Error::GoneMeanwhile(path.clone())),
+        (Precondition::Unchanged(version), Some(there)) if there.version == version => Ok(()),
+        (Precondition::Unchanged(_), Some(there)) => Err(Error::ChangedMeanwhile {
+            path: path.clone(),
+            by: stored_by(connection, user, path)?,
+            at_ms: there.stored_ms,
+        }),
+    }
+}
+
+/// Who stored a file's current version, if that is known.
+fn stored_by(connection: &Connection, user: UserId, path: &FilePath) -> Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT stored_by FROM files WHERE user_id = ?1 AND path = ?2")
+        .and_then(|mut query| query.query_row(params![user.0, path.as_str()], |row| row.get(0)))
+        .map_err(catalog_error)
+}
+
+/// Makes this the current version of the file at this path. Who stored it is not in the journal, so
+/// it is not known after a recovery.
 pub(super) fn put_file(
     connection: &Connection,
     user: UserId,
     path: &FilePath,
     record: &FileRecord,
+    stored_by: Option<&str>,
 ) -> Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO files (user_id, path, version, seq, bytes, blake3, stored_ms, placed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO files
+                 (user_id, path, version, seq, bytes, blake3, stored_ms, placed, stored_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (user_id, path) DO UPDATE SET
                  version = excluded.version, seq = excluded.seq, bytes = excluded.bytes,
                  blake3 = excluded.blake3, stored_ms = excluded.stored_ms,
-                 placed = excluded.placed",
+                 placed = excluded.placed, stored_by = excluded.stored_by",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -245,7 +286,8 @@ pub(super) fn put_file(
                 record.bytes,
                 record.blake3.0,
                 record.stored_ms,
-                record.placed.bits()
+                record.placed.bits(),
+                stored_by
             ])
         })
         .map_err(catalog_error)?;
@@ -312,7 +354,7 @@ pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileReco
     })
 }
 
-fn read_entry(row: &Row<'_>) -> Result<Entry> {
+pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry> {
     let path: String = row.get(0).map_err(catalog_error)?;
     let is_folder = row.get_ref(1).map_err(catalog_error)? == rusqlite::types::ValueRef::Null;
     if is_folder {
@@ -329,7 +371,7 @@ fn read_entry(row: &Row<'_>) -> Result<Entry> {
     }))
 }
 
-fn folder_exists(connection: &Connection, user: UserId, path: &str) -> Result<bool> {
+pub(super) fn folder_exists(connection: &Connection, user: UserId, path: &str) -> Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM folders WHERE user_id = ?1 AND path = ?2)")
         .and_then(|mut query| query.query_row(params![user.0, path], |row| row.get(0)))
@@ -394,7 +436,7 @@ pub(super) fn check_names(connection: &Connection, user: UserId, path: &FilePath
     Ok(())
 }
 
-fn check_new_folder(
+pub(super) fn check_new_folder(
     connection: &Connection,
     user: UserId,
     folder: &FolderPath,
@@ -465,7 +507,8 @@ mod tests {
                 blake3: Digest([7; 32]),
                 stored_ms: 5,
                 staged: NodeSet::from_bits(staged),
-                replace: true,
+                precondition: Precondition::Any,
+                stored_by: "demo from 127.0.0.1:1".into(),
             }
         }
 
@@ -623,10 +666,37 @@ mod tests {
     fn a_store_that_must_not_replace_does_not() {
         let f = fixture();
         f.store("a").unwrap();
-        let careful = NewFile { replace: false, ..f.new_file("a", 0b1111) };
-        assert!(f.catalog.check_store(f.user, &path("a"), false).is_err());
+        let careful = NewFile { precondition: Precondition::Absent, ..f.new_file("a", 0b1111) };
+        assert!(f.catalog.check_store(f.user, &path("a"), Precondition::Absent).is_err());
         let refused = f.catalog.commit_store(&f.begin(), &careful);
         assert_eq!(refused.unwrap_err().code(), Code::Exists);
+    }
+
+    #[test]
+    fn an_update_is_refused_where_there_is_nothing_or_something_else() {
+        let f = fixture();
+        let store = |at: &str, precondition| {
+            let ticket = f.begin();
+            let new = NewFile { precondition, ..f.new_file(at, 0b1111) };
+            let early = f.catalog.check_store(f.user, &path(at), precondition);
+            let outcome = f.catalog.commit_store(&ticket, &new);
+            assert_eq!(early.is_ok(), outcome.is_ok(), "said early, and in the transaction");
+            outcome.map(|_| ticket.version)
+        };
+        let missing = store("a", Precondition::Present).unwrap_err();
+        assert_eq!(missing.code(), Code::NoSuchFile);
+        let first = store("a", Precondition::Absent).unwrap();
+        let second = store("a", Precondition::Unchanged(first)).unwrap();
+        let late = store("a", Precondition::Unchanged(first)).unwrap_err();
+        assert_eq!(late.code(), Code::Changed);
+        assert_eq!(
+            late.to_string(),
+            "a was changed meanwhile by demo from 127.0.0.1:1, at 1970-01-01T00:00:00Z"
+        );
+        assert_eq!(f.catalog.file(f.user, &path("a")).unwrap().version, second);
+        let gone = store("b", Precondition::Unchanged(first)).unwrap_err();
+        assert_eq!(gone.code(), Code::Changed);
+        store("a", Precondition::Present).unwrap();
     }
 
     #[test]

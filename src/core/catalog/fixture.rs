@@ -3,7 +3,7 @@
 use crate::core::catalog::accounts::HashGate;
 use crate::core::catalog::{Catalog, NewFile, UserId};
 use crate::core::path::{FilePath, UserName};
-use crate::core::types::{ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
+use crate::core::types::{ClusterId, Digest, NodeId, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::node::Place;
 
 pub(super) struct Fixture {
@@ -36,7 +36,8 @@ impl Fixture {
             blake3: Digest([7; 32]),
             stored_ms: 5,
             staged: NodeSet::ALL,
-            replace: true,
+            precondition: Precondition::Any,
+            stored_by: String::new(),
         };
         self.catalog.commit_store(&ticket, &new).unwrap();
         ticket.seq

@@ -11,6 +11,7 @@ mod evidence;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod folders;
 mod journal;
 mod order;
 mod owed;
@@ -37,6 +38,7 @@ use crate::core::wire::journal::Change;
 
 pub use evidence::Evidence;
 pub use files::{Committed, FileRecord, NewFile};
+pub use folders::{Removed, Scope};
 pub use order::Ticket;
 pub use owed::{Owed, Task};
 pub use recovery::{Contents, Recovery, Report, Unrecovered, contents};

@@ -23,6 +23,7 @@ use crate::core::catalog::accounts;
 use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::evidence::Evidence;
 use crate::core::catalog::files::{self, FileRecord};
+use crate::core::catalog::folders;
 use crate::core::catalog::{journal, order, users};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
@@ -274,11 +275,14 @@ fn apply(connection: &Connection, change: Change, highest: &mut Seq) -> Result<(
             let record = FileRecord { version, seq, bytes, blake3, stored_ms, placed };
             let user = user(&place.user)?;
             files::make_folders(connection, user, &place.path.folder())?;
-            files::put_file(connection, user, &place.path, &record)
+            files::put_file(connection, user, &place.path, &record, None)
         }
         Change::Deleted { place, seq } => {
             *highest = seq.max(*highest);
             files::remove_file(connection, user(&place.user)?, &place.path, seq)
+        }
+        Change::FolderRemoved { user: name, folder } => {
+            folders::forget_folder(connection, user(&name)?, &folder)
         }
         Change::Nodes { addresses } => {
             database::set_setting(connection, "nodes", &addresses.join(" "))

@@ -164,7 +164,7 @@ mod tests {
     use crate::core::catalog::NewFile;
     use crate::core::catalog::accounts::HashGate;
     use crate::core::error::Code;
-    use crate::core::types::{ClusterId, Digest};
+    use crate::core::types::{ClusterId, Digest, Precondition};
 
     fn open(folder: &tempfile::TempDir) -> Catalog {
         Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap()
@@ -180,7 +180,8 @@ mod tests {
             blake3: Digest([0; 32]),
             stored_ms: 0,
             staged: NodeSet::from_bits(staged),
-            replace: true,
+            precondition: Precondition::Any,
+            stored_by: String::new(),
         };
         catalog.commit_store(&ticket, &new).map(drop)
     }

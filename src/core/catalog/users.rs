@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use crate::core::catalog::accounts::HashGate;
     use crate::core::catalog::{NewFile, Task, Ticket};
-    use crate::core::types::{ClusterId, Digest, NodeId, NodeSet, VersionId};
+    use crate::core::types::{ClusterId, Digest, NodeId, NodeSet, Precondition, VersionId};
     use crate::core::wire::node::Order;
 
     struct Fixture {
@@ -413,7 +413,8 @@ mod tests {
                 blake3: Digest([7; 32]),
                 stored_ms: 5,
                 staged: NodeSet::ALL,
-                replace: true,
+                precondition: Precondition::Any,
+                stored_by: String::new(),
             };
             self.catalog.commit_store(ticket, &new).map(drop)
         }

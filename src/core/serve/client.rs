@@ -23,7 +23,7 @@ use crate::core::serve::limits::{
 use crate::core::serve::listings::Listing;
 use crate::core::serve::operator::{Names, Operator};
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
-use crate::core::types::Digest;
+use crate::core::types::{Digest, Precondition};
 use crate::core::wire::admin::one_line;
 use crate::core::wire::chunk::{self, Head};
 
@@ -348,7 +348,7 @@ impl Connection<'_> {
         Event { user: known.as_ref(), ..self.event(what, begun) }.end(&outcome);
         outcome.map(|user| {
             let name = user.name.clone();
-            self.user = Some(user);
+            self.user = Some(user.coming_from(self.peer.to_string()));
             name
         })
     }
@@ -369,8 +369,9 @@ impl Connection<'_> {
     ) -> Result<()> {
         let door = self.door;
         let begun = Instant::now();
-        let store = match self.user().and_then(|user| door.files.store(user, path, bytes, replace))
-        {
+        let precondition = if replace { Precondition::Any } else { Precondition::Absent };
+        let begin = |user| door.files.store(user, path, bytes, precondition);
+        let store = match self.user().and_then(begin) {
             Ok(store) => store,
             Err(error) => {
                 let path = Some(path);

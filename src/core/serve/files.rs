@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::catalog::accounts::Account;
-use crate::core::catalog::{Catalog, Committed, NewFile, Ticket, TokenId};
+use crate::core::catalog::{Catalog, Committed, NewFile, Removed, Scope, Ticket, TokenId};
 use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::{Reader, Readers};
@@ -16,11 +16,11 @@ use crate::core::cluster::{Reading, Writing};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
-use crate::core::path::{FilePath, UserName};
+use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::serve::accounts::{Accounts, Origin};
 use crate::core::serve::listings::{Listing, Listings, SHORT_ENTRIES_MAX};
 use crate::core::serve::quota::{Reservation, Usage};
-use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
 use crate::core::wire::extended::Entry;
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
@@ -35,6 +35,8 @@ pub struct User {
     pub(super) account: Account,
     /// The token that was used in place of the password.
     pub(super) token: Option<TokenId>,
+    /// Where the user's requests come from.
+    origin: String,
     /// The user's name.
     pub name: UserName,
 }
@@ -42,7 +44,22 @@ pub struct User {
 impl User {
     pub(super) fn new(account: Account, token: Option<TokenId>) -> User {
         let name = account.name.clone();
-        User { account, token, name }
+        User { account, token, origin: String::new(), name }
+    }
+
+    /// The same, with a note of where the requests come from (`127.0.0.1:40312`), for whoever finds
+    /// a file changed.
+    #[must_use]
+    pub fn coming_from(self, origin: String) -> User {
+        User { origin, ..self }
+    }
+
+    /// Who does it, as it is shown: `demo from 127.0.0.1:40312`.
+    fn described(&self) -> String {
+        match self.origin.as_str() {
+            "" => self.name.to_string(),
+            origin => format!("{} from {origin}", self.name),
+        }
     }
 }
 
@@ -74,6 +91,19 @@ pub struct Files {
     pub(super) usage: Usage,
     listings: Listings,
     file_bytes_max: u64,
+}
+
+/// What a move has come to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// Where it is now.
+    pub to: FilePath,
+    /// Was it a folder?
+    pub is_folder: bool,
+    /// How many files moved with it.
+    pub files: u64,
+    /// Did it replace a file?
+    pub replaced: bool,
 }
 
 /// What a finished store has come to.
@@ -221,14 +251,16 @@ impl Files {
     /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
     ///
     /// # Errors
-    /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::Exists`], [`Error::NameCollision`],
-    /// [`Error::TooFewToStore`], [`Error::NodesFull`].
+    /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::NameCollision`],
+    /// [`Error::TooFewToStore`], [`Error::NodesFull`]; for a precondition that is not met
+    /// [`Error::Exists`], [`Error::NoSuchFile`], [`Error::NoSuchFolder`],
+    /// [`Error::ChangedMeanwhile`] or [`Error::GoneMeanwhile`].
     pub fn store(
         &self,
         user: &User,
         path: &FilePath,
         bytes: u64,
-        replace: bool,
+        precondition: Precondition,
     ) -> Result<Store<'_>> {
         if bytes > self.file_bytes_max {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
@@ -238,7 +270,7 @@ impl Files {
         let reservation = self.usage.reserve(&self.catalog, id, path, bytes)?;
         // Only now: a name is not given to a new account while a store of the former one is running.
         self.check_standing(user)?;
-        self.catalog.check_store(id, path, replace)?;
+        self.catalog.check_store(id, path, precondition)?;
         let ticket = self.catalog.begin_store(self.random.version())?;
         let meta = PieceMeta {
             version: ticket.version,
@@ -250,8 +282,17 @@ impl Files {
         };
         let writing = self.volume.write(&meta)?;
         let transfer = self.volume.traffic().enter();
-        let path = path.clone();
-        Ok(Store { files: self, reservation, path, replace, meta, ticket, writing, transfer })
+        Ok(Store {
+            files: self,
+            reservation,
+            path: path.clone(),
+            precondition,
+            stored_by: user.described(),
+            meta,
+            ticket,
+            writing,
+            transfer,
+        })
     }
 
     /// Begins to read a file's current version.
@@ -294,6 +335,82 @@ impl Files {
         Ok(())
     }
 
+    /// Makes a folder; with `parents` also those above it, and it may be there already. Takes two
+    /// nodes, like a deletion.
+    ///
+    /// # Errors
+    /// [`Error::FolderExists`], [`Error::NoSuchFolder`] for the one above it,
+    /// [`Error::NameCollision`]; [`Error::TooFewToChange`] and its like.
+    pub fn make_folder(&self, user: &User, folder: &FolderPath, parents: bool) -> Result<()> {
+        self.change(|| self.catalog.make_folder(user.account.id, folder, parents))?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Removes a folder: an empty one, or with `recursive` one with all that is in it, in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFolder`], [`Error::FolderNotEmpty`], [`Code::Changed`];
+    /// [`Error::TooFewToChange`] and its like.
+    pub fn remove_folder(
+        &self,
+        user: &User,
+        folder: &FolderPath,
+        recursive: bool,
+    ) -> Result<Removed> {
+        let removed = self.change(|| {
+            let seq = self.catalog.draw_seq()?;
+            self.catalog.remove_folder(user.account.id, folder, recursive, seq)
+        })?;
+        self.bell.ring();
+        Ok(removed)
+    }
+
+    /// Moves a file, or a folder with all that is in it: into `to` if that is a folder, else to that
+    /// name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`]; [`Error::NoSuchFolder`] for the folder that `to` would be in;
+    /// [`Error::Exists`] if a file is there, unless `replace`; [`Error::FolderExists`],
+    /// [`Error::NameCollision`], [`Error::IntoItself`]; [`Error::TooFewToChange`] and its like.
+    pub fn move_to(
+        &self,
+        user: &User,
+        from: &FilePath,
+        to: &FolderPath,
+        replace: bool,
+    ) -> Result<Moved> {
+        let _ = (user, from, to, replace);
+        Err(Error::other(Code::NotAllowed, "this server cannot move files yet"))
+    }
+
+    /// What is at a path: a file or a folder. The top folder is always there.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFolder`] for the folder it would be in, or [`Error::NoSuchFile`].
+    pub fn look(&self, user: &User, path: &FolderPath) -> Result<Entry> {
+        self.standing().check()?;
+        self.catalog.look(user.account.id, path)
+    }
+
+    /// Some of what is in a folder, sorted by the bytes of the whole path: at most `most` entries
+    /// that come behind `after`. None at the end, or where there is no such folder.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn page(
+        &self,
+        user: &User,
+        below: &FolderPath,
+        scope: Scope,
+        after: Option<&Entry>,
+        most: usize,
+    ) -> Result<Vec<Entry>> {
+        self.standing().check()?;
+        self.catalog.page(user.account.id, below, scope, after, most)
+    }
+
     /// Begins a listing. If it is a long one, what is given is kept until the client has all of it.
     ///
     /// # Errors
@@ -324,6 +441,14 @@ impl Files {
     }
 }
 
+/// Did the catalog refuse a change because of what is there? Then nothing has happened.
+fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Exists | Code::NotAllowed | Code::Changed | Code::NoSuchFile | Code::NoSuchFolder
+    )
+}
+
 fn place(user: &User, path: &FilePath) -> Place {
     Place { user: user.name.clone(), path: path.clone() }
 }
@@ -333,7 +458,8 @@ pub struct Store<'a> {
     files: &'a Files,
     reservation: Reservation<'a>,
     path: FilePath,
-    replace: bool,
+    precondition: Precondition,
+    stored_by: String,
     meta: PieceMeta,
     ticket: Ticket,
     writing: Writing,
@@ -366,11 +492,20 @@ impl Store<'_> {
     /// answer comes after both.
     ///
     /// # Errors
-    /// [`Error::TooFewToStore`], [`Error::Exists`], [`Error::NameCollision`]; the file is what it
-    /// was before. After [`Error::Unconfirmed`] it may be the one or the other.
+    /// [`Error::TooFewToStore`], [`Error::NameCollision`], or the precondition is not met any more;
+    /// the file is what it was before. After [`Error::Unconfirmed`] it may be the one or the other.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, reservation, path, replace, meta, ticket, writing, transfer: _transfer } =
-            self;
+        let Store {
+            files,
+            reservation,
+            path,
+            precondition,
+            stored_by,
+            meta,
+            ticket,
+            writing,
+            transfer: _transfer,
+        } = self;
         let staged = match writing.finish(blake3) {
             Ok(staged) => staged,
             Err((error, staged)) => {
@@ -385,7 +520,8 @@ impl Store<'_> {
             blake3,
             stored_ms: meta.stored_ms,
             staged: staged.nodes,
-            replace,
+            precondition,
+            stored_by,
         };
         match files.catalog.commit_store(&ticket, &new) {
             Ok(Committed::Current | Committed::Overtaken) => {
@@ -395,7 +531,7 @@ impl Store<'_> {
                 files.bell.ring();
                 Ok(Stored { version: ticket.version, nodes: staged.nodes })
             }
-            Err(error) if matches!(error.code(), Code::Exists | Code::NotAllowed) => {
+            Err(error) if is_refusal(error.code()) => {
                 files.volume.discard(ticket.version, staged.nodes);
                 Err(error)
             }

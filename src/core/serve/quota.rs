@@ -98,7 +98,7 @@ mod tests {
     use crate::core::catalog::NewFile;
     use crate::core::catalog::accounts::HashGate;
     use crate::core::path::UserName;
-    use crate::core::types::{ClusterId, Digest, NodeSet, VersionId};
+    use crate::core::types::{ClusterId, Digest, NodeSet, Precondition, VersionId};
 
     fn path(text: &str) -> FilePath {
         FilePath::parse_rooted(text).unwrap()
@@ -113,7 +113,8 @@ mod tests {
             blake3: Digest([7; 32]),
             stored_ms: 5,
             staged: NodeSet::ALL,
-            replace: true,
+            precondition: Precondition::Any,
+            stored_by: String::new(),
         };
         catalog.commit_store(&ticket, &new).unwrap();
     }

@@ -123,6 +123,13 @@ pub enum Change {
         /// Files with a lower number are those of the former account.
         seq: Seq,
     },
+    /// An empty folder was removed.
+    FolderRemoved {
+        /// Whose.
+        user: UserName,
+        /// Which.
+        folder: FolderPath,
+    },
 }
 
 impl Change {

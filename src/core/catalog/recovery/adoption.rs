@@ -99,7 +99,7 @@ impl Adoption<'_> {
                 placed: held.iter().chain(rest.iter()).collect(),
             };
             self.make_folders(name, user, &path.folder())?;
-            files::put_file(&self.transaction, user, path, &record)?;
+            files::put_file(&self.transaction, user, path, &record, None)?;
             journal::record(&self.transaction, &record.stored(place))?;
             self.report.from_blocks += 1;
         }
