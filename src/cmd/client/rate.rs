@@ -29,8 +29,8 @@ use crate::core::io::reason;
 #[derive(Args, Clone, Default, Debug)]
 pub(super) struct Rate {
     /// Record how fast the bytes move, in a table (.csv) or a picture (.svg); may be repeated
-    #[arg(long = "rate", value_name = "FILE", value_parser = parse)]
-    files: Vec<RateFile>,
+    #[arg(long, value_name = "FILE", value_parser = parse)]
+    rate: Vec<RateFile>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,7 +75,7 @@ impl Rate {
         env: &Env,
     ) -> Result<Recording, Failure> {
         let mut files = Vec::new();
-        for file in &self.files {
+        for file in &self.rate {
             let path = env.at(&file.path);
             if transferred.clone().any(|other| is_same(&path, &env.at(other))) {
                 let text = format!("{} is to be transferred itself", file.path.display());
@@ -174,7 +174,7 @@ mod tests {
         let (env, _) = Env::fake(&[], "");
         let env = env.in_folder(folder.path());
         fs::write(folder.path().join("a.csv"), "mine").unwrap();
-        let rate = |text: &str| Rate { files: vec![parse(text).unwrap()] };
+        let rate = |text: &str| Rate { rate: vec![parse(text).unwrap()] };
         let open = |text: &str, other: &str| rate(text).open([Path::new(other)].into_iter(), &env);
         for (text, other) in [("a.csv", "./a.csv"), ("new.csv", "./new.csv")] {
             let failure = open(text, other).unwrap_err();

@@ -63,7 +63,7 @@ impl ServiceName {
             }
             name.push(c);
         }
-        name.parse().unwrap_or_else(|_| ServiceName("Palk".to_owned()))
+        name.trim_end().parse().unwrap_or_else(|_| ServiceName("Palk".to_owned()))
     }
 }
 

@@ -119,7 +119,7 @@ fn draw_plot(plot: &Area<'_>, points: &[Point]) -> Drawn {
         first.into_iter().chain(points.iter().map(scale))
     };
     chart
-        .draw_series(LineSeries::new(line(|point| point.bytes_per_second), RAW.stroke_width(1)))?;
+        .draw_series(LineSeries::new(line(|point| point.bytes_per_second), RAW.stroke_width(2)))?;
     let average = line(|point| point.rolling_average);
     chart.draw_series(LineSeries::new(average, AVERAGE.stroke_width(3)))?;
     Ok(())
@@ -131,14 +131,15 @@ type Units = [(f64, &'static str); 4];
 const BYTE_UNITS: Units = [(1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")];
 const TIME_UNITS: Units = [(3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
 
-/// The unit in which the largest number has the fewest digits. Hours are for what takes several.
+/// The unit in which the largest number has few digits; seconds and hours where people think in them.
 fn unit_of(largest: f64, units: &Units) -> (f64, &'static str) {
-    let fits = |(factor, _): &&(f64, &str)| {
-        let enough = if *factor > 1.0 && units == &TIME_UNITS { 10.0 } else { 1.0 };
-        largest >= enough * *factor
+    let least = |factor: f64| match units == &TIME_UNITS {
+        true if factor > 1.0 => 10.0 * factor,
+        true if factor == 1.0 => 0.1,
+        _ => factor,
     };
     let smallest = if largest > 0.0 { units[3] } else { units[1] };
-    units.iter().find(fits).copied().unwrap_or(smallest)
+    units.iter().find(|(factor, _)| largest >= least(*factor)).copied().unwrap_or(smallest)
 }
 
 /// A number at a tick of an axis that is so long and has about ten ticks, which are 1, 2 or 5 times a
@@ -257,7 +258,7 @@ mod tests {
         let rates = [2.5e9, 9.9e8, 1e6, 999e3, 12.0, 0.5, 0.0];
         assert_eq!(rates.map(rate), ["GB/s", "MB/s", "MB/s", "kB/s", "B/s", "B/s", "MB/s"]);
         let time = |time: f64| unit_of(time, &TIME_UNITS).1;
-        let times = [40_000.0, 7200.0, 1.0, 0.25, 0.000_5, 0.0];
+        let times = [40_000.0, 7200.0, 0.25, 0.08, 0.000_5, 0.0];
         assert_eq!(times.map(time), ["h", "s", "s", "ms", "µs", "s"]);
         assert_eq!((tick(120.0, 150.0), tick(0.5, 3.0)), ("120".into(), "0.5".into()));
         assert_eq!(three_digits(103.27), "103");

@@ -43,7 +43,9 @@ pub(super) struct Point {
     pub(super) seconds: f64,
     /// Since the point before.
     pub(super) bytes_per_second: f64,
-    /// The mean of the rates of this point and the 59 before it, or of as many as there are.
+    /// What this point and the 59 before it moved (or as many as there are), over the time that it
+    /// took: the mean of their rates, in which a rate counts as much as it lasted. Without that, a
+    /// piece that was there at once would outweigh the wait before it.
     pub(super) rolling_average: f64,
 }
 
@@ -103,9 +105,10 @@ impl Recorder {
             let took = sample.at.saturating_sub(before).as_secs_f64();
             before = sample.at;
             let bytes_per_second = sample.bytes as f64 / took;
-            let latest = &points[points.len().saturating_sub(ROLLING - 1)..];
-            let sum: f64 = latest.iter().map(|point| point.bytes_per_second).sum();
-            let rolling_average = (sum + bytes_per_second) / (latest.len() + 1) as f64;
+            let first = points.len().saturating_sub(ROLLING - 1);
+            let latest: u64 = self.samples[first..=points.len()].iter().map(|one| one.bytes).sum();
+            let since = first.checked_sub(1).map(|i| self.samples[i].at).unwrap_or_default();
+            let rolling_average = latest as f64 / (sample.at - since).as_secs_f64();
             let seconds = sample.at.as_secs_f64();
             points.push(Point { seconds, bytes_per_second, rolling_average });
         }
@@ -145,8 +148,8 @@ mod tests {
         let recorder = recorded(&[(100, 1000), (300, 1000), (400, 500)]);
         let csv = "seconds,bytes_per_second,rolling_average\n\
                    0.100000,10000.000,10000.000\n\
-                   0.300000,5000.000,7500.000\n\
-                   0.400000,5000.000,6666.667\n";
+                   0.300000,5000.000,6666.667\n\
+                   0.400000,5000.000,6250.000\n";
         assert_eq!(recorder.csv(), csv);
         assert_eq!((recorder.bytes(), recorder.time()), (2500, Duration::from_millis(400)));
     }
