@@ -142,7 +142,7 @@ fn a_recording_that_cannot_be_written_is_refused_before_anything_is_sent() {
         assert_eq!(output.status.code(), Some(status), "{rate}: {err}");
         assert!(err.contains(text), "{rate}: {err}");
     }
-    assert_eq!(cluster.client(&["inf"]).stdout, b"No files in database\n");
+    assert_eq!(cluster.client(&["inf"]).stdout, b"", "nothing was stored");
     assert_eq!(fs::read(cluster.path("a.csv")).unwrap(), b"mine");
     // One that fails as a whole leaves no recording.
     let output = cluster.client(&["rtv", "missing", "--rate", "r.csv"]);
