@@ -19,6 +19,10 @@ const MARGIN: i32 = 24;
 /// Above the plot: title, what it is about, and which line is which.
 const HEAD: i32 = 84;
 
+/// A piece that was so many times as fast as the average ever was is cut off: single ones, which
+/// lay in a buffer, would leave no room for all the others.
+const SPIKES_MAX: f64 = 4.0;
+
 const FONT: &str = "Helvetica, Arial, sans-serif";
 const TEXT: RGBColor = RGBColor(33, 37, 41);
 const FAINT_TEXT: RGBColor = RGBColor(90, 98, 106);
@@ -54,8 +58,11 @@ fn draw(text: &mut String, recorder: &Recorder, subject: &str, done: &str) -> Dr
     if let Some(last) = points.last() {
         let (unit, name) = unit_of(bytes_as_f64(bytes) / last.seconds, &BYTE_UNITS);
         let average = bytes_as_f64(bytes) / last.seconds / unit;
-        let about =
-            format!("{done} in {}, {} {name} on average", duration(time), three_digits(average));
+        let about = format!(
+            "{done} at {} {name} on average, over {}",
+            three_digits(average),
+            duration(time)
+        );
         let style = (FONT, 18).into_font().color(&FAINT_TEXT);
         root.draw(&Text::new(about, (MARGIN, 54), style))?;
     }
@@ -79,7 +86,9 @@ fn draw_legend(root: &Area<'_>) -> Drawn {
 }
 
 fn draw_plot(plot: &Area<'_>, points: &[Point]) -> Drawn {
-    let rate_max = points.iter().map(|point| point.bytes_per_second).fold(0.0, f64::max);
+    let fastest = points.iter().map(|point| point.bytes_per_second).fold(0.0, f64::max);
+    let average_max = points.iter().map(|point| point.rolling_average).fold(0.0, f64::max);
+    let rate_max = fastest.min(average_max * SPIKES_MAX);
     let time_max = points.last().map_or(0.0, |point| point.seconds);
     let (rate_unit, rate_name) = unit_of(rate_max, &BYTE_UNITS);
     let (time_unit, time_name) = unit_of(time_max, &TIME_UNITS);
@@ -114,14 +123,21 @@ fn draw_plot(plot: &Area<'_>, points: &[Point]) -> Drawn {
     }
     let line = |rate: fn(&Point) -> f64| {
         // The first rate is that from the start to the first point.
-        let first = points.first().map(|point| (0.0, rate(point) / rate_unit));
-        let scale = move |point: &Point| (point.seconds / time_unit, rate(point) / rate_unit);
+        let scaled = move |point: &Point| (rate(point) / rate_unit).min(top);
+        let first = points.first().map(|point| (0.0, scaled(point)));
+        let scale = move |point: &Point| (point.seconds / time_unit, scaled(point));
         first.into_iter().chain(points.iter().map(scale))
     };
     chart
         .draw_series(LineSeries::new(line(|point| point.bytes_per_second), RAW.stroke_width(2)))?;
     let average = line(|point| point.rolling_average);
     chart.draw_series(LineSeries::new(average, AVERAGE.stroke_width(3)))?;
+    if fastest > rate_max {
+        let note = format!("cut off: up to {} {rate_name}", three_digits(fastest / rate_unit));
+        let style = (FONT, 16).into_font().color(&FAINT_TEXT);
+        let style = style.pos(Pos::new(HPos::Right, VPos::Top));
+        chart.plotting_area().draw(&Text::new(note, (end, top), style))?;
+    }
     Ok(())
 }
 
@@ -145,9 +161,9 @@ fn unit_of(largest: f64, units: &Units) -> (f64, &'static str) {
 /// A number at a tick of an axis that is so long and has about ten ticks, which are 1, 2 or 5 times a
 /// power of ten apart.
 fn tick(value: f64, length: f64) -> String {
-    let decimals = if length >= 10.0 {
+    let decimals = if length >= 5.0 {
         0
-    } else if length >= 1.0 {
+    } else if length >= 0.5 {
         1
     } else {
         2
@@ -215,7 +231,7 @@ mod tests {
         let svg = svg(&recorded(100, 10, 1_000_000), "photo.jpg", "Stored").unwrap();
         for text in [
             "photo.jpg, 100.0 MB",
-            "Stored in 1.0 s, 100 MB/s on average",
+            "Stored at 100 MB/s on average, over 1.0 s",
             "Time since the start (s)",
             "Transfer rate (MB/s)",
             "each piece",
@@ -226,6 +242,15 @@ mod tests {
         // Two in the legend, two with data.
         assert_eq!(svg.matches("#9EC5E8").count(), 2);
         assert_eq!(svg.matches("#005293").count(), 2);
+    }
+
+    #[test]
+    fn a_single_spike_does_not_flatten_all_the_rest() {
+        let mut recorder = recorded(100, 10, 1_000_000);
+        recorder.piece(Duration::from_millis(1001), 2_000_000);
+        let svg = svg(&recorder, "a", "Stored").unwrap();
+        assert!(svg.contains("cut off: up to 2000 MB/s"), "{svg}");
+        assert!(svg.contains("400") && !svg.contains("1000"), "{svg}");
     }
 
     #[test]
@@ -261,6 +286,7 @@ mod tests {
         let times = [40_000.0, 7200.0, 0.25, 0.08, 0.000_5, 0.0];
         assert_eq!(times.map(time), ["h", "s", "s", "ms", "µs", "s"]);
         assert_eq!((tick(120.0, 150.0), tick(0.5, 3.0)), ("120".into(), "0.5".into()));
+        assert_eq!((tick(3.0, 5.8), tick(0.25, 0.4)), ("3".into(), "0.25".into()));
         assert_eq!(three_digits(103.27), "103");
         assert_eq!(three_digits(9.876), "9.88");
     }
