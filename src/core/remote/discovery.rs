@@ -2,7 +2,7 @@
 //!
 //! Each question is sent three times, as a datagram may get lost, and each answer may come three times,
 //! in both forms, and from several addresses of one machine. What a service is once is decided by
-//! [`Services`], without any socket:
+//! `Services`, without any socket:
 //!
 //! - a server of Palk is one fingerprint and port on one machine;
 //! - any other service is one name on one machine, and none at all if a server of Palk has that name

@@ -3,8 +3,8 @@
 //! What is answered is a value ([`Discovery`]), so whatever is served here is announced by the same
 //! thread: a server, a door of it, or both.
 //!
-//! Invariants: an answer goes to whoever asked and nowhere else; no more than [`ANSWERS_PER_ADDRESS`]
-//! a second to one address and [`ANSWERS_IN_ALL`] together, since the address may be written into the
+//! Invariants: an answer goes to whoever asked and nowhere else; no more than `ANSWERS_PER_ADDRESS`
+//! a second to one address and `ANSWERS_IN_ALL` together, since the address may be written into the
 //! question by somebody who wants it flooded; who asks is logged once, however often they ask.
 
 use std::collections::{HashMap, HashSet};
