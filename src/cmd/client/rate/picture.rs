@@ -19,8 +19,8 @@ const MARGIN: i32 = 24;
 /// Above the plot: title, what it is about, and which line is which.
 const HEAD: i32 = 84;
 
-/// A piece that was so many times as fast as the average ever was is cut off: single ones, which
-/// lay in a buffer, would leave no room for all the others.
+/// A piece that was so many times as fast as all of them together is cut off: single ones, which lay
+/// in a buffer, would leave no room for the others. The rolling average is always shown whole.
 const SPIKES_MAX: f64 = 4.0;
 
 const FONT: &str = "Helvetica, Arial, sans-serif";
@@ -55,20 +55,17 @@ fn draw(text: &mut String, recorder: &Recorder, subject: &str, done: &str) -> Dr
     let title = (FONT, 27).into_font().style(FontStyle::Bold).color(&TEXT);
     root.draw(&Text::new(format!("{subject}{bytes_text}"), (MARGIN, 20), title))?;
     let points = recorder.points();
-    if let Some(last) = points.last() {
-        let (unit, name) = unit_of(bytes_as_f64(bytes) / last.seconds, &BYTE_UNITS);
-        let average = bytes_as_f64(bytes) / last.seconds / unit;
-        let about = format!(
-            "{done} at {} {name} on average, over {}",
-            three_digits(average),
-            duration(time)
-        );
+    let average = points.last().map_or(0.0, |last| bytes_as_f64(bytes) / last.seconds);
+    if !points.is_empty() {
+        let (unit, name) = unit_of(average, &BYTE_UNITS);
+        let rate = three_digits(average / unit);
+        let about = format!("{done} at {rate} {name} on average, over {}", duration(time));
         let style = (FONT, 18).into_font().color(&FAINT_TEXT);
         root.draw(&Text::new(about, (MARGIN, 54), style))?;
     }
     draw_legend(&root)?;
     let (_, plot) = root.split_vertically(HEAD);
-    draw_plot(&plot, &points)?;
+    draw_plot(&plot, &points, average)?;
     root.present()
 }
 
@@ -85,10 +82,11 @@ fn draw_legend(root: &Area<'_>) -> Drawn {
     Ok(())
 }
 
-fn draw_plot(plot: &Area<'_>, points: &[Point]) -> Drawn {
+/// `average` is that of the whole, in bytes a second.
+fn draw_plot(plot: &Area<'_>, points: &[Point], average: f64) -> Drawn {
     let fastest = points.iter().map(|point| point.bytes_per_second).fold(0.0, f64::max);
     let average_max = points.iter().map(|point| point.rolling_average).fold(0.0, f64::max);
-    let rate_max = fastest.min(average_max * SPIKES_MAX);
+    let rate_max = fastest.min(average_max.max(average * SPIKES_MAX));
     let time_max = points.last().map_or(0.0, |point| point.seconds);
     let (rate_unit, rate_name) = unit_of(rate_max, &BYTE_UNITS);
     let (time_unit, time_name) = unit_of(time_max, &TIME_UNITS);
@@ -130,8 +128,8 @@ fn draw_plot(plot: &Area<'_>, points: &[Point]) -> Drawn {
     };
     chart
         .draw_series(LineSeries::new(line(|point| point.bytes_per_second), RAW.stroke_width(2)))?;
-    let average = line(|point| point.rolling_average);
-    chart.draw_series(LineSeries::new(average, AVERAGE.stroke_width(3)))?;
+    let rolling = line(|point| point.rolling_average);
+    chart.draw_series(LineSeries::new(rolling, AVERAGE.stroke_width(3)))?;
     if fastest > rate_max {
         let note = format!("cut off: up to {} {rate_name}", three_digits(fastest / rate_unit));
         let style = (FONT, 16).into_font().color(&FAINT_TEXT);
