@@ -46,6 +46,11 @@ fn what_comes_through_the_admin_socket_is_taken_well() {
 }
 
 #[test]
+fn what_anybody_in_the_network_says_is_taken_well() {
+    try_out(&["discovery"]);
+}
+
+#[test]
 fn every_target_is_tried_and_has_its_program_and_a_small_corpus() {
     let this = fs::read_to_string(root().join("tests/corpus.rs")).unwrap();
     let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();

@@ -1092,3 +1092,18 @@ fn what_the_verbs_of_the_admin_socket_come_to() {
         assert_eq!(is, expected);
     }
 }
+
+#[test]
+fn the_datagrams_of_discovery_are_frozen() {
+    use palk::core::wire::discovery::{Answer, PORT, Question, SHARE_PORT};
+    assert_eq!((PORT, SHARE_PORT), (30_000, 30_001));
+    assert_eq!(Question::Specified.encode(), b"SERVICE DISCOVERY");
+    let question = format!("{:192}", "PALK DISCOVERY 1\r\n\r\n");
+    assert_eq!(Question::Palk.encode(), question.as_bytes());
+    let name = || "Ann".parse().unwrap();
+    assert_eq!(Answer::specified(&name()).encode(), b"Ann's File Sharing Service");
+    let fingerprint = palk::core::types::Fingerprint([0xab; 32]);
+    let answer = Answer::Palk { name: name(), port: 17777, fingerprint };
+    let expected = format!("PALK 1\r\nAnn\r\n17777\r\n{}\r\n\r\n", "ab".repeat(32));
+    assert_eq!(answer.encode(), expected.as_bytes());
+}

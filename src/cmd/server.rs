@@ -13,11 +13,14 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
+use crate::core::io::datagram::host_name;
 use crate::core::io::private;
+use crate::core::serve::discovery::{Announced, Answering, Discovery};
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
 use crate::core::session::Dialect;
+use crate::core::wire::discovery::ServiceName;
 
 /// Run the main server
 #[derive(Args, Debug)]
@@ -80,6 +83,15 @@ pub struct Server {
     /// How much each account may store where nothing else was said for it: 10GB, or "none"
     #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
     quota: DefaultQuota,
+
+    /// Let clients find this server by "palk client scan", under this name or that of the host
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    discoverable: Option<Option<ServiceName>>,
+
+    /// Where those who look for services are answered (UDP)
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:30000")]
+    #[arg(requires = "discoverable")]
+    discovery_listen: String,
 
     #[command(flatten)]
     service: Service,
@@ -186,6 +198,10 @@ impl Server {
             allow_plaintext: self.allow_plaintext,
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
         };
+        let discovery = match &self.discoverable {
+            Some(name) => Some((open_discovery(&self.discovery_listen)?, name.clone())),
+            None => None,
+        };
         let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
         tracing::info!("server keeps its user database in {}", folder.display());
@@ -193,6 +209,9 @@ impl Server {
         tracing::info!("server's fingerprint is {}", server.fingerprint());
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         let state = server.state();
+        if let Some((answering, name)) = discovery {
+            announce(answering, name, &server)?;
+        }
         let server = Arc::new(server);
         let (tell, by_itself) = bounded(1);
         let (running, watched) = (server.clone(), server.clone());
@@ -201,6 +220,30 @@ impl Server {
         let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
         Ok(self.service.wait_or(env, &state, ending)?)
     }
+}
+
+fn open_discovery(listen: &str) -> Result<Answering, Failure> {
+    Answering::open(listen).map_err(|error| {
+        let hint = "Another server or program may answer there already: name another address with \
+                    --discovery-listen, or leave out --discoverable.";
+        Failure::new(error.code(), error.to_string()).hint(hint)
+    })
+}
+
+/// Begins to answer those who look for services.
+fn announce(answering: Answering, name: Option<ServiceName>, server: &Core) -> Result<(), Failure> {
+    let name = name.unwrap_or_else(|| ServiceName::of_host(&host_name()));
+    let (address, fingerprint) = (server.address(), server.fingerprint());
+    tracing::info!("found as {name} by those who ask on {} (UDP)", answering.address());
+    if address.ip().is_loopback() && !answering.address().ip().is_loopback() {
+        tracing::warn!(
+            "only clients on this machine reach {address}, so no others are told of it; \
+             --listen names an address that others reach"
+        );
+    }
+    let discovery = Discovery { name, palk: Some(Announced { address, fingerprint }) };
+    let started = answering.start(discovery, server.state());
+    started.map_err(|error| Failure::new(error.code(), error.to_string()))
 }
 
 fn taken_over(epoch: u64) -> Failure {

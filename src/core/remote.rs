@@ -10,6 +10,7 @@
 
 pub mod admin;
 mod answers;
+pub mod discovery;
 mod retrieve;
 mod store;
 

@@ -10,6 +10,7 @@ mod backup;
 mod bytes;
 mod chunks;
 mod client_config;
+mod discovery;
 mod extended;
 mod hostile_server;
 mod journal;
@@ -58,4 +59,5 @@ pub(crate) const TARGETS: &[Target] = &[
     target("backup", backup::run, 5_000),
     target("journal", journal::run, 5_000),
     target("admin_lines", admin_lines::run, 5_000),
+    target("discovery", discovery::run, 5_000),
 ];

@@ -15,8 +15,10 @@ mod operation;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
+mod rate;
 mod rtv;
 mod saved;
+pub(crate) mod scan;
 pub(crate) mod session;
 pub(crate) mod settings;
 mod signup;
@@ -71,6 +73,7 @@ enum Verb {
     Del(del::Del),
     Inf(inf::Inf),
     Trust(trust::Trust),
+    Scan(scan::Scan),
 }
 
 impl Client {
@@ -81,7 +84,12 @@ impl Client {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let common = &self.common;
+        let needs_server = !matches!(self.verb, Some(Verb::Trust(_) | Verb::Scan(_)))
+            && (self.verb.is_some() || !self.common.json);
+        let common = match needs_server {
+            true => &scan::settle(self.common, env)?,
+            false => &self.common,
+        };
         match self.verb {
             Some(Verb::Signup(signup)) => signup.run(common, env),
             Some(Verb::Login(login)) => login.run(common, env),
@@ -92,6 +100,7 @@ impl Client {
             Some(Verb::Del(del)) => del.run(common, env),
             Some(Verb::Inf(inf)) => inf.run(common, env),
             Some(Verb::Trust(trust)) => trust.run(common, env),
+            Some(Verb::Scan(scan)) => scan.run(env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

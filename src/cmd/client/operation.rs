@@ -2,8 +2,8 @@
 //! people type.
 
 /// What Tab offers at the beginning of a line.
-pub(super) const WORDS: [&str; 11] =
-    ["STR", "RTV", "DEL", "INF", "LGO", "put", "get", "rm", "ls", "quit", "help"];
+pub(super) const WORDS: [&str; 12] =
+    ["STR", "RTV", "DEL", "INF", "LGO", "put", "get", "rm", "ls", "quit", "help", "scan"];
 
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +15,7 @@ pub(super) enum Verb {
     SignOut,
     Help,
     Quit,
+    Scan,
 }
 
 /// A line, understood.
@@ -42,6 +43,7 @@ impl Operation {
             "lgo" => Verb::SignOut,
             "help" | "?" => Verb::Help,
             "quit" | "exit" => Verb::Quit,
+            "scan" => Verb::Scan,
             _ => return None,
         };
         Some(Operation { verb, arguments: words })

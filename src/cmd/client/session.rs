@@ -27,7 +27,7 @@ use super::operation::{Operation, Verb, WORDS, split};
 use super::place::Place;
 use super::settings::{Common, Settings};
 use super::transfer::{fetch, send};
-use super::{advice, inf, password};
+use super::{advice, inf, password, scan};
 use crate::cmd::env::{Asked, Completions, Env};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -313,6 +313,7 @@ impl Running<'_> {
             Verb::List => self.list().map(|()| None),
             Verb::Help => self.menu().map(|()| None),
             Verb::Quit => Ok(Some(Next::Leave)),
+            Verb::Scan => scan::show(self.env).map(|()| None),
             Verb::SignOut => {
                 self.remote.sign_out().map_err(|error| advice::plain(&error))?;
                 Ok(Some(Next::Questions))

@@ -8,6 +8,7 @@ use clap::Args;
 use super::advice;
 use super::connection::Connection;
 use super::local::Source;
+use super::rate::{Rate, subject};
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::send;
@@ -34,6 +35,9 @@ pub(super) struct Store {
     /// Refuse if there is a file already
     #[arg(long)]
     no_replace: bool,
+
+    #[command(flatten)]
+    rate: Rate,
 }
 
 /// A file that can be stored as far as this side can tell.
@@ -53,11 +57,14 @@ impl Store {
             jobs.push((file, self.plan(file, &mut taken, env)));
         }
         let mut tally = Tally::new(jobs.len());
+        let names: Vec<String> = jobs.iter().map(|(file, job)| name_of(file, job)).collect();
+        let recording = self.rate.open(self.files.iter().map(PathBuf::as_path), env)?;
         // Where nothing can be sent, nobody is asked for a password.
         let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
             true => Some(Connection::open(common, env)?),
             false => None,
         };
+        recording.begin(env);
         for (file, job) in jobs {
             let sent = job.and_then(|job| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
@@ -80,6 +87,8 @@ impl Store {
                 }
             }
         }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        recording.finish(&subject(&names), "Stored", env)?;
         tally.finish(env)
     }
 
@@ -129,5 +138,13 @@ impl Store {
         let text = "its name is not UTF-8 text, give it another with --as NAME";
         let name = name.to_str().ok_or_else(|| Error::other(Code::Usage, text))?;
         Ok(folder.join(name)?)
+    }
+}
+
+/// What a file is called where it is stored, or here if it cannot be.
+fn name_of(file: &Path, job: &Result<Job, Error>) -> String {
+    match job {
+        Ok(job) => job.path.name().to_owned(),
+        Err(_) => file.display().to_string(),
     }
 }

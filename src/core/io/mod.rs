@@ -5,6 +5,7 @@
 //! of the operating system, with its capital letter and its number, travels further.
 
 pub mod clock;
+pub mod datagram;
 pub mod disk;
 pub mod frames;
 pub mod input;

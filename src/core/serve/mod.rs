@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod admin;
 pub mod audit;
 pub mod client;
+pub mod discovery;
 pub mod encryption;
 pub mod files;
 pub mod limits;
