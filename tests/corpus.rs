@@ -51,6 +51,11 @@ fn what_anybody_in_the_network_says_is_taken_well() {
 }
 
 #[test]
+fn what_comes_through_the_other_doors_is_taken_well() {
+    try_out(&["door_share", "door_folder", "door_request"]);
+}
+
+#[test]
 fn every_target_is_tried_and_has_its_program_and_a_small_corpus() {
     let this = fs::read_to_string(root().join("tests/corpus.rs")).unwrap();
     let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();

@@ -316,6 +316,7 @@ fn server_of(cluster: &Cluster, policy: Policy) -> (std::sync::Arc<Server>, Stri
         dialect: Dialect::Spec,
         file_bytes_max: 1_000_000,
         policy,
+        doors: Vec::new(),
         rates: Rates::default(),
         take_over: false,
         key: None,

@@ -29,6 +29,7 @@ fn server(cluster: &Cluster) -> Server {
         certificate: None,
         allow_plaintext: false,
         policy: Policy::default(),
+        doors: Vec::new(),
         rates: Rates { scrub: None, scrub_every: None, ..Rates::default() },
     });
     server.unwrap()

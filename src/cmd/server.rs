@@ -16,6 +16,7 @@ use crate::core::error::Code;
 use crate::core::io::datagram::host_name;
 use crate::core::io::private;
 use crate::core::serve::discovery::{Announced, Answering, Discovery};
+use crate::core::serve::door::{Door, Spec};
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
@@ -92,6 +93,12 @@ pub struct Server {
     #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:30000")]
     #[arg(requires = "discoverable")]
     discovery_listen: String,
+
+    /// Another door to the files of one account: KIND is share (port 30001 if none is named), folder
+    /// or request. None of them knows passwords or encryption, so ADDR has to be one of this machine,
+    /// unless ",open" is added. See docs/doors.md
+    #[arg(long = "door", value_name = "KIND=ADDR,user=NAME[,folder=PATH][,open]")]
+    doors: Vec<Spec>,
 
     #[command(flatten)]
     service: Service,
@@ -197,6 +204,7 @@ impl Server {
             certificate: certificate.map(|(cert, key)| [env.at(cert), env.at(key)]),
             allow_plaintext: self.allow_plaintext,
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
+            doors: self.doors,
         };
         let discovery = match &self.discoverable {
             Some(name) => Some((open_discovery(&self.discovery_listen)?, name.clone())),
@@ -208,6 +216,7 @@ impl Server {
         tracing::info!("server listening on {}", server.address());
         tracing::info!("server's fingerprint is {}", server.fingerprint());
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
+        server.doors().for_each(log_door);
         let state = server.state();
         if let Some((answering, name)) = discovery {
             announce(answering, name, &server)?;
@@ -244,6 +253,17 @@ fn announce(answering: Answering, name: Option<ServiceName>, server: &Core) -> R
     let discovery = Discovery { name, palk: Some(Announced { address, fingerprint }) };
     let started = answering.start(discovery, server.state());
     started.map_err(|error| Failure::new(error.code(), error.to_string()))
+}
+
+fn log_door(door: &Door) {
+    let Spec { kind, user, folder, is_open, .. } = door.spec();
+    let address = door.address();
+    tracing::info!("door {kind} is open at {address}, for /{folder} of user {user}");
+    if *is_open {
+        tracing::warn!(
+            "door {kind} has no passwords and no encryption: whoever reaches {address} acts as {user}"
+        );
+    }
 }
 
 fn taken_over(epoch: u64) -> Failure {

@@ -11,6 +11,7 @@
 pub mod admin;
 mod answers;
 pub mod discovery;
+pub mod request;
 mod retrieve;
 mod store;
 

@@ -11,6 +11,7 @@ mod bytes;
 mod chunks;
 mod client_config;
 mod discovery;
+mod doors;
 mod extended;
 mod hostile_server;
 mod journal;
@@ -60,4 +61,7 @@ pub(crate) const TARGETS: &[Target] = &[
     target("journal", journal::run, 5_000),
     target("admin_lines", admin_lines::run, 5_000),
     target("discovery", discovery::run, 5_000),
+    target("door_share", doors::share, 5_000),
+    target("door_folder", doors::folder, 5_000),
+    target("door_request", doors::request, 5_000),
 ];

@@ -16,6 +16,7 @@ mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
 mod rate;
+mod request;
 mod rtv;
 mod saved;
 pub(crate) mod scan;
@@ -74,6 +75,7 @@ enum Verb {
     Inf(inf::Inf),
     Trust(trust::Trust),
     Scan(scan::Scan),
+    Request(request::Request),
 }
 
 impl Client {
@@ -101,6 +103,7 @@ impl Client {
             Some(Verb::Inf(inf)) => inf.run(common, env),
             Some(Verb::Trust(trust)) => trust.run(common, env),
             Some(Verb::Scan(scan)) => scan.run(env),
+            Some(Verb::Request(request)) => request.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

@@ -150,13 +150,21 @@ impl Listener {
     /// # Errors
     /// [`Code::Usage`] with what to do, if the address is no address or is taken.
     pub fn bind(address: &str) -> Result<Listener> {
+        Listener::bind_for(address, "--listen HOST:PORT")
+    }
+
+    /// The same where another option than `--listen` names the address.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub fn bind_for(address: &str, option: &str) -> Result<Listener> {
         let socket = TcpListener::bind(address).map_err(|error| {
             let hint = match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
+                std::io::ErrorKind::AddrInUse => format!(
                     "; another program has it (maybe an outgoing connection that was given this \
-                     port): try again, or name another one with --listen HOST:PORT"
-                }
-                _ => "",
+                     port): try again, or name another one with {option}"
+                ),
+                _ => String::new(),
             };
             let why = reason(&error);
             Error::other(Code::Usage, format!("cannot listen on {address}: {why}{hint}"))

@@ -15,6 +15,7 @@ pub mod private;
 pub mod random;
 pub mod send_queue;
 mod socket;
+pub mod spool;
 pub mod tls;
 pub mod unix;
 

@@ -168,6 +168,18 @@ impl Stream {
         }
     }
 
+    /// Sends bytes as a segment of their own, which a peer that asks for so many at once gets alone.
+    /// For protocols of which that is a part. On an encrypted stream as [`Stream::write_all`].
+    ///
+    /// # Errors
+    /// As [`Stream::write_all`].
+    pub fn write_segment(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<()> {
+        match &mut self.tls {
+            None => self.socket.write_segment(bytes, deadline),
+            Some(tls) => tls.write_all(&mut self.socket, &[bytes], deadline),
+        }
+    }
+
     /// Ends the connection in both directions, which wakes every call that waits on it.
     pub fn shutdown(&self) {
         self.socket.shutdown();
@@ -241,6 +253,27 @@ mod tests {
         far.read_exact(&mut got, &SOON).unwrap();
         assert_eq!(&got, b"headbody");
         near.write_all(&[], &SOON).unwrap();
+    }
+
+    #[test]
+    fn segments_arrive_whole_and_have_a_deadline() {
+        let (mut near, mut far) = pair();
+        for length in 1..=200 {
+            near.write_segment(&vec![7; length], &SOON).unwrap();
+        }
+        drop(near);
+        let (mut got, mut buffer) = (0, [0; 4096]);
+        loop {
+            match far.read_some(&mut buffer, &SOON).unwrap() {
+                0 => break,
+                count => got += count,
+            }
+        }
+        assert_eq!(got, 200 * 201 / 2);
+        let (mut near, _far) = pair();
+        let block = vec![0; 1 << 20];
+        let error = (0..64).find_map(|_| near.write_segment(&block, &SOON).err()).unwrap();
+        assert!(matches!(error, Error::Deadline(_)), "{error}");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use rustix::net::SendFlags;
+
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
@@ -150,14 +152,7 @@ impl Socket {
     /// # Errors
     /// [`Error::Deadline`], [`Error::Closed`], [`Code::Unreachable`].
     pub(super) fn write_all(&mut self, parts: &[&[u8]], deadline: &Deadline) -> Result<()> {
-        if self.write_limit != Some(deadline.limit) {
-            // A call that could write a part at its beginning returns at its limit and tells only
-            // then: with short calls it is known when bytes have last moved.
-            let step = (deadline.limit / WRITE_STEPS).max(Duration::from_millis(1));
-            let set = self.tcp.set_write_timeout(Some(step));
-            set.map_err(|error| self.failed(&error, deadline))?;
-            self.write_limit = Some(deadline.limit);
-        }
+        self.limit_writing(deadline)?;
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut rest = slices.as_mut_slice();
         IoSlice::advance_slices(&mut rest, 0); // drops empty parts in front
@@ -173,6 +168,40 @@ impl Socket {
                 Err(error) if is_late(&error) && moved.elapsed() < deadline.limit => {}
                 Err(error) => return Err(self.failed(&error, deadline)),
             }
+        }
+        Ok(())
+    }
+
+    /// Sends bytes as a segment of their own: the system joins them with nothing that is sent later,
+    /// also where they have to wait for a slow peer.
+    ///
+    /// # Errors
+    /// As [`Socket::write_all`].
+    pub(super) fn write_segment(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<()> {
+        self.limit_writing(deadline)?;
+        let flags = SendFlags::EOR | SendFlags::NOSIGNAL;
+        let mut rest = bytes;
+        let mut moved = Instant::now();
+        while !rest.is_empty() {
+            match rustix::net::send(&self.tcp, rest, flags).map_err(io::Error::from) {
+                Ok(0) => return Err(self.closed()),
+                Ok(count) => (rest, moved) = (&rest[count..], Instant::now()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) && moved.elapsed() < deadline.limit => {}
+                Err(error) => return Err(self.failed(&error, deadline)),
+            }
+        }
+        Ok(())
+    }
+
+    fn limit_writing(&mut self, deadline: &Deadline) -> Result<()> {
+        if self.write_limit != Some(deadline.limit) {
+            // A call that could write a part at its beginning returns at its limit and tells only
+            // then: with short calls it is known when bytes have last moved.
+            let step = (deadline.limit / WRITE_STEPS).max(Duration::from_millis(1));
+            let set = self.tcp.set_write_timeout(Some(step));
+            set.map_err(|error| self.failed(&error, deadline))?;
+            self.write_limit = Some(deadline.limit);
         }
         Ok(())
     }

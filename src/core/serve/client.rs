@@ -5,13 +5,11 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::{Busy, State};
 use crate::core::io::net::{Deadline, Stream};
-use crate::core::io::send_queue;
 use crate::core::path::{FilePath, UserName};
 use crate::core::serve::accounts::Origin;
 use crate::core::serve::audit::Event;
@@ -22,6 +20,7 @@ use crate::core::serve::limits::{
 };
 use crate::core::serve::listings::Listing;
 use crate::core::serve::operator::{Names, Operator};
+use crate::core::serve::settle::settle;
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use crate::core::types::{Digest, Precondition};
 use crate::core::wire::admin::one_line;
@@ -32,11 +31,6 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes that nobody wants are dropped in pieces of this size.
 const DROP_BYTES: usize = 64 * 1024;
-
-/// How long the 2020 client is given to take the last bytes of a file before words follow them.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
-const SETTLE_STEP: Duration = Duration::from_millis(10);
-const SETTLE_PAUSE: Duration = Duration::from_millis(300);
 
 /// What a client that cannot be served now is told.
 const STOPPING: &str = "the server is shutting down, try again later";
@@ -320,7 +314,7 @@ impl Connection<'_> {
             }
             Step::Settle => {
                 self.flush()?;
-                self.settle()?;
+                settle(&self.stream, self.peer)?;
             }
             Step::ReceiveBody | Step::SendBody => {
                 return Err(Error::other(Code::Unexpected, "a body without its request"));
@@ -575,22 +569,6 @@ impl Connection<'_> {
                 }
             }
         }
-    }
-
-    /// Waits until the client's machine has everything, and then a little more.
-    fn settle(&mut self) -> Result<()> {
-        let local = self.stream.local_address()?;
-        let until = Instant::now() + SETTLE_MAX;
-        while send_queue::unacknowledged(local, self.peer).is_some_and(|bytes| bytes > 0) {
-            if Instant::now() > until {
-                let limit = SETTLE_MAX.as_secs();
-                let what = format!("{} did not take its file within {limit} s", self.stream.name());
-                return Err(Error::Deadline(what));
-            }
-            thread::sleep(SETTLE_STEP);
-        }
-        thread::sleep(SETTLE_PAUSE);
-        Ok(())
     }
 }
 

@@ -430,6 +430,11 @@ impl Files {
         self.catalog.list(user.account.id)
     }
 
+    /// The largest file that is taken, in bytes.
+    pub fn file_bytes_max(&self) -> u64 {
+        self.file_bytes_max
+    }
+
     /// Whether this server is still the cluster's.
     pub fn standing(&self) -> &Standing {
         self.volume.roster().standing()

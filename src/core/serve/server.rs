@@ -23,7 +23,8 @@ use crate::core::io::private;
 use crate::core::io::random::Random;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
-use crate::core::serve::client::Door;
+use crate::core::serve::client;
+use crate::core::serve::door::{Door, House, Spec};
 use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::{Files, Policy};
 use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
@@ -68,6 +69,8 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// What holds for all accounts.
     pub policy: Policy,
+    /// The other doors.
+    pub doors: Vec<Spec>,
 }
 
 /// A server that is ready to serve.
@@ -82,6 +85,8 @@ pub struct Server {
     acceptor: Acceptor,
     allow_plaintext: bool,
     backups: Arc<Backups>,
+    doors: Vec<Arc<Door>>,
+    folder: PathBuf,
     _lock: FolderLock,
 }
 
@@ -115,6 +120,8 @@ impl Server {
             config.take_over,
         )?;
         let listener = Listener::bind(&config.listen)?;
+        let doors = config.doors.iter().map(|spec| Ok(Arc::new(Door::open(spec)?)));
+        let doors = doors.collect::<Result<Vec<_>>>()?;
         // What a node has seen must never be used again, so it is on disk before any node sees it.
         let claim = Claim { epoch, server: random.server() };
         catalog.remember_claim(claim)?;
@@ -157,6 +164,8 @@ impl Server {
             acceptor: Acceptor::for_clients(&identity)?,
             allow_plaintext: config.allow_plaintext,
             backups,
+            doors,
+            folder: config.folder.clone(),
             _lock: lock,
         })
     }
@@ -186,6 +195,11 @@ impl Server {
         &self.backups
     }
 
+    /// The other doors, for whoever announces them.
+    pub fn doors(&self) -> impl Iterator<Item = &Door> {
+        self.doors.iter().map(AsRef::as_ref)
+    }
+
     /// The accounts, for whoever runs the server.
     pub fn users(&self) -> Users {
         Users::new(self.files.clone())
@@ -210,7 +224,7 @@ impl Server {
     /// Serves clients until the process ends.
     pub fn run(&self) {
         let acceptor = self.acceptor.clone();
-        let door = Arc::new(Door {
+        let door = Arc::new(client::Door {
             files: self.files.clone(),
             operator: self.operator.clone(),
             state: self.listener.state(),
@@ -223,6 +237,12 @@ impl Server {
                 tracing::warn!("cannot finish removing an account: {error}");
             }
         });
+        for other in &self.doors {
+            let other = other.clone();
+            let (files, state) = (self.files.clone(), self.listener.state());
+            let house = House { files, state, folder: self.folder.clone() };
+            thread::spawn(move || other.run(house));
+        }
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);
         let most = Most { all: clients_max(), per_network: Some(NETWORK_CLIENTS_MAX) };
