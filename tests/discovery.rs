@@ -313,3 +313,26 @@ fn where_no_server_is_found_it_is_status_6() {
     assert_eq!(output.status.code(), Some(6));
     assert!(err(&output).contains("only other services"), "{}", err(&output));
 }
+
+#[test]
+fn spec_3_a_share_door_is_found_by_the_specified_question() {
+    let mut cluster = Cluster::start();
+    cluster.server().kill();
+    let mut command = palk();
+    command.args(["server", "--listen", "127.0.0.1:0", "--discovery-listen", "127.0.0.1:0"]);
+    command.args(["--door", &format!("share=127.0.0.1:0,user={USER}")]);
+    command.arg("--dir").arg(cluster.path("user_database"));
+    let process = Process::start(command);
+    let asker = UdpSocket::bind("127.0.0.1:0").unwrap();
+    asker.set_read_timeout(Some(HANG)).unwrap();
+    asker.send_to(b"SERVICE DISCOVERY", asked_on(&process)).unwrap();
+    let mut answer = [0; 600];
+    let (count, _) = asker.recv_from(&mut answer).unwrap();
+    assert!(answer[..count].ends_with(b"'s File Sharing Service"));
+    let found = palk()
+        .args(["client", "scan", "--timeout", "1s", "--ask", &asked_on(&process)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(said.contains("found at 127.0.0.1 30001"), "{found:?}");
+}

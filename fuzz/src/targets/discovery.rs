@@ -14,7 +14,7 @@ pub(crate) fn run(data: &[u8]) {
             address: ([0, 0, 0, 0], 17777).into(),
             fingerprint: Fingerprint([0xab; 32]),
         };
-        let discovery = Discovery { name: longest_name(), palk: Some(palk) };
+        let discovery = Discovery { name: longest_name(), palk: Some(palk), share: None };
         let answer = discovery.answer(data, [10, 0, 0, 1].into()).expect("a question is answered");
         assert!(answer.len() <= PALK_QUESTION_BYTES);
         assert!(question == Question::Specified || answer.len() <= data.len());

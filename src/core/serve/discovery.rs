@@ -38,8 +38,10 @@ const _: () = assert!(ANSWERS_PER_ADDRESS < ANSWERS_IN_ALL);
 pub struct Discovery {
     /// What the service is called.
     pub name: ServiceName,
-    /// The server of Palk, if one is to be found. Else only the specified question is answered.
+    /// The server of Palk, if one is to be found; it answers both questions.
     pub palk: Option<Announced>,
+    /// Where a share door listens, if there is one. By itself it answers the specified question only.
+    pub share: Option<SocketAddr>,
 }
 
 /// A server of Palk, as it is announced.
@@ -56,7 +58,11 @@ impl Discovery {
     /// served here.
     pub fn answer(&self, datagram: &[u8], from: IpAddr) -> Option<Vec<u8>> {
         match Question::decode(datagram)? {
-            Question::Specified => Some(Answer::specified(&self.name).encode()),
+            Question::Specified => {
+                let is_served = |share: SocketAddr| is_reached(share.ip(), from);
+                let answers = self.palk.is_some() || self.share.is_some_and(is_served);
+                answers.then(|| Answer::specified(&self.name).encode())
+            }
             Question::Palk => {
                 let palk = self.palk.filter(|palk| is_reached(palk.address.ip(), from))?;
                 let Announced { address, fingerprint } = palk;
@@ -169,7 +175,7 @@ mod tests {
     fn discovery(listen: &str) -> Discovery {
         let address = listen.parse().unwrap();
         let palk = Announced { address, fingerprint: Fingerprint([7; 32]) };
-        Discovery { name: "Ann".parse().unwrap(), palk: Some(palk) }
+        Discovery { name: "Ann".parse().unwrap(), palk: Some(palk), share: None }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -196,10 +202,16 @@ mod tests {
     }
 
     #[test]
-    fn where_no_server_is_announced_only_the_specified_question_is_answered() {
-        let door = Discovery { palk: None, ..discovery("0.0.0.0:1") };
+    fn a_share_door_answers_the_specified_question_to_those_who_reach_it() {
+        let share = |share: &str| {
+            let share = share.parse().ok();
+            Discovery { palk: None, share, ..discovery("0.0.0.0:1") }
+        };
+        let (door, own) = (share("0.0.0.0:30001"), share("127.0.0.1:30001"));
         assert_eq!(door.answer(&Question::Palk.encode(), ip("10.0.0.9")), None);
         assert!(door.answer(b"SERVICE DISCOVERY", ip("10.0.0.9")).is_some());
+        assert!(own.answer(b"SERVICE DISCOVERY", ip("127.0.0.1")).is_some());
+        assert_eq!(own.answer(b"SERVICE DISCOVERY", ip("10.0.0.9")), None);
         assert_eq!(door.answer(b"anything", ip("10.0.0.9")), None);
     }
 
