@@ -33,6 +33,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, printable};
 use crate::core::remote::{Remote, Said, is_secret};
+use crate::core::types::Precondition;
 
 const BANNER: &str = "\
 -----------------------------------------------------------------------
@@ -359,7 +360,8 @@ impl Running<'_> {
             return Err(Stop::Told(Code::LocalFile));
         }
         let mut source = Source::open(&local, self.env).map_err(failed)?;
-        let sent = send(self.env, &mut self.remote, &mut source, &path, true).map_err(failed)?;
+        let sent = send(self.env, &mut self.remote, &mut source, &path, Precondition::Any)
+            .map_err(failed)?;
         let name = printable(path.name());
         self.env.data(&format!("File {name} successfully created and written to"))?;
         self.env.note(&sent.summary());

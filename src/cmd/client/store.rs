@@ -15,6 +15,7 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, FolderPath};
+use crate::core::types::Precondition;
 
 /// Store files
 #[derive(Args, Debug)]
@@ -65,7 +66,11 @@ impl Store {
                     Some(source) => source,
                     None => Source::open(file, env)?,
                 };
-                send(env, connection.remote()?, &mut source, &job.path, !self.no_replace)
+                {
+                    let precondition =
+                        if self.no_replace { Precondition::Absent } else { Precondition::Any };
+                    send(env, connection.remote()?, &mut source, &job.path, precondition)
+                }
             });
             match sent {
                 Ok(sent) => {

@@ -12,7 +12,7 @@ use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::remote::{Remote, Retrieved, Stored};
-use crate::core::types::NODE_COUNT;
+use crate::core::types::{NODE_COUNT, Precondition};
 
 /// A store that succeeded.
 pub(crate) struct Sent {
@@ -22,7 +22,7 @@ pub(crate) struct Sent {
     took: Duration,
 }
 
-/// Stores a source.
+/// Stores a source, if what is there is as the precondition says.
 ///
 /// # Errors
 /// Those of [`Remote::store`].
@@ -31,12 +31,13 @@ pub(crate) fn send(
     remote: &mut Remote,
     source: &mut Source,
     path: &FilePath,
-    replace: bool,
+    precondition: Precondition,
 ) -> Result<Sent> {
     let began = Instant::now();
     let mut bar = env.bar(path.name(), source.bytes);
     let bytes = source.bytes;
-    let stored = remote.store(path, bytes, replace, &mut source.file, &mut |at| bar.show(at))?;
+    let stored =
+        remote.store(path, bytes, precondition, &mut source.file, &mut |at| bar.show(at))?;
     Ok(Sent { path: path.clone(), bytes, stored, took: began.elapsed() })
 }
 
