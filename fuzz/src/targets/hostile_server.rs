@@ -84,6 +84,15 @@ fn act(action: u8, address: &str) {
         _ => {
             let _ = remote.sign_in("user", "password");
             let _ = remote.delete(&path);
+            let folder = path.folder();
+            let _ = remote.make_folder(&folder, true);
+            if let Ok(moved) = remote.move_to(&path, &folder, false) {
+                assert_inside(&moved.to);
+            }
+            let _ = remote.remove_folder(&folder, true);
+            if let Ok(Entry::File(file)) = remote.look(&folder) {
+                assert_inside(&file.path);
+            }
         }
     }
     if remote.is_usable() {

@@ -6,15 +6,19 @@
 pub(crate) mod advice;
 pub(crate) mod connection;
 mod del;
+mod entries;
 mod identity;
 mod inf;
 pub(crate) mod local;
 mod login;
 mod logout;
+mod mkdir;
+mod mv;
 mod operation;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
+mod rmdir;
 mod rtv;
 mod saved;
 pub(crate) mod session;
@@ -24,6 +28,8 @@ mod store;
 mod tally;
 pub(crate) mod transfer;
 mod trust;
+mod update;
+mod upload;
 
 use clap::{Args, Subcommand};
 
@@ -71,6 +77,10 @@ enum Verb {
     Del(del::Del),
     Inf(inf::Inf),
     Trust(trust::Trust),
+    Update(update::Update),
+    Mkdir(mkdir::Mkdir),
+    Rmdir(rmdir::Rmdir),
+    Mv(mv::Mv),
 }
 
 impl Client {
@@ -92,6 +102,10 @@ impl Client {
             Some(Verb::Del(del)) => del.run(common, env),
             Some(Verb::Inf(inf)) => inf.run(common, env),
             Some(Verb::Trust(trust)) => trust.run(common, env),
+            Some(Verb::Update(update)) => update.run(common, env),
+            Some(Verb::Mkdir(mkdir)) => mkdir.run(common, env),
+            Some(Verb::Rmdir(rmdir)) => rmdir.run(common, env),
+            Some(Verb::Mv(mv)) => mv.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

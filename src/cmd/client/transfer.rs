@@ -12,7 +12,7 @@ use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::remote::{Remote, Retrieved, Stored};
-use crate::core::types::{NODE_COUNT, Precondition};
+use crate::core::types::{NODE_COUNT, Precondition, VersionId};
 
 /// A store that succeeded.
 pub(crate) struct Sent {
@@ -47,6 +47,11 @@ impl Sent {
         let nodes = self.stored.nodes;
         let how = pace(self.bytes, self.took);
         format!("Stored {}  {how}  on {nodes} of {NODE_COUNT} nodes", self.path)
+    }
+
+    /// The version that the file has now.
+    pub(crate) fn version(&self) -> VersionId {
+        self.stored.version
     }
 
     /// For `-v`: what names exactly these bytes.
@@ -106,6 +111,11 @@ impl Fetched {
     pub(crate) fn summary(&self) -> String {
         let how = pace(self.retrieved.bytes, self.took);
         format!("Retrieved {}  {how}  from {}", self.path, self.retrieved.nodes)
+    }
+
+    /// The version that it is.
+    pub(crate) fn version(&self) -> VersionId {
+        self.retrieved.version
     }
 
     /// That the bytes are the ones once stored, in a form that can be compared with other tools'.

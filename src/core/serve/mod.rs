@@ -8,7 +8,6 @@ pub mod client;
 pub mod encryption;
 pub mod files;
 pub mod limits;
-pub mod listings;
 pub mod operator;
 pub mod quota;
 pub mod recover;
