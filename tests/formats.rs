@@ -37,7 +37,7 @@ use palk::core::types::{
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
-use palk::core::wire::extended::{self, Entry as Listed, FileEntry};
+use palk::core::wire::extended::{self, Entry as Listed, Extent, FileEntry, Moved, Removed};
 use palk::core::wire::journal::{Chain, Change, Entry, Point};
 use palk::core::wire::node::{
     self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
@@ -687,23 +687,58 @@ fn every_request_of_the_extended_session() {
     use extended::Request;
     let credentials = || ("demo".to_owned(), "correct horse".to_owned());
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
-    let requests: [(Request, &str); 13] = [
+    let top = FolderPath::top;
+    let up = || FolderPath::parse("up").unwrap();
+    let requests: [(Request, &str); 24] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
             "NEW\r\ndemo\r\ncorrect horse\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, replace: true },
+            Request::Store { path: path(), bytes: 353, precondition: Precondition::Any },
             "STR\r\n/up/a.txt\r\n353\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, replace: false },
+            Request::Store { path: path(), bytes: 353, precondition: Precondition::Absent },
             "STR\r\n/up/a.txt\r\n353\r\nreplace=no\r\n\r\n",
+        ),
+        (
+            Request::Store { path: path(), bytes: 353, precondition: Precondition::Present },
+            "STR\r\n/up/a.txt\r\n353\r\nif=present\r\n\r\n",
+        ),
+        (
+            Request::Store {
+                path: path(),
+                bytes: 353,
+                precondition: Precondition::Unchanged(VERSION),
+            },
+            &format!("STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\n\r\n", "11".repeat(16)),
         ),
         (Request::Retrieve { path: path() }, "RTV\r\n/up/a.txt\r\n\r\n"),
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
-        (Request::List, "INF\r\n\r\n"),
+        (Request::List { path: top(), extent: Extent::All }, "INF\r\n\r\n"),
+        (Request::List { path: up(), extent: Extent::All }, "INF\r\n/up\r\n\r\n"),
+        (
+            Request::List { path: top(), extent: Extent::Children },
+            "INF\r\n/\r\nscope=children\r\n\r\n",
+        ),
+        (Request::List { path: up(), extent: Extent::Itself }, "INF\r\n/up\r\nscope=self\r\n\r\n"),
+        (Request::MakeFolder { folder: up(), parents: false }, "MKD\r\n/up\r\n\r\n"),
+        (Request::MakeFolder { folder: up(), parents: true }, "MKD\r\n/up\r\nparents=yes\r\n\r\n"),
+        (Request::RemoveFolder { folder: up(), recursive: false }, "RMD\r\n/up\r\n\r\n"),
+        (
+            Request::RemoveFolder { folder: up(), recursive: true },
+            "RMD\r\n/up\r\nrecursive=yes\r\n\r\n",
+        ),
+        (
+            Request::Move { from: path(), to: top(), replace: false },
+            "MOV\r\n/up/a.txt\r\n/\r\n\r\n",
+        ),
+        (
+            Request::Move { from: path(), to: up(), replace: true },
+            "MOV\r\n/up/a.txt\r\n/up\r\nreplace=yes\r\n\r\n",
+        ),
         (Request::SignOut, "LGO\r\n\r\n"),
         (Request::Status, "STA\r\n\r\n"),
         (
@@ -717,7 +752,7 @@ fn every_request_of_the_extended_session() {
             "PWD\r\nold one\r\nnew one\r\n\r\n",
         ),
     ];
-    let mut seen = [false; 12];
+    let mut seen = [false; 15];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -726,17 +761,28 @@ fn every_request_of_the_extended_session() {
             Request::Store { .. } => 2,
             Request::Retrieve { .. } => 3,
             Request::Delete { .. } => 4,
-            Request::List => 5,
+            Request::List { .. } => 5,
             Request::SignOut => 6,
             Request::Status => 7,
             Request::TokenSignIn { .. } => 8,
             Request::IssueToken { .. } => 9,
             Request::RevokeToken => 10,
             Request::ChangePassword { .. } => 11,
+            Request::MakeFolder { .. } => 12,
+            Request::RemoveFolder { .. } => 13,
+            Request::Move { .. } => 14,
         }] = true;
     }
-    assert_eq!(seen, [true; 12]);
+    assert_eq!(seen, [true; 15]);
     assert_eq!(extended::hello_line(), "palk 1");
+}
+
+#[test]
+fn what_has_come_of_a_removal_and_a_move() {
+    let removed = Removed { folders: 3, files: 412 };
+    assert_eq!(removed.to_fields(), ["folders=3", "files=412"]);
+    let moved = Moved { to: path(), is_folder: false, files: 1, replaced: true };
+    assert_eq!(moved.to_fields(), ["to=/up/a.txt", "folder=false", "files=1", "replaced=true"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::io::reason;
 
-pub use editor::Completions;
+pub use editor::{Completions, StoredNames};
 pub use interrupt::{Interrupts, Temporary};
 pub use progress::{Bar, Meter, duration, size};
 

@@ -6,17 +6,21 @@
 pub(crate) mod advice;
 pub(crate) mod connection;
 mod del;
+mod entries;
 mod identity;
 mod inf;
 pub(crate) mod local;
 mod login;
 mod logout;
+mod mkdir;
+mod mv;
 mod operation;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
 mod rate;
 mod request;
+mod rmdir;
 mod rtv;
 mod saved;
 pub(crate) mod scan;
@@ -27,6 +31,8 @@ mod store;
 mod tally;
 pub(crate) mod transfer;
 mod trust;
+mod update;
+mod upload;
 
 use clap::{Args, Subcommand};
 
@@ -76,6 +82,10 @@ enum Verb {
     Trust(trust::Trust),
     Scan(scan::Scan),
     Request(request::Request),
+    Update(update::Update),
+    Mkdir(mkdir::Mkdir),
+    Rmdir(rmdir::Rmdir),
+    Mv(mv::Mv),
 }
 
 impl Client {
@@ -86,8 +96,9 @@ impl Client {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let needs_server = !matches!(self.verb, Some(Verb::Trust(_) | Verb::Scan(_)))
-            && (self.verb.is_some() || !self.common.json);
+        let needs_server =
+            !matches!(self.verb, Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)))
+                && (self.verb.is_some() || !self.common.json);
         let common = match needs_server {
             true => &scan::settle(self.common, env)?,
             false => &self.common,
@@ -104,6 +115,10 @@ impl Client {
             Some(Verb::Trust(trust)) => trust.run(common, env),
             Some(Verb::Scan(scan)) => scan.run(env),
             Some(Verb::Request(request)) => request.run(common, env),
+            Some(Verb::Update(update)) => update.run(common, env),
+            Some(Verb::Mkdir(mkdir)) => mkdir.run(common, env),
+            Some(Verb::Rmdir(rmdir)) => rmdir.run(common, env),
+            Some(Verb::Mv(mv)) => mv.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

@@ -18,7 +18,6 @@ use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::serve::accounts::{Accounts, Origin};
-use crate::core::serve::listings::{Listing, Listings, SHORT_ENTRIES_MAX};
 use crate::core::serve::quota::{Reservation, Usage};
 use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
 use crate::core::wire::extended::Entry;
@@ -89,7 +88,6 @@ pub struct Files {
     random: Arc<Random>,
     accounts: Accounts,
     pub(super) usage: Usage,
-    listings: Listings,
     file_bytes_max: u64,
 }
 
@@ -127,8 +125,8 @@ impl Files {
     ) -> Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
         let accounts = Accounts::new(catalog.clone(), random.clone());
-        let (usage, listings) = (Usage::default(), Listings::default());
-        Files { catalog, volume, readers, bell, random, accounts, usage, listings, file_bytes_max }
+        let usage = Usage::default();
+        Files { catalog, volume, readers, bell, random, accounts, usage, file_bytes_max }
     }
 
     /// The same under a policy other than the default one.
@@ -409,16 +407,6 @@ impl Files {
     ) -> Result<Vec<Entry>> {
         self.standing().check()?;
         self.catalog.page(user.account.id, below, scope, after, most)
-    }
-
-    /// Begins a listing. If it is a long one, what is given is kept until the client has all of it.
-    ///
-    /// # Errors
-    /// [`Code::Temporary`] if too many long ones are under way.
-    pub fn begin_listing(&self, user: &User) -> Result<Option<Listing<'_>>> {
-        let id = user.account.id;
-        let is_long = self.catalog.has_more_entries_than(id, SHORT_ENTRIES_MAX)?;
-        is_long.then(|| self.listings.begin(id)).transpose()
     }
 
     /// Everything the user has, sorted by path. Asks no node.

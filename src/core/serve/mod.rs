@@ -10,7 +10,6 @@ pub mod door;
 pub mod encryption;
 pub mod files;
 pub mod limits;
-pub mod listings;
 pub mod operator;
 pub mod quota;
 pub mod recover;
