@@ -24,7 +24,7 @@ use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::evidence::Evidence;
 use crate::core::catalog::files::{self, FileRecord};
 use crate::core::catalog::folders;
-use crate::core::catalog::{journal, order, users};
+use crate::core::catalog::{journal, moves, order, users};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
 use crate::core::path::UserName;
@@ -280,6 +280,14 @@ fn apply(connection: &Connection, change: Change, highest: &mut Seq) -> Result<(
         Change::Deleted { place, seq } => {
             *highest = seq.max(*highest);
             files::remove_file(connection, user(&place.user)?, &place.path, seq)
+        }
+        Change::FileMoved { user: name, from, to, seq } => {
+            *highest = seq.max(*highest);
+            moves::rename_file(connection, user(&name)?, [&from, &to], seq, 0)
+        }
+        Change::FolderMoved { user: name, from, to, seq } => {
+            *highest = seq.max(*highest);
+            moves::rename_folder(connection, user(&name)?, [&from, &to], seq, 0).map(drop)
         }
         Change::FolderRemoved { user: name, folder } => {
             folders::forget_folder(connection, user(&name)?, &folder)

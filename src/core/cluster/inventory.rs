@@ -8,7 +8,7 @@ use crate::core::cluster::readers::Readers;
 use crate::core::cluster::roster::Roster;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, Seq, VersionId};
-use crate::core::wire::node::{InventoryEntry, ORDERS_MAX, Order, Outcome, Place};
+use crate::core::wire::node::{Formerly, InventoryEntry, ORDERS_MAX, Order, Outcome, Place};
 
 /// Goes through the inventories of all nodes, a page at a time.
 pub(super) struct Lister {
@@ -149,7 +149,7 @@ impl Lister {
     }
 
     fn is_not_held(&self, id: NodeId, place: &Place, version: VersionId) -> bool {
-        let asked = self.roster.node(id).verify(version, place, 0, 1);
+        let asked = self.roster.node(id).verify(version, place, &Formerly::default(), 0, 1);
         let answer = self.roster.used(id, asked);
         matches!(answer, Err(Error::Node { why: NodeFailure::NotHeld(_), .. }))
     }
