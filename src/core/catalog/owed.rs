@@ -21,6 +21,8 @@ pub struct Owed {
     pub id: i64,
     /// What it is.
     pub task: Task,
+    /// The number of the change that it comes from.
+    pub seq: Seq,
     /// Of a move: the entry of the journal that has to be on several nodes before one is told.
     pub entry: u64,
 }
@@ -414,5 +416,5 @@ fn read_row(row: &Row<'_>) -> Result<Owed> {
         "take-back" => Task::Order(Order::TakeBack { version: version?, place: place(user)? }),
         _ => return Err(bad("kind")),
     };
-    Ok(Owed { id, task, entry: row.get(7).map_err(catalog_error)? })
+    Ok(Owed { id, task, seq, entry: row.get(7).map_err(catalog_error)? })
 }
