@@ -47,6 +47,11 @@ impl Task {
         matches!(self, Task::Order(order) if order.is_move())
     }
 
+    /// Must nothing that comes after it be done before it?
+    pub fn is_first(&self) -> bool {
+        matches!(self, Task::Order(Order::TakeBack { .. }))
+    }
+
     /// The file that this is about and the version's number; nothing for a folder, for a staged
     /// piece that never became anyone's version, and for what names change by.
     pub fn place_and_seq(&self) -> Option<(&Place, Seq)> {

@@ -45,8 +45,8 @@ impl Whereabouts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Pending {
     pub(super) node: NodeId,
-    from: String,
-    /// Nothing where a version is taken back into staging.
+    pub(super) from: String,
+    /// Of what is taken back into staging: where it will be committed then.
     to: Option<String>,
     /// The version that is moved; nothing for a folder.
     version: Option<VersionId>,
@@ -60,13 +60,18 @@ impl Pending {
         is_at(&self.from) || self.to.as_deref().is_some_and(is_at)
     }
 
+    /// Does it concern something in this folder?
+    pub(super) fn is_below(&self, folder: &str) -> bool {
+        let is_in = |path: &str| below(path, folder).is_some();
+        is_in(&self.from) || self.to.as_deref().is_some_and(is_in)
+    }
+
     /// What a path of this version was called before this, if it is concerned.
-    pub(super) fn before(&self, path: &str, version: VersionId) -> Option<String> {
+    fn before(&self, path: &str, version: Option<VersionId>) -> Option<String> {
         match (self.version, &self.to) {
-            (Some(own), Some(to)) => (own == version && to == path).then(|| self.from.clone()),
-            (Some(own), None) => (own == version).then(|| self.from.clone()),
+            (Some(own), Some(to)) => (Some(own) == version && to == path).then(|| self.from.clone()),
             (None, Some(to)) => below(path, to).map(|rest| format!("{}{rest}", self.from)),
-            (None, None) => None,
+            (_, None) => None,
         }
     }
 }
@@ -106,11 +111,12 @@ pub(super) fn pending(connection: &Connection, user: UserId) -> Result<Vec<Pendi
     Ok(all)
 }
 
-/// The places at which a node may have a version besides this one, newest first.
+/// The places at which a node may have a version besides this one, newest first; without a version,
+/// those at which only folders have been moved since.
 pub(super) fn former_paths(
     pending: &[Pending],
     node: NodeId,
-    version: VersionId,
+    version: Option<VersionId>,
     path: &str,
 ) -> Vec<String> {
     let mut known = vec![path.to_owned()];
@@ -177,7 +183,7 @@ impl Catalog {
         let pending = pending(&snapshot, user)?;
         let mut formerly = [const { None }; NODE_COUNT];
         for node in NodeId::ALL {
-            let paths = former_paths(&pending, node, version, place.path.as_str());
+            let paths = former_paths(&pending, node, Some(version), place.path.as_str());
             if paths.len() <= FORMERLY_MAX {
                 let paths: Vec<FilePath> = paths
                     .iter()
@@ -204,7 +210,7 @@ pub(super) fn moving(connection: &Connection, version: VersionId) -> Result<Node
         return Ok(NodeSet::EMPTY);
     };
     let pending = pending(connection, user)?;
-    let is_moving = |node: &NodeId| !former_paths(&pending, *node, version, &path).is_empty();
+    let is_moving = |node: &NodeId| !former_paths(&pending, *node, Some(version), &path).is_empty();
     Ok(NodeId::ALL.into_iter().filter(is_moving).collect())
 }
 

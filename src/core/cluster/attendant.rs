@@ -287,13 +287,19 @@ impl Attendant {
                 return Ok(delivered);
             };
             after = last.id;
-            let barrier = batch.iter().position(|owed| owed.task.is_move());
+            let barrier = batch.iter().position(|owed| {
+                owed.task.is_move() || (owed.task.is_first() && self.rests(owed, now))
+            });
             let ready: Vec<&Owed> = batch[..barrier.unwrap_or(batch.len())]
                 .iter()
                 .filter(|owed| self.is_ready(owed, &mut held_back, now))
                 .collect();
             if !ready.is_empty() {
                 delivered |= self.deliver(&ready, &mut held_back, now)?;
+            }
+            if ready.iter().any(|owed| owed.task.is_first() && self.rests(owed, now)) {
+                self.note_tried(Some(self.refusal.clone()));
+                return Ok(delivered);
             }
             if let Some(barrier) = barrier.map(|at| &batch[at]) {
                 if let Some(why) = self.move_names(barrier, now)? {
@@ -308,7 +314,7 @@ impl Attendant {
     /// Has the node make a move, if everything before it is done. Gives why not, if it has not.
     fn move_names(&mut self, owed: &Owed, now: Duration) -> Result<Option<String>> {
         let Task::Order(order) = &owed.task else { return Ok(None) };
-        if self.resting.get(&owed.id).is_some_and(|(until, _)| now < *until) {
+        if self.rests(owed, now) {
             return Ok(Some(self.refusal.clone()));
         }
         self.catalog.strike_settled()?;
@@ -347,6 +353,11 @@ impl Attendant {
         }
     }
 
+    /// Was it refused, and is not to be tried again yet?
+    fn rests(&self, owed: &Owed, now: Duration) -> bool {
+        self.resting.get(&owed.id).is_some_and(|(until, _)| now < *until)
+    }
+
     /// All has been tried once; why something could not be done, if so.
     fn note_tried(&self, why: Option<String>) {
         let roster = self.volume.roster();
@@ -359,7 +370,7 @@ impl Attendant {
     /// What waits for a reader, or rests, holds back all later orders about the same path, and no
     /// others.
     fn is_ready(&self, owed: &Owed, held_back: &mut HashSet<Place>, now: Duration) -> bool {
-        let rests = self.resting.get(&owed.id).is_some_and(|(until, _)| now < *until);
+        let rests = self.rests(owed, now);
         let Some((place, seq)) = owed.task.place_and_seq() else {
             return !rests;
         };

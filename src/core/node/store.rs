@@ -299,11 +299,18 @@ impl BlockStore {
 
     fn carry_locked(&self, orders: &[Order], durable: &mut HashSet<PathBuf>) -> Vec<Outcome> {
         let mut touched = Touched { durable: std::mem::take(durable), ..Touched::default() };
+        let mut stopped = false;
         let mut outcomes: Vec<Outcome> = orders
             .iter()
-            .map(|order| match self.carry_one(order, &mut touched) {
-                Ok(outcome) => outcome,
-                Err(e) => Outcome::Failed(reason(&e)),
+            .map(|order| {
+                if stopped {
+                    return Outcome::Failed("it waits for an order before it".into());
+                }
+                self.carry_one(order, &mut touched).unwrap_or_else(|e| {
+                    // Others are about to take its place.
+                    stopped = matches!(order, Order::TakeBack { .. });
+                    Outcome::Failed(reason(&e))
+                })
             })
             .collect();
         match touched.sync(&*self.disk) {

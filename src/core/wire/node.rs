@@ -319,7 +319,8 @@ pub enum Order {
         /// Which.
         folder: FolderPath,
     },
-    /// Take a version from a final name back into staging, if it lies there.
+    /// Take a version from a final name back into staging, if it lies there. If that fails, what
+    /// follows in the same request is not done.
     TakeBack {
         /// Which version.
         version: VersionId,
