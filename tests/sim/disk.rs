@@ -432,6 +432,9 @@ impl Disk for SimDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
         let inner = self.enter()?;
+        if inner.now.get(path) != Some(&Entry::Folder) {
+            return Err(not_found());
+        }
         let names: BTreeSet<(String, bool)> = inner
             .now
             .iter()
