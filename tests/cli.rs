@@ -3,6 +3,8 @@
 //! What is printed is compared where somebody depends on it: data, the facts of a message, the exit
 //! status. Numbers that differ from run to run are not.
 
+#[path = "cli/folders.rs"]
+mod folders;
 mod support;
 
 use std::fs;
@@ -548,7 +550,7 @@ fn a_piped_session_reads_as_specified() {
          Successfully retrieved file yeet.txt from the file system\n\
          ~ DEL yeet.txt test\nSuccessfully removed file yeet.txt from the file system\n\
          ~ INF\n/test\n\
-         ~ LGO\nUsername: ann\nPassword: \n{menu}~ ls\n/test\n~ quit\n"
+         ~ LGO\nUsername: ann\nPassword: \n{menu}~ ls\ntest/\n~ quit\n"
     );
     run_with(session, input)
         .code(0)

@@ -37,7 +37,7 @@ use palk::core::types::{
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
-use palk::core::wire::extended::{self, Entry as Listed, FileEntry};
+use palk::core::wire::extended::{self, Entry as Listed, Extent, FileEntry, Moved, Removed};
 use palk::core::wire::journal::{Chain, Change, Entry, Point};
 use palk::core::wire::node::{
     self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
@@ -237,6 +237,7 @@ fn every_request_to_a_node() {
     let read = |select| Request::Read {
         version: VERSION,
         place: place(),
+        formerly: vec![FilePath::parse_rooted("b").unwrap()].try_into().unwrap(),
         first_stripe: 2,
         stripes: 300,
         select,
@@ -246,6 +247,19 @@ fn every_request_to_a_node() {
         Order::Commit { version: VERSION, seq: Seq(300), place: place() },
         Order::Remove { place: place(), up_to: Seq(301) },
         Order::Discard { version: VERSION },
+        Order::MoveFile {
+            version: VERSION,
+            user: user(),
+            from: place().path,
+            to: FilePath::parse_rooted("b").unwrap(),
+        },
+        Order::MoveFolder {
+            user: user(),
+            from: FolderPath::parse("up").unwrap(),
+            to: FolderPath::parse("down").unwrap(),
+        },
+        Order::RemoveFolder { user: user(), folder: FolderPath::parse("up").unwrap() },
+        Order::TakeBack { version: VERSION, place: place() },
     ];
     let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
     let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
@@ -253,7 +267,7 @@ fn every_request_to_a_node() {
         (
             hello,
             0,
-            "00000025 00000000 00022222 22222222 22222222 22222222 222203ac 02444444 44444444 \
+            "00000025 00000000 00032222 22222222 22222222 22222222 222203ac 02444444 44444444 \
              44444444 44444444 44",
         ),
         (Request::Ping, 0, "00000001 00000000 01"),
@@ -282,36 +296,39 @@ fn every_request_to_a_node() {
              33333333 33333333 33333333 33",
         ),
         (
-            Request::Carry(orders),
+            Request::Carry { number: 300, orders },
             0,
-            "0000004e 00000000 06040004 64656d6f 02757001 11111111 11111111 \
-             11111111 11111111 ac020464 656d6f08 75702f61 2e747874 02046465 \
-             6d6f0875 702f612e 747874ad 02031111 11111111 11111111 11111111 \
-             1111",
+            "000000a7 00000000 06ac0208 00046465 6d6f0275 70011111 11111111 \
+             11111111 11111111 1111ac02 0464656d 6f087570 2f612e74 78740204 \
+             64656d6f 0875702f 612e7478 74ad0203 11111111 11111111 11111111 \
+             11111111 04111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 74787401 62050464 656d6f02 75700464 6f776e06 0464656d \
+             6f027570 07111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 747874",
         ),
         (
             read(Select::Both),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0200",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0200",
         ),
         (
             read(Select::First),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0201",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0201",
         ),
         (
             read(Select::Second),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0202",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0202",
         ),
         (
             read(Select::Xor),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0203",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0203",
         ),
         (Request::ListStaged { after: None }, 0, "00000002 00000000 0800"),
         (
@@ -320,13 +337,19 @@ fn every_request_to_a_node() {
             "00000012 00000000 08011111 11111111 11111111 11111111 1111",
         ),
         (
-            Request::Verify { version: VERSION, place: place(), first_stripe: 2, stripes: 64 },
+            Request::Verify {
+                version: VERSION,
+                place: place(),
+                formerly: node::Formerly::default(),
+                first_stripe: 2,
+                stripes: 64,
+            },
             0,
-            "00000021 00000000 09111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 40",
+            "00000022 00000000 09111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787400 0240",
         ),
         (Request::Inventory, 0, "00000001 00000000 0a"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0203"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0303"),
         (Request::Bye, 0, "00000001 00000000 0c"),
         (Request::Backup(Ask::State), 0, "00000002 00000000 0d00"),
         (
@@ -375,7 +398,7 @@ fn every_request_to_a_node() {
             Request::Units { .. } => 3,
             Request::KeepAlive => 4,
             Request::Finish { .. } => 5,
-            Request::Carry(_) => 6,
+            Request::Carry { .. } => 6,
             Request::Read { .. } => 7,
             Request::ListStaged { .. } => 8,
             Request::Verify { .. } => 9,
@@ -393,7 +416,7 @@ fn every_request_to_a_node() {
         }] = true;
     }
     assert_eq!(seen, [true; 21]);
-    assert_eq!(PROTOCOL, 2);
+    assert_eq!(PROTOCOL, 3);
 }
 
 #[test]
@@ -545,7 +568,7 @@ fn snapshot_head() -> SnapshotHead {
 
 #[test]
 fn every_change_of_the_journal() {
-    let changes: [(Change, &str); 13] = [
+    let changes: [(Change, &str); 15] = [
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
             "00046465 6d6f0a24 6172676f 6e326964 2401",
@@ -601,9 +624,27 @@ fn every_change_of_the_journal() {
             Change::FolderRemoved { user: user(), folder: FolderPath::parse("up").unwrap() },
             "0c046465 6d6f0275 70",
         ),
+        (
+            Change::FileMoved {
+                user: user(),
+                from: place().path,
+                to: FilePath::parse_rooted("b").unwrap(),
+                seq: Seq(300),
+            },
+            "0d046465 6d6f0875 702f612e 74787401 62ac02",
+        ),
+        (
+            Change::FolderMoved {
+                user: user(),
+                from: FolderPath::parse("up").unwrap(),
+                to: FolderPath::parse("down").unwrap(),
+                seq: Seq(300),
+            },
+            "0e046465 6d6f0275 7004646f 776eac02",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 13];
+    let mut seen = [false; 15];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -620,9 +661,11 @@ fn every_change_of_the_journal() {
             Change::FoldersRemoved { .. } => 10,
             Change::UserMadeAgain { .. } => 11,
             Change::FolderRemoved { .. } => 12,
+            Change::FileMoved { .. } => 13,
+            Change::FolderMoved { .. } => 14,
         }] = true;
     }
-    assert_eq!(seen, [true; 13]);
+    assert_eq!(seen, [true; 15]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
     golden.check(
@@ -687,23 +730,58 @@ fn every_request_of_the_extended_session() {
     use extended::Request;
     let credentials = || ("demo".to_owned(), "correct horse".to_owned());
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
-    let requests: [(Request, &str); 13] = [
+    let top = FolderPath::top;
+    let up = || FolderPath::parse("up").unwrap();
+    let requests: [(Request, &str); 24] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
             "NEW\r\ndemo\r\ncorrect horse\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, replace: true },
+            Request::Store { path: path(), bytes: 353, precondition: Precondition::Any },
             "STR\r\n/up/a.txt\r\n353\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, replace: false },
+            Request::Store { path: path(), bytes: 353, precondition: Precondition::Absent },
             "STR\r\n/up/a.txt\r\n353\r\nreplace=no\r\n\r\n",
+        ),
+        (
+            Request::Store { path: path(), bytes: 353, precondition: Precondition::Present },
+            "STR\r\n/up/a.txt\r\n353\r\nif=present\r\n\r\n",
+        ),
+        (
+            Request::Store {
+                path: path(),
+                bytes: 353,
+                precondition: Precondition::Unchanged(VERSION),
+            },
+            &format!("STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\n\r\n", "11".repeat(16)),
         ),
         (Request::Retrieve { path: path() }, "RTV\r\n/up/a.txt\r\n\r\n"),
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
-        (Request::List, "INF\r\n\r\n"),
+        (Request::List { path: top(), extent: Extent::All }, "INF\r\n\r\n"),
+        (Request::List { path: up(), extent: Extent::All }, "INF\r\n/up\r\n\r\n"),
+        (
+            Request::List { path: top(), extent: Extent::Children },
+            "INF\r\n/\r\nscope=children\r\n\r\n",
+        ),
+        (Request::List { path: up(), extent: Extent::Itself }, "INF\r\n/up\r\nscope=self\r\n\r\n"),
+        (Request::MakeFolder { folder: up(), parents: false }, "MKD\r\n/up\r\n\r\n"),
+        (Request::MakeFolder { folder: up(), parents: true }, "MKD\r\n/up\r\nparents=yes\r\n\r\n"),
+        (Request::RemoveFolder { folder: up(), recursive: false }, "RMD\r\n/up\r\n\r\n"),
+        (
+            Request::RemoveFolder { folder: up(), recursive: true },
+            "RMD\r\n/up\r\nrecursive=yes\r\n\r\n",
+        ),
+        (
+            Request::Move { from: path(), to: top(), replace: false },
+            "MOV\r\n/up/a.txt\r\n/\r\n\r\n",
+        ),
+        (
+            Request::Move { from: path(), to: up(), replace: true },
+            "MOV\r\n/up/a.txt\r\n/up\r\nreplace=yes\r\n\r\n",
+        ),
         (Request::SignOut, "LGO\r\n\r\n"),
         (Request::Status, "STA\r\n\r\n"),
         (
@@ -717,7 +795,7 @@ fn every_request_of_the_extended_session() {
             "PWD\r\nold one\r\nnew one\r\n\r\n",
         ),
     ];
-    let mut seen = [false; 12];
+    let mut seen = [false; 15];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -726,17 +804,28 @@ fn every_request_of_the_extended_session() {
             Request::Store { .. } => 2,
             Request::Retrieve { .. } => 3,
             Request::Delete { .. } => 4,
-            Request::List => 5,
+            Request::List { .. } => 5,
             Request::SignOut => 6,
             Request::Status => 7,
             Request::TokenSignIn { .. } => 8,
             Request::IssueToken { .. } => 9,
             Request::RevokeToken => 10,
             Request::ChangePassword { .. } => 11,
+            Request::MakeFolder { .. } => 12,
+            Request::RemoveFolder { .. } => 13,
+            Request::Move { .. } => 14,
         }] = true;
     }
-    assert_eq!(seen, [true; 12]);
+    assert_eq!(seen, [true; 15]);
     assert_eq!(extended::hello_line(), "palk 1");
+}
+
+#[test]
+fn what_has_come_of_a_removal_and_a_move() {
+    let removed = Removed { folders: 3, files: 412 };
+    assert_eq!(removed.to_fields(), ["folders=3", "files=412"]);
+    let moved = Moved { to: path(), is_folder: false, files: 1, replaced: true };
+    assert_eq!(moved.to_fields(), ["to=/up/a.txt", "folder=false", "files=1", "replaced=true"]);
 }
 
 #[test]
@@ -934,7 +1023,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 5);
+    assert_eq!(version, 6);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -951,11 +1040,12 @@ fn the_tables_of_the_catalog() {
         [
             "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
             "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
-             blake3 BLOB, stored_ms INTEGER, placed INTEGER, stored_by TEXT null",
+             blake3 BLOB, stored_ms INTEGER, placed INTEGER, stored_by TEXT null, \
+             stored_seq INTEGER null",
             "folders: user_id INTEGER key, path TEXT key",
             "journal: id INTEGER null key, record BLOB, chain BLOB",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
-             version BLOB null, seq INTEGER",
+             version BLOB null, seq INTEGER, target TEXT null, entry INTEGER",
             "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms INTEGER, \
              pieces INTEGER, proved_ms INTEGER null",
             "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER null, \
@@ -981,6 +1071,7 @@ fn the_tables_of_the_catalog() {
             "owed_by_node",
             "owed_by_path",
             "owed_by_version",
+            "owed_moves",
             "scrub_findings_by_version",
             "tokens_by_user"
         ]
@@ -1091,4 +1182,19 @@ fn what_the_verbs_of_the_admin_socket_come_to() {
     for (is, expected) in fields {
         assert_eq!(is, expected);
     }
+}
+
+#[test]
+fn the_datagrams_of_discovery_are_frozen() {
+    use palk::core::wire::discovery::{Answer, PORT, Question, SHARE_PORT};
+    assert_eq!((PORT, SHARE_PORT), (30_000, 30_001));
+    assert_eq!(Question::Specified.encode(), b"SERVICE DISCOVERY");
+    let question = format!("{:192}", "PALK DISCOVERY 1\r\n\r\n");
+    assert_eq!(Question::Palk.encode(), question.as_bytes());
+    let name = || "Ann".parse().unwrap();
+    assert_eq!(Answer::specified(&name()).encode(), b"Ann's File Sharing Service");
+    let fingerprint = palk::core::types::Fingerprint([0xab; 32]);
+    let answer = Answer::Palk { name: name(), port: 17777, fingerprint };
+    let expected = format!("PALK 1\r\nAnn\r\n17777\r\n{}\r\n\r\n", "ab".repeat(32));
+    assert_eq!(answer.encode(), expected.as_bytes());
 }

@@ -56,7 +56,7 @@ const SEEN_BY: [(&str, &[&str]); 9] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 29] = [
+const HOMES: [(&str, &[&str]); 30] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -80,6 +80,7 @@ const HOMES: [(&str, &[&str]); 29] = [
     ("ctrlc", &["src/cmd/env/"]),
     ("indicatif", &["src/cmd/env/"]),
     ("jiff", &["src/cmd/", "src/core/error.rs"]),
+    ("plotters", &["src/cmd/client/rate/picture.rs"]),
     ("postcard", &["src/core/wire/"]),
     // In core one source, which a simulation can seed; the command line needs names that are free.
     ("rand", &["src/core/io/random.rs", "src/cmd/client/local.rs", "src/cmd/demo"]),

@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -540,4 +543,27 @@ fn clients_beyond_what_the_system_allows_leave_the_nodes_connected() {
         })
     });
     is_healthy(&cluster);
+}
+
+#[test]
+fn folders_that_others_may_enter_are_made_private_again_with_a_word() {
+    let mut cluster = Cluster::start();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folders = [cluster.path("user_database"), cluster.node_folder(2)];
+    for file in ["palk.db", "palk.db-wal", "lock"] {
+        assert_eq!(mode(&folders[0].join(file)), 0o600, "{file}");
+    }
+    cluster.server().kill();
+    cluster.node(2).kill();
+    let loosened = [folders[0].clone(), folders[0].join("palk.db"), folders[1].clone()];
+    for path in &loosened {
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    cluster.start_node(2);
+    cluster.restart_server();
+    for path in &loosened {
+        assert_eq!(mode(path) & 0o077, 0, "{}", path.display());
+    }
+    cluster.node(2).says("was open to others and is private again");
+    cluster.server().says("palk.db was open to others and is private again");
 }

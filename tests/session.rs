@@ -1,14 +1,17 @@
 //! Conversations with the session machine, byte for byte: every row of the specified tables, in
 //! every manner of speaking, and each of them with its bytes cut and joined in every way.
 
+#[path = "session/folders.rs"]
+mod folders;
+
 use std::collections::BTreeMap;
 
 use palk::core::error::{Code, Error, Result};
 use palk::core::path::{FilePath, FolderPath, PathError, UserName};
 use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
-use palk::core::types::{Digest, NodeSet, VersionId};
+use palk::core::types::{Digest, NodeSet, Precondition, VersionId};
 use palk::core::wire::chunk;
-use palk::core::wire::extended::{Entry, FileEntry};
+use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
 use palk::core::wire::token::Token;
 use proptest::prelude::*;
@@ -31,6 +34,9 @@ struct Stage {
     /// Everything that was sent, each segment by itself; also `<settle>`, `<out NAME>`, `<close>`.
     said: Vec<Vec<u8>>,
     pending: Option<(FilePath, u64, Framing)>,
+    /// What is still to be listed, and how much of it at once.
+    listing: Vec<Entry>,
+    page_entries: usize,
     /// A step whose body has not come whole yet, and what has come of it.
     unfinished: Option<Step>,
     body: Vec<u8>,
@@ -44,6 +50,8 @@ impl Stage {
             files: BTreeMap::from([("test/yeet.txt".into(), b"hello".to_vec())]),
             said: Vec::new(),
             pending: None,
+            listing: Vec::new(),
+            page_entries: 100,
             unfinished: None,
             body: Vec::new(),
         }
@@ -100,14 +108,13 @@ impl Stage {
                 let outcome = self.sign_up(&user, &password);
                 self.session.signed_up(outcome);
             }
-            Step::Store { path, bytes, replace, framing } => {
-                if path.name() == "full" {
-                    self.session.store_refused(&Error::TooBig { bytes, limit: 1 });
-                } else if !replace && self.files.contains_key(path.as_str()) {
-                    self.session.store_refused(&Error::Exists(path));
-                } else {
-                    self.pending = Some((path, bytes, framing));
-                    self.session.store_ready();
+            Step::Store { path, bytes, precondition, framing } => {
+                match self.refusal(&path, bytes, precondition) {
+                    Some(error) => self.session.store_refused(&error),
+                    None => {
+                        self.pending = Some((path, bytes, framing));
+                        self.session.store_ready();
+                    }
                 }
             }
             Step::ReceiveBody
@@ -146,9 +153,35 @@ impl Stage {
                 let outcome = self.find(&path).map(|_| drop(self.files.remove(path.as_str())));
                 self.session.deleted(outcome);
             }
-            Step::List => {
-                let entries = self.entries();
-                self.session.listed(Ok(entries));
+            Step::List { path, extent } => {
+                self.note_extended(&format!("<list /{path} {extent:?}>"), !path.is_top());
+                self.listing = self.entries();
+                self.list_on();
+            }
+            Step::ListOn => self.list_on(),
+            Step::MakeFolder { folder, parents } => {
+                self.note(&format!("<make /{folder} {parents}>"));
+                let there = folder.as_str() == "test" && !parents;
+                let outcome = if there { Err(Error::FolderExists(folder)) } else { Ok(()) };
+                self.session.folder_made(outcome);
+            }
+            Step::RemoveFolder { folder, recursive } => {
+                self.note(&format!("<remove /{folder} {recursive}>"));
+                let removed = Removed { folders: 1, files: 2 };
+                let outcome =
+                    if recursive { Ok(removed) } else { Err(Error::FolderNotEmpty(folder)) };
+                self.session.folder_removed(outcome);
+            }
+            Step::Move { from, to, replace } => {
+                self.note(&format!("<move /{from} /{to} {replace}>"));
+                let outcome = match to.join(from.name()) {
+                    Ok(to) if replace => {
+                        Ok(Moved { to, is_folder: false, files: 1, replaced: true })
+                    }
+                    Ok(to) => Err(Error::Exists(to)),
+                    Err(error) => Err(error.into()),
+                };
+                self.session.moved(outcome);
             }
             Step::SignInByToken { user, token } => {
                 let outcome = if token == TOKEN { Ok(()) } else { Err(Error::TokenRefused) };
@@ -214,6 +247,34 @@ impl Stage {
             digest: Digest([2; 32]),
             stored_ms: 1_700_000_000_000,
         })
+    }
+
+    /// Why a store is not taken, if it is not.
+    fn refusal(&self, path: &FilePath, bytes: u64, precondition: Precondition) -> Option<Error> {
+        let is_there = self.files.contains_key(path.as_str());
+        match precondition {
+            _ if path.name() == "full" => Some(Error::TooBig { bytes, limit: 1 }),
+            Precondition::Absent if is_there => Some(Error::Exists(path.clone())),
+            Precondition::Present if !is_there => Some(Error::NoSuchFile(path.clone())),
+            Precondition::Unchanged(version) if version != VersionId([1; 16]) => {
+                let by = Some("ann from 10.0.0.2:4000".to_owned());
+                Some(Error::ChangedMeanwhile { path: path.clone(), by, at_ms: 1_700_000_000_123 })
+            }
+            _ => None,
+        }
+    }
+
+    /// The next page.
+    fn list_on(&mut self) {
+        let rest = self.listing.split_off(self.page_entries.min(self.listing.len()));
+        let page = std::mem::replace(&mut self.listing, rest);
+        self.session.listed(Ok(page));
+    }
+
+    fn note_extended(&mut self, what: &str, on: bool) {
+        if on {
+            self.note(what);
+        }
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -1063,7 +1124,7 @@ fn an_error_text_stays_one_line() {
         match session.next_step() {
             Step::Send(bytes) => sent.push(bytes),
             Step::SignIn { .. } => session.signed_in(Ok(UserName::parse("demo").unwrap())),
-            Step::List => session.listed(Err(Error::other(Code::Busy, "a\r\n\r\nS\r\nb"))),
+            Step::List { .. } => session.listed(Err(Error::other(Code::Busy, "a\r\n\r\nS\r\nb"))),
             _ => break,
         }
     }
@@ -1098,6 +1159,10 @@ fn noise() -> impl Strategy<Value = Vec<Vec<u8>>> {
         b"/a",
         b"late",
         b"STR\r\na\r\ntest\r\n3\r\n\r\nabc",
+        b"MKD\r\n",
+        b"RMD\r\n/a\r\n\r\n",
+        b"MOV\r\n/a\r\n",
+        b"INF\r\n/test\r\nscope=children\r\n\r\n",
     ];
     let word = prop_oneof![
         20 => prop::sample::select(words).prop_map(<[u8]>::to_vec),

@@ -62,6 +62,22 @@ fn a_session_on_a_terminal_keeps_the_password_to_itself() {
     let said = operate(&mut session, "DEL nothing");
     assert!(said.contains("error: cannot delete nothing"), "{said:?}");
     assert!(operate(&mut session, "INF").contains("/test/yeet.txt"));
+    // Tab knows what is stored, as seen from the folder that the session is in.
+    assert!(operate(&mut session, "ls te\t").contains("yeet.txt"));
+    session.send_line("cd te\t").unwrap();
+    session.exp_string("Now in /test").unwrap();
+    session.exp_string("~/test ").unwrap();
+    session.send_line("rtv ye\t").unwrap();
+    session.exp_string("Successfully retrieved file yeet.txt").unwrap();
+    session.exp_string("~/test ").unwrap();
+    assert!(operate(&mut session, "cd ..").contains("Now in /"));
+    // What is removed with everything in it is asked for.
+    session.send_line("rmdir -r test").unwrap();
+    session.exp_string("Remove /test and everything in it (yes or no)? ").unwrap();
+    session.send_line("no").unwrap();
+    session.exp_string("Nothing was removed.").unwrap();
+    session.exp_string("~ ").unwrap();
+    assert!(operate(&mut session, "INF").contains("/test/yeet.txt"));
     session.send_control('d').unwrap();
     let (rest, status) = end(session);
     assert_eq!(status, "0", "{rest:?}");
@@ -143,7 +159,7 @@ fn the_demo_ends_in_a_prompt() {
     other.current_dir(folder.path()).env("PALK_CONFIG", &config);
     other.args(["client", "--profile", "demo", "store", "photo.jpg", "--to", "other"]);
     assert!(other.status().unwrap().success());
-    assert!(operate(&mut session, "ls").contains("/other/photo.jpg"));
+    assert!(operate(&mut session, "INF").contains("/other/photo.jpg"));
 
     session.send_line("quit").unwrap();
     let (rest, status) = end(session);

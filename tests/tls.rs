@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::proxy::Proxy;
 use support::{Cluster, HANG, PASSWORD, Process, USER, expect, noise, palk};
 
@@ -30,13 +33,18 @@ fn with_key() -> (Cluster, PathBuf) {
 
 /// A client command with an address and a configuration folder of its own.
 fn client(cluster: &Cluster, address: &str, arguments: &[&str]) -> Output {
+    client_command(cluster, address, arguments).output().unwrap()
+}
+
+fn client_command(cluster: &Cluster, address: &str, arguments: &[&str]) -> Command {
     let mut command = palk();
     command.env("PALK_CONFIG", cluster.path("config/config.toml")).stdin(Stdio::null());
     std::fs::create_dir_all(cluster.path("config")).unwrap();
     std::fs::write(cluster.path("config/config.toml"), "").unwrap();
     command.current_dir(cluster.folder.path()).arg("client").args(["--server", address]);
     command.args(["--user", USER, "--password-file"]).arg(cluster.path("password"));
-    command.args(arguments).output().unwrap()
+    command.args(arguments);
+    command
 }
 
 fn status(output: &Output) -> i32 {
@@ -172,6 +180,56 @@ fn a_certificate_of_ones_own_takes_the_place_of_the_servers() {
     assert!(!cluster.path("user_database/tls").exists());
     let address = cluster.address().to_owned();
     assert_eq!(status(&client(&cluster, &address, &["inf", "--fingerprint", &first])), 0);
+}
+
+/// Files with a certificate for `name` by an authority, and with its key.
+fn certified(folder: &Path, authority: &Issuer<'_, KeyPair>, name: &str) -> [PathBuf; 2] {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new([name.to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, authority).unwrap();
+    let paths = ["crt", "key"].map(|ending| folder.join(format!("{name}.{ending}")));
+    std::fs::write(&paths[0], certificate.pem()).unwrap();
+    std::fs::write(&paths[1], key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&paths[1], Permissions::from_mode(0o600)).unwrap();
+    paths
+}
+
+#[test]
+fn a_server_that_an_authority_of_this_machine_vouches_for_needs_no_fingerprint() {
+    let Some(own) = outer_address() else {
+        eprintln!("this machine has no outer address; on loopback no authority is asked");
+        return;
+    };
+    let (mut cluster, key) = with_key();
+    for node in 1..=4 {
+        cluster.start_node(node);
+    }
+    cluster.start_server_and_user();
+    cluster.server().kill();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let root = cluster.path("authority.pem");
+    std::fs::write(&root, authority.self_signed(&authority_key).unwrap().pem()).unwrap();
+    let authority = Issuer::new(authority, authority_key);
+
+    let (right, other) = (own.to_string(), "palk.example");
+    for (name, expected) in [(right.as_str(), 0), (other, 12)] {
+        let [certificate, own_key] = certified(cluster.folder.path(), &authority, name);
+        let mut command = palk();
+        command.args(["server", "--listen", "0.0.0.0:0", "--key"]).arg(&key);
+        command.arg("--dir").arg(cluster.path("user_database"));
+        command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(own_key);
+        let mut server = Process::start(command);
+        let port = server.address().rsplit_once(':').unwrap().1.to_owned();
+        let address = format!("{own}:{port}");
+        let unknown = client(&cluster, &address, &["inf"]);
+        assert_eq!(status(&unknown), 12, "{unknown:?}");
+        let mut asked = client_command(&cluster, &address, &["inf"]);
+        let vouched = asked.env("SSL_CERT_FILE", &root).output().unwrap();
+        assert_eq!(status(&vouched), expected, "{name}: {vouched:?}");
+        server.kill();
+    }
 }
 
 #[test]

@@ -24,9 +24,9 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::io::reason;
 
-pub use editor::Completions;
+pub use editor::{Completions, StoredNames};
 pub use interrupt::{Interrupts, Temporary};
-pub use progress::{Bar, duration, size};
+pub use progress::{Bar, Meter, duration, size};
 
 /// What a command was told about how to speak.
 #[derive(Clone, Copy, Default, Debug)]
@@ -86,6 +86,7 @@ pub struct Env {
     editor: Option<Editor>,
     completions: Completions,
     interrupts: Interrupts,
+    meter: Option<Meter>,
     /// False in a test, whose process is not the command's own.
     is_process: bool,
 }
@@ -109,6 +110,7 @@ impl Env {
             editor: None,
             completions: Completions::default(),
             interrupts: Interrupts::default(),
+            meter: None,
             is_process: true,
         }
     }
@@ -283,6 +285,11 @@ impl Env {
     /// Shows a transfer's progress until the bar is dropped.
     pub fn bar(&self, label: &str, total: u64) -> Bar {
         Bar::new(self, label, total)
+    }
+
+    /// From now on tells the meter of all bytes that transfers move, whether progress is shown or not.
+    pub fn set_meter(&mut self, meter: Meter) {
+        self.meter = Some(meter);
     }
 
     /// Shows how far work on the server is until the bar is dropped; nothing with `--json`.

@@ -1,5 +1,6 @@
 //! `palk server`: the main server.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -13,11 +14,15 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
-use crate::core::serve::door::{Door, Spec};
+use crate::core::io::datagram::host_name;
+use crate::core::io::private;
+use crate::core::serve::discovery::{Announced, Answering, Discovery};
+use crate::core::serve::door::{Door, Kind, Spec};
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{RATE_MIN, Rates};
 use crate::core::session::Dialect;
+use crate::core::wire::discovery::{PORT, ServiceName};
 
 /// Run the main server
 #[derive(Args, Debug)]
@@ -80,6 +85,15 @@ pub struct Server {
     /// How much each account may store where nothing else was said for it: 10GB, or "none"
     #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
     quota: DefaultQuota,
+
+    /// Let clients find this server by "palk client scan", under this name or that of the host
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    discoverable: Option<Option<ServiceName>>,
+
+    /// Where those who look for services are answered (UDP) [default: 0.0.0.0:30000; for no more than
+    /// a share door on this machine, 127.0.0.1:30000]
+    #[arg(long, value_name = "HOST:PORT")]
+    discovery_listen: Option<String>,
 
     /// Another door to the files of one account: KIND is share (port 30001 if none is named), folder
     /// or request. None of them knows passwords or encryption, so ADDR has to be one of this machine,
@@ -161,6 +175,7 @@ impl Server {
     /// # Errors
     /// If its folder, its address or its nodes cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        private::keep_new_files();
         self.service.start_log();
         let nodes = match self.nodes.len() {
             0 => None,
@@ -192,6 +207,8 @@ impl Server {
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
             doors: self.doors,
         };
+        let listen = self.discovery_listen.as_deref();
+        let discovery = open_discovery(self.discoverable.is_some(), listen, &config.doors)?;
         let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
         let folder = std::path::absolute(&self.dir).unwrap_or(self.dir);
         tracing::info!("server keeps its user database in {}", folder.display());
@@ -200,6 +217,9 @@ impl Server {
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         server.doors().for_each(log_door);
         let state = server.state();
+        if let Some(answering) = discovery {
+            announce(answering, self.discoverable, &server)?;
+        }
         let server = Arc::new(server);
         let (tell, by_itself) = bounded(1);
         let (running, watched) = (server.clone(), server.clone());
@@ -208,6 +228,64 @@ impl Server {
         let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
         Ok(self.service.wait_or(env, &state, ending)?)
     }
+}
+
+/// Begins to listen to those who look for services, if there is something to be found: the server, if
+/// it `is_discoverable`, and share doors in any case.
+fn open_discovery(
+    is_discoverable: bool,
+    listen: Option<&str>,
+    doors: &[Spec],
+) -> Result<Option<Answering>, Failure> {
+    let mut shares = doors.iter().filter(|spec| spec.kind == Kind::Share).peekable();
+    if !is_discoverable && shares.peek().is_none() {
+        return match listen {
+            None => Ok(None),
+            Some(_) => {
+                let text = "with --discovery-listen there must be something to be found";
+                let hint = "Add --discoverable, or a share door.";
+                Err(Failure::new(Code::Usage, text).hint(hint))
+            }
+        };
+    }
+    let reaches_others = is_discoverable || shares.any(|spec| spec.is_open);
+    let ip = if reaches_others { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    let usual = format!("{ip}:{PORT}");
+    match Answering::open(listen.unwrap_or(&usual)) {
+        Ok(answering) => Ok(Some(answering)),
+        // Nobody has asked for this one; the door is of use without it.
+        Err(error) if !is_discoverable && listen.is_none() => {
+            tracing::warn!("the share door is not found by those who look for services: {error}");
+            Ok(None)
+        }
+        Err(error) => {
+            let hint = "Another server or program may answer there already: name another address \
+                        with --discovery-listen, or leave out --discoverable.";
+            Err(Failure::new(error.code(), error.to_string()).hint(hint))
+        }
+    }
+}
+
+/// Begins to answer those who look for services.
+fn announce(
+    answering: Answering,
+    discoverable: Option<Option<ServiceName>>,
+    server: &Core,
+) -> Result<(), Failure> {
+    let (address, fingerprint) = (server.address(), server.fingerprint());
+    let palk = discoverable.is_some().then_some(Announced { address, fingerprint });
+    let name = discoverable.flatten().unwrap_or_else(|| ServiceName::of_host(&host_name()));
+    let share = server.doors().find(|door| door.kind() == Kind::Share).map(Door::address);
+    tracing::info!("found as {name} by those who ask on {} (UDP)", answering.address());
+    if palk.is_some() && address.ip().is_loopback() && !answering.address().ip().is_loopback() {
+        tracing::warn!(
+            "only clients on this machine reach {address}, so no others are told of it; \
+             --listen names an address that others reach"
+        );
+    }
+    let discovery = Discovery { name, palk, share };
+    let started = answering.start(discovery, server.state());
+    started.map_err(|error| Failure::new(error.code(), error.to_string()))
 }
 
 fn log_door(door: &Door) {

@@ -17,6 +17,7 @@ use clap::Args;
 use crate::cmd::admin;
 use crate::cmd::client::advice;
 use crate::cmd::client::connection::Connection;
+use crate::cmd::client::scan;
 use crate::cmd::client::settings::{Common, Settings};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
@@ -55,12 +56,15 @@ impl Status {
     ///
     /// # Errors
     /// If nobody can be asked; the status of the cluster as an exit status.
-    pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+    pub fn run(mut self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
         let report = match self.ask_folder(env)? {
             Some(report) => report,
-            None => self.ask_signed_in(env)?,
+            None => {
+                self.common = scan::settle(self.common, env)?;
+                self.ask_signed_in(env)?
+            }
         };
         present(&report, self.brief, env)
     }

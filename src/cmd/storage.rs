@@ -12,6 +12,7 @@ use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::Listener;
+use crate::core::io::private;
 use crate::core::io::reason;
 use crate::core::io::tls::{Acceptor, check_without_key};
 use crate::core::node::reserve::Reserve;
@@ -59,6 +60,7 @@ impl Storage {
     /// # Errors
     /// If its folder or address cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        private::keep_new_files();
         self.service.start_log();
         let id = self.id;
         let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
@@ -79,6 +81,9 @@ impl Storage {
         create_folders(&*disk, &folder.join(".palk"))
             .map_err(Error::io(format!("cannot make the folder {}", folder.display())))?;
         let _lock = lock(&folder)?;
+        if private::mend(&folder)? {
+            tracing::warn!("{} was open to others and is private again", folder.display());
+        }
         let store = BlockStore::open(disk, &folder, id)?.keeping(self.reserve.unwrap_or_default());
         let store = Arc::new(store);
         tracing::info!("storage node {id} keeps its files in {}", folder.display());

@@ -10,6 +10,8 @@
 
 pub mod admin;
 mod answers;
+pub mod discovery;
+mod folders;
 pub mod request;
 mod retrieve;
 mod store;
@@ -25,7 +27,7 @@ use crate::core::status::Status;
 use crate::core::types::{Digest, Fingerprint, NodeSet, VersionId};
 use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
-use crate::core::wire::extended::{self, Entry, REPLY_BYTES_MAX, Reply, Request, hello_line};
+use crate::core::wire::extended::{self, REPLY_BYTES_MAX, Reply, Request, hello_line};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -252,28 +254,6 @@ impl Remote {
     /// [`Code::NoSuchFile`], and those of any request.
     pub fn delete(&mut self, path: &FilePath) -> Result<()> {
         self.request(&Request::Delete { path: path.clone() }).map(drop)
-    }
-
-    /// Hands every folder and file of the user to `each`, sorted by path, as they arrive.
-    ///
-    /// # Errors
-    /// The first of `each`, after which the connection is unusable; those of any request.
-    pub fn list(&mut self, each: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
-        self.send(&Request::List.encode(), &SEND)?;
-        let first = self.line()?;
-        if first != "S" {
-            let mut message = vec![first];
-            message.extend(self.message(&ANSWER)?);
-            return self.reply(&message).map(drop);
-        }
-        loop {
-            let line = self.line()?;
-            if line.is_empty() {
-                return Ok(());
-            }
-            let done = Entry::decode(&line).and_then(&mut *each);
-            self.keep(done)?;
-        }
     }
 
     /// How the cluster is; no file is named.

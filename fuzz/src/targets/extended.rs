@@ -2,7 +2,7 @@
 //! means the same after it was sent again.
 
 use palk::core::remote::Said;
-use palk::core::wire::extended::{Entry, Reply, Request, field, parse_hello_line};
+use palk::core::wire::extended::{Entry, Moved, Removed, Reply, Request, field, parse_hello_line};
 use palk::core::wire::lines;
 
 use super::bytes::Bytes;
@@ -17,10 +17,19 @@ pub(crate) fn run(data: &[u8]) {
         assert!(matches!(lines::decode(&input.0[..cut], bytes_max), Ok(None)), "cut at {cut}");
     }
     if let Ok(request) = Request::decode(&message) {
-        if let Request::Store { path, .. } | Request::Retrieve { path } | Request::Delete { path } =
-            &request
-        {
-            assert_inside(path);
+        match &request {
+            Request::Store { path, .. } | Request::Retrieve { path } | Request::Delete { path } => {
+                assert_inside(path)
+            }
+            Request::List { path, .. } => assert_folder_inside(path),
+            Request::MakeFolder { folder, .. } | Request::RemoveFolder { folder, .. } => {
+                assert_folder_inside(folder);
+            }
+            Request::Move { from, to, .. } => {
+                assert_inside(from);
+                assert_folder_inside(to);
+            }
+            _ => {}
         }
         // Half a line end within a line is a blank the second time, hence the bytes.
         let again = Request::decode(&understood(&request.encode()));
@@ -46,6 +55,13 @@ pub(crate) fn run(data: &[u8]) {
             }
             Err(_) => {}
         }
+    }
+    if let Ok(removed) = Removed::from_fields(&message) {
+        assert_eq!(Removed::from_fields(&removed.to_fields()).ok(), Some(removed));
+    }
+    if let Ok(moved) = Moved::from_fields(&message) {
+        assert_inside(&moved.to);
+        assert_eq!(Moved::from_fields(&moved.to_fields()).ok(), Some(moved));
     }
     let _ = field::<u64>(&message, "bytes");
     let _ = field::<String>(&message, "nodes");

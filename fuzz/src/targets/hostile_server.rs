@@ -16,7 +16,7 @@ use palk::core::io::net::{Deadline, Stream};
 use palk::core::io::tls::{Acceptor, Identity};
 use palk::core::path::FilePath;
 use palk::core::remote::Remote;
-use palk::core::types::Digest;
+use palk::core::types::{Digest, Precondition};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{Entry, hello_line};
 use palk::core::wire::lines;
@@ -67,7 +67,7 @@ fn act(action: u8, address: &str) {
         1 => {
             let source = vec![7; STORED_BYTES];
             let length = source.len() as u64;
-            let stored = remote.store(&path, length, true, &mut &*source, &mut |_| {});
+            let stored = remote.store(&path, length, Precondition::Any, &mut &*source, &mut |_| {});
             if let Ok(stored) = stored {
                 assert_eq!(stored.blake3, Digest(*blake3::hash(&source).as_bytes()));
             }
@@ -84,6 +84,15 @@ fn act(action: u8, address: &str) {
         _ => {
             let _ = remote.sign_in("user", "password");
             let _ = remote.delete(&path);
+            let folder = path.folder();
+            let _ = remote.make_folder(&folder, true);
+            if let Ok(moved) = remote.move_to(&path, &folder, false) {
+                assert_inside(&moved.to);
+            }
+            let _ = remote.remove_folder(&folder, true);
+            if let Ok(Entry::File(file)) = remote.look(&folder) {
+                assert_inside(&file.path);
+            }
         }
     }
     if remote.is_usable() {

@@ -10,6 +10,7 @@ mod backup;
 mod bytes;
 mod chunks;
 mod client_config;
+mod discovery;
 mod doors;
 mod extended;
 mod hostile_server;
@@ -59,6 +60,7 @@ pub(crate) const TARGETS: &[Target] = &[
     target("backup", backup::run, 5_000),
     target("journal", journal::run, 5_000),
     target("admin_lines", admin_lines::run, 5_000),
+    target("discovery", discovery::run, 5_000),
     target("door_share", doors::share, 5_000),
     target("door_folder", doors::folder, 5_000),
     target("door_request", doors::request, 5_000),

@@ -8,12 +8,12 @@ use palk::core::path::{FilePath, UserName};
 use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use palk::core::types::{Digest, NodeSet, VersionId};
 use palk::core::wire::chunk::{self, Head};
-use palk::core::wire::extended::{Entry, FileEntry};
+use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
 use palk::core::wire::token::Token;
 
 use super::bytes::Bytes;
-use super::names::assert_inside;
+use super::names::{assert_folder_inside, assert_inside};
 
 /// What the server's loop reads at once.
 const READ_BYTES_MAX: usize = 16 * 1024;
@@ -49,6 +49,8 @@ struct Loop<'a> {
     cut: bool,
     cuts: usize,
     outcomes: usize,
+    /// Of the listing that is under way.
+    pages: usize,
     framing: Framing,
     body_bytes: u64,
     said: Vec<String>,
@@ -63,6 +65,7 @@ impl<'a> Loop<'a> {
             cut,
             cuts: 0,
             outcomes: 0,
+            pages: 0,
             framing: Framing::Raw,
             body_bytes: 0,
             said: Vec::new(),
@@ -123,9 +126,9 @@ impl<'a> Loop<'a> {
                 let outcome = self.account(user);
                 self.session.signed_up(outcome);
             }
-            Step::Store { path, bytes, replace, framing } => {
+            Step::Store { path, bytes, precondition, framing } => {
                 assert_inside(&path);
-                self.note_of_user(format!("store {path:?} {bytes} {replace} {framing:?}"));
+                self.note_of_user(format!("store {path:?} {bytes} {precondition:?} {framing:?}"));
                 (self.framing, self.body_bytes) = (framing, bytes);
                 match self.outcome() {
                     0 => self.session.store_refused(&Error::TooBig { bytes, limit: 1 }),
@@ -161,10 +164,36 @@ impl<'a> Loop<'a> {
                 let failed = self.outcome() == 0;
                 self.session.deleted(if failed { Err(Error::NoSuchFile(path)) } else { Ok(()) });
             }
-            Step::List => {
-                self.note_of_user("list".to_owned());
+            Step::List { path, extent } => {
+                assert_folder_inside(&path);
+                self.note_of_user(format!("list {path:?} {extent:?}"));
+                self.pages = 0;
+                self.list_on();
+            }
+            Step::ListOn => self.list_on(),
+            Step::MakeFolder { folder, parents } => {
+                assert_folder_inside(&folder);
+                self.note_of_user(format!("make {folder:?} {parents}"));
                 let failed = self.outcome() == 0;
-                self.session.listed(if failed { Err(lost()) } else { Ok(listing()) });
+                let exists = Error::FolderExists(folder);
+                self.session.folder_made(if failed { Err(exists) } else { Ok(()) });
+            }
+            Step::RemoveFolder { folder, recursive } => {
+                assert_folder_inside(&folder);
+                self.note_of_user(format!("remove {folder:?} {recursive}"));
+                let failed = self.outcome() == 0;
+                let removed = Removed { folders: 1, files: 2 };
+                let not_empty = Error::FolderNotEmpty(folder);
+                self.session.folder_removed(if failed { Err(not_empty) } else { Ok(removed) });
+            }
+            Step::Move { from, to, replace } => {
+                assert_inside(&from);
+                assert_folder_inside(&to);
+                self.note_of_user(format!("move {from:?} {to:?} {replace}"));
+                let failed = self.outcome() == 0;
+                let moved =
+                    Moved { to: from.clone(), is_folder: false, files: 1, replaced: replace };
+                self.session.moved(if failed { Err(Error::NoSuchFile(from)) } else { Ok(moved) });
             }
             Step::Status => {
                 self.note_of_user("status".to_owned());
@@ -206,6 +235,18 @@ impl<'a> Loop<'a> {
         let piece = self.stream.take(count);
         self.session.receive(piece);
         Some(())
+    }
+
+    /// Up to three pages, as the control bytes say; any of them may fail.
+    fn list_on(&mut self) {
+        self.pages += 1;
+        let outcome = match self.outcome() {
+            0 => Err(lost()),
+            1 => Ok(Vec::new()),
+            _ if self.pages > 3 => Ok(Vec::new()),
+            _ => Ok(listing()),
+        };
+        self.session.listed(outcome);
     }
 
     fn account_done(&mut self, token: Option<Token>) {

@@ -12,6 +12,14 @@ pub(crate) fn failure(what: &str, error: &Error) -> Failure {
     }
 }
 
+/// The same, where the verb has advice of its own for some kinds.
+pub(super) fn own_or_usual(what: &str, error: &Error, own: &[(Code, &'static str)]) -> Failure {
+    match own.iter().find(|(code, _)| *code == error.code()) {
+        Some((_, advice)) => Failure::of(what, error).hint(*advice),
+        None => failure(what, error),
+    }
+}
+
 /// A failure whose text says itself what could not be done.
 pub(super) fn plain(error: &Error) -> Failure {
     let failure = Failure::new(error.code(), error.to_string());

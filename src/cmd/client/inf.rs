@@ -1,22 +1,33 @@
-//! `palk client inf`: lists what is stored.
+//! `palk client inf [PATH]`: lists what is stored, as it comes.
 
 use clap::Args;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::advice;
 use super::connection::Connection;
+use super::entries::{Nodes, line, object, row};
 use super::settings::Common;
-use super::transfer::rooted;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error};
-use crate::core::wire::extended::{Entry, FileEntry};
+use crate::core::path::FolderPath;
+use crate::core::wire::extended::{Entry, Extent};
 
-/// List the folders and files that are stored (with sizes and times: -v)
+/// List the folders and files that are stored
+///
+/// Without PATH the paths of everything, one a line (with sizes, times and nodes: -v). With PATH
+/// what is in that folder, or that file, with its size, when it was stored, and how many of the four
+/// nodes hold it.
 #[derive(Args, Debug)]
-pub(super) struct Inf {}
+pub(super) struct Inf {
+    /// A stored folder or file; "/" is your top folder
+    #[arg(value_name = "PATH")]
+    path: Option<String>,
+
+    /// Everything below PATH, not only what lies directly in it
+    #[arg(short, long)]
+    recursive: bool,
+}
 
 /// What has been listed so far.
 #[derive(Default)]
@@ -40,16 +51,29 @@ impl Sum {
 
 impl Inf {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        let what = match &self.path {
+            Some(path) => format!("cannot list {path}"),
+            None => "cannot list your files".to_owned(),
+        };
+        let failed = |error: &Error| advice::failure(&what, error);
+        let extent = match (&self.path, self.recursive) {
+            (Some(_), false) => Extent::Children,
+            _ => Extent::All,
+        };
+        let path = FolderPath::parse_rooted(self.path.as_deref().unwrap_or_default())
+            .map_err(|error| failed(&error.into()))?;
+        let nodes = if common.verbose { Nodes::Named } else { Nodes::Counted };
+        let in_rows = common.verbose || self.path.is_some();
         let mut connection = Connection::open(common, env)?;
         let remote = connection.remote()?;
         let mut sum = Sum::default();
         let mut stop = None;
-        let listed = remote.list(&mut |entry| {
+        let listed = remote.list_below(&path, extent, &mut |entry| {
             sum.add(&entry);
             let printed = if common.json {
                 env.json("item", object(&entry))
-            } else if common.verbose {
-                env.data(&row(&entry))
+            } else if in_rows {
+                env.data(&row(&entry, nodes))
             } else {
                 env.data(&line(&entry))
             };
@@ -62,7 +86,7 @@ impl Inf {
         if let Some(stop) = stop {
             return Err(stop);
         }
-        listed.map_err(|error| advice::failure("cannot list your files", &error))?;
+        listed.map_err(|error| failed(&error))?;
         let Sum { folders, files, bytes } = sum;
         if common.json {
             let object = json!({"code": 0, "folders": folders, "files": files, "bytes": bytes});
@@ -70,49 +94,10 @@ impl Inf {
         }
         env.flush()?;
         if folders + files == 0 {
-            env.note("No files in database");
+            let note = if path.is_top() { "No files in database" } else { "The folder is empty" };
+            env.note(note);
         }
         env.detail(&format!("{files} files, {}", size(bytes)));
         Ok(())
-    }
-}
-
-/// `/a/b`, safe to print.
-pub(super) fn line(entry: &Entry) -> String {
-    match entry {
-        Entry::Folder(folder) => format!("/{folder}"),
-        Entry::File(file) => format!("/{}", file.path),
-    }
-}
-
-/// The same with size, time and nodes before it.
-fn row(entry: &Entry) -> String {
-    match entry {
-        Entry::Folder(folder) => format!("{:>9}  {:16}  {:8}  /{folder}/", "", "", ""),
-        Entry::File(file) => {
-            let FileEntry { path, bytes, stored_ms, placed, .. } = file;
-            let nodes: Vec<String> = placed.iter().map(|node| node.to_string()).collect();
-            format!("{:>9}  {:16}  {:8}  /{path}", size(*bytes), time(*stored_ms), nodes.join(","))
-        }
-    }
-}
-
-/// By this machine's clock and zone.
-fn time(stored_ms: i64) -> String {
-    match Timestamp::from_millisecond(stored_ms) {
-        Ok(time) => Zoned::new(time, TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
-        Err(_) => "?".to_owned(),
-    }
-}
-
-fn object(entry: &Entry) -> Value {
-    match entry {
-        Entry::Folder(folder) => json!({"kind": "folder", "path": format!("/{}", folder.as_str())}),
-        Entry::File(file) => {
-            let nodes: Vec<u8> = file.placed.iter().map(|node| node.number()).collect();
-            json!({"kind": "file", "path": rooted(&file.path), "bytes": file.bytes,
-                   "stored_ms": file.stored_ms, "version": file.version.to_string(),
-                   "blake3": file.blake3.to_string(), "nodes": nodes})
-        }
     }
 }

@@ -6,18 +6,24 @@
 pub(crate) mod advice;
 pub(crate) mod connection;
 mod del;
+mod entries;
 mod identity;
 mod inf;
 pub(crate) mod local;
 mod login;
 mod logout;
+mod mkdir;
+mod mv;
 mod operation;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
+mod rate;
 mod request;
+mod rmdir;
 mod rtv;
 mod saved;
+pub(crate) mod scan;
 pub(crate) mod session;
 pub(crate) mod settings;
 mod signup;
@@ -25,6 +31,8 @@ mod store;
 mod tally;
 pub(crate) mod transfer;
 mod trust;
+mod update;
+mod upload;
 
 use clap::{Args, Subcommand};
 
@@ -72,7 +80,12 @@ enum Verb {
     Del(del::Del),
     Inf(inf::Inf),
     Trust(trust::Trust),
+    Scan(scan::Scan),
     Request(request::Request),
+    Update(update::Update),
+    Mkdir(mkdir::Mkdir),
+    Rmdir(rmdir::Rmdir),
+    Mv(mv::Mv),
 }
 
 impl Client {
@@ -83,7 +96,13 @@ impl Client {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let common = &self.common;
+        let needs_server =
+            !matches!(self.verb, Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)))
+                && (self.verb.is_some() || !self.common.json);
+        let common = match needs_server {
+            true => &scan::settle(self.common, env)?,
+            false => &self.common,
+        };
         match self.verb {
             Some(Verb::Signup(signup)) => signup.run(common, env),
             Some(Verb::Login(login)) => login.run(common, env),
@@ -94,7 +113,12 @@ impl Client {
             Some(Verb::Del(del)) => del.run(common, env),
             Some(Verb::Inf(inf)) => inf.run(common, env),
             Some(Verb::Trust(trust)) => trust.run(common, env),
+            Some(Verb::Scan(scan)) => scan.run(env),
             Some(Verb::Request(request)) => request.run(common, env),
+            Some(Verb::Update(update)) => update.run(common, env),
+            Some(Verb::Mkdir(mkdir)) => mkdir.run(common, env),
+            Some(Verb::Rmdir(rmdir)) => rmdir.run(common, env),
+            Some(Verb::Mv(mv)) => mv.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

@@ -9,6 +9,7 @@ use clap::Args;
 use super::advice;
 use super::connection::Connection;
 use super::place::Place;
+use super::rate::{Rate, subject};
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::{Fetched, fetch, fetch_into};
@@ -27,6 +28,9 @@ pub(super) struct Rtv {
     /// Where to: a folder, a file, or "-" for standard output [default: the current folder]
     #[arg(long, value_name = "DIR|FILE|-", allow_hyphen_values = true)]
     to: Option<PathBuf>,
+
+    #[command(flatten)]
+    rate: Rate,
 }
 
 /// Where a stored file goes.
@@ -42,10 +46,16 @@ impl Rtv {
         let plan = |path: &String| (path.clone(), self.plan(path, &mut taken, env));
         let jobs: Vec<_> = self.paths.iter().map(plan).collect();
         let mut tally = Tally::new(jobs.len());
+        let targets = jobs.iter().filter_map(|(_, job)| match job {
+            Ok((_, Target::File(file))) => Some(file.as_path()),
+            _ => None,
+        });
+        let recording = self.rate.open(targets, env)?;
         let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
             true => Some(Connection::open(common, env)?),
             false => None,
         };
+        recording.begin(env);
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
@@ -64,6 +74,9 @@ impl Rtv {
                 }
             }
         }
+        let names = self.paths.iter().map(|path| path.rsplit('/').next().unwrap_or(path));
+        let names: Vec<&str> = names.collect();
+        recording.finish(&subject(&names), "Retrieved", env)?;
         tally.finish(env)
     }
 

@@ -13,26 +13,31 @@
 //! On a terminal a failed operation is told and the session goes on. With piped input the first
 //! failure ends it with its exit status, since the next lines were written for another outcome.
 
+mod current;
 mod files;
+mod folders;
+mod names;
+mod sign_in;
+mod transfers;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::Args;
 
+use self::current::Current;
 pub(crate) use self::files::LocalFiles;
-use self::files::Named;
-use super::connection::{by_saved, sign_in_failed};
-use super::local::Source;
-use super::operation::{Operation, Verb, WORDS, split};
-use super::place::Place;
+use super::operation::{Line, Operation, SHAPES, Verb, offered, split, words_of};
 use super::settings::{Common, Settings};
-use super::transfer::{fetch, send};
-use super::{advice, inf, password};
+use super::{advice, password, scan};
 use crate::cmd::env::{Asked, Completions, Env};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
-use crate::core::path::{FilePath, printable};
-use crate::core::remote::{Remote, Said, is_secret};
+use crate::core::path::FilePath;
+use crate::core::remote::{Remote, Said};
+use crate::core::types::VersionId;
 
 const BANNER: &str = "\
 -----------------------------------------------------------------------
@@ -47,8 +52,6 @@ Enter the operation you want to send to the server from the list below
   DEL - Delete a file from the server
   INF - See which files you have stored on the server
   LGO - Logout from the server";
-
-const PROMPT: &str = "~ ";
 
 /// The options of the session.
 #[derive(Args, Clone, Debug)]
@@ -92,7 +95,11 @@ struct Running<'a> {
     env: &'a mut Env,
     files: LocalFiles,
     settings: Settings,
-    remote: Remote,
+    /// Shared with Tab, which asks the server for names while nothing else is asked.
+    remote: Rc<RefCell<Remote>>,
+    current: Rc<RefCell<Current>>,
+    /// The versions that this session has last retrieved or stored.
+    seen: HashMap<FilePath, VersionId>,
     extra: Option<&'a mut dyn Extra>,
 }
 
@@ -108,7 +115,8 @@ pub(crate) fn resume(
     extra: &mut dyn Extra,
     env: &mut Env,
 ) -> Result<(), Stop> {
-    let mut running = Running { env, files, settings, remote, extra: Some(extra) };
+    let mut running = Running::new(env, files, settings, remote);
+    running.extra = Some(extra);
     running.offer_completions();
     match running.operations()? {
         Next::Leave => Ok(()),
@@ -139,10 +147,17 @@ impl Session {
         let files = env.at(&self.files);
         make_folder(&files)?;
         let files = LocalFiles::Mirrored(files);
-        let mut running = Running { env, files, settings, remote, extra: None };
+        let mut running = Running::new(env, files, settings, remote);
         running.offer_completions();
         running.env.data(BANNER)?;
         running.run(said)
+    }
+}
+
+impl<'a> Running<'a> {
+    fn new(env: &'a mut Env, files: LocalFiles, settings: Settings, remote: Remote) -> Running<'a> {
+        let (remote, current) = (Rc::new(RefCell::new(remote)), Rc::default());
+        Running { env, files, settings, remote, current, seen: HashMap::new(), extra: None }
     }
 }
 
@@ -176,7 +191,7 @@ impl Running<'_> {
             Next::Lost if known && !once => {
                 self.env.note("The connection was lost.");
                 Remote::connect(self.settings.target()).map(|remote| {
-                    self.remote = remote;
+                    *self.remote.borrow_mut() = remote;
                     None
                 })
             }
@@ -197,85 +212,49 @@ impl Running<'_> {
         }
     }
 
+    /// The menu, and every word with what it does.
+    fn help(&mut self) -> Result<(), Stop> {
+        self.menu()?;
+        self.env.data("In any case, with what they are about on the same line or asked for:")?;
+        for shape in &SHAPES {
+            let words = words_of(&[shape.verb]);
+            let (first, others) = words.split_first().unwrap_or((&"", &[]));
+            let also = match others {
+                [] => String::new(),
+                others => format!("  (also {})", others.join(", ")),
+            };
+            let line = format!("{first} {}", shape.follows);
+            self.env.data(&format!("  {line:28} {}{also}", shape.does))?;
+        }
+        Ok(())
+    }
+
     fn offer_completions(&mut self) {
+        use Verb::{ChangeFolder, Delete, Details, Everything, List, Move, RemoveFolder, Retrieve};
         let extra = self.extra.as_ref().map_or(&[][..], |extra| extra.words());
+        let stored =
+            [Retrieve, Delete, Everything, List, Details, ChangeFolder, RemoveFolder, Move];
         self.env.set_completions(Completions {
-            verbs: WORDS.iter().chain(extra).copied().collect(),
-            local_verbs: vec!["str", "put"],
+            verbs: offered().into_iter().chain(extra.iter().copied()).collect(),
+            local_verbs: words_of(&[Verb::Store, Verb::Update, Verb::Local]),
             folder: self.files.folder().map(Path::to_owned),
+            stored_verbs: words_of(&stored),
+            stored: Some(names::stored_names(&self.remote, &self.current)),
         });
     }
 
-    /// Has the server ask again, on this connection or, if it is lost, on another.
-    fn questions(&mut self) -> Result<Said, Error> {
-        if self.remote.is_usable() {
-            match self.remote.ask() {
-                // A server that closes after a sign-out is as good as one that waits.
-                Err(error) if error.code() == Code::Unreachable => {}
-                other => return other,
-            }
-        }
-        let (remote, said) = Remote::connect_and_ask(self.settings.target())?;
-        self.remote = remote;
-        Ok(said)
-    }
-
-    /// Shows what the server says and sends what the user answers until the user is in.
-    fn sign_in(&mut self, mut said: Said) -> Result<Next, Stop> {
-        loop {
-            if !said.text.is_empty() {
-                self.env.data(&printable_lines(&said.text))?;
-            }
-            if said.is_welcome() {
-                return Ok(Next::Operations);
-            }
-            if said.questions.is_empty() {
-                return Err(Failure::new(Code::SignIn, "the server did not let you in").into());
-            }
-            let Some(answers) = self.ask_all(&said)? else {
-                return self.leave_unanswered(&said);
-            };
-            said = self.remote.answer(&answers).map_err(|error| advice::plain(&error))?;
-        }
-    }
-
-    fn sign_in_as_given(&mut self) -> Result<Next, Stop> {
-        let user = self.settings.user.clone().unwrap_or_default();
-        if let Some(saved) = self.settings.saved(self.env)?
-            && by_saved(&mut self.remote, &self.settings, &saved, self.env)?
-        {
-            self.env.data(&format!("Signed in as {}", printable(&user)))?;
-            return Ok(Next::Operations);
-        }
-        let password = self.settings.password(&user, self.env)?;
-        let failed = |error| sign_in_failed(&user, &error);
-        self.remote.sign_in(&user, &password).map_err(failed)?;
-        self.env.data(&format!("Signed in as {}", printable(&user)))?;
-        Ok(Next::Operations)
-    }
-
-    fn ask_all(&mut self, said: &Said) -> Result<Option<Vec<String>>, Stop> {
-        let mut answers = Vec::new();
-        for question in &said.questions {
-            let asked = if is_secret(question) { Asked::Secret } else { Asked::Answer };
-            let Some(answer) = self.env.line(&printable(question), asked)? else { return Ok(None) };
-            answers.push(answer);
-        }
-        Ok(Some(answers))
-    }
-
-    /// The input ended at the questions. A script whose sign-in was refused must not look like one
-    /// that worked.
-    fn leave_unanswered(&mut self, said: &Said) -> Result<Next, Stop> {
-        if said.success || self.env.input_is_terminal() {
-            return Ok(Next::Leave);
-        }
-        Err(Failure::new(Code::SignIn, format!("not signed in: {}", said.text)).into())
+    /// Forgets what was true of the user who was signed in before.
+    fn begin_anew(&mut self) {
+        *self.current.borrow_mut() = Current::default();
+        self.seen.clear();
     }
 
     fn operations(&mut self) -> Result<Next, Stop> {
         loop {
-            let Some(line) = self.env.line(PROMPT, Asked::Command)? else { return Ok(Next::Leave) };
+            let prompt = format!("~{} ", self.current.borrow().shown());
+            let Some(line) = self.env.line(&prompt, Asked::Command)? else {
+                return Ok(Next::Leave);
+            };
             if line.trim().is_empty() {
                 continue;
             }
@@ -288,7 +267,7 @@ impl Running<'_> {
                 Err(Stop::Told(_)) if self.env.input_is_terminal() => {}
                 Err(stop) => return Err(stop),
             }
-            if !self.remote.is_usable() {
+            if !self.remote.borrow().is_usable() {
                 return Ok(Next::Lost);
             }
         }
@@ -297,116 +276,60 @@ impl Running<'_> {
     fn operate(&mut self, line: &str) -> Result<Option<Next>, Stop> {
         if let Some(extra) = &mut self.extra
             && let Some(words) = split(line)
-            && let Some(done) = extra.operate(&words, &mut self.remote, self.env)
+            && let Some(done) = extra.operate(&words, &mut self.remote.borrow_mut(), self.env)
         {
             return done.map(|()| None);
         }
-        let Some(Operation { verb, arguments }) = Operation::parse(line) else {
-            self.env.data("ERROR Opcode was invalid!")?;
-            self.env.note("  Type  help  for the list.");
-            return Err(Stop::Told(Code::Usage));
+        let operation = match Line::parse(line) {
+            Line::Operation(operation) => operation,
+            Line::Misshapen { word, shape } => {
+                let (text, hint) = shape.complaint(&word);
+                return Err(Failure::new(Code::Usage, text).hint(hint).into());
+            }
+            Line::Unknown => {
+                self.env.data("ERROR Opcode was invalid!")?;
+                self.env.note("  Type  help  for the list.");
+                return Err(Stop::Told(Code::Usage));
+            }
         };
-        match verb {
-            Verb::Store => self.store(&arguments).map(|()| None),
-            Verb::Retrieve => self.retrieve(&arguments).map(|()| None),
-            Verb::Delete => self.delete(&arguments).map(|()| None),
-            Verb::List => self.list().map(|()| None),
-            Verb::Help => self.menu().map(|()| None),
+        match operation.verb {
             Verb::Quit => Ok(Some(Next::Leave)),
             Verb::SignOut => {
-                self.remote.sign_out().map_err(|error| advice::plain(&error))?;
+                self.remote.borrow_mut().sign_out().map_err(|error| advice::plain(&error))?;
                 Ok(Some(Next::Questions))
             }
+            _ => self.carry_out(&operation).map(|()| None),
         }
     }
 
-    /// What the user names: in the line's arguments, or asked for.
-    fn named(&mut self, arguments: &[String]) -> Result<Option<Named>, Stop> {
-        match arguments {
-            [] => {
-                let name = self.env.line("Enter the file name: ", Asked::Answer)?;
-                let Some(name) = name else { return Ok(None) };
-                let folder = self.env.line("Enter the file path: ", Asked::Answer)?;
-                let Some(folder) = folder else { return Ok(None) };
-                let folder = Some(folder.trim().to_owned());
-                Ok(Some(Named { name: name.trim().to_owned(), folder }))
-            }
-            [name] => Ok(Some(Named { name: name.clone(), folder: None })),
-            [name, folder] => Ok(Some(Named { name: name.clone(), folder: Some(folder.clone()) })),
-            _ => {
-                let text = "a file is one name and one path";
-                let hint = "Put \"quotes\" around a name with blanks.";
-                Err(Failure::new(Code::Usage, text).hint(hint).into())
-            }
+    /// Does what leaves the session where it is.
+    fn carry_out(&mut self, operation: &Operation) -> Result<(), Stop> {
+        match operation.verb {
+            Verb::Store => self.store(operation),
+            Verb::Update => self.update(operation),
+            Verb::Retrieve => self.retrieve(operation),
+            Verb::Delete => self.delete(operation),
+            Verb::Everything => self.everything(operation),
+            Verb::List => self.list(operation),
+            Verb::Details => self.details(operation),
+            Verb::Local => self.local(operation),
+            Verb::ChangeFolder => self.change_folder(operation),
+            Verb::Where => self.where_it_is(),
+            Verb::MakeFolder => self.make_folder(operation),
+            Verb::RemoveFolder => self.remove_folder(operation),
+            Verb::Move => self.move_to(operation),
+            Verb::Scan => scan::show(self.env),
+            Verb::Connect => Err(self.is_connected().into()),
+            Verb::Help => self.help(),
+            Verb::SignOut | Verb::Quit => Ok(()),
         }
     }
 
-    /// The stored file that is meant.
-    fn stored(&mut self, arguments: &[String]) -> Result<Option<FilePath>, Stop> {
-        let Some(named) = self.named(arguments)? else { return Ok(None) };
-        let path = named.stored().map_err(|error| advice::plain(&Error::BadPath(error)))?;
-        Ok(Some(path))
-    }
-
-    fn store(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let Some(named) = self.named(arguments)? else { return Ok(()) };
-        let wrong = |error| advice::plain(&Error::BadPath(error));
-        let (local, path) = self.files.source(&named, self.env).map_err(wrong)?;
-        let failed = |error: Error| failed_here(&format!("cannot store {path}"), &error);
-        if !local.is_file() {
-            self.env.data("file path was invalid!")?;
-            self.env.note(&format!("  There is no file {}", printable(&local.to_string_lossy())));
-            return Err(Stop::Told(Code::LocalFile));
-        }
-        let mut source = Source::open(&local, self.env).map_err(failed)?;
-        let sent = send(self.env, &mut self.remote, &mut source, &path, true).map_err(failed)?;
-        let name = printable(path.name());
-        self.env.data(&format!("File {name} successfully created and written to"))?;
-        self.env.note(&sent.summary());
-        self.env.detail(&sent.detail());
-        Ok(())
-    }
-
-    fn retrieve(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let Some(path) = self.stored(arguments)? else { return Ok(()) };
-        let (local, remark) = self.files.target(&path, self.env);
-        let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
-        let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
-        let fetched = fetch(self.env, &mut self.remote, &path, place).map_err(failed)?;
-        let name = printable(path.name());
-        self.env.data(&format!("Successfully retrieved file {name} from the file system"))?;
-        self.env.note(&fetched.summary());
-        self.env.note(&fetched.digest());
-        if let Some(remark) = remark {
-            self.env.note(&format!("  {}", printable(&remark)));
-        }
-        Ok(())
-    }
-
-    fn delete(&mut self, arguments: &[String]) -> Result<(), Stop> {
-        let Some(path) = self.stored(arguments)? else { return Ok(()) };
-        let failed = |error: Error| failed_here(&format!("cannot delete {path}"), &error);
-        self.remote.delete(&path).map_err(failed)?;
-        let name = printable(path.name());
-        self.env.data(&format!("Successfully removed file {name} from the file system"))
-    }
-
-    fn list(&mut self) -> Result<(), Stop> {
-        let mut stop = None;
-        let mut empty = true;
-        let env = &mut *self.env;
-        let listed = self.remote.list(&mut |entry| {
-            empty = false;
-            env.data(&inf::line(&entry)).map_err(|why| {
-                stop = Some(why);
-                Error::other(Code::Interrupted, "nobody reads the listing")
-            })
-        });
-        if let Some(stop) = stop {
-            return Err(stop);
-        }
-        listed.map_err(|error| advice::failure("cannot list your files", &error))?;
-        if empty { self.env.data("No files in database") } else { Ok(()) }
+    /// One session is with one server.
+    fn is_connected(&self) -> Failure {
+        let text = format!("you are connected to {} already", self.remote.borrow().name());
+        let hint = "Leave first, with  bye  , then:  palk client --server HOST:PORT";
+        Failure::new(Code::NotAllowed, text).hint(hint)
     }
 }
 
@@ -426,11 +349,6 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
         let text = format!("cannot make the folder {}: {why}", folder.display());
         Failure::new(Code::LocalFile, text).hint("Name another with --files DIR.")
     })
-}
-
-/// A text of several lines, each safe to print.
-fn printable_lines(text: &str) -> String {
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

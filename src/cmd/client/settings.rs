@@ -31,7 +31,7 @@ const DEFAULT_PORT: u16 = 17777;
 /// The options that every verb has.
 #[derive(Args, Clone, Default, Debug)]
 pub(crate) struct Common {
-    /// The server [default: 127.0.0.1:17777]
+    /// The server, or "scan" for the only one in the network [default: 127.0.0.1:17777]
     #[arg(long, global = true, value_name = "HOST:PORT", env = "PALK_SERVER")]
     #[arg(help_heading = "Connection")]
     pub(crate) server: Option<String>,
@@ -143,6 +143,17 @@ impl Settings {
         };
         settings.look_up(env)?;
         Ok(settings)
+    }
+}
+
+/// The server as it is named by an option, the environment or the profile, if it is.
+///
+/// # Errors
+/// As [`Settings::resolve`].
+pub(super) fn named_server(common: &Common, env: &Env) -> Result<Option<String>, Failure> {
+    match &common.server {
+        Some(server) => Ok(Some(server.clone())),
+        None => Ok(profile(common, env)?.server),
     }
 }
 

@@ -1,133 +1,35 @@
 //! `palk client store FILE...`: stores local files.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 
-use super::advice;
-use super::connection::Connection;
-use super::local::Source;
 use super::settings::Common;
-use super::tally::Tally;
-use super::transfer::send;
+use super::upload::{Upload, Wish};
 use crate::cmd::env::Env;
-use crate::cmd::failure::{Failure, Stop};
-use crate::core::error::{Code, Error};
-use crate::core::path::{FilePath, FolderPath};
+use crate::cmd::failure::Stop;
+use crate::core::types::{Precondition, VersionId};
 
 /// Store files
 #[derive(Args, Debug)]
 pub(super) struct Store {
-    /// Local files; "-" is standard input
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-
-    /// The folder to store them in [default: your top folder]
-    #[arg(long, value_name = "FOLDER")]
-    to: Option<String>,
-
-    /// The name to store the file under (with one FILE) [default: its own]
-    #[arg(long = "as", value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    upload: Upload,
 
     /// Refuse if there is a file already
     #[arg(long)]
     no_replace: bool,
-}
 
-/// A file that can be stored as far as this side can tell.
-struct Job {
-    /// Opened only where it is the only one: a thousand open files are too many for a process, and
-    /// standard input may take longer than a server waits for a request.
-    source: Option<Source>,
-    path: FilePath,
+    /// Refuse unless this is the version that is stored ("inf --json" and "rtv --json" name it)
+    #[arg(long, value_name = "V", conflicts_with = "no_replace")]
+    if_version: Option<VersionId>,
 }
 
 impl Store {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        self.check(common)?;
-        let mut taken = HashSet::new();
-        let mut jobs = Vec::new();
-        for file in &self.files {
-            jobs.push((file, self.plan(file, &mut taken, env)));
-        }
-        let mut tally = Tally::new(jobs.len());
-        // Where nothing can be sent, nobody is asked for a password.
-        let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
-            true => Some(Connection::open(common, env)?),
-            false => None,
+        let precondition = match self.if_version {
+            Some(version) => Precondition::Unchanged(version),
+            None if self.no_replace => Precondition::Absent,
+            None => Precondition::Any,
         };
-        for (file, job) in jobs {
-            let sent = job.and_then(|job| {
-                let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                let mut source = match job.source {
-                    Some(source) => source,
-                    None => Source::open(file, env)?,
-                };
-                send(env, connection.remote()?, &mut source, &job.path, !self.no_replace)
-            });
-            match sent {
-                Ok(sent) => {
-                    let mut lines = vec![sent.summary()];
-                    lines.extend(common.verbose.then(|| sent.detail()));
-                    tally.done(env, &lines, sent.json())?;
-                }
-                Err(error) => {
-                    let file = file.display().to_string();
-                    let why = advice::failure(&format!("cannot store {file}"), &error);
-                    tally.failed(env, &file, why)?;
-                }
-            }
-        }
-        tally.finish(env)
-    }
-
-    fn check(&self, common: &Common) -> Result<(), Failure> {
-        if self.name.is_some() && self.files.len() > 1 {
-            let text = "--as gives one name, but several files are to be stored";
-            return Err(Failure::new(Code::Usage, text).hint("Store them one by one."));
-        }
-        if common.password_stdin && self.files.iter().any(|file| file == Path::new("-")) {
-            let text = "standard input cannot be the file and the password";
-            return Err(Failure::new(Code::Usage, text).hint("Use --password-file FILE."));
-        }
-        Ok(())
-    }
-
-    /// Finds everything wrong that can be found without the server.
-    fn plan(
-        &self,
-        file: &Path,
-        taken: &mut HashSet<FilePath>,
-        env: &mut Env,
-    ) -> Result<Job, Error> {
-        let path = self.stored_path(file)?;
-        if !taken.insert(path.clone()) {
-            let text = format!("another of these files is stored as {path} already");
-            return Err(Error::other(Code::Usage, text));
-        }
-        if self.files.len() == 1 {
-            return Ok(Job { source: Some(Source::open(file, env)?), path });
-        }
-        Source::check(file, env)?;
-        Ok(Job { source: None, path })
-    }
-
-    fn stored_path(&self, file: &Path) -> Result<FilePath, Error> {
-        let folder = FolderPath::parse_rooted(self.to.as_deref().unwrap_or_default())?;
-        if let Some(name) = &self.name {
-            return Ok(folder.join(name)?);
-        }
-        if file == Path::new("-") {
-            let text = "standard input has no name, give it one with --as NAME";
-            return Err(Error::other(Code::Usage, text));
-        }
-        let Some(name) = file.file_name() else {
-            return Err(Error::other(Code::LocalFile, "it is a folder, only files can be stored"));
-        };
-        let text = "its name is not UTF-8 text, give it another with --as NAME";
-        let name = name.to_str().ok_or_else(|| Error::other(Code::Usage, text))?;
-        Ok(folder.join(name)?)
+        self.upload.run(Wish { word: "store", precondition }, common, env)
     }
 }

@@ -1,5 +1,6 @@
 //! Whole one-shot commands against a server in memory.
 
+mod folders;
 mod hostile;
 
 use std::fs;

@@ -12,7 +12,7 @@ use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::remote::{Remote, Retrieved, Stored};
-use crate::core::types::NODE_COUNT;
+use crate::core::types::{NODE_COUNT, Precondition, VersionId};
 
 /// A store that succeeded.
 pub(crate) struct Sent {
@@ -22,7 +22,7 @@ pub(crate) struct Sent {
     took: Duration,
 }
 
-/// Stores a source.
+/// Stores a source, if what is there is as the precondition says.
 ///
 /// # Errors
 /// Those of [`Remote::store`].
@@ -31,12 +31,13 @@ pub(crate) fn send(
     remote: &mut Remote,
     source: &mut Source,
     path: &FilePath,
-    replace: bool,
+    precondition: Precondition,
 ) -> Result<Sent> {
     let began = Instant::now();
     let mut bar = env.bar(path.name(), source.bytes);
     let bytes = source.bytes;
-    let stored = remote.store(path, bytes, replace, &mut source.file, &mut |at| bar.show(at))?;
+    let stored =
+        remote.store(path, bytes, precondition, &mut source.file, &mut |at| bar.show(at))?;
     Ok(Sent { path: path.clone(), bytes, stored, took: began.elapsed() })
 }
 
@@ -46,6 +47,11 @@ impl Sent {
         let nodes = self.stored.nodes;
         let how = pace(self.bytes, self.took);
         format!("Stored {}  {how}  on {nodes} of {NODE_COUNT} nodes", self.path)
+    }
+
+    /// The version that the file has now.
+    pub(crate) fn version(&self) -> VersionId {
+        self.stored.version
     }
 
     /// For `-v`: what names exactly these bytes.
@@ -105,6 +111,11 @@ impl Fetched {
     pub(crate) fn summary(&self) -> String {
         let how = pace(self.retrieved.bytes, self.took);
         format!("Retrieved {}  {how}  from {}", self.path, self.retrieved.nodes)
+    }
+
+    /// The version that it is.
+    pub(crate) fn version(&self) -> VersionId {
+        self.retrieved.version
     }
 
     /// That the bytes are the ones once stored, in a form that can be compared with other tools'.

@@ -23,7 +23,7 @@ use crate::core::error::{Code, Error};
 use crate::core::io::reason;
 use crate::core::path::{FilePath, FolderPath, UserName, printable};
 use crate::core::remote::Remote;
-use crate::core::types::{Digest, NodeId, NodeSet};
+use crate::core::types::{Digest, NodeId, NodeSet, Precondition};
 use crate::core::wire::extended::Entry;
 
 /// Much longer than anything here takes.
@@ -239,7 +239,7 @@ pub(super) fn store(
     let failed = |error| Failure::of(&format!("cannot store {}", original.path), &error);
     let mut source = Source::open(&original.local, env).map_err(failed)?;
     let bytes = source.bytes;
-    let sent = send(env, remote, &mut source, &original.path, true).map_err(failed)?;
+    let sent = send(env, remote, &mut source, &original.path, Precondition::Any).map_err(failed)?;
     Ok((bytes, sent.summary()))
 }
 

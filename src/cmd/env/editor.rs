@@ -1,8 +1,10 @@
 //! Editing a line on a terminal: history of commands (never of answers), Tab for verbs and for the
 //! names of local files.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -11,6 +13,27 @@ use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Helper};
+
+/// Gives what lies in a folder.
+type LookUp = dyn Fn(&str) -> Vec<String>;
+
+/// Names of stored files and folders, looked up as they are needed.
+#[derive(Clone)]
+pub struct StoredNames(Rc<LookUp>);
+
+impl StoredNames {
+    /// By a function that gives what lies in a folder, folders with a `/` at their end. The folder is
+    /// as it was typed so far: empty, or up to its last `/`.
+    pub fn new(names: impl Fn(&str) -> Vec<String> + 'static) -> StoredNames {
+        StoredNames(Rc::new(names))
+    }
+}
+
+impl fmt::Debug for StoredNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredNames")
+    }
+}
 
 /// What Tab knows.
 #[derive(Clone, Default, Debug)]
@@ -21,6 +44,10 @@ pub struct Completions {
     pub local_verbs: Vec<&'static str>,
     /// Where those files are; nothing if they may be anywhere.
     pub folder: Option<PathBuf>,
+    /// The verbs after which something stored is named, in lower case.
+    pub stored_verbs: Vec<&'static str>,
+    /// What is stored; nothing if that is not known.
+    pub stored: Option<StoredNames>,
 }
 
 /// The line editor. Its history lives as long as it does, and has commands only: an answer may be
@@ -81,12 +108,23 @@ impl Completions {
             return (0, self.verbs.iter().filter(fits).map(|verb| format!("{verb} ")).collect());
         };
         let start = line.rfind(' ').map_or(0, |at| at + 1);
-        if self.local_verbs.contains(&verb.to_ascii_lowercase().as_str()) {
-            (start, local_names(self.folder.as_deref(), &line[start..]))
+        let (verb, typed) = (verb.to_ascii_lowercase(), &line[start..]);
+        let names = if self.local_verbs.contains(&verb.as_str()) {
+            local_names(self.folder.as_deref(), typed)
+        } else if self.stored_verbs.contains(&verb.as_str()) {
+            self.stored.as_ref().map_or_else(Vec::new, |stored| stored_names(stored, typed))
         } else {
-            (start, Vec::new())
-        }
+            Vec::new()
+        };
+        (start, names)
     }
+}
+
+/// The stored files and folders whose path begins with what was typed.
+fn stored_names(stored: &StoredNames, typed: &str) -> Vec<String> {
+    let (folder, begin) = typed.split_at(typed.rfind('/').map_or(0, |at| at + 1));
+    let names = (stored.0)(folder).into_iter().filter(|name| name.starts_with(begin));
+    names.map(|name| format!("{folder}{name}")).collect()
 }
 
 /// The local files and folders whose path begins with what was typed.
@@ -145,6 +183,7 @@ mod tests {
             verbs: vec!["STR", "RTV", "put"],
             local_verbs: vec!["str", "put"],
             folder: Some(folder.path().into()),
+            ..Completions::default()
         };
         assert_eq!(completions.complete_word("s"), (0, vec!["STR ".to_owned()]));
         assert_eq!(completions.complete_word("STR u"), (4, vec!["up/".to_owned()]));
@@ -153,5 +192,24 @@ mod tests {
         let anywhere = Completions { folder: None, ..completions };
         let typed = format!("put {}/u", folder.path().display());
         assert_eq!(anywhere.complete_word(&typed), (4, vec![format!("{}p/", &typed[4..])]));
+    }
+
+    #[test]
+    fn tab_knows_what_is_stored() {
+        let names = StoredNames::new(|folder| {
+            let names: &[&str] = if folder == "up/" { &["photo.jpg"] } else { &["up/", "uncle"] };
+            names.iter().map(|name| (*name).to_owned()).collect()
+        });
+        let completions = Completions {
+            verbs: vec!["RTV"],
+            stored_verbs: vec!["rtv", "cd"],
+            stored: Some(names),
+            ..Completions::default()
+        };
+        let both = vec!["up/".to_owned(), "uncle".to_owned()];
+        assert_eq!(completions.complete_word("RTV u"), (4, both));
+        assert_eq!(completions.complete_word("cd up"), (3, vec!["up/".to_owned()]));
+        assert_eq!(completions.complete_word("rtv up/p"), (4, vec!["up/photo.jpg".to_owned()]));
+        assert_eq!(completions.complete_word("STR u"), (4, vec![]));
     }
 }

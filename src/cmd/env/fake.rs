@@ -35,6 +35,7 @@ impl Env {
             editor: None,
             completions: Completions::default(),
             interrupts: Interrupts::default(),
+            meter: None,
             is_process: false,
         };
         (env, captured)

@@ -1,7 +1,9 @@
 //! How far a transfer is, for whoever looks on: a bar on a terminal, a plain line now and then in
 //! a log, a JSON line for a program, nothing for `-q`.
 
+use std::cell::RefCell;
 use std::io::Write;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -18,8 +20,22 @@ const JSON_EVERY: Duration = Duration::from_secs(1);
 /// How long an estimate of the time left is kept back: before that it is a guess.
 const ETA_HIDDEN: Duration = Duration::from_secs(2);
 
+/// Is told of the bytes that have moved since it was told before.
+pub type Meter = Rc<RefCell<dyn FnMut(u64)>>;
+
 /// A transfer's progress on its way to the user.
-pub struct Bar(Kind);
+pub struct Bar {
+    kind: Kind,
+    meter: Option<Meter>,
+    /// The bytes that the meter knows of.
+    metered: u64,
+}
+
+impl From<Kind> for Bar {
+    fn from(kind: Kind) -> Bar {
+        Bar { kind, meter: None, metered: 0 }
+    }
+}
 
 enum Kind {
     Nothing,
@@ -31,7 +47,7 @@ impl Bar {
     /// For the transfer of `total` bytes of what `label` names.
     pub(super) fn new(env: &Env, label: &str, total: u64) -> Bar {
         let (label, last) = (printable(label), Instant::now());
-        Bar(if env.manner.json {
+        let kind = if env.manner.json {
             Kind::Lines { screen: env.out.clone(), label, last, json: true }
         } else if env.manner.quiet {
             Kind::Nothing
@@ -39,13 +55,14 @@ impl Bar {
             Kind::Bar(drawn(label, total))
         } else {
             Kind::Lines { screen: env.err.clone(), label, last, json: false }
-        })
+        };
+        Bar { kind, meter: env.meter.clone(), metered: 0 }
     }
 
     /// For work whose words come from elsewhere, shown by [`Bar::say`].
     pub(super) fn of_work(env: &Env, label: &str) -> Bar {
         let label = label.to_owned();
-        Bar(if env.manner.json || env.manner.quiet {
+        Bar::from(if env.manner.json || env.manner.quiet {
             Kind::Nothing
         } else if env.terminals.err {
             Kind::Bar(drawn_as(label, 100, "{prefix}  [{bar:20}] {msg}"))
@@ -57,7 +74,7 @@ impl Bar {
 
     /// Shows how far work is, and what is to be said of it.
     pub fn say(&mut self, percent: u64, text: &str) {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Nothing => {}
             Kind::Bar(bar) => {
                 bar.set_position(percent);
@@ -80,7 +97,12 @@ impl Bar {
 
     /// Shows how far it is.
     pub fn show(&mut self, progress: Progress) {
-        match &mut self.0 {
+        if let Some(meter) = &self.meter {
+            let moved = progress.bytes.saturating_sub(self.metered);
+            self.metered += moved;
+            (meter.borrow_mut())(moved);
+        }
+        match &mut self.kind {
             Kind::Nothing => {}
             Kind::Bar(bar) => {
                 bar.set_length(progress.total);
@@ -104,7 +126,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Kind::Bar(bar) = &self.0 {
+        if let Kind::Bar(bar) = &self.kind {
             bar.finish_and_clear();
         }
     }

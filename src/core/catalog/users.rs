@@ -201,23 +201,6 @@ impl Catalog {
             .map_err(catalog_error)
     }
 
-    /// Has a user more files and folders than so many?
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn has_more_entries_than(&self, user: UserId, entries: usize) -> Result<bool> {
-        self.reader
-            .lock()
-            .prepare_cached(
-                "SELECT count(*) > ?2 FROM (
-                     SELECT 1 FROM files WHERE user_id = ?1
-                     UNION ALL SELECT 1 FROM folders WHERE user_id = ?1
-                     LIMIT ?2 + 1)",
-            )
-            .and_then(|mut query| query.query_row(params![user.0, entries], |row| row.get(0)))
-            .map_err(catalog_error)
-    }
-
     /// Begins to remove an account: from here on nobody can sign in to it, none of its sessions goes
     /// on and no running store of it commits. [`Catalog::remove_page`] does the rest, also after a
     /// crash.
@@ -480,8 +463,6 @@ mod tests {
             tokens: 1,
         };
         assert_eq!(users[1], expected);
-        let more_than = |n| f.catalog.has_more_entries_than(f.account.id, n).unwrap();
-        assert!(more_than(2) && !more_than(3), "two files and a folder");
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! of the operating system, with its capital letter and its number, travels further.
 
 pub mod clock;
+pub mod datagram;
 pub mod disk;
 pub mod frames;
 pub mod input;
 pub mod listener;
 pub mod net;
+pub mod private;
 pub mod random;
 pub mod send_queue;
 mod socket;

@@ -20,7 +20,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
 use crate::core::path::FilePath;
-use crate::core::types::Digest;
+use crate::core::types::{Digest, Precondition};
 use crate::core::wire::chunk::{self, ACKNOWLEDGED, CHUNK_BYTES, CHUNKS_AHEAD_MAX};
 use crate::core::wire::extended::{Request, field};
 
@@ -49,10 +49,11 @@ impl Sending {
 }
 
 impl Remote {
-    /// Stores exactly `bytes` bytes of `source`, replacing a file that is there unless `replace`
-    /// is false. `watch` is called as acknowledgements arrive.
+    /// Stores exactly `bytes` bytes of `source` if what is there is as `precondition` says, at the
+    /// beginning and when it is committed. `watch` is called as acknowledgements arrive.
     ///
     /// # Errors
+    /// [`Code::Exists`], [`Code::NoSuchFile`] or [`Code::Changed`] if the precondition does not hold;
     /// [`Code::LocalFile`] if the source cannot be read or does not have the announced size;
     /// [`Code::Damaged`] if the server's digest is another one than that of what was read; those
     /// of any request. Nothing is stored then, unless the answer itself was lost.
@@ -60,11 +61,11 @@ impl Remote {
         &mut self,
         path: &FilePath,
         bytes: u64,
-        replace: bool,
+        precondition: Precondition,
         source: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Result<Stored> {
-        self.request(&Request::Store { path: path.clone(), bytes, replace })?;
+        self.request(&Request::Store { path: path.clone(), bytes, precondition })?;
         let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
         let digest = self.send_file(&mut sending, source, watch)?;
         self.send(&chunk::end(&digest), &TAKE)?;

@@ -6,6 +6,9 @@ use std::io::{self, Read};
 
 use self::fake::{FakeServer, Fault, blake3_of};
 use super::*;
+use crate::core::path::FolderPath;
+use crate::core::types::Precondition;
+use crate::core::wire::extended::{Entry, Extent, Removed};
 
 fn signed_in(server: &FakeServer) -> Remote {
     let mut remote = Remote::connect(&server.address).unwrap();
@@ -23,7 +26,7 @@ fn content(count: usize) -> Vec<u8> {
 
 fn store(remote: &mut Remote, bytes: &[u8]) -> Result<Stored> {
     let mut source = bytes;
-    remote.store(&path("up/a"), bytes.len() as u64, true, &mut source, &mut |_| {})
+    remote.store(&path("up/a"), bytes.len() as u64, Precondition::Any, &mut source, &mut |_| {})
 }
 
 fn retrieve(remote: &mut Remote, sink: &mut Vec<u8>) -> Result<Retrieved> {
@@ -54,7 +57,8 @@ fn progress_counts_what_the_server_has_acknowledged() {
     let mut seen = Vec::new();
     let mut watch = |at: Progress| seen.push((at.bytes, at.committing));
     let total = bytes.len() as u64;
-    remote.store(&path("a"), total, true, &mut bytes.as_slice(), &mut watch).unwrap();
+    let any = Precondition::Any;
+    remote.store(&path("a"), total, any, &mut bytes.as_slice(), &mut watch).unwrap();
     let chunk = CHUNK_BYTES as u64;
     let expected = [(chunk, false), (2 * chunk, false), (3 * chunk, false), (total, false)];
     assert_eq!(seen[..4], expected);
@@ -102,7 +106,8 @@ fn a_source_of_another_size_is_given_up_and_the_connection_goes_on() {
         (&mut io::empty(), "it ended after 0 of its 13631488 bytes"),
     ];
     for (source, text) in sources {
-        let error = remote.store(&path("a"), 13 * chunk, true, source, &mut |_| {}).unwrap_err();
+        let any = Precondition::Any;
+        let error = remote.store(&path("a"), 13 * chunk, any, source, &mut |_| {}).unwrap_err();
         assert_eq!((error.code(), error.to_string()), (Code::LocalFile, text.into()));
     }
     assert!(server.files.lock().is_empty());
@@ -191,8 +196,15 @@ fn errors_of_requests_leave_the_connection_usable() {
     remote.sign_in("demo", "pw").unwrap();
     assert_eq!(remote.delete(&path("b")).unwrap_err().code(), Code::NoSuchFile);
     let mut source: &[u8] = b"y";
-    let error = remote.store(&path("up/a"), 1, false, &mut source, &mut |_| {}).unwrap_err();
-    assert_eq!(error.code(), Code::Exists);
+    for (there, precondition, code) in [
+        ("up/a", Precondition::Absent, Code::Exists),
+        ("up/b", Precondition::Present, Code::NoSuchFile),
+        ("up/a", Precondition::Unchanged(VersionId([1; 16])), Code::Changed),
+    ] {
+        let error = remote.store(&path(there), 1, precondition, &mut source, &mut |_| {});
+        assert_eq!(error.unwrap_err().code(), code);
+    }
+    assert_eq!(source, b"y", "nothing of it was read");
     assert!(remote.is_usable());
 }
 
@@ -229,4 +241,53 @@ fn a_server_that_is_too_old_to_tell_its_status_says_so() {
     assert_eq!(error.code(), Code::Version, "{error}");
     assert!(remote.is_usable());
     assert!(store(&mut remote, b"bytes").is_ok());
+}
+
+#[test]
+fn folders_are_made_looked_into_and_removed() {
+    let server = FakeServer::start(Fault::None).with_file("/up/a", b"x");
+    let mut remote = signed_in(&server);
+    let folder = |text: &str| FolderPath::parse_rooted(text).unwrap();
+    remote.make_folder(&folder("up/new"), false).unwrap();
+    let code = |done: Result<()>| done.unwrap_err().code();
+    assert_eq!(code(remote.make_folder(&folder("up/new"), false)), Code::Exists);
+    assert_eq!(code(remote.make_folder(&folder("no/new"), false)), Code::NoSuchFolder);
+    remote.make_folder(&folder("deep/er"), true).unwrap();
+    let mut below = |extent| {
+        let mut seen = Vec::new();
+        let each = &mut |entry| {
+            seen.push(match entry {
+                Entry::Folder(folder) => format!("{folder}/"),
+                Entry::File(file) => file.path.to_string(),
+            });
+            Ok(())
+        };
+        remote.list_below(&folder("up"), extent, each).unwrap();
+        seen
+    };
+    assert_eq!(below(Extent::Children), ["up/a", "up/new/"]);
+    assert_eq!(below(Extent::Itself), ["up/"]);
+    assert!(matches!(remote.look(&folder("up/a")), Ok(Entry::File(_))));
+    assert_eq!(remote.look(&folder("up/b")).unwrap_err().code(), Code::NoSuchFile);
+    assert_eq!(remote.remove_folder(&folder("up"), false).unwrap_err().code(), Code::NotAllowed);
+    let removed = remote.remove_folder(&folder("up"), true).unwrap();
+    assert_eq!(removed, Removed { folders: 2, files: 1 });
+    assert!(server.files.lock().is_empty() && remote.is_usable());
+}
+
+#[test]
+fn a_file_is_moved_into_a_folder_or_gets_another_name() {
+    let server = FakeServer::start(Fault::None).with_file("/a", b"x").with_file("/up/a", b"y");
+    let mut remote = signed_in(&server);
+    let folder = |text: &str| FolderPath::parse_rooted(text).unwrap();
+    let error = remote.move_to(&path("a"), &folder("up"), false).unwrap_err();
+    assert_eq!(error.code(), Code::Exists);
+    let moved = remote.move_to(&path("a"), &folder("up"), true).unwrap();
+    assert_eq!((moved.to, moved.is_folder, moved.replaced), (path("up/a"), false, true));
+    let moved = remote.move_to(&path("up"), &folder("down"), false).unwrap();
+    assert_eq!((moved.to, moved.is_folder, moved.files), (path("down"), true, 1));
+    assert_eq!(server.files.lock()["/down/a"], b"x");
+    let error = remote.move_to(&path("no"), &folder("x"), false).unwrap_err();
+    assert_eq!(error.code(), Code::NoSuchFile);
+    assert!(remote.is_usable());
 }

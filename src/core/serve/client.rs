@@ -3,6 +3,8 @@
 //! It decides nothing itself. Every wait has a deadline; a client that vanishes anywhere leaves its
 //! unfinished store undone and everyone else alone.
 
+mod folders;
+
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,12 +15,12 @@ use crate::core::io::net::{Deadline, Stream};
 use crate::core::path::{FilePath, UserName};
 use crate::core::serve::accounts::Origin;
 use crate::core::serve::audit::Event;
+use crate::core::serve::client::folders::Listing;
 use crate::core::serve::encryption::{self, Encryption, Spoken};
 use crate::core::serve::files::{Files, Retrieve, Store, User};
 use crate::core::serve::limits::{
     BODY, GRACE, HELLO, MESSAGE, Pace, REQUEST, SIGN_IN, SIGN_IN_WHOLE, TAKE,
 };
-use crate::core::serve::listings::Listing;
 use crate::core::serve::operator::{Names, Operator};
 use crate::core::serve::settle::settle;
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
@@ -119,8 +121,8 @@ struct Connection<'a> {
     met: Instant,
     /// When a message began to come that is not whole yet.
     message_begun: Option<Instant>,
-    /// A long listing, until the client has taken it.
-    listing: Option<Listing<'a>>,
+    /// The listing that is being said.
+    listing: Option<Listing>,
 }
 
 impl Connection<'_> {
@@ -136,7 +138,7 @@ impl Connection<'_> {
                 }
                 Step::Read(patience) => {
                     self.flush()?;
-                    (self.busy, self.listing) = (None, None);
+                    self.busy = None;
                     if !self.read(patience, &mut buffer)? {
                         return Ok(());
                     }
@@ -279,8 +281,8 @@ impl Connection<'_> {
                 self.user = None;
                 self.signed_out = true;
             }
-            Step::Store { path, bytes, replace, framing } => {
-                self.store(&path, bytes, replace, framing)?;
+            Step::Store { path, bytes, precondition, framing } => {
+                self.store(&path, bytes, precondition, framing)?;
             }
             Step::Retrieve { path, framing } => self.retrieve(&path, framing)?,
             Step::Delete { path } => {
@@ -288,16 +290,11 @@ impl Connection<'_> {
                 Event { path: Some(&path), ..self.event("deleted", begun) }.end(&outcome);
                 self.session.deleted(outcome);
             }
-            Step::List => {
-                let begun_listing =
-                    self.user().and_then(|user| door.files.begin_listing(user)).map(|long| {
-                        self.listing = long;
-                    });
-                let outcome =
-                    begun_listing.and_then(|()| self.user()).and_then(|user| door.files.list(user));
-                self.event("listed", begun).end(&outcome);
-                self.session.listed(outcome);
-            }
+            Step::List { path, extent } => self.list(path, extent),
+            Step::ListOn => self.list_on(),
+            Step::MakeFolder { folder, parents } => self.make_folder(&folder, parents),
+            Step::RemoveFolder { folder, recursive } => self.remove_folder(&folder, recursive),
+            Step::Move { from, to, replace } => self.move_to(&from, &to, replace),
             Step::Status => {
                 let outcome = self.user().and_then(|_| door.operator.status(Names::Hidden));
                 self.session.status_told(outcome.and_then(|status| one_line(&status)));
@@ -358,14 +355,14 @@ impl Connection<'_> {
         &mut self,
         path: &FilePath,
         bytes: u64,
-        replace: bool,
+        precondition: Precondition,
         framing: Framing,
     ) -> Result<()> {
         let door = self.door;
         let begun = Instant::now();
-        let precondition = if replace { Precondition::Any } else { Precondition::Absent };
-        let begin = |user| door.files.store(user, path, bytes, precondition);
-        let store = match self.user().and_then(begin) {
+        let prepared =
+            self.user().and_then(|user| door.files.store(user, path, bytes, precondition));
+        let store = match prepared {
             Ok(store) => store,
             Err(error) => {
                 let path = Some(path);

@@ -19,6 +19,7 @@ use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
+use crate::core::io::private;
 use crate::core::io::random::Random;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
@@ -133,7 +134,8 @@ impl Server {
         let roster = Arc::new(Roster::new(links));
         let copy = config.folder.join("snapshot");
         let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
-        let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
+        let volume = Volume::new(roster, random.clone(), Fanout::Threads);
+        let volume = Arc::new(volume.following(catalog.clone()));
         let readers = Arc::default();
         let mut bell = attendant::start(&catalog, &volume, &readers)?;
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
@@ -142,7 +144,7 @@ impl Server {
         let upkeep = Arc::new(upkeep);
         let (surveyed, placed, ring) = (catalog.clone(), volume.clone(), bell.clone());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        let files = Arc::new(files.with_policy(config.policy));
+        let files = Arc::new(files.with_policy(config.policy).recording(backups.clone()));
         let operator = Arc::new(Operator::new(Parts {
             catalog: surveyed,
             volume: placed,
@@ -268,7 +270,7 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let named = folder.display();
     create_folders(&RealDisk, folder)
         .map_err(Error::io(format!("cannot make the folder {named}")))?;
-    FolderLock::take(&folder.join("lock"))
+    let lock = FolderLock::take(&folder.join("lock"))
         .map_err(Error::io(format!("cannot lock the folder {named}")))?
         .ok_or_else(|| {
             Error::other(
@@ -277,7 +279,11 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
                     "another server uses the folder {named}; stop it, or name another with --dir"
                 ),
             )
-        })
+        })?;
+    for path in private::mend_all(folder)? {
+        tracing::warn!("{} was open to others and is private again", path.display());
+    }
+    Ok(lock)
 }
 
 /// What the server shows to its clients.

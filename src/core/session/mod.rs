@@ -20,8 +20,9 @@
 //!                                   reply (extended: nothing was sent)
 //!  RTV  Retrieve - retrieve_ready -> size, SendBody - retrieved --> reply         Waiting::Retrieve, Sending
 //!         \------- retrieve_failed -> reply
-//!  DEL  Delete --- deleted --------> reply          INF  List --- listed -------> reply
-//!                                                  STA  Status - status_told --> reply
+//!  DEL  Delete --- deleted --------> reply          STA  Status - status_told --> reply
+//!  INF  List ----- listed, a page -> page, ListOn, and so on; no entries: the end, reply
+//!  MKD RMD MOV  MakeFolder, RemoveFolder, Move --- folder_made, folder_removed, moved -> reply
 //!  ISS REV PWD  IssueToken, RevokeToken, ChangePassword --- account_done --------> reply
 //! ```
 //!
@@ -32,7 +33,9 @@
 //! - A user is known exactly while requests are answered.
 //! - Nothing that a client sends or a caller does makes it panic in a release.
 
+mod folders;
 mod input;
+mod listing;
 mod requests;
 mod say;
 mod scan;
@@ -41,11 +44,12 @@ mod sign_in;
 use std::collections::VecDeque;
 
 use crate::core::error::{Code, Error, Result};
-use crate::core::path::{FilePath, UserName};
+use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::session::input::Input;
+use crate::core::session::listing::Listing;
 use crate::core::session::say::Manner;
-use crate::core::types::{Digest, NodeSet, VersionId};
-use crate::core::wire::extended::parse_hello_line;
+use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
+use crate::core::wire::extended::{Extent, parse_hello_line};
 use crate::core::wire::lines::{CRLF, MESSAGE_BYTES_MAX};
 use crate::core::wire::token::Token;
 
@@ -113,8 +117,8 @@ pub enum Step {
         path: FilePath,
         /// The announced size.
         bytes: u64,
-        /// May it replace a file?
-        replace: bool,
+        /// What has to be there, or not, before it and at its end.
+        precondition: Precondition,
         /// How the bytes will come.
         framing: Framing,
     },
@@ -142,8 +146,15 @@ pub enum Step {
         /// Which.
         path: FilePath,
     },
-    /// List what the user has, then [`Session::listed`].
-    List,
+    /// Begin a listing, then [`Session::listed`] with its first entries.
+    List {
+        /// What is listed.
+        path: FolderPath,
+        /// How much of it.
+        extent: Extent,
+    },
+    /// Go on with it, then [`Session::listed`] with the next entries.
+    ListOn,
     /// Tell how the cluster is, then [`Session::status_told`].
     Status,
     /// This user has signed out: for the log.
@@ -170,6 +181,29 @@ pub enum Step {
         old: String,
         /// As it was typed.
         new: String,
+    },
+    /// Make a folder, then [`Session::folder_made`].
+    MakeFolder {
+        /// Which.
+        folder: FolderPath,
+        /// Also those above it, and no error if it is there.
+        parents: bool,
+    },
+    /// Remove a folder, then [`Session::folder_removed`].
+    RemoveFolder {
+        /// Which.
+        folder: FolderPath,
+        /// Also if it is not empty.
+        recursive: bool,
+    },
+    /// Move a file or a folder, then [`Session::moved`].
+    Move {
+        /// Which.
+        from: FilePath,
+        /// The folder to move it into, or its new path.
+        to: FolderPath,
+        /// May it take the place of a file?
+        replace: bool,
     },
 }
 
@@ -220,9 +254,10 @@ enum Waiting {
     Retrieve { path: FilePath },
     Sending { path: FilePath },
     Delete { path: FilePath },
-    List,
+    List(Box<Listing>),
     Status,
     Account,
+    Folder,
 }
 
 enum State {
@@ -337,10 +372,12 @@ impl Session {
 
     /// Ends the connection from the server's side, saying why where the client can understand it.
     pub fn turn_away(&mut self, reason: &str) {
-        let mute = match self.state {
+        let mute = match &self.state {
             State::Closed => return,
             // A word in the midst of a file's bytes would be taken for some of them.
             State::Waiting(Waiting::Sending { .. }) => true,
+            // And one in the midst of a listing for an entry.
+            State::Waiting(Waiting::List(listing)) => listing.is_begun(),
             // That client reads only after a request of its own.
             State::Ready => self.manner == Manner::Year2020,
             _ => false,

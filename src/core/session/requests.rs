@@ -12,8 +12,8 @@ use crate::core::session::sign_in::decode;
 use crate::core::session::{
     Found, Framing, Patience, Session, State, Step, Stored, Waiting, plain_manner, text,
 };
-use crate::core::types::NodeSet;
-use crate::core::wire::extended::{self, Entry};
+use crate::core::types::{NodeSet, Precondition};
+use crate::core::wire::extended::{self, Extent};
 use crate::core::wire::token::Token;
 
 const UNKNOWN_OPCODE: &str = "ERROR Opcode was invalid!";
@@ -51,7 +51,7 @@ impl Session {
                 Ok(path) => self.delete(path),
                 Err(error) => self.reply(self.manner.failure(Opcode::Delete, &error)),
             },
-            Request::List => self.ask_loop(Step::List, Waiting::List),
+            Request::List => self.list(FolderPath::top(), Extent::All),
             Request::SignOut => self.sign_out(),
         }
     }
@@ -75,12 +75,12 @@ impl Session {
                 let error = Error::other(Code::NotAllowed, "you are signed in: sign out first");
                 self.reply(say::extended_failure(&error));
             }
-            Request::Store { path, bytes, replace } => {
-                self.begin_store(path, bytes, replace, Framing::Chunks);
+            Request::Store { path, bytes, precondition } => {
+                self.begin_store(path, bytes, precondition, Framing::Chunks);
             }
             Request::Retrieve { path } => self.retrieve(path),
             Request::Delete { path } => self.delete(path),
-            Request::List => self.ask_loop(Step::List, Waiting::List),
+            Request::List { path, extent } => self.list(path, extent),
             Request::SignOut => self.sign_out(),
             Request::Status => self.ask_loop(Step::Status, Waiting::Status),
             Request::IssueToken { machine } => {
@@ -89,6 +89,15 @@ impl Session {
             Request::RevokeToken => self.ask_loop(Step::RevokeToken, Waiting::Account),
             Request::ChangePassword { old, new } => {
                 self.ask_loop(Step::ChangePassword { old, new }, Waiting::Account);
+            }
+            Request::MakeFolder { folder, parents } => {
+                self.ask_loop(Step::MakeFolder { folder, parents }, Waiting::Folder);
+            }
+            Request::RemoveFolder { folder, recursive } => {
+                self.ask_loop(Step::RemoveFolder { folder, recursive }, Waiting::Folder);
+            }
+            Request::Move { from, to, replace } => {
+                self.ask_loop(Step::Move { from, to, replace }, Waiting::Folder);
             }
         }
     }
@@ -105,13 +114,19 @@ impl Session {
                             your top folder";
                 self.refuse_body(self.manner.refusal(text), bytes);
             }
-            Ok(path) => self.begin_store(path, bytes, true, Framing::Raw),
+            Ok(path) => self.begin_store(path, bytes, Precondition::Any, Framing::Raw),
             Err(error) => self.refuse_body(self.manner.failure(Opcode::Store, &error), bytes),
         }
     }
 
-    fn begin_store(&mut self, path: FilePath, bytes: u64, replace: bool, framing: Framing) {
-        let step = Step::Store { path: path.clone(), bytes, replace, framing };
+    fn begin_store(
+        &mut self,
+        path: FilePath,
+        bytes: u64,
+        precondition: Precondition,
+        framing: Framing,
+    ) {
+        let step = Step::Store { path: path.clone(), bytes, precondition, framing };
         self.ask_loop(step, Waiting::Store { path, bytes, framing });
     }
 
@@ -267,18 +282,6 @@ impl Session {
             }
             (Err(error), manner) => manner.failure(Opcode::Delete, &error),
         });
-    }
-
-    /// The outcome of [`Step::List`], sorted.
-    pub fn listed(&mut self, outcome: Result<Vec<Entry>>) {
-        let Some(waiting) = self.take_waiting() else { return };
-        let Waiting::List = waiting else { return self.misuse("nothing was listed") };
-        let Some(user) = &self.user else { return self.misuse("nobody is signed in") };
-        let reply = match outcome {
-            Ok(entries) => self.manner.listing(user, &entries),
-            Err(error) => self.manner.failure(Opcode::List, &error),
-        };
-        self.reply(reply);
     }
 
     /// The outcome of [`Step::Status`]: an object on one line. Only the extended session asks.

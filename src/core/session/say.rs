@@ -8,7 +8,7 @@ use crate::core::path::UserName;
 use crate::core::session::scan::Opcode;
 use crate::core::session::{Found, Stored};
 use crate::core::types::NodeSet;
-use crate::core::wire::extended::{Entry, Reply, SESSION_VERSION};
+use crate::core::wire::extended::{Reply, SESSION_VERSION};
 use crate::core::wire::lines::{self, CRLF};
 use crate::core::wire::token::Token;
 
@@ -196,50 +196,6 @@ impl Manner {
         line.resize(SEGMENT_BYTES_MAX, b' ');
         line
     }
-
-    /// Everything that the user has, in this order.
-    pub(super) fn listing(self, user: &UserName, entries: &[Entry]) -> Vec<u8> {
-        if self == Manner::Extended {
-            return Reply::Success(entries.iter().map(Entry::encode).collect()).encode();
-        }
-        if entries.is_empty() {
-            return self.done("No files in database");
-        }
-        let paths = entries.iter().map(|entry| {
-            let path = match entry {
-                Entry::Folder(path) => path.as_str(),
-                Entry::File(file) => file.path.as_str(),
-            };
-            format!("/{}/{path}", user.as_str())
-        });
-        if self == Manner::Year2020 {
-            one_segment(paths.collect())
-        } else {
-            lines::encode(&std::iter::once("S".to_owned()).chain(paths).collect::<Vec<_>>())
-        }
-    }
-}
-
-/// As many entries as one segment holds; if some are left out, the last line says how many.
-fn one_segment(paths: Vec<String>) -> Vec<u8> {
-    let total: usize = paths.iter().map(|path| path.len() + 1).sum();
-    if total <= SEGMENT_BYTES_MAX {
-        return paths.into_iter().flat_map(|path| (path + "\n").into_bytes()).collect();
-    }
-    let left_out = |count: usize| format!("... and {count} more\n");
-    let room = SEGMENT_BYTES_MAX - left_out(paths.len()).len();
-    let mut out = String::new();
-    let mut shown = 0;
-    for path in &paths {
-        if out.len() + path.len() + 1 > room {
-            break;
-        }
-        out += path;
-        out.push('\n');
-        shown += 1;
-    }
-    out += &left_out(paths.len() - shown);
-    out.into_bytes()
 }
 
 /// A text alone, on one line and at most one segment long.
@@ -255,11 +211,6 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::path::FolderPath;
-
-    fn folders(count: usize) -> Vec<Entry> {
-        (0..count).map(|n| Entry::Folder(FolderPath::parse(&format!("f{n:05}")).unwrap())).collect()
-    }
 
     #[test]
     fn the_size_line_of_2020_fills_a_segment() {
@@ -268,32 +219,6 @@ mod tests {
         assert!(line.starts_with(b"353\r\n "));
         assert!(line[5..].iter().all(|byte| *byte == b' '));
         assert_eq!(Manner::Year2020.size(u64::MAX).len(), SEGMENT_BYTES_MAX);
-    }
-
-    #[test]
-    fn a_long_listing_of_2020_is_cut_at_an_entry_and_says_so() {
-        let user = UserName::parse("demo").unwrap();
-        // "/demo/f00000\n" has 13 bytes: 76 of them fit without a last line.
-        for count in [1, 75, 76, 77, 78, 200, 20_000] {
-            let text = Manner::Year2020.listing(&user, &folders(count));
-            assert!(text.len() <= SEGMENT_BYTES_MAX);
-            let text = String::from_utf8(text).unwrap();
-            let shown = text.lines().filter(|line| line.starts_with("/demo/f")).count();
-            if count <= 76 {
-                assert_eq!(shown, count);
-            } else {
-                assert!(text.ends_with(&format!("\n... and {} more\n", count - shown)), "{text}");
-                assert!(shown >= 73);
-            }
-        }
-    }
-
-    #[test]
-    fn an_entry_longer_than_a_segment_is_left_out_and_counted() {
-        let user = UserName::parse("demo").unwrap();
-        let long = FolderPath::parse(&vec!["d".repeat(200); 6].join("/")).unwrap();
-        let listing = Manner::Year2020.listing(&user, &[Entry::Folder(long)]);
-        assert_eq!(listing, b"... and 1 more\n");
     }
 
     #[test]

@@ -4,11 +4,17 @@
 //! Every message is lines in the sense of [`lines`]; no line is ever empty, since paths begin with
 //! `/` here. The bytes of files travel in [`chunk`](super::chunk)s.
 
+mod options;
+mod outcome;
+
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
-use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
+
+pub use options::Extent;
+pub use outcome::{Moved, Removed};
 
 /// The version of the extended session that this program speaks.
 pub const SESSION_VERSION: u32 = 1;
@@ -30,41 +36,95 @@ pub fn parse_hello_line(line: &str) -> Option<u32> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // named after the opcodes of docs/protocol.md
 pub enum Request {
-    SignIn { user: String, password: String },
-    SignUp { user: String, password: String },
-    Store { path: FilePath, bytes: u64, replace: bool },
-    Retrieve { path: FilePath },
-    Delete { path: FilePath },
-    List,
+    SignIn {
+        user: String,
+        password: String,
+    },
+    SignUp {
+        user: String,
+        password: String,
+    },
+    Store {
+        path: FilePath,
+        bytes: u64,
+        precondition: Precondition,
+    },
+    Retrieve {
+        path: FilePath,
+    },
+    Delete {
+        path: FilePath,
+    },
+    /// A plain `INF` is everything below the top folder.
+    List {
+        path: FolderPath,
+        extent: Extent,
+    },
     SignOut,
     Status,
-    TokenSignIn { user: String, token: Token },
-    IssueToken { machine: String },
+    TokenSignIn {
+        user: String,
+        token: Token,
+    },
+    IssueToken {
+        machine: String,
+    },
     RevokeToken,
-    ChangePassword { old: String, new: String },
+    ChangePassword {
+        old: String,
+        new: String,
+    },
+    MakeFolder {
+        folder: FolderPath,
+        parents: bool,
+    },
+    RemoveFolder {
+        folder: FolderPath,
+        recursive: bool,
+    },
+    Move {
+        from: FilePath,
+        to: FolderPath,
+        replace: bool,
+    },
 }
 
 /// All opcodes.
-const OPCODES: [&str; 12] =
-    ["LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "STA", "TOK", "ISS", "REV", "PWD"];
+const OPCODES: [&str; 15] = [
+    "LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "STA", "TOK", "ISS", "REV", "PWD", "MKD",
+    "RMD", "MOV",
+];
+
+/// The switches of requests, as lines.
+const PARENTS: &str = "parents=yes";
+const RECURSIVE: &str = "recursive=yes";
+const REPLACE: &str = "replace=yes";
 
 impl Request {
     /// The request as it travels.
     pub fn encode(&self) -> Vec<u8> {
         let rooted = |path: &FilePath| format!("/{}", path.as_str());
+        let rooted_folder = |path: &FolderPath| format!("/{}", path.as_str());
+        let switched = |mut request: Vec<String>, on: bool, word: &str| {
+            request.extend(on.then(|| word.to_owned()));
+            lines::encode(&request)
+        };
         match self {
             Request::SignIn { user, password } => lines::encode(&["LGN", user, password]),
             Request::SignUp { user, password } => lines::encode(&["NEW", user, password]),
-            Request::Store { path, bytes, replace } => {
+            Request::Store { path, bytes, precondition } => {
                 let mut request = vec!["STR".to_owned(), rooted(path), bytes.to_string()];
-                if !replace {
-                    request.push("replace=no".to_owned());
-                }
+                request.extend(options::of_precondition(*precondition));
                 lines::encode(&request)
             }
             Request::Retrieve { path } => lines::encode(&["RTV", &rooted(path)]),
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
-            Request::List => lines::encode(&["INF"]),
+            Request::List { path, extent: Extent::All } if path.is_top() => lines::encode(&["INF"]),
+            Request::List { path, extent } => {
+                let mut request = vec!["INF".to_owned(), rooted_folder(path)];
+                request.extend(options::of_extent(*extent));
+                lines::encode(&request)
+            }
             Request::SignOut => lines::encode(&["LGO"]),
             Request::Status => lines::encode(&["STA"]),
             Request::TokenSignIn { user, token } => {
@@ -73,6 +133,15 @@ impl Request {
             Request::IssueToken { machine } => lines::encode(&["ISS", machine]),
             Request::RevokeToken => lines::encode(&["REV"]),
             Request::ChangePassword { old, new } => lines::encode(&["PWD", old, new]),
+            Request::MakeFolder { folder, parents } => {
+                switched(vec!["MKD".into(), rooted_folder(folder)], *parents, PARENTS)
+            }
+            Request::RemoveFolder { folder, recursive } => {
+                switched(vec!["RMD".into(), rooted_folder(folder)], *recursive, RECURSIVE)
+            }
+            Request::Move { from, to, replace } => {
+                switched(vec!["MOV".into(), rooted(from), rooted_folder(to)], *replace, REPLACE)
+            }
         }
     }
 
@@ -95,18 +164,16 @@ impl Request {
                 let bytes = bytes
                     .parse()
                     .map_err(|_| Error::Protocol(format!("{bytes:?} is not a size in bytes")))?;
-                let mut replace = true;
-                for option in options {
-                    match *option {
-                        "replace=no" => replace = false,
-                        other => return Err(unknown_option(other)),
-                    }
-                }
-                Ok(Request::Store { path, bytes, replace })
+                let precondition = options::precondition(options)?;
+                Ok(Request::Store { path, bytes, precondition })
             }
             ["RTV", path] => Ok(Request::Retrieve { path: FilePath::parse_rooted(path)? }),
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
-            ["INF"] => Ok(Request::List),
+            ["INF"] => Ok(Request::List { path: FolderPath::top(), extent: Extent::All }),
+            ["INF", path, options @ ..] => {
+                let path = FolderPath::parse_rooted(path)?;
+                Ok(Request::List { path, extent: options::extent(options)? })
+            }
             ["LGO"] => Ok(Request::SignOut),
             ["STA"] => Ok(Request::Status),
             // What is no token at all is like one that was revoked: its client is to forget it.
@@ -118,6 +185,19 @@ impl Request {
             ["REV"] => Ok(Request::RevokeToken),
             ["PWD", old, new] => {
                 Ok(Request::ChangePassword { old: (*old).into(), new: (*new).into() })
+            }
+            ["MKD", folder, options @ ..] => {
+                let folder = FolderPath::parse_rooted(folder)?;
+                Ok(Request::MakeFolder { folder, parents: options::switch(options, PARENTS)? })
+            }
+            ["RMD", folder, options @ ..] => {
+                let folder = FolderPath::parse_rooted(folder)?;
+                let recursive = options::switch(options, RECURSIVE)?;
+                Ok(Request::RemoveFolder { folder, recursive })
+            }
+            ["MOV", from, to, options @ ..] => {
+                let (from, to) = (FilePath::parse_rooted(from)?, FolderPath::parse_rooted(to)?);
+                Ok(Request::Move { from, to, replace: options::switch(options, REPLACE)? })
             }
             [opcode, ..] if OPCODES.contains(opcode) => {
                 Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
@@ -131,10 +211,6 @@ impl Request {
 /// what follows would be taken for the next one.
 fn filled(text: &str) -> &str {
     if text.is_empty() { " " } else { text }
-}
-
-fn unknown_option(option: &str) -> Error {
-    Error::Protocol(format!("unknown option {option:?}"))
 }
 
 /// What the server answers.
@@ -286,11 +362,27 @@ mod tests {
         let path = FilePath::parse_rooted("up/photo.jpg").unwrap();
         round_trip(Request::SignIn { user: "demo".into(), password: "a b".into() });
         round_trip(Request::SignUp { user: "demo".into(), password: "a b".into() });
-        round_trip(Request::Store { path: path.clone(), bytes: 7, replace: true });
-        round_trip(Request::Store { path: path.clone(), bytes: 7, replace: false });
+        for precondition in [
+            Precondition::Any,
+            Precondition::Absent,
+            Precondition::Present,
+            Precondition::Unchanged(VersionId([7; 16])),
+        ] {
+            round_trip(Request::Store { path: path.clone(), bytes: 7, precondition });
+        }
         round_trip(Request::Retrieve { path: path.clone() });
-        round_trip(Request::Delete { path });
-        round_trip(Request::List);
+        round_trip(Request::Delete { path: path.clone() });
+        for folder in [FolderPath::top(), path.folder()] {
+            for extent in [Extent::Itself, Extent::Children, Extent::All] {
+                round_trip(Request::List { path: folder.clone(), extent });
+            }
+            for on in [false, true] {
+                round_trip(Request::MakeFolder { folder: folder.clone(), parents: on });
+                round_trip(Request::RemoveFolder { folder: folder.clone(), recursive: on });
+                let (from, to) = (path.clone(), folder.clone());
+                round_trip(Request::Move { from, to, replace: on });
+            }
+        }
         round_trip(Request::SignOut);
         round_trip(Request::Status);
         round_trip(Request::TokenSignIn { user: "demo".into(), token: Token([9; 32]) });
@@ -309,6 +401,12 @@ mod tests {
         assert!(decode(&["STR", "/a", "-1"]).is_err());
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
+        assert!(decode(&["INF", "/a", "scope=some"]).is_err());
+        assert!(decode(&["MKD", "/a", "recursive=yes"]).is_err());
+        assert!(decode(&["MKD"]).is_err());
+        assert!(decode(&["RMD", "/../a"]).is_err());
+        assert!(decode(&["MOV", "/", "/a"]).is_err());
+        assert!(decode(&["MOV", "/a"]).is_err());
         assert!(decode(&[]).is_err());
         assert_eq!(decode(&["TOK", "demo", "ab"]).unwrap_err().code(), Code::SignIn);
         assert_eq!(decode(&["PWD", "one"]).unwrap_err().code(), Code::Version);

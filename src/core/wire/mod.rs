@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod backup;
 pub mod chunk;
+pub mod discovery;
 pub mod extended;
 pub mod folder;
 pub mod journal;

@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::current::Current;
 use crate::cmd::client::settings::from_home;
 use crate::cmd::env::Env;
-use crate::core::path::{FilePath, FolderPath, PathError};
+use crate::core::path::{FilePath, PathError};
 
 /// Where a session's local files are.
 pub(crate) enum LocalFiles {
@@ -25,11 +26,11 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// The stored file of this name.
-    pub(super) fn stored(&self) -> Result<FilePath, PathError> {
+    /// The stored file of this name, as seen from a folder.
+    pub(super) fn stored(&self, current: &Current) -> Result<FilePath, PathError> {
         match &self.folder {
-            None => FilePath::parse_rooted(&self.name),
-            Some(folder) => FolderPath::parse_rooted(folder)?.join(&self.name),
+            None => current.file(&self.name),
+            Some(folder) => current.folder(folder)?.join(&self.name),
         }
     }
 }
@@ -47,11 +48,12 @@ impl LocalFiles {
     pub(super) fn source(
         &self,
         named: &Named,
+        current: &Current,
         env: &Env,
     ) -> Result<(PathBuf, FilePath), PathError> {
         let folder = match self {
             LocalFiles::Mirrored(root) => {
-                let path = named.stored()?;
+                let path = named.stored(current)?;
                 return Ok((root.join(path.as_str()), path));
             }
             LocalFiles::AsNamed => named.folder.as_deref().unwrap_or_default(),
@@ -63,7 +65,7 @@ impl LocalFiles {
             local = inside;
         }
         let name = local.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let path = FolderPath::parse_rooted(folder)?.join(name)?;
+        let path = current.folder(folder)?.join(name)?;
         Ok((local, path))
     }
 
@@ -114,10 +116,15 @@ mod tests {
             (there.to_str().unwrap(), Some("up"), "up/yeet.txt"),
             ("yeet.txt", Some("test"), "test/yeet.txt"),
         ] {
-            let (local, path) = LocalFiles::AsNamed.source(&named(name, place), &env).unwrap();
+            let (local, path) =
+                LocalFiles::AsNamed.source(&named(name, place), &Current::default(), &env).unwrap();
             assert_eq!((local, path.as_str()), (there.clone(), stored));
         }
-        assert!(LocalFiles::AsNamed.source(&named("x", Some("../up")), &env).is_err());
+        assert!(
+            LocalFiles::AsNamed
+                .source(&named("x", Some("../up")), &Current::default(), &env)
+                .is_err()
+        );
     }
 
     #[test]

@@ -89,6 +89,13 @@ fn the_first_failure_ends_a_piped_session_with_its_status() {
         ("DEL nothing", 4, "cannot delete nothing"),
         ("RTV ../x", 2, "must not leave"),
         ("STR a b c", 2, "one name and one path"),
+        ("mkdir", 2, "one folder is to be made"),
+        ("cd nothing", 4, "cannot go to nothing: there is no folder nothing"),
+        ("rmdir nothing", 4, "there is no folder nothing"),
+        ("mv nothing else", 4, "cannot move nothing: there is no file nothing"),
+        ("ls nothing", 4, "cannot list nothing"),
+        ("rmdir -r x", 2, "nobody can be asked"),
+        ("connect 127.0.0.1 1", 9, "you are connected to server"),
     ] {
         let input = format!("demo\npw\n{line}\nINF\n");
         let (found, out, err) = session(&server, folder.path(), &input);
@@ -149,4 +156,72 @@ fn with_user_and_password_given_nothing_is_asked() {
     let out = screen.out();
     assert!(out.contains("---\nSigned in as demo\nEnter the operation"), "{out}");
     assert!(out.ends_with("~ INF\n/g\n~ LGO\nUsername: \n"), "{out}");
+}
+
+#[test]
+fn a_session_goes_through_folders() {
+    let server = FakeServer::start(Fault::None).with_file("/top", b"x");
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("c_files/reports")).unwrap();
+    fs::write(folder.path().join("c_files/reports/yeet.txt"), "yeet").unwrap();
+    let input = "demo\npw\nmkdir reports\ncd reports\nmkdir -p a/b\nput yeet.txt\nls\nllist\n\
+                 mv yeet.txt a/b\nrmdir -r --yes a\nls\nrtv ../top\ncd\nls /\n";
+    let (status, out, err) = session(&server, folder.path(), input);
+    let expected = format!(
+        "{BEFORE}~ mkdir reports\n\
+         Made the folder /reports\n\
+         ~ cd reports\n\
+         Now in /reports\n\
+         ~/reports mkdir -p a/b\n\
+         Made the folder /reports/a/b\n\
+         ~/reports put yeet.txt\n\
+         File yeet.txt successfully created and written to\n\
+         ~/reports ls\n\
+         a/\n\
+         yeet.txt\n\
+         ~/reports llist\n\
+         yeet.txt\n\
+         ~/reports mv yeet.txt a/b\n\
+         Moved reports/yeet.txt to reports/a/b/yeet.txt\n\
+         ~/reports rmdir -r --yes a\n\
+         Removed reports/a  with 1 file and 1 folder in it\n\
+         ~/reports ls\n\
+         /reports is empty\n\
+         ~/reports rtv ../top\n\
+         Successfully retrieved file top from the file system\n\
+         ~/reports cd\n\
+         Now in /\n\
+         ~ ls /\n\
+         reports/\n\
+         top\n\
+         ~ \n"
+    );
+    assert_eq!((status, out), (0, expected), "{err}");
+    assert_eq!(fs::read(folder.path().join("c_files/top")).unwrap(), b"x");
+}
+
+#[test]
+fn the_help_names_every_word() {
+    let server = FakeServer::start(Fault::None);
+    let folder = tempfile::tempdir().unwrap();
+    let (status, out, _) = session(&server, folder.path(), "demo\npw\nhelp\n");
+    assert_eq!(status, 0);
+    let help = out.split("~ help\n").nth(1).unwrap();
+    assert!(help.starts_with("Enter the operation"), "{help}");
+    for (word, _) in crate::cmd::client::operation::WORDS {
+        let stands = |text: &str| text.split([' ', ',', ')', '\n']).any(|part| part == word);
+        assert!(stands(help), "{word}");
+    }
+}
+
+#[test]
+fn an_update_goes_on_from_what_the_session_has_seen() {
+    let server = FakeServer::start(Fault::None).with_file("/f", b"old");
+    let folder = tempfile::tempdir().unwrap();
+    let (status, ..) = session(&server, folder.path(), "demo\npw\nget f\npara f\nupdate f\n");
+    assert_eq!(status, 0);
+    let missing = "demo\npw\nget f\nrm f\npara f\n";
+    let (status, _, err) = session(&server, folder.path(), missing);
+    assert_eq!(status, 4, "{err}");
+    assert!(err.contains("The server does not have this file. Store it:  STR"), "{err}");
 }

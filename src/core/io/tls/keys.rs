@@ -3,7 +3,7 @@
 //! Invariants: a key file is made with mode 0600 from its first byte on, whole or not at all, and
 //! never over another one. No key is ever printed.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use super::verify::{fingerprint, fingerprint_of_key, provider};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, read_whole, write_whole};
+use crate::core::io::private;
 use crate::core::types::Fingerprint;
 
 /// The largest key or certificate file that is read. A chain of certificates has some kilobytes.
@@ -50,11 +51,8 @@ impl Identity {
     pub fn of_folder(folder: &Path, mended: &mut Vec<PathBuf>) -> Result<Identity> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(Error::io(format!("cannot make the folder {}", folder.display())))?;
-        mend(folder, 0o700, mended)?;
         let (key, certificate) = (folder.join(SERVER_KEY), folder.join(SERVER_CERTIFICATE));
-        for file in [&key, &certificate] {
-            mend(file, 0o600, mended)?;
-        }
+        mended.extend(private::mend_all(folder)?);
         if !exists(&key)? {
             write(&key, &KeyPair::generate().map_err(unmade)?.serialize_pem())?;
         }
@@ -188,21 +186,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
         .map_err(Error::io(format!("cannot write {}", path.display())))
 }
 
-/// Takes away what others may do with this file or folder, if it is there.
-fn mend(path: &Path, mode: u32, mended: &mut Vec<PathBuf>) -> Result<()> {
-    let failed = || format!("cannot make {} private", path.display());
-    let found = match fs::metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(failed())(error)),
-    };
-    if found.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io(failed()))?;
-        mended.push(path.to_owned());
-    }
-    Ok(())
-}
-
 fn unreadable(path: &Path, what: &str) -> Error {
     Error::other(Code::Usage, format!("{} holds {what}", path.display()))
 }
@@ -213,6 +196,8 @@ fn unmade(error: rcgen::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {

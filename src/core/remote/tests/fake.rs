@@ -3,8 +3,10 @@
 //! It has one account, `demo` with the password `pw`, and forgets everything at the end. It accepts
 //! the tokens that it has made, until they are revoked.
 
+mod folders;
+
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -19,9 +21,9 @@ use crate::core::error::{Code, Error};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{Acceptor, Identity};
 use crate::core::path::FilePath;
-use crate::core::types::{Digest, NodeSet, VersionId};
+use crate::core::types::{Digest, Precondition, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
-use crate::core::wire::extended::{Entry, FileEntry, Reply, Request};
+use crate::core::wire::extended::{Reply, Request};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -47,11 +49,16 @@ pub(crate) enum Fault {
 
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
+/// The version of every file there is.
+pub(crate) const VERSION: VersionId = VersionId([7; 16]);
+
 #[derive(Clone)]
 pub(crate) struct FakeServer {
     pub(crate) address: String,
     /// Their rooted paths and bytes.
     pub(crate) files: Files,
+    /// The rooted paths of folders that were made.
+    pub(crate) folders: Arc<Mutex<BTreeSet<String>>>,
     /// Valid tokens.
     pub(crate) tokens: Arc<Mutex<Vec<Token>>>,
     /// How many passwords it was shown.
@@ -69,6 +76,7 @@ impl FakeServer {
         let server = FakeServer {
             address,
             files: Files::default(),
+            folders: Arc::default(),
             tokens: Arc::default(),
             passwords: Arc::default(),
         };
@@ -198,7 +206,9 @@ impl Client {
                     self.refuse(&Error::WrongPassword(user))?;
                 }
             }
-            Ok(Request::Store { path, bytes, replace }) => self.store(&path, bytes, replace)?,
+            Ok(Request::Store { path, bytes, precondition }) => {
+                self.store(&path, bytes, precondition)?;
+            }
             Ok(Request::Retrieve { path }) => self.retrieve(&path)?,
             Ok(Request::Delete { path }) => {
                 let removed = self.files.lock().remove(&format!("/{}", path.as_str()));
@@ -207,7 +217,12 @@ impl Client {
                     None => self.refuse(&Error::NoSuchFile(path))?,
                 }
             }
-            Ok(Request::List) => self.list()?,
+            Ok(Request::List { path, extent }) => self.list(&path, extent)?,
+            Ok(Request::MakeFolder { folder, parents }) => self.make_folder(&folder, parents)?,
+            Ok(Request::RemoveFolder { folder, recursive }) => {
+                self.remove_folder(&folder, recursive)?;
+            }
+            Ok(Request::Move { from, to, replace }) => self.move_to(&from, &to, replace)?,
             Ok(Request::SignOut) => return Ok(false),
             // As a server that is older than this request.
             Ok(Request::Status) => self.refuse(&Error::Protocol("unknown opcode".into()))?,
@@ -242,10 +257,25 @@ impl Client {
         Ok(true)
     }
 
-    fn store(&mut self, path: &FilePath, bytes: u64, replace: bool) -> Result<(), Gone> {
+    fn store(
+        &mut self,
+        path: &FilePath,
+        bytes: u64,
+        precondition: Precondition,
+    ) -> Result<(), Gone> {
         let key = format!("/{}", path.as_str());
-        if !replace && self.files.lock().contains_key(&key) {
-            return self.refuse(&Error::Exists(path.clone()));
+        let is_there = self.files.lock().contains_key(&key);
+        match precondition {
+            Precondition::Absent if is_there => return self.refuse(&Error::Exists(path.clone())),
+            Precondition::Present if !is_there => {
+                return self.refuse(&Error::NoSuchFile(path.clone()));
+            }
+            Precondition::Unchanged(version) if version != VERSION => {
+                let by = Some("ann from 127.0.0.1:4000".to_owned());
+                let path = path.clone();
+                return self.refuse(&Error::ChangedMeanwhile { path, by, at_ms: 0 });
+            }
+            _ => {}
         }
         if bytes > 100_000_000 {
             return self.refuse(&Error::TooBig { bytes, limit: 100_000_000 });
@@ -287,8 +317,7 @@ impl Client {
         if self.fault == Fault::StoresOtherBytes {
             digest.0[0] ^= 1;
         }
-        let version = VersionId([7; 16]);
-        self.say(&["S", &format!("version={version}"), "nodes=4", &format!("blake3={digest}")])
+        self.say(&["S", &format!("version={VERSION}"), "nodes=4", &format!("blake3={digest}")])
     }
 
     fn retrieve(&mut self, path: &FilePath) -> Result<(), Gone> {
@@ -299,8 +328,7 @@ impl Client {
         if self.fault == Fault::SendsOtherBytes {
             digest.0[0] ^= 1;
         }
-        let (bytes, version) = (content.len(), VersionId([7; 16]));
-        let fields = [format!("bytes={bytes}"), format!("version={version}")];
+        let fields = [format!("bytes={}", content.len()), format!("version={VERSION}")];
         self.say(&["S", &fields[0], &fields[1], &format!("blake3={digest}"), "stored_ms=5"])?;
         for (i, piece) in content.chunks(CHUNK_BYTES).enumerate() {
             let head = chunk::data_head(&[piece]);
@@ -321,33 +349,6 @@ impl Client {
         }
         self.socket.write_all(&chunk::end(&blake3_of(&content)))?;
         self.say(&["S", "nodes=1,4"])
-    }
-
-    fn list(&mut self) -> Result<(), Gone> {
-        let files = self.files.lock().clone();
-        let mut message = vec!["S".to_owned()];
-        for (path, content) in files {
-            let path = FilePath::parse_rooted(&path).unwrap();
-            for folder in path.folder().ancestry() {
-                let line = Entry::Folder(folder).encode();
-                if !message.contains(&line) {
-                    message.push(line);
-                }
-            }
-            message.push(
-                Entry::File(FileEntry {
-                    path,
-                    bytes: content.len() as u64,
-                    stored_ms: 1_700_000_000_000,
-                    version: VersionId([7; 16]),
-                    blake3: blake3_of(&content),
-                    placed: NodeSet::ALL,
-                })
-                .encode(),
-            );
-        }
-        self.socket.write_all(&lines::encode(&message))?;
-        Ok(())
     }
 
     fn say(&mut self, message: &[&str]) -> Result<(), Gone> {

@@ -1,0 +1,126 @@
+//! `palk client rmdir FOLDER...`: removes folders.
+
+use clap::Args;
+use serde_json::json;
+
+use super::advice;
+use super::connection::Connection;
+use super::settings::Common;
+use super::tally::Tally;
+use crate::cmd::env::{Asked, Env};
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::{FolderPath, printable};
+use crate::core::wire::extended::Removed;
+
+/// Remove empty folders, or with -r folders and everything in them
+#[derive(Args, Debug)]
+pub(super) struct Rmdir {
+    /// Folders to remove
+    #[arg(required = true, value_name = "FOLDER")]
+    folders: Vec<String>,
+
+    /// Remove everything in them too; asks first
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Do not ask
+    #[arg(long, requires = "recursive")]
+    yes: bool,
+}
+
+impl Rmdir {
+    pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        let jobs: Vec<_> =
+            self.folders.iter().map(|text| (text, FolderPath::parse_rooted(text))).collect();
+        let mut tally = Tally::new(jobs.len());
+        if self.recursive && !self.yes {
+            confirm(&self.folders.join(", "), env)?;
+        }
+        let mut connection = match jobs.iter().any(|(_, folder)| folder.is_ok()) {
+            true => Some(Connection::open(common, env)?),
+            false => None,
+        };
+        for (text, folder) in jobs {
+            let removed = folder.map_err(Error::from).and_then(|folder| {
+                let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
+                let removed = connection.remote()?.remove_folder(&folder, self.recursive)?;
+                Ok((folder, removed))
+            });
+            match removed {
+                Ok((folder, removed)) => {
+                    let Removed { folders, files } = removed;
+                    let object = json!({"code": 0, "path": format!("/{}", folder.as_str()),
+                                        "folders": folders, "files": files});
+                    tally.done(env, &[summary(&folder, removed)], object)?;
+                }
+                Err(error) => {
+                    let hint = "Nothing was changed. With everything in it:  palk client rmdir -r";
+                    let own = [(Code::NotAllowed, hint)];
+                    let what = format!("cannot remove the folder {text}");
+                    tally.failed(env, text, advice::own_or_usual(&what, &error, &own))?;
+                }
+            }
+        }
+        tally.finish(env)
+    }
+}
+
+/// `Removed up  with 3 files and 1 folder in it`
+pub(super) fn summary(folder: &FolderPath, removed: Removed) -> String {
+    let counted = |count: u64, what: &str| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let inside = removed.folders.saturating_sub(1);
+    if removed.files + inside == 0 {
+        return format!("Removed {folder}");
+    }
+    let (files, folders) = (counted(removed.files, "file"), counted(inside, "folder"));
+    format!("Removed {folder}  with {files} and {folders} in it")
+}
+
+/// Makes sure that everything in these folders is meant to go.
+///
+/// # Errors
+/// [`Code::Usage`] if nobody can be asked, [`Code::Interrupted`] for a no.
+pub(super) fn confirm(folders: &str, env: &mut Env) -> Result<(), Stop> {
+    let folders = printable(folders);
+    if !env.can_ask() {
+        let text = format!("-r removes {folders} and everything in it, and nobody can be asked");
+        return Err(Failure::new(Code::Usage, text).hint("If that is meant:  -r --yes").into());
+    }
+    let question = format!("Remove {folders} and everything in it (yes or no)? ");
+    let answer = env.ask(&question, Asked::Answer)?;
+    if ["yes", "y"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Interrupted, "Nothing was removed.").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_is_counted() {
+        let folder = FolderPath::parse("up").unwrap();
+        let said = |folders, files| summary(&folder, Removed { folders, files });
+        assert_eq!(said(1, 0), "Removed up");
+        assert_eq!(said(2, 3), "Removed up  with 3 files and 1 folder in it");
+        assert_eq!(said(1, 1), "Removed up  with 1 file and 0 folders in it");
+    }
+
+    #[test]
+    fn only_a_yes_is_one() {
+        for (typed, meant) in [("yes\n", true), ("Y\n", true), ("no\n", false), ("\n", false)] {
+            let (env, screen) = Env::fake(&[], typed);
+            let mut env = env.on_terminal();
+            assert_eq!(confirm("up", &mut env).is_ok(), meant, "{typed:?}");
+            assert!(screen.err().starts_with("Remove up and everything in it"));
+        }
+        let (mut env, _) = Env::fake(&[], "yes\n");
+        let Err(Stop::Failed(failure)) = confirm("up", &mut env) else { panic!("nobody is asked") };
+        assert_eq!(failure.code, Code::Usage);
+    }
+}

@@ -1,0 +1,180 @@
+//! Local files on their way to the server: what the verbs `store` and `update` share.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::advice;
+use super::connection::Connection;
+use super::local::Source;
+use super::rate::{Rate, subject};
+use super::settings::Common;
+use super::tally::Tally;
+use super::transfer::send;
+use crate::cmd::env::Env;
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::types::Precondition;
+
+/// Which files, and where to.
+#[derive(Args, Debug)]
+pub(super) struct Upload {
+    /// Local files; "-" is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The folder to store them in [default: your top folder]
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<String>,
+
+    /// The name to store the file under (with one FILE) [default: its own]
+    #[arg(long = "as", value_name = "NAME")]
+    name: Option<String>,
+
+    #[command(flatten)]
+    rate: Rate,
+}
+
+/// What is wanted of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// The verb, as it was typed.
+    pub(super) word: &'static str,
+    /// What has to be there.
+    pub(super) precondition: Precondition,
+}
+
+impl Wish {
+    /// A file for which it was not fulfilled, with what to do.
+    fn failed(self, file: &str, error: &Error) -> Failure {
+        let own: &[_] = match self.precondition {
+            Precondition::Any | Precondition::Absent => &[],
+            Precondition::Present => {
+                &[(Code::NoSuchFile, NOT_THERE), (Code::NoSuchFolder, NOT_THERE)]
+            }
+            Precondition::Unchanged(_) => &[(Code::Changed, CHANGED)],
+        };
+        advice::own_or_usual(&format!("cannot {} {file}", self.word), error, own)
+    }
+}
+
+const NOT_THERE: &str =
+    "Nothing was stored: update makes no new files. For the first time:  palk client store";
+
+const CHANGED: &str = "Nothing was stored. Retrieve what is there (rtv --json names its version), put \
+                       both together, then say that version.";
+
+/// A file that can be stored as far as this side can tell.
+struct Job {
+    /// Opened only where it is the only one: a thousand open files are too many for a process, and
+    /// standard input may take longer than a server waits for a request.
+    source: Option<Source>,
+    path: FilePath,
+}
+
+impl Upload {
+    pub(super) fn run(self, wish: Wish, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        self.check(wish, common)?;
+        let mut taken = HashSet::new();
+        let mut jobs = Vec::new();
+        for file in &self.files {
+            jobs.push((file, self.plan(file, &mut taken, env)));
+        }
+        let mut tally = Tally::new(jobs.len());
+        let names: Vec<String> = jobs.iter().map(|(file, job)| name_of(file, job)).collect();
+        let recording = self.rate.open(self.files.iter().map(PathBuf::as_path), env)?;
+        // Where nothing can be sent, nobody is asked for a password.
+        let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
+            true => Some(Connection::open(common, env)?),
+            false => None,
+        };
+        recording.begin(env);
+        for (file, job) in jobs {
+            let sent = job.and_then(|job| {
+                let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
+                let mut source = match job.source {
+                    Some(source) => source,
+                    None => Source::open(file, env)?,
+                };
+                send(env, connection.remote()?, &mut source, &job.path, wish.precondition)
+            });
+            match sent {
+                Ok(sent) => {
+                    let mut lines = vec![sent.summary()];
+                    lines.extend(common.verbose.then(|| sent.detail()));
+                    tally.done(env, &lines, sent.json())?;
+                }
+                Err(error) => {
+                    let file = file.display().to_string();
+                    tally.failed(env, &file, wish.failed(&file, &error))?;
+                }
+            }
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        recording.finish(&subject(&names), "Stored", env)?;
+        tally.finish(env)
+    }
+
+    fn check(&self, wish: Wish, common: &Common) -> Result<(), Failure> {
+        if matches!(wish.precondition, Precondition::Unchanged(_)) && self.files.len() > 1 {
+            let text = "--if-version gives one version, but there are several files";
+            let hint = format!("Take them one by one:  palk client {}", wish.word);
+            return Err(Failure::new(Code::Usage, text).hint(hint));
+        }
+        if self.name.is_some() && self.files.len() > 1 {
+            let text = "--as gives one name, but several files are to be stored";
+            return Err(Failure::new(Code::Usage, text).hint("Store them one by one."));
+        }
+        if common.password_stdin && self.files.iter().any(|file| file == Path::new("-")) {
+            let text = "standard input cannot be the file and the password";
+            return Err(Failure::new(Code::Usage, text).hint("Use --password-file FILE."));
+        }
+        Ok(())
+    }
+
+    /// Finds everything wrong that can be found without the server.
+    fn plan(
+        &self,
+        file: &Path,
+        taken: &mut HashSet<FilePath>,
+        env: &mut Env,
+    ) -> Result<Job, Error> {
+        let path = self.stored_path(file)?;
+        if !taken.insert(path.clone()) {
+            let text = format!("another of these files is stored as {path} already");
+            return Err(Error::other(Code::Usage, text));
+        }
+        if self.files.len() == 1 {
+            return Ok(Job { source: Some(Source::open(file, env)?), path });
+        }
+        Source::check(file, env)?;
+        Ok(Job { source: None, path })
+    }
+
+    fn stored_path(&self, file: &Path) -> Result<FilePath, Error> {
+        let folder = FolderPath::parse_rooted(self.to.as_deref().unwrap_or_default())?;
+        if let Some(name) = &self.name {
+            return Ok(folder.join(name)?);
+        }
+        if file == Path::new("-") {
+            let text = "standard input has no name, give it one with --as NAME";
+            return Err(Error::other(Code::Usage, text));
+        }
+        let Some(name) = file.file_name() else {
+            return Err(Error::other(Code::LocalFile, "it is a folder, only files can be stored"));
+        };
+        let text = "its name is not UTF-8 text, give it another with --as NAME";
+        let name = name.to_str().ok_or_else(|| Error::other(Code::Usage, text))?;
+        Ok(folder.join(name)?)
+    }
+}
+
+/// What a file is called where it is stored, or here if it cannot be.
+fn name_of(file: &Path, job: &Result<Job, Error>) -> String {
+    match job {
+        Ok(job) => job.path.name().to_owned(),
+        Err(_) => file.display().to_string(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The options of requests: lines behind the fields, each `key=value`, in any order.
+//!
+//! Invariant: what is not known is refused, never passed over: an option says under which condition
+//! something is done, and whoever did not understand it would do it without.
+
+use crate::core::error::{Error, Result};
+use crate::core::types::Precondition;
+
+/// What is listed of a folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// The folder or file of this path and nothing in it.
+    Itself,
+    /// What lies directly in the folder.
+    Children,
+    /// Everything below the folder.
+    All,
+}
+
+/// Every extent with its word on the wire.
+const EXTENTS: [(Extent, &str); 3] = [
+    (Extent::Itself, "scope=self"),
+    (Extent::Children, "scope=children"),
+    (Extent::All, "scope=all"),
+];
+
+/// The option that stands for what a store asks of the file at its place, if it asks anything.
+pub(super) fn of_precondition(precondition: Precondition) -> Option<String> {
+    match precondition {
+        Precondition::Any => None,
+        Precondition::Absent => Some("replace=no".into()),
+        Precondition::Present => Some("if=present".into()),
+        Precondition::Unchanged(version) => Some(format!("if-version={version}")),
+    }
+}
+
+/// Reads the options of a store.
+///
+/// # Errors
+/// [`Error::Protocol`] for one that is not known, and for two that differ.
+pub(super) fn precondition(options: &[&str]) -> Result<Precondition> {
+    let mut found = Precondition::Any;
+    for option in options {
+        let asked = match option.split_once('=') {
+            Some(("replace", "no")) => Precondition::Absent,
+            Some(("if", "present")) => Precondition::Present,
+            Some(("if-version", version)) => match version.parse() {
+                Ok(version) => Precondition::Unchanged(version),
+                Err(_) => return Err(Error::Protocol(format!("{version:?} is not a version"))),
+            },
+            _ => return Err(unknown(option)),
+        };
+        if found != Precondition::Any && found != asked {
+            return Err(Error::Protocol("a store has one condition at most".into()));
+        }
+        found = asked;
+    }
+    Ok(found)
+}
+
+/// The option of a listing; nothing for everything below, which is what is meant without one.
+pub(super) fn of_extent(extent: Extent) -> Option<String> {
+    let (_, word) = EXTENTS.into_iter().find(|(known, _)| *known == extent)?;
+    (extent != Extent::All).then(|| word.to_owned())
+}
+
+/// Reads the options of a listing; of several the last counts.
+///
+/// # Errors
+/// [`Error::Protocol`] for one that is not known.
+pub(super) fn extent(options: &[&str]) -> Result<Extent> {
+    let known = |option: &&str| {
+        let found = EXTENTS.into_iter().find(|(_, word)| word == option);
+        found.map(|(extent, _)| extent).ok_or_else(|| unknown(option))
+    };
+    options.iter().map(known).try_fold(Extent::All, |_, extent| extent)
+}
+
+/// Reads the one switch that a request has.
+///
+/// # Errors
+/// [`Error::Protocol`] for anything else.
+pub(super) fn switch(options: &[&str], word: &str) -> Result<bool> {
+    match options.iter().find(|option| **option != word) {
+        Some(other) => Err(unknown(other)),
+        None => Ok(!options.is_empty()),
+    }
+}
+
+fn unknown(option: &str) -> Error {
+    Error::Protocol(format!("unknown option {option:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::types::VersionId;
+
+    #[test]
+    fn a_store_has_one_condition_at_most() {
+        for asked in [
+            Precondition::Any,
+            Precondition::Absent,
+            Precondition::Present,
+            Precondition::Unchanged(VersionId([7; 16])),
+        ] {
+            let option = of_precondition(asked);
+            let options: Vec<&str> = option.as_deref().into_iter().collect();
+            assert_eq!(precondition(&options).unwrap(), asked);
+        }
+        assert!(precondition(&["replace=no", "replace=no"]).is_ok());
+        for wrong in [
+            &["replace=no", "if=present"][..],
+            &["if-version=12"],
+            &["if-version"],
+            &["if=absent"],
+            &["replace=yes"],
+        ] {
+            assert!(matches!(precondition(wrong), Err(Error::Protocol(_))), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_extent_and_a_switch_are_their_words_and_nothing_else() {
+        for (asked, word) in EXTENTS {
+            assert_eq!(extent(&[word]).unwrap(), asked);
+            let option = of_extent(asked);
+            let options: Vec<&str> = option.as_deref().into_iter().collect();
+            assert_eq!(extent(&options).unwrap(), asked);
+        }
+        assert!(extent(&["scope=some"]).is_err());
+        assert!(!switch(&[], "parents=yes").unwrap());
+        assert!(switch(&["parents=yes"], "parents=yes").unwrap());
+        assert!(switch(&["parents=yes", "parents=no"], "parents=yes").is_err());
+    }
+}
