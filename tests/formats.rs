@@ -237,6 +237,7 @@ fn every_request_to_a_node() {
     let read = |select| Request::Read {
         version: VERSION,
         place: place(),
+        formerly: vec![FilePath::parse_rooted("b").unwrap()].try_into().unwrap(),
         first_stripe: 2,
         stripes: 300,
         select,
@@ -246,6 +247,19 @@ fn every_request_to_a_node() {
         Order::Commit { version: VERSION, seq: Seq(300), place: place() },
         Order::Remove { place: place(), up_to: Seq(301) },
         Order::Discard { version: VERSION },
+        Order::MoveFile {
+            version: VERSION,
+            user: user(),
+            from: place().path,
+            to: FilePath::parse_rooted("b").unwrap(),
+        },
+        Order::MoveFolder {
+            user: user(),
+            from: FolderPath::parse("up").unwrap(),
+            to: FolderPath::parse("down").unwrap(),
+        },
+        Order::RemoveFolder { user: user(), folder: FolderPath::parse("up").unwrap() },
+        Order::TakeBack { version: VERSION, place: place() },
     ];
     let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
     let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
@@ -253,7 +267,7 @@ fn every_request_to_a_node() {
         (
             hello,
             0,
-            "00000025 00000000 00022222 22222222 22222222 22222222 222203ac 02444444 44444444 \
+            "00000025 00000000 00032222 22222222 22222222 22222222 222203ac 02444444 44444444 \
              44444444 44444444 44",
         ),
         (Request::Ping, 0, "00000001 00000000 01"),
@@ -282,36 +296,39 @@ fn every_request_to_a_node() {
              33333333 33333333 33333333 33",
         ),
         (
-            Request::Carry(orders),
+            Request::Carry { number: 300, orders },
             0,
-            "0000004e 00000000 06040004 64656d6f 02757001 11111111 11111111 \
-             11111111 11111111 ac020464 656d6f08 75702f61 2e747874 02046465 \
-             6d6f0875 702f612e 747874ad 02031111 11111111 11111111 11111111 \
-             1111",
+            "000000a7 00000000 06ac0208 00046465 6d6f0275 70011111 11111111 \
+             11111111 11111111 1111ac02 0464656d 6f087570 2f612e74 78740204 \
+             64656d6f 0875702f 612e7478 74ad0203 11111111 11111111 11111111 \
+             11111111 04111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 74787401 62050464 656d6f02 75700464 6f776e06 0464656d \
+             6f027570 07111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 747874",
         ),
         (
             read(Select::Both),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0200",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0200",
         ),
         (
             read(Select::First),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0201",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0201",
         ),
         (
             read(Select::Second),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0202",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0202",
         ),
         (
             read(Select::Xor),
             0,
-            "00000023 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 ac0203",
+            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787401 016202ac 0203",
         ),
         (Request::ListStaged { after: None }, 0, "00000002 00000000 0800"),
         (
@@ -320,13 +337,19 @@ fn every_request_to_a_node() {
             "00000012 00000000 08011111 11111111 11111111 11111111 1111",
         ),
         (
-            Request::Verify { version: VERSION, place: place(), first_stripe: 2, stripes: 64 },
+            Request::Verify {
+                version: VERSION,
+                place: place(),
+                formerly: node::Formerly::default(),
+                first_stripe: 2,
+                stripes: 64,
+            },
             0,
-            "00000021 00000000 09111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787402 40",
+            "00000022 00000000 09111111 11111111 11111111 11111111 11046465 \
+             6d6f0875 702f612e 74787400 0240",
         ),
         (Request::Inventory, 0, "00000001 00000000 0a"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0203"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0303"),
         (Request::Bye, 0, "00000001 00000000 0c"),
         (Request::Backup(Ask::State), 0, "00000002 00000000 0d00"),
         (
@@ -375,7 +398,7 @@ fn every_request_to_a_node() {
             Request::Units { .. } => 3,
             Request::KeepAlive => 4,
             Request::Finish { .. } => 5,
-            Request::Carry(_) => 6,
+            Request::Carry { .. } => 6,
             Request::Read { .. } => 7,
             Request::ListStaged { .. } => 8,
             Request::Verify { .. } => 9,
@@ -393,7 +416,7 @@ fn every_request_to_a_node() {
         }] = true;
     }
     assert_eq!(seen, [true; 21]);
-    assert_eq!(PROTOCOL, 2);
+    assert_eq!(PROTOCOL, 3);
 }
 
 #[test]
@@ -545,7 +568,7 @@ fn snapshot_head() -> SnapshotHead {
 
 #[test]
 fn every_change_of_the_journal() {
-    let changes: [(Change, &str); 13] = [
+    let changes: [(Change, &str); 15] = [
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
             "00046465 6d6f0a24 6172676f 6e326964 2401",
@@ -601,9 +624,27 @@ fn every_change_of_the_journal() {
             Change::FolderRemoved { user: user(), folder: FolderPath::parse("up").unwrap() },
             "0c046465 6d6f0275 70",
         ),
+        (
+            Change::FileMoved {
+                user: user(),
+                from: place().path,
+                to: FilePath::parse_rooted("b").unwrap(),
+                seq: Seq(300),
+            },
+            "0d046465 6d6f0875 702f612e 74787401 62ac02",
+        ),
+        (
+            Change::FolderMoved {
+                user: user(),
+                from: FolderPath::parse("up").unwrap(),
+                to: FolderPath::parse("down").unwrap(),
+                seq: Seq(300),
+            },
+            "0e046465 6d6f0275 7004646f 776eac02",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 13];
+    let mut seen = [false; 15];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -620,9 +661,11 @@ fn every_change_of_the_journal() {
             Change::FoldersRemoved { .. } => 10,
             Change::UserMadeAgain { .. } => 11,
             Change::FolderRemoved { .. } => 12,
+            Change::FileMoved { .. } => 13,
+            Change::FolderMoved { .. } => 14,
         }] = true;
     }
-    assert_eq!(seen, [true; 13]);
+    assert_eq!(seen, [true; 15]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
     golden.check(
@@ -980,7 +1023,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 5);
+    assert_eq!(version, 6);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -997,11 +1040,12 @@ fn the_tables_of_the_catalog() {
         [
             "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
             "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
-             blake3 BLOB, stored_ms INTEGER, placed INTEGER, stored_by TEXT null",
+             blake3 BLOB, stored_ms INTEGER, placed INTEGER, stored_by TEXT null, \
+             stored_seq INTEGER null",
             "folders: user_id INTEGER key, path TEXT key",
             "journal: id INTEGER null key, record BLOB, chain BLOB",
             "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
-             version BLOB null, seq INTEGER",
+             version BLOB null, seq INTEGER, target TEXT null, entry INTEGER",
             "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms INTEGER, \
              pieces INTEGER, proved_ms INTEGER null",
             "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER null, \
@@ -1027,6 +1071,7 @@ fn the_tables_of_the_catalog() {
             "owed_by_node",
             "owed_by_path",
             "owed_by_version",
+            "owed_moves",
             "scrub_findings_by_version",
             "tokens_by_user"
         ]

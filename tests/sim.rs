@@ -7,6 +7,8 @@
 
 #[path = "sim/disk.rs"]
 mod disk;
+#[path = "sim/names.rs"]
+mod names;
 #[path = "sim/node.rs"]
 mod node;
 #[path = "sim/tamper.rs"]
@@ -45,15 +47,16 @@ fn faults(seed: u64) -> Faults {
     }
 }
 
-fn run(seed: u64, faults: Faults) -> (u64, u64) {
+/// Answered changes, moves among them, and recoveries.
+fn run(seed: u64, faults: Faults) -> [u64; 3] {
     let mut world = World::new(seed, faults);
     world.run(STEPS);
     world.make_whole();
-    (world.answered, world.recoveries)
+    [world.answered, world.moved, world.recoveries]
 }
 
 /// Runs a seed; a failure names it.
-fn checked(seed: u64) -> (u64, u64) {
+fn checked(seed: u64) -> [u64; 3] {
     let ended = panic::catch_unwind(AssertUnwindSafe(|| run(seed, faults(seed))));
     ended.unwrap_or_else(|payload| {
         eprintln!("seed {seed} failed: PALK_SIM_SEED={seed} repeats it");
@@ -63,13 +66,17 @@ fn checked(seed: u64) -> (u64, u64) {
 
 #[test]
 fn nothing_answered_is_lost_whatever_crashes() {
-    let (mut answered, mut recoveries) = (0, 0);
-    for (changes, recovered) in (0..seeds()).map(checked) {
+    let (mut answered, mut moves, mut recoveries) = (0, 0, 0);
+    for [changes, moved, recovered] in (0..seeds()).map(checked) {
         answered += changes;
+        moves += moved;
         recoveries += recovered;
     }
-    println!("{} seeds, {answered} answered changes, {recoveries} recoveries", seeds());
-    assert!(answered > seeds(), "the runs do something");
+    println!(
+        "{} seeds, {answered} answered changes, {moves} of them moves, {recoveries} recoveries",
+        seeds()
+    );
+    assert!(answered > seeds() && moves > seeds() / 2, "the runs do something");
     assert!(recoveries > seeds() / 10, "and the server's disk is lost in some");
 }
 
@@ -150,15 +157,18 @@ fn the_canary_stores_that_are_answered_with_two_pieces_are_caught() {
 }
 
 /// What is done while something crashes.
-const DOINGS: [&str; 3] = ["store", "overwrite", "delete"];
+const DOINGS: [&str; 6] = ["store", "overwrite", "delete", "move", "move over", "move folder"];
 
 /// Who crashes: a node (0 to 3) at the n-th call to its disk, or the server (4) at its n-th call to
-/// a node. False if nothing crashed, since what was done has fewer calls.
-fn crash_at(doing: &str, who: usize, n: u64) -> bool {
+/// a node. Afterwards the server's disk is lost as well, if two nodes are given that are then at
+/// hand. False if nothing crashed, since what was done has fewer calls.
+fn crash_at(doing: &str, who: usize, n: u64, at_hand: Option<[usize; 2]>) -> bool {
+    let old = b"the old content";
     let mut world = World::new(n, Faults::default());
     if doing != "store" {
-        assert!(world.guarded(|world| world.store("x/a", b"the old content", 9)));
-        world.guarded(World::attend);
+        assert!(world.guarded(|world| world.store("x/a", old, 9)));
+        assert!(world.guarded(|world| world.store("b", b"another file", 9)));
+        assert!(world.guarded(World::attend));
     }
     match who {
         4 => world.links.lock().unwrap().crash_in = Some(n),
@@ -167,12 +177,24 @@ fn crash_at(doing: &str, who: usize, n: u64) -> bool {
     let went_on = world.guarded(|world| {
         match doing {
             "delete" => world.delete("x/a"),
+            "move" => world.move_file("x/a", "a"),
+            "move over" => world.move_file("x/a", "b"),
+            "move folder" => world.move_folder("x", "z"),
             _ => world.store("x/a", b"the new and longer content", 9),
         }
         world.attend();
     });
     let crashed = if who == 4 { !went_on } else { world.nodes[who].ends() > 0 };
+    if let Some(at_hand) = at_hand {
+        world.lose_server(&at_hand);
+    }
     world.make_whole();
+    match doing {
+        "move" => world.assert_in_one_of(old, ["x/a", "a"]),
+        "move over" => world.assert_in_one_of(old, ["x/a", "b"]),
+        "move folder" => world.assert_in_one_of(old, ["x/a", "z/a"]),
+        _ => {}
+    }
     crashed
 }
 
@@ -180,13 +202,26 @@ fn crash_at(doing: &str, who: usize, n: u64) -> bool {
 fn every_crash_point_of_a_small_file_leaves_the_old_or_the_new() {
     for doing in DOINGS {
         let points = [0, 1, 2, 3, 4].map(|who| {
-            let crashes = (1..).take_while(|n| crash_at(doing, who, *n)).count();
+            let crashes = (1..).take_while(|n| crash_at(doing, who, *n, None)).count();
             assert!(crashes > 2, "{doing}: {who} has crash points");
             crashes
         });
         let all: usize = points.iter().sum();
         println!("{doing}: {all} crash points: {points:?} of nodes 1 to 4 and the server");
     }
+}
+
+#[test]
+fn every_crash_point_of_a_move_leaves_it_made_or_not_if_the_server_is_lost_too() {
+    let mut points = 0;
+    for doing in ["move", "move over", "move folder"] {
+        for (who, at_hand) in [(0, [0, 1]), (0, [1, 2]), (3, [2, 3]), (4, [0, 3]), (4, [1, 2])] {
+            let crashes = (1..).take_while(|n| crash_at(doing, who, *n, Some(at_hand))).count();
+            assert!(crashes > 2, "{doing}: {who} has crash points");
+            points += crashes;
+        }
+    }
+    println!("{points} crash points of moves, each followed by a recovery from two nodes");
 }
 
 /// As [`crash_at`], while node 1 is replaced; 0 is the new one then.

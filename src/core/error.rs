@@ -283,6 +283,19 @@ pub enum Error {
     /// The same, where the file is gone.
     #[error("{0} was changed meanwhile: it is not there any more")]
     GoneMeanwhile(FilePath),
+    /// A store that was running while something was moved from its path or to it.
+    #[error(
+        "{0} was moved, or something was moved there, while it was being stored: store it again"
+    )]
+    MovedMeanwhile(FilePath),
+    /// Too few nodes for a move, whose record has to be on several before any node is told.
+    #[error("at least {WRITE_QUORUM} of 4 nodes are needed to move something; not available: {0}")]
+    TooFewToMove(Troubles),
+    /// The move was made, and whether it counts if the server's disk were lost now is not known.
+    #[error(
+        "whether it was moved cannot be told: its record is on {0} so far, and has to be on {WRITE_QUORUM} before the nodes are told; it is done as soon as more can be reached"
+    )]
+    UnconfirmedMove(Reached),
 }
 
 /// Who did it, if that is known: ` by demo from 127.0.0.1:40312`.
@@ -337,7 +350,9 @@ impl Error {
             Error::BadPath(_) => Code::BadPath,
             Error::Exists(_) | Error::FolderExists(_) => Code::Exists,
             Error::FolderNotEmpty(_) | Error::IntoItself(_) => Code::NotAllowed,
-            Error::ChangedMeanwhile { .. } | Error::GoneMeanwhile(_) => Code::Changed,
+            Error::ChangedMeanwhile { .. } | Error::GoneMeanwhile(_) | Error::MovedMeanwhile(_) => {
+                Code::Changed
+            }
             Error::NameCollision { .. } => Code::NotAllowed,
             Error::NodesFull(_) => Code::NoSpace,
             Error::TooBig { .. } => Code::TooBig,
@@ -355,9 +370,11 @@ impl Error {
             Error::Io { source, .. } if is_local(source) => Code::LocalFile,
             Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
             Error::TakenOver { .. } => Code::NotAllowed,
-            Error::NotRegistered(_) | Error::TooFewToChange { .. } | Error::Unconfirmed { .. } => {
-                Code::TooFewNodes
-            }
+            Error::NotRegistered(_)
+            | Error::TooFewToChange { .. }
+            | Error::Unconfirmed { .. }
+            | Error::TooFewToMove(_)
+            | Error::UnconfirmedMove(_) => Code::TooFewNodes,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
             Error::SignInRefused | Error::TokenRefused => Code::SignIn,
             Error::Throttled { .. } => Code::Temporary,

@@ -149,7 +149,8 @@ impl House {
         let random = Arc::new(Random::seeded(SEED.fetch_add(1, Ordering::SeqCst)));
         let catalog = Arc::new(Catalog::open(&folder.path().join("palk.db"), CLUSTER).unwrap());
         let roster = Arc::new(Roster::new(nodes.clone().map(|node| node as Arc<dyn Node>)));
-        let volume = Arc::new(Volume::new(roster.clone(), random.clone(), Fanout::Inline));
+        let volume = Volume::new(roster.clone(), random.clone(), Fanout::Inline);
+        let volume = Arc::new(volume.following(catalog.clone()));
         let copy = folder.path().join("snapshot");
         let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
         let readers: Arc<Readers> = Arc::default();

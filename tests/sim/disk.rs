@@ -47,6 +47,17 @@ impl Change {
         first.parent() == Some(folder) || second.is_some_and(|to| to.parent() == Some(folder))
     }
 
+    /// The same where a folder on its way is called otherwise.
+    fn under(self, from: &Path, to: &Path) -> Change {
+        match self {
+            Change::Make(path, entry) => Change::Make(moved(&path, from, to), entry),
+            Change::Rename(old, new) => {
+                Change::Rename(moved(&old, from, to), moved(&new, from, to))
+            }
+            Change::Remove(path) => Change::Remove(moved(&path, from, to)),
+        }
+    }
+
     fn apply(&self, tree: &mut Tree) {
         match self {
             Change::Make(path, entry) => {
@@ -56,12 +67,31 @@ impl Change {
                 if let Some(entry) = tree.remove(from) {
                     tree.insert(to.clone(), entry);
                 }
+                // A folder takes along what is in it.
+                let inside: Vec<PathBuf> =
+                    tree.keys().filter(|path| path.starts_with(from)).cloned().collect();
+                for path in inside {
+                    if let Some(entry) = tree.remove(&path) {
+                        tree.insert(moved(&path, from, to), entry);
+                    }
+                }
             }
             Change::Remove(path) => {
                 tree.remove(path);
             }
         }
     }
+}
+
+/// A path below a folder that has another name.
+fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    path.strip_prefix(from).map_or_else(
+        |_| path.to_path_buf(),
+        |rest| match rest.as_os_str() {
+            rest if rest.is_empty() => to.to_path_buf(),
+            rest => to.join(rest),
+        },
+    )
 }
 
 /// What goes wrong, and when.
@@ -158,9 +188,18 @@ impl SimDisk {
         let mut guard = self.lock();
         let inner = &mut *guard;
         let mut tree = std::mem::take(&mut inner.durable);
+        // A folder whose new name is lost is still called as before, with all that was changed in it
+        // since.
+        let mut undone: Vec<(PathBuf, PathBuf)> = Vec::new();
         for (change, certain) in std::mem::take(&mut inner.changes) {
+            let change =
+                undone.iter().rev().fold(change, |change, (from, to)| change.under(from, to));
             if certain || inner.random.random_bool(0.5) {
                 change.apply(&mut tree);
+            } else if let Change::Rename(from, to) = change
+                && tree.get(&from) == Some(&Entry::Folder)
+            {
+                undone.push((to, from));
             }
         }
         for content in &mut inner.contents {
@@ -334,7 +373,11 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut inner = self.enter()?;
         inner.parent_exists(to)?;
-        inner.file(from)?;
+        match (inner.now.get(from), inner.now.get(to)) {
+            (Some(Entry::File(_)), None | Some(Entry::File(_))) | (Some(Entry::Folder), None) => {}
+            (None, _) => return Err(not_found()),
+            (Some(_), Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+        }
         inner.change(Change::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
     }
@@ -360,9 +403,23 @@ impl Disk for SimDisk {
         }
     }
 
+    fn remove_folder(&self, path: &Path) -> io::Result<bool> {
+        let mut inner = self.enter()?;
+        if inner.now.keys().any(|child| child.parent() == Some(path)) {
+            return Ok(false);
+        }
+        if inner.now.get(path) == Some(&Entry::Folder) {
+            inner.change(Change::Remove(path.to_path_buf()));
+        }
+        Ok(true)
+    }
+
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let mut guard = self.enter()?;
         let inner = &mut *guard;
+        if inner.now.get(path) != Some(&Entry::Folder) {
+            return Err(not_found());
+        }
         if inner.orders.lies {
             return Ok(());
         }
@@ -379,6 +436,9 @@ impl Disk for SimDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
         let inner = self.enter()?;
+        if inner.now.get(path) != Some(&Entry::Folder) {
+            return Err(not_found());
+        }
         let names: BTreeSet<(String, bool)> = inner
             .now
             .iter()

@@ -13,7 +13,9 @@ use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
 use palk::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use palk::core::wire::backup::{Answer, Ask, Finding};
-use palk::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
+use palk::core::wire::node::{
+    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -325,12 +327,13 @@ impl Node for SimLink {
         &self,
         version: VersionId,
         place: &Place,
+        formerly: &Formerly,
         first_stripe: u64,
         stripes: u64,
     ) -> Result<Vec<[u64; 2]>> {
         let line = self.connect();
         let (store, _, fate) = line.arrive()?;
-        let mut sums = store.open_piece(version, place).verify(first_stripe, stripes);
+        let mut sums = store.open_piece(version, place, formerly).verify(first_stripe, stripes);
         if let (Fate::Garbled, Ok(sums)) = (fate, &mut sums) {
             sums[0][0] ^= 1;
         }
@@ -481,7 +484,8 @@ impl PieceSource for SimSource {
             return Err(self.line.node.unreachable());
         }
         // A fresh look for every stripe is harder on the store than one open file.
-        let mut piece = store.open_piece(self.query.version, &self.query.place);
+        let mut piece =
+            store.open_piece(self.query.version, &self.query.place, &self.query.formerly);
         let checksums = piece.units(self.query.first_stripe, self.query.select, body);
         self.query.first_stripe += 1;
         if fate == Fate::Garbled && !body.is_empty() {

@@ -38,7 +38,7 @@ pub(crate) const USER: &str = "demo";
 const PASSWORD: &str = "pw";
 
 /// Few paths, so that doings meet; one folder deep, so that folders are made.
-const PATHS: [&str; 4] = ["a", "b", "x/a", "x/y/c.txt"];
+pub(crate) const PATHS: [&str; 6] = ["a", "b", "x/a", "x/y/c.txt", "z/a", "z/y/c.txt"];
 
 /// Where the node is that replaces another.
 pub(crate) const SPARE: &str = "spare:1";
@@ -47,20 +47,22 @@ pub(crate) const SPARE: &str = "spare:1";
 pub(crate) const FOREIGN: &str = "/files/demo/notes";
 
 /// What a path is, or may be: a content or nothing.
-type Content = Option<Arc<Vec<u8>>>;
+pub(super) type Content = Option<Arc<Vec<u8>>>;
 
 /// What is known of a path.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     /// The answered change with the highest number.
-    last: (u64, Content),
+    pub(super) last: (u64, Content),
+    /// Was that a move away from here? It is answered only when no recovery forgets it.
+    pub(super) is_moved: bool,
     /// Changes whose answer never came, because the server went down.
-    open: Vec<(u64, Content)>,
+    pub(super) open: Vec<(u64, Content)>,
     /// Stores that failed. What they left on nodes is dropped, unless the server's disk is lost first:
     /// nobody can then tell them from one that was answered in the last moment.
     failed: Vec<(u64, Content)>,
     /// All stores, whatever became of them.
-    stores: Vec<(u64, Content)>,
+    pub(super) stores: Vec<(u64, Content)>,
 }
 
 impl Known {
@@ -75,15 +77,16 @@ impl Known {
         let failed = std::mem::take(&mut self.failed);
         self.open.extend(failed);
         let (last, content) = &self.last;
-        if content.is_none() && *last > covered {
+        if content.is_none() && !self.is_moved && *last > covered {
             let back = self.stores.iter().filter(|(order, _)| order < last);
             self.open.extend(back.map(|(_, content)| (last + 1, content.clone())));
         }
     }
 
-    fn answered(&mut self, order: u64, content: Content) {
+    pub(super) fn answered(&mut self, order: u64, content: Content) {
         if order > self.last.0 {
             self.last = (order, content);
+            self.is_moved = false;
         }
     }
 }
@@ -92,15 +95,15 @@ impl Known {
 pub(crate) struct Server {
     /// How many were started before it.
     number: u64,
-    files: Arc<Files>,
+    pub(super) files: Arc<Files>,
     pub(crate) catalog: Arc<Catalog>,
     roster: Arc<Roster>,
     attendants: Vec<Attendant>,
     healers: Vec<Healer>,
     scrubber: Scrubber,
     replacer: Replacer,
-    backups: Backups,
-    user: User,
+    backups: Arc<Backups>,
+    pub(super) user: User,
 }
 
 /// What goes wrong in a run.
@@ -133,14 +136,14 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     /// The folder of the newest server's catalog.
     database: PathBuf,
-    server: Option<Server>,
+    pub(super) server: Option<Server>,
     /// One that was taken over, or takes over, beside `server`: it is not told and goes on.
     other: Option<Server>,
     pub(crate) taken_over: u64,
-    known: BTreeMap<&'static str, Known>,
+    pub(super) known: BTreeMap<&'static str, Known>,
     /// Changes that have begun and are not answered yet.
-    in_flight: Vec<(&'static str, u64, Content)>,
-    order: u64,
+    pub(super) in_flight: Vec<(&'static str, u64, Content)>,
+    pub(super) order: u64,
     now: Duration,
     /// The same in milliseconds, for what the server believes of its nodes.
     clock: Arc<AtomicU64>,
@@ -152,13 +155,17 @@ pub(crate) struct World {
     /// Up to which change each node's backup is certainly complete; nothing before its first one.
     backed_up: [Option<u64>; 4],
     /// The server's disk is gone; it is to be recovered from these nodes.
-    lost: Option<NodeSet>,
+    pub(super) lost: Option<NodeSet>,
     /// Files that a recovery has said cannot be read: their deletion was forgotten half-way.
     broken: BTreeSet<&'static str>,
     /// Deletions that a recovery may have forgotten: a node that was away may still have blocks of
     /// the file, until its inventory is compared with the catalog.
     forgotten: BTreeSet<&'static str>,
+    /// Every content that was ever stored, by its digest.
+    pub(super) contents: BTreeMap<Digest, Arc<Vec<u8>>>,
     pub(crate) answered: u64,
+    /// Answered moves.
+    pub(crate) moved: u64,
     /// Stores that were refused for want of room.
     pub(crate) no_room: u64,
     pub(crate) recoveries: u64,
@@ -240,7 +247,9 @@ impl World {
             lost: None,
             broken: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            contents: BTreeMap::new(),
             answered: 0,
+            moved: 0,
             no_room: 0,
             recoveries: 0,
         };
@@ -265,9 +274,11 @@ impl World {
             links,
             Box::new(move || Duration::from_millis(clock.load(Ordering::SeqCst))),
         ));
-        let volume = Arc::new(Volume::new(roster.clone(), random.clone(), Fanout::Inline));
+        let volume = Volume::new(roster.clone(), random.clone(), Fanout::Inline);
+        let volume = Arc::new(volume.following(catalog.clone()));
         let copy = self.folder.path().join("snapshot");
         let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
+        let backups = Arc::new(backups);
         let readers: Arc<Readers> = Arc::default();
         let attendants = NodeId::ALL
             .map(|id| Attendant::new(id, catalog.clone(), volume.clone(), readers.clone()))
@@ -292,6 +303,7 @@ impl World {
         .unwrap();
         let replacer = Replacer::new(catalog.clone(), roster.clone(), Bell::mute(), manners, 0);
         let files = Files::new(catalog.clone(), volume, readers, Bell::mute(), random, 1 << 30);
+        let files = files.recording(backups.clone());
         // Signing in costs a password's hash; the account is known by what the catalog says.
         let user = files.trusted_user(&UserName::parse(USER).unwrap()).unwrap();
         let (number, files) = (self.starts, Arc::new(files));
@@ -559,7 +571,9 @@ impl World {
 
     pub(crate) fn store(&mut self, path: &'static str, content: &[u8], depth: u32) {
         let (files, user) = (self.server().files.clone(), self.server().user.clone());
-        let order = self.begin(path, Some(Arc::new(content.to_vec())));
+        let shared = Arc::new(content.to_vec());
+        self.contents.insert(Digest(*blake3::hash(content).as_bytes()), shared.clone());
+        let order = self.begin(path, Some(shared));
         let stored = (|| {
             let bytes = content.len() as u64;
             let mut store = files.store(&user, &file(path), bytes, Precondition::Any)?;
@@ -640,12 +654,13 @@ impl World {
         }
         let path = PATHS[self.random.random_range(0..PATHS.len())];
         match self.random.random_range(0..100) {
-            0..=34 => {
+            0..=29 => {
                 let content = self.content();
                 self.store(path, &content, depth);
             }
-            35..=44 => self.delete(path),
-            45..=64 => self.read(path, depth),
+            30..=37 => self.delete(path),
+            38..=48 => self.change_names(path),
+            49..=64 => self.read(path, depth),
             65..=77 => self.attend(),
             78..=79 if self.faults.scrubs => {
                 let scrubs = self.server().scrubber.scrubs();
@@ -891,6 +906,7 @@ impl World {
                 Entry::Folder(_) => None,
             })
             .collect();
+        assert!(listed.keys().all(|path| PATHS.contains(&path.as_str())), "{listed:?}");
         for path in PATHS {
             let possible = self.known.entry(path).or_default().possible();
             if !listed.contains_key(path) {

@@ -23,6 +23,16 @@ pub(crate) fn run(data: &[u8]) {
             assert_user(user);
             assert_folder(folder);
         }
+        Change::FileMoved { user, from, to, .. } => {
+            assert_user(user);
+            assert_inside(from);
+            assert_inside(to);
+        }
+        Change::FolderMoved { user, from, to, .. } => {
+            assert_user(user);
+            assert_folder(from);
+            assert_folder(to);
+        }
         Change::UserMade { user, .. }
         | Change::UserMadeAgain { user, .. }
         | Change::PasswordChanged { user, .. }

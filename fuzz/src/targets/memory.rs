@@ -154,9 +154,32 @@ impl Disk for MemoryDisk {
             return Err(ErrorKind::IsADirectory.into());
         }
         let entry = tree.remove(from).ok_or(ErrorKind::NotFound)?;
-        assert!(matches!(entry, Entry::File(_)), "nothing renames a folder yet");
+        assert!(!to.starts_with(from), "nothing is moved into itself");
         tree.insert(to.to_path_buf(), entry);
+        let inside: Vec<PathBuf> =
+            tree.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for path in inside {
+            let rest = path.strip_prefix(from).map_err(|_| ErrorKind::Other)?;
+            let new = to.join(rest);
+            let entry = tree.remove(&path).ok_or(ErrorKind::NotFound)?;
+            tree.insert(new, entry);
+        }
         Ok(())
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<bool> {
+        let Ok(mut tree) = self.change(path) else { return Ok(true) };
+        if tree.keys().any(|inner| inner.parent() == Some(path)) {
+            return Ok(false);
+        }
+        match tree.get(path) {
+            Some(Entry::File(_)) => Err(ErrorKind::NotADirectory.into()),
+            Some(Entry::Folder) => {
+                tree.remove(path);
+                Ok(true)
+            }
+            None => Ok(true),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -39,13 +39,13 @@ pub(crate) fn carry_out(node: NodeId, requests: &[Request]) {
             Request::Stage(meta) => {
                 let _ = stage(&store, meta);
             }
-            Request::Carry(orders) => {
+            Request::Carry { orders, .. } => {
                 users.extend(orders.iter().filter_map(user));
                 let outcomes = store.carry(orders);
                 assert_eq!(outcomes.len(), orders.len());
             }
-            Request::Read { version, place, first_stripe, select, .. } => {
-                let mut piece = store.open_piece(*version, place);
+            Request::Read { version, place, formerly, first_stripe, select, .. } => {
+                let mut piece = store.open_piece(*version, place, formerly);
                 let _ = piece.units(*first_stripe, *select, &mut Vec::new());
             }
             Request::ListStaged { after } => {
@@ -72,8 +72,13 @@ fn stage(store: &BlockStore, meta: &PieceMeta) -> palk::core::error::Result<()> 
 
 fn user(order: &Order) -> Option<&UserName> {
     match order {
-        Order::MakeFolder { user, .. } => Some(user),
-        Order::Commit { place, .. } | Order::Remove { place, .. } => Some(&place.user),
+        Order::MakeFolder { user, .. }
+        | Order::MoveFile { user, .. }
+        | Order::MoveFolder { user, .. }
+        | Order::RemoveFolder { user, .. } => Some(user),
+        Order::Commit { place, .. }
+        | Order::Remove { place, .. }
+        | Order::TakeBack { place, .. } => Some(&place.user),
         Order::Discard { .. } => None,
     }
 }

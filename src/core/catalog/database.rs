@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
@@ -146,6 +146,13 @@ const MIGRATIONS: [&str; 5] = [
 ",
     "
     ALTER TABLE files ADD COLUMN stored_by TEXT;   -- who, and from where; NULL: not known any more
+",
+    "
+    ALTER TABLE files ADD COLUMN stored_seq INTEGER;            -- of its trailers; NULL: as seq
+    ALTER TABLE owed ADD COLUMN target TEXT;                    -- of a move: where to
+    ALTER TABLE owed ADD COLUMN entry INTEGER NOT NULL DEFAULT 0;   -- of a move: the journal's
+    CREATE INDEX owed_moves ON owed (user_id, id)
+        WHERE kind IN ('move', 'move-folder', 'take-back');
 ",
 ];
 

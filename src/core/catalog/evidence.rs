@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
 use crate::core::wire::backup::Finding;
+use crate::core::wire::node::Place;
 
 /// The most complaints that are kept; a disk that is that bad says nothing new after them.
 const UNREAD_MAX: usize = 1000;
@@ -16,6 +17,9 @@ pub struct Evidence {
     /// By user and path; in it by number, lowest first. Blocks that disagree about their version's
     /// size or digest are of different versions, so that no two of them are ever mixed.
     pub(super) files: BTreeMap<(UserName, FilePath), BTreeMap<State, Found>>,
+    /// Where there is anything of a version: where it was moved on some nodes and not on others, at
+    /// several places.
+    places: BTreeMap<VersionId, BTreeSet<(UserName, FilePath)>>,
     /// Every user's folders, the top folders as well.
     pub(super) folders: BTreeSet<(UserName, FolderPath)>,
     /// What could not be read, and on which node.
@@ -39,17 +43,19 @@ pub(super) struct Found {
     pub(super) stored_ms: i64,
     staged: u8,
     committed: u8,
+    /// Under another final name than the one that is asked for.
+    elsewhere: u8,
 }
 
 impl Found {
-    /// The nodes that hold both blocks, staged or committed.
+    /// The nodes that hold both blocks, staged or under whatever name.
     pub(super) fn held(self) -> NodeSet {
-        nodes(|node| bits(node) & !(self.staged | self.committed) == 0)
+        nodes(|node| bits(node) & !(self.staged | self.committed | self.elsewhere) == 0)
     }
 
     /// The nodes that hold any block.
     pub(super) fn touched(self) -> NodeSet {
-        nodes(|node| bits(node) & (self.staged | self.committed) != 0)
+        nodes(|node| bits(node) & (self.staged | self.committed | self.elsewhere) != 0)
     }
 
     /// The nodes that hold both blocks under their final names.
@@ -59,7 +65,7 @@ impl Found {
 
     /// The nodes that hold any block under its final name: only an answered version does.
     pub(super) fn named(self) -> NodeSet {
-        nodes(|node| bits(node) & self.committed != 0)
+        nodes(|node| bits(node) & (self.committed | self.elsewhere) != 0)
     }
 }
 
@@ -90,7 +96,9 @@ impl Evidence {
                 }
                 self.highest = self.highest.max(seq);
                 let state = State { seq, version, bytes, blake3 };
-                let versions = self.files.entry((place.user, place.path)).or_default();
+                let key = (place.user, place.path);
+                self.places.entry(version).or_default().insert(key.clone());
+                let versions = self.files.entry(key).or_default();
                 let found = versions.entry(state).or_default();
                 found.stored_ms = stored_ms;
                 let kind = if is_staged { &mut found.staged } else { &mut found.committed };
@@ -112,11 +120,57 @@ impl Evidence {
         self.unread.iter().map(|(node, _)| *node).collect()
     }
 
-    /// What was found of a version of a file.
-    pub(super) fn of(&self, user: &UserName, path: &FilePath, version: VersionId) -> Found {
-        let versions = self.files.get(&(user.clone(), path.clone()));
-        let mut found = versions.into_iter().flatten();
-        found.find(|(state, _)| state.version == version).map_or(Found::default(), |(_, f)| *f)
+    /// What was found of a version under one name, in staging and under other names.
+    pub(super) fn of(&self, user: &UserName, path: &FilePath, state: &State) -> Found {
+        let mut all = Found::default();
+        for (own, found) in self.found(*state) {
+            all.staged |= found.staged;
+            if own.0 == *user && own.1 == *path {
+                all.committed |= found.committed;
+            } else {
+                all.elsewhere |= found.committed;
+            }
+            all.stored_ms = found.stored_ms;
+        }
+        all
+    }
+
+    /// The places of a version, and what was found at each.
+    fn found(&self, state: State) -> impl Iterator<Item = (&(UserName, FilePath), Found)> {
+        let places = self.places.get(&state.version).into_iter().flatten();
+        places.flat_map(move |place| {
+            let versions = self.files.get(place).into_iter().flatten();
+            let same = versions.filter(move |(own, _)| own.is_same(&state));
+            same.map(move |(_, found)| (place, *found))
+        })
+    }
+
+    /// The names but this one under which a node has a block of a version.
+    pub(super) fn elsewhere(&self, node: NodeId, place: &Place, state: &State) -> Vec<FilePath> {
+        self.found(*state)
+            .filter(|((user, path), found)| {
+                *user == place.user && *path != place.path && found.committed & bits(node) != 0
+            })
+            .map(|((_, path), _)| path.clone())
+            .collect()
+    }
+
+    /// What a version is called that nothing else tells of. Where a move has reached some nodes only
+    /// that is the newer name: not the one that staged blocks, which are called as they were stored,
+    /// have as well; else the one that more blocks have.
+    pub(super) fn home(&self, state: &State) -> Option<&(UserName, FilePath)> {
+        let votes = self.found(*state).map(|(place, found)| {
+            let count = found.committed.count_ones();
+            ((count > 0, found.staged == 0, count), place)
+        });
+        votes.max().map(|(_, place)| place)
+    }
+}
+
+impl State {
+    /// Is it the same version, by its size and digest as well?
+    fn is_same(&self, other: &State) -> bool {
+        (self.version, self.bytes, self.blake3) == (other.version, other.bytes, other.blake3)
     }
 }
 
@@ -124,9 +178,17 @@ impl Evidence {
 /// has: the highest number above `floor` of which two pieces are there, or that is under its final
 /// name anywhere. A store that was running when the server was lost has left staged pieces, too; it
 /// was certainly not answered if two nodes have an older version and nothing of it.
-pub(super) fn newest(versions: &BTreeMap<State, Found>, floor: Seq) -> Option<(State, Found)> {
+/// One that was moved away is no candidate: `is_here` says which are called so.
+pub(super) fn newest(
+    versions: &BTreeMap<State, Found>,
+    floor: Seq,
+    is_here: &dyn Fn(&State) -> bool,
+) -> Option<(State, Found)> {
     let news = versions.iter().rev().take_while(|(state, _)| state.seq > floor);
     let mut candidates = news.filter(|(state, found)| {
+        if !is_here(state) {
+            return false;
+        }
         let older = versions.range(..*state).map(|(_, found)| found.named());
         let older: NodeSet = older.flat_map(|nodes| nodes.iter().collect::<Vec<_>>()).collect();
         let disproved = older.and(found.touched().complement()).len() >= 2;
@@ -139,7 +201,6 @@ pub(super) fn newest(versions: &BTreeMap<State, Found>, floor: Seq) -> Option<(S
 mod tests {
     use super::*;
     use crate::core::types::Block;
-    use crate::core::wire::node::Place;
 
     /// Version `n`, its first `blocks` blocks on this node.
     fn add(evidence: &mut Evidence, n: u8, node: u8, is_staged: bool, blocks: usize) {
@@ -169,7 +230,7 @@ mod tests {
         let mut evidence = Evidence::default();
         pieces.iter().for_each(|(n, node, staged)| add(&mut evidence, *n, *node, *staged, 2));
         let versions = evidence.files.values().next().unwrap();
-        newest(versions, Seq(floor)).map(|(state, _)| state.seq.0)
+        newest(versions, Seq(floor), &|_| true).map(|(state, _)| state.seq.0)
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::core::wire::node::Place;
 pub struct FileRecord {
     /// The version.
     pub version: VersionId,
-    /// Its number.
+    /// Its number: of its store, or of the last move since.
     pub seq: Seq,
     /// The file's size.
     pub bytes: u64,
@@ -83,12 +83,15 @@ impl Catalog {
     /// for it is recorded.
     ///
     /// # Errors
-    /// As [`Catalog::check_store`], and [`Code::NotAllowed`](crate::core::error::Code::NotAllowed)
-    /// if the account was removed meanwhile; nothing has changed then.
+    /// As [`Catalog::check_store`], [`Error::MovedMeanwhile`], and
+    /// [`Code::NotAllowed`](crate::core::error::Code::NotAllowed) if the account was removed meanwhile; nothing has changed then.
     pub fn commit_store(&self, ticket: &Ticket, new: &NewFile) -> Result<Committed> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(catalog_error)?;
         users::check_not_removed(&transaction, new.user)?;
+        if self.order.lock().moved_after(new.user, new.path.as_str(), ticket.seq) {
+            return Err(Error::MovedMeanwhile(new.path.clone()));
+        }
         check_names(&transaction, new.user, &new.path)?;
         let there = file_at(&transaction, new.user, &new.path)?;
         check_precondition(&transaction, new.user, &new.path, there.as_ref(), new.precondition)?;
@@ -189,6 +192,20 @@ impl Catalog {
         rows.map(|row| row.map_err(catalog_error)?).collect()
     }
 
+    /// The number of a version's store, which is in its trailers, if it is a file's current one.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn stored_seq(&self, version: VersionId) -> Result<Option<Seq>> {
+        self.reader
+            .lock()
+            .prepare_cached("SELECT coalesce(stored_seq, seq) FROM files WHERE version = ?1")
+            .and_then(|mut query| {
+                query.query_row([version.0], |row| Ok(Seq(row.get(0)?))).optional()
+            })
+            .map_err(catalog_error)
+    }
+
     /// The current version of the file that this is a version of, if it is the current one.
     ///
     /// # Errors
@@ -275,7 +292,7 @@ pub(super) fn put_file(
              ON CONFLICT (user_id, path) DO UPDATE SET
                  version = excluded.version, seq = excluded.seq, bytes = excluded.bytes,
                  blake3 = excluded.blake3, stored_ms = excluded.stored_ms,
-                 placed = excluded.placed, stored_by = excluded.stored_by",
+                 placed = excluded.placed, stored_by = excluded.stored_by, stored_seq = NULL",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -378,8 +395,14 @@ pub(super) fn folder_exists(connection: &Connection, user: UserId, path: &str) -
         .map_err(catalog_error)
 }
 
+/// What lies in a folder is between these two texts, neither included: what begins with `a/` lies
+/// behind `a/` and before `a0`, as `0` is what follows `/`.
+pub(super) fn range_below(folder: &FolderPath) -> [String; 2] {
+    ["/", "0"].map(|end| format!("{}{end}", folder.as_str()))
+}
+
 /// Which part of a path that has no file is missing.
-fn missing(connection: &Connection, user: UserId, path: &FilePath) -> Result<Error> {
+pub(super) fn missing(connection: &Connection, user: UserId, path: &FilePath) -> Result<Error> {
     let folder = path.folder();
     if folder.is_top() || folder_exists(connection, user, folder.as_str())? {
         Ok(Error::NoSuchFile(path.clone()))

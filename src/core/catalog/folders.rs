@@ -114,6 +114,7 @@ impl Catalog {
         let gone: Vec<&FolderPath> = below.chain([folder]).collect();
         for folder in &gone {
             forget_folder(&transaction, user, folder)?;
+            owe_removal(&transaction, user, folder)?;
             let change = Change::FolderRemoved { user: name.clone(), folder: (*folder).clone() };
             journal::record(&transaction, &change)?;
         }
@@ -164,6 +165,18 @@ impl Catalog {
     ) -> Result<Vec<Entry>> {
         entries(&self.reader.lock(), user, below, scope, after, most)
     }
+}
+
+/// Owes every node the removal of a folder, which is empty by then.
+pub(super) fn owe_removal(
+    connection: &Connection,
+    user: UserId,
+    folder: &FolderPath,
+) -> Result<()> {
+    for node in NodeId::ALL {
+        owed::add(connection, node, Kind::RemoveFolder, user, folder.as_str(), None, Seq(0))?;
+    }
+    Ok(())
 }
 
 /// Strikes a folder from the list.

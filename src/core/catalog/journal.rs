@@ -14,7 +14,7 @@ use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::{Catalog, UserId};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
-use crate::core::path::FilePath;
+use crate::core::path::{FilePath, FolderPath};
 use crate::core::types::{ClusterId, Seq, VersionId};
 use crate::core::wire::backup::{ENTRIES_MAX, ENTRY_BYTES_MAX, FORMAT, SnapshotHead};
 use crate::core::wire::journal::{Chain, Change, Entry, Point};
@@ -209,6 +209,16 @@ pub(super) fn note_deletion(
     note_deletion_at(connection, user, path.as_str(), seq)
 }
 
+/// Keeps the number of a change after which nothing in a folder has a lower one.
+pub(super) fn note_deletion_below(
+    connection: &Connection,
+    user: UserId,
+    folder: &FolderPath,
+    seq: Seq,
+) -> Result<()> {
+    note_deletion_at(connection, user, &format!("{}/", folder.as_str()), seq)
+}
+
 fn note_deletion_at(connection: &Connection, user: UserId, path: &str, seq: Seq) -> Result<()> {
     connection
         .prepare_cached(
@@ -228,9 +238,17 @@ pub(super) fn note_former(connection: &Connection, user: UserId, seq: Seq) -> Re
 
 /// The number of the last deletion that concerns a path, if it is kept.
 pub(super) fn deletion(connection: &Connection, user: UserId, path: &FilePath) -> Result<Seq> {
-    let seq: Option<u64> = connection
-        .prepare_cached("SELECT max(seq) FROM deletions WHERE user_id = ?1 AND path IN (?2, '')")
-        .and_then(|mut query| query.query_row(params![user.0, path.as_str()], |row| row.get(0)))
-        .map_err(catalog_error)?;
-    Ok(Seq(seq.unwrap_or(0)))
+    let above = path.folder().ancestry();
+    let folders = above.iter().map(|folder| format!("{}/", folder.as_str()));
+    let mut last = Seq(0);
+    for key in folders.chain([path.as_str().to_owned(), String::new()]) {
+        let seq: Option<u64> = connection
+            .prepare_cached("SELECT seq FROM deletions WHERE user_id = ?1 AND path = ?2")
+            .and_then(|mut query| {
+                query.query_row(params![user.0, key], |row| row.get(0)).optional()
+            })
+            .map_err(catalog_error)?;
+        last = last.max(Seq(seq.unwrap_or(0)));
+    }
+    Ok(last)
 }

@@ -13,6 +13,7 @@ mod files;
 mod fixture;
 mod folders;
 mod journal;
+mod moves;
 mod order;
 mod owed;
 mod recovery;
@@ -23,6 +24,7 @@ mod survey;
 mod tokens;
 mod users;
 mod walk;
+mod whereabouts;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ use crate::core::wire::journal::Change;
 pub use evidence::Evidence;
 pub use files::{Committed, FileRecord, NewFile};
 pub use folders::{Removed, Scope};
+pub use moves::Relocated;
 pub use order::Ticket;
 pub use owed::{Owed, Task};
 pub use recovery::{Contents, Recovery, Report, Unrecovered, contents};
@@ -48,6 +51,7 @@ pub use strays::Judgement;
 pub use tokens::{TOKENS_MAX, TokenId};
 pub use users::{Quota, UserRecord, UserState};
 pub use walk::{Concerned, Surveyed};
+pub use whereabouts::Whereabouts;
 
 /// A user's number in the catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -214,6 +218,17 @@ impl Catalog {
             return Err(Error::Catalog(what.into()));
         }
         Ok(())
+    }
+
+    /// Draws a number while the writer is held, so that it is higher than that of every change that
+    /// has been committed.
+    fn draw_under(&self, writer: &Connection) -> Result<Seq> {
+        let mut order = self.order.lock();
+        if let Some(reserve) = order.to_reserve() {
+            database::set_setting(writer, "seq_reserved", &reserve.to_string())?;
+            order.reserved(reserve);
+        }
+        Ok(order.draw())
     }
 
     /// Numbers are reserved on disk before the first of them is used, many at a time: after a crash

@@ -2,7 +2,9 @@
 //!
 //! A change draws its number when it starts and the highest number decides. So while a store with a
 //! lower number still runs, the number of a finished deletion must be kept, or the store would bring
-//! the file back. After a restart no store is running and there is nothing to keep.
+//! the file back. So are the paths that a move has touched: what was running there is refused, since
+//! the move has taken along what it would have replaced. After a restart no store is running and there
+//! is nothing to keep.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,11 +24,14 @@ pub(super) struct Order {
     reserved: Seq,
     running: HashMap<VersionId, Seq>,
     deleted: HashMap<(UserId, FilePath), Seq>,
+    /// Files and folders that were moved away or to.
+    moved: HashMap<(UserId, String), Seq>,
 }
 
 impl Order {
     pub(super) fn after(last: Seq) -> Order {
-        Order { last, reserved: last, running: HashMap::new(), deleted: HashMap::new() }
+        let (running, deleted, moved) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Order { last, reserved: last, running, deleted, moved }
     }
 
     /// The number to reserve up to before the next can be drawn, if that is needed.
@@ -59,6 +64,7 @@ impl Order {
         self.running.remove(&version);
         let lowest = self.running.values().min().copied();
         self.deleted.retain(|_, seq| lowest.is_some_and(|lowest| lowest < *seq));
+        self.moved.retain(|_, seq| lowest.is_some_and(|lowest| lowest < *seq));
     }
 
     /// Every store with this number or a lower one has ended.
@@ -76,6 +82,22 @@ impl Order {
             let kept = self.deleted.entry((user, path.clone())).or_insert(seq);
             *kept = seq.max(*kept);
         }
+    }
+
+    /// A file or folder of this name was moved away, or to it.
+    pub(super) fn note_moved(&mut self, user: UserId, path: &str, seq: Seq) {
+        if self.running.values().any(|running| *running < seq) {
+            self.moved.insert((user, path.to_owned()), seq);
+        }
+    }
+
+    /// Was a file of this name moved away or to it since, or a folder above it?
+    pub(super) fn moved_after(&self, user: UserId, path: &str, seq: Seq) -> bool {
+        let concerns = |moved: &str| {
+            path.strip_prefix(moved).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut moves = self.moved.iter();
+        moves.any(|((owner, moved), at)| *owner == user && *at > seq && concerns(moved))
     }
 
     pub(super) fn deleted_after(&self, user: UserId, path: &FilePath, seq: Seq) -> bool {
@@ -126,6 +148,22 @@ mod tests {
         order.end(low);
         assert_eq!(order.horizon(), Seq(high_seq.0 - 1));
         assert!(order.deleted.is_empty());
+    }
+
+    #[test]
+    fn a_move_is_remembered_for_all_that_lies_below_it_while_a_lower_store_runs() {
+        let mut order = Order::after(Seq(0));
+        order.reserved(Seq(100));
+        let low = order.begin(VersionId([1; 16]));
+        let moved = order.draw();
+        order.note_moved(UserId(1), "a/b", moved);
+        for (path, concerned) in [("a/b", true), ("a/b/c", true), ("a/bc", false), ("a", false)] {
+            assert_eq!(order.moved_after(UserId(1), path, low), concerned, "{path}");
+        }
+        assert!(!order.moved_after(UserId(2), "a/b", low));
+        assert!(!order.moved_after(UserId(1), "a/b", Seq(moved.0 + 1)));
+        order.end(VersionId([1; 16]));
+        assert!(order.moved.is_empty());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What nodes are owed: orders they have not carried out and pieces they do not have yet.
 //!
 //! Rows are added in the transaction that makes them necessary and deleted once the node has done
-//! its part. Losing a deletion of a row does no harm, since every order can be repeated.
+//! its part. Losing a deletion of a row does no harm, since every order can be repeated; but not
+//! beyond a move, so one of those is sent only when all before it are struck out for good, and
+//! nothing behind it until it is (`cluster/attendant.rs`).
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::{Catalog, UserId, survey};
+use crate::core::catalog::{Catalog, UserId, survey, whereabouts};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{NodeId, Seq, VersionId};
@@ -19,6 +21,10 @@ pub struct Owed {
     pub id: i64,
     /// What it is.
     pub task: Task,
+    /// The number of the change that it comes from.
+    pub seq: Seq,
+    /// Of a move: the entry of the journal that has to be on several nodes before one is told.
+    pub entry: u64,
 }
 
 /// What can be owed.
@@ -36,15 +42,31 @@ pub enum Task {
 }
 
 impl Task {
-    /// The file that this is about and the version's number; nothing for a folder, or for a staged
-    /// piece that never became anyone's version.
+    /// Is it a move? Nothing else may be on its way to the node then.
+    pub fn is_move(&self) -> bool {
+        matches!(self, Task::Order(order) if order.is_move())
+    }
+
+    /// Must nothing that comes after it be done before it?
+    pub fn is_first(&self) -> bool {
+        matches!(self, Task::Order(Order::TakeBack { .. }))
+    }
+
+    /// The file that this is about and the version's number; nothing for a folder, for a staged
+    /// piece that never became anyone's version, and for what names change by.
     pub fn place_and_seq(&self) -> Option<(&Place, Seq)> {
         match self {
             Task::Order(Order::Commit { place, seq, .. }) => Some((place, *seq)),
             Task::Order(Order::Remove { place, up_to }) => Some((place, *up_to)),
-            Task::Order(Order::MakeFolder { .. } | Order::Discard { .. }) | Task::Repair { .. } => {
-                None
-            }
+            Task::Order(
+                Order::MakeFolder { .. }
+                | Order::Discard { .. }
+                | Order::MoveFile { .. }
+                | Order::MoveFolder { .. }
+                | Order::RemoveFolder { .. }
+                | Order::TakeBack { .. },
+            )
+            | Task::Repair { .. } => None,
         }
     }
 }
@@ -57,6 +79,10 @@ pub(super) enum Kind {
     Remove,
     Discard,
     Repair,
+    Move,
+    MoveFolder,
+    RemoveFolder,
+    TakeBack,
 }
 
 impl Kind {
@@ -67,6 +93,10 @@ impl Kind {
             Kind::Remove => "remove",
             Kind::Discard => "discard",
             Kind::Repair => "repair",
+            Kind::Move => "move",
+            Kind::MoveFolder => "move-folder",
+            Kind::RemoveFolder => "remove-folder",
+            Kind::TakeBack => "take-back",
         }
     }
 }
@@ -99,6 +129,31 @@ pub(super) fn add(
     Ok(())
 }
 
+/// Something by which what lies on a node gets another name.
+#[derive(Clone, Copy)]
+pub(super) struct Renaming<'a> {
+    pub(super) kind: Kind,
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    pub(super) version: Option<VersionId>,
+    pub(super) seq: Seq,
+    pub(super) entry: u64,
+}
+
+pub(super) fn add_renaming(
+    connection: &Connection,
+    node: NodeId,
+    user: UserId,
+    renaming: &Renaming<'_>,
+) -> Result<()> {
+    add(connection, node, renaming.kind, user, renaming.from, renaming.version, renaming.seq)?;
+    connection
+        .prepare_cached("UPDATE owed SET target = ?1, entry = ?2 WHERE id = last_insert_rowid()")
+        .and_then(|mut update| update.execute(params![renaming.to, renaming.entry]))
+        .map_err(catalog_error)?;
+    Ok(())
+}
+
 /// Repairs of a path's version are pointless once it has been replaced or removed.
 pub(super) fn forget_repairs(connection: &Connection, user: UserId, path: &FilePath) -> Result<()> {
     connection
@@ -117,7 +172,7 @@ impl Catalog {
         let reader = self.reader.lock();
         let mut query = reader
             .prepare_cached(
-                "SELECT owed.id, kind, name, path, version, seq
+                "SELECT owed.id, kind, name, path, version, seq, target, entry
                  FROM owed JOIN users ON users.id = user_id
                  WHERE node = ?1 AND owed.id > ?2 AND (kind = 'repair') = ?3
                  ORDER BY owed.id LIMIT ?4",
@@ -133,6 +188,22 @@ impl Catalog {
             .filter(|owed: &Result<Owed>| owed.as_ref().map_or(true, |o| !settled.contains(&o.id)))
             .take(most)
             .collect()
+    }
+
+    /// Is anything owed to a node from before this row, but for pieces, and for what only concerns
+    /// staging? What is settled counts until it is struck out.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn is_owed_before(&self, node: NodeId, id: i64) -> Result<bool> {
+        self.reader
+            .lock()
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM owed
+                 WHERE node = ?1 AND id < ?2 AND kind NOT IN ('repair', 'discard'))",
+            )
+            .and_then(|mut query| query.query_row(params![node.number(), id], |row| row.get(0)))
+            .map_err(catalog_error)
     }
 
     /// Notes what has been done. It is no longer owed, and is struck out with the next commit.
@@ -228,7 +299,13 @@ impl Catalog {
                 })
                 .map_err(catalog_error)?;
             if !is_owed {
-                orders.push(stray(&reader, *version)?);
+                let order = stray(&reader, *version)?;
+                // A name is given in the order of moves only; later, then.
+                if matches!(order, Order::Discard { .. })
+                    || !whereabouts::is_anything_moving(&reader, node)?
+                {
+                    orders.push(order);
+                }
             }
         }
         Ok(orders)
@@ -321,6 +398,8 @@ fn read_row(row: &Row<'_>) -> Result<Owed> {
     let version: Option<[u8; 16]> = row.get(4).map_err(catalog_error)?;
     let version = version.map(VersionId).ok_or_else(|| bad("version"));
     let seq = Seq(row.get(5).map_err(catalog_error)?);
+    let target: Option<String> = row.get(6).map_err(catalog_error)?;
+    let target = target.ok_or_else(|| bad("target"));
     let place = |user: UserName| -> Result<Place> {
         Ok(Place { user, path: FilePath::parse_rooted(&path)? })
     };
@@ -330,7 +409,19 @@ fn read_row(row: &Row<'_>) -> Result<Owed> {
         "remove" => Task::Order(Order::Remove { place: place(user)?, up_to: seq }),
         "discard" => Task::Order(Order::Discard { version: version? }),
         "repair" => Task::Repair { version: version?, place: place(user)? },
+        "move" => {
+            let (from, to) = (FilePath::parse_rooted(&path)?, FilePath::parse_rooted(&target?)?);
+            Task::Order(Order::MoveFile { version: version?, user, from, to })
+        }
+        "move-folder" => {
+            let (from, to) = (FolderPath::parse(&path)?, FolderPath::parse(&target?)?);
+            Task::Order(Order::MoveFolder { user, from, to })
+        }
+        "remove-folder" => {
+            Task::Order(Order::RemoveFolder { user, folder: FolderPath::parse(&path)? })
+        }
+        "take-back" => Task::Order(Order::TakeBack { version: version?, place: place(user)? }),
         _ => return Err(bad("kind")),
     };
-    Ok(Owed { id, task })
+    Ok(Owed { id, task, seq, entry: row.get(7).map_err(catalog_error)? })
 }

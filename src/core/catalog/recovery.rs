@@ -13,18 +13,20 @@
 //! what they are said to hold, and where one turns out not to hold it, it gets a repair.
 
 mod adoption;
+mod before;
 
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use self::adoption::Adoption;
+use self::before::Before;
 use crate::core::catalog::accounts;
 use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::evidence::Evidence;
 use crate::core::catalog::files::{self, FileRecord};
 use crate::core::catalog::folders;
-use crate::core::catalog::{journal, order, users};
+use crate::core::catalog::{journal, moves, order, users};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
 use crate::core::path::UserName;
@@ -198,9 +200,10 @@ impl Recovery {
         remember_addresses(&transaction, addresses)?;
         // Tokens are not in the journal. Those of the snapshot may have been revoked since, so that
         // none of them counts any more.
+        let before = Before::of(&transaction)?;
         transaction
             .execute_batch(
-                "DELETE FROM owed WHERE kind IN ('commit', 'repair'); DELETE FROM tokens;",
+                "DELETE FROM owed WHERE kind NOT IN ('folder', 'discard'); DELETE FROM tokens;",
             )
             .map_err(catalog_error)?;
         let mut adoption = Adoption {
@@ -208,13 +211,16 @@ impl Recovery {
             evidence,
             asked,
             horizon: self.horizon,
+            before,
             highest: self.highest,
             report: &mut self.report,
         };
         adoption.users_and_folders()?;
         adoption.news()?;
         adoption.settle()?;
+        adoption.remove_again()?;
         adoption.remove_what_nobody_knows()?;
+        adoption.remove_folders()?;
         let Adoption { transaction, highest, report, .. } = adoption;
         // Numbers that were drawn and never seen are left out, too.
         let next = highest.max(reserved(&transaction)?).0 + order::RESERVE;
@@ -280,6 +286,14 @@ fn apply(connection: &Connection, change: Change, highest: &mut Seq) -> Result<(
         Change::Deleted { place, seq } => {
             *highest = seq.max(*highest);
             files::remove_file(connection, user(&place.user)?, &place.path, seq)
+        }
+        Change::FileMoved { user: name, from, to, seq } => {
+            *highest = seq.max(*highest);
+            moves::rename_file(connection, user(&name)?, [&from, &to], seq, 0)
+        }
+        Change::FolderMoved { user: name, from, to, seq } => {
+            *highest = seq.max(*highest);
+            moves::rename_folder(connection, user(&name)?, [&from, &to], seq, 0).map(drop)
         }
         Change::FolderRemoved { user: name, folder } => {
             folders::forget_folder(connection, user(&name)?, &folder)

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::files::file_at;
-use crate::core::catalog::{Catalog, Scrub, UserId};
+use crate::core::catalog::{Catalog, Scrub, UserId, whereabouts};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, UserName};
 use crate::core::types::{NodeId, Seq, VersionId};
@@ -156,6 +156,9 @@ fn is_owed_something(
     path: &FilePath,
     version: Option<VersionId>,
 ) -> Result<bool> {
+    if whereabouts::is_moving(connection, node, user, path.as_str())? {
+        return Ok(true);
+    }
     connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM owed WHERE user_id = ?1 AND path = ?2 AND node = ?3)

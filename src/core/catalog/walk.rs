@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::files::read_record;
-use crate::core::catalog::{Catalog, FileRecord, UserId};
+use crate::core::catalog::{Catalog, FileRecord, UserId, whereabouts};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, UserName};
 use crate::core::types::{NodeId, NodeSet, VersionId};
@@ -104,6 +104,8 @@ impl Catalog {
                 }
             }
         }
+        drop(query);
+        concerned.any = concerned.any.or(whereabouts::moving(&reader, version)?);
         Ok(concerned)
     }
 

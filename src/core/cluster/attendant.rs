@@ -7,11 +7,16 @@
 //!     │ answers                                               │
 //!     ├─ just came up: drop what it has staged in vain        │
 //!     └─ deliver orders, oldest first ────────────────────────┘
+//!          many at once ─ until a move ─ the move alone ─ many at once ─ ...
 //! ```
 //!
 //! Missing pieces are another thread's matter (`heal.rs`): no order waits behind a long rebuilding.
 //! Orders about one path are delivered in the order in which they were recorded; each can be
-//! repeated without harm, so a crash anywhere costs only a repetition.
+//! repeated without harm, so a crash anywhere costs only a repetition. A move changes what lies under
+//! a name whatever its number, so nothing may be repeated beyond one: it is sent alone, when all that
+//! was recorded before is done and struck out for good, and nothing behind it until it is, too. So a
+//! reader who holds back an order holds back all behind the next move; what waits is served from
+//! staging, or where it was before, meanwhile.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{self, AssertUnwindSafe};
@@ -278,26 +283,94 @@ impl Attendant {
         loop {
             let batch = self.catalog.owed(self.id, false, after, ORDERS_MAX)?;
             let Some(last) = batch.last() else {
-                let refused = (!self.resting.is_empty()).then(|| self.refusal.clone());
-                let roster = self.volume.roster();
-                let tried = Tried { asked: self.asked, why: refused.clone() };
-                roster.again().note(self.id, Work::Orders, tried);
-                roster.note_delivery(self.id, refused);
+                self.note_tried((!self.resting.is_empty()).then(|| self.refusal.clone()));
                 return Ok(delivered);
             };
             after = last.id;
-            let ready: Vec<&Owed> =
-                batch.iter().filter(|owed| self.is_ready(owed, &mut held_back, now)).collect();
+            let barrier = batch.iter().position(|owed| {
+                owed.task.is_move() || (owed.task.is_first() && self.rests(owed, now))
+            });
+            let ready: Vec<&Owed> = batch[..barrier.unwrap_or(batch.len())]
+                .iter()
+                .filter(|owed| self.is_ready(owed, &mut held_back, now))
+                .collect();
             if !ready.is_empty() {
                 delivered |= self.deliver(&ready, &mut held_back, now)?;
             }
+            if ready.iter().any(|owed| owed.task.is_first() && self.rests(owed, now)) {
+                self.note_tried(Some(self.refusal.clone()));
+                return Ok(delivered);
+            }
+            if let Some(barrier) = barrier.map(|at| &batch[at]) {
+                if let Some(why) = self.move_names(barrier, now)? {
+                    self.note_tried(Some(why));
+                    return Ok(delivered);
+                }
+                (after, delivered) = (barrier.id, true);
+            }
         }
+    }
+
+    /// Has the node make a move, if everything before it is done. Gives why not, if it has not.
+    fn move_names(&mut self, owed: &Owed, now: Duration) -> Result<Option<String>> {
+        let Task::Order(order) = &owed.task else { return Ok(None) };
+        if self.rests(owed, now) {
+            return Ok(Some(self.refusal.clone()));
+        }
+        self.catalog.strike_settled()?;
+        if self.catalog.is_owed_before(self.id, owed.id)? {
+            return Ok(Some("a move waits for what was ordered before it".into()));
+        }
+        let roster = self.volume.roster().clone();
+        if !roster.is_recorded(owed.entry) {
+            return Ok(Some("a move waits until its record is on enough nodes".into()));
+        }
+        if let Order::MoveFile { user, to, .. } = order
+            && self.readers.holds_back(&Place { user: user.clone(), path: to.clone() }, owed.seq)
+        {
+            return Ok(Some("a move waits for a reader of what it replaces".into()));
+        }
+        let names = roster.keep_names(self.id);
+        let carried = roster.node(self.id).carry(std::slice::from_ref(order));
+        drop(names);
+        match roster.used(self.id, carried)?.pop() {
+            Some(Outcome::Done) => {
+                self.resting.remove(&owed.id);
+                self.catalog.settle(&[owed.id]);
+                self.catalog.strike_settled()?;
+                Ok(None)
+            }
+            Some(Outcome::Failed(why)) => {
+                tracing::warn!("data server {}: a move comes again later: {why}", self.id);
+                self.rest(owed.id, now);
+                self.refusal.clone_from(&why);
+                Ok(Some(why))
+            }
+            Some(Outcome::NotHeld) | None => {
+                let why = NodeFailure::Refused("it answered something else".into());
+                Err(Error::node(self.id, why))
+            }
+        }
+    }
+
+    /// Was it refused, and is not to be tried again yet?
+    fn rests(&self, owed: &Owed, now: Duration) -> bool {
+        self.resting.get(&owed.id).is_some_and(|(until, _)| now < *until)
+    }
+
+    /// All has been tried once; why something could not be done, if so.
+    fn note_tried(&self, why: Option<String>) {
+        let roster = self.volume.roster();
+        roster.again().note(self.id, Work::Orders, Tried { asked: self.asked, why });
+        // What only waits is no refusal of the node's disk.
+        let refused = (!self.resting.is_empty()).then(|| self.refusal.clone());
+        roster.note_delivery(self.id, refused);
     }
 
     /// What waits for a reader, or rests, holds back all later orders about the same path, and no
     /// others.
     fn is_ready(&self, owed: &Owed, held_back: &mut HashSet<Place>, now: Duration) -> bool {
-        let rests = self.resting.get(&owed.id).is_some_and(|(until, _)| now < *until);
+        let rests = self.rests(owed, now);
         let Some((place, seq)) = owed.task.place_and_seq() else {
             return !rests;
         };

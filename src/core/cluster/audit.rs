@@ -21,7 +21,7 @@ use crate::core::code::repair::Select;
 use crate::core::code::witness::{Verdict, witness};
 use crate::core::error::Result;
 use crate::core::types::{Digest, NODE_COUNT, NodeId, NodeSet, READ_QUORUM, VersionId};
-use crate::core::wire::node::Place;
+use crate::core::wire::node::{Formerly, Place};
 
 /// Stripes that are read in one step.
 const STEP_STRIPES: u64 = 4;
@@ -76,6 +76,7 @@ impl Audit {
             let query = Query {
                 version,
                 place: place.clone(),
+                formerly: Formerly::default(),
                 first_stripe: 0,
                 stripes: layout.stripe_count(),
                 select: Select::Both,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   node is up ─ asked how far it is
-//!     ├─ its last entry is in our journal ── append what follows, at most once a second
+//!     ├─ its last entry is in our journal ── append what follows, at most once a second, but at
+//!     │     │                                once what somebody waits for
 //!     │     └─ the journal behind its snapshot has grown long, or a day old ── new snapshot
 //!     ├─ it is behind what our journal still has, or has nothing ── snapshot, then append
 //!     └─ it has a history that is not ours ── ours branches, so that it outranks that one; snapshot
@@ -13,16 +14,18 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::core::catalog::Catalog;
+use crate::core::cluster::attendant::Bell;
 use crate::core::cluster::roster::Roster;
 use crate::core::code::checksum;
-use crate::core::error::{Error, NodeFailure, Result, Troubles};
+use crate::core::error::{Error, NodeFailure, Reached, Result, Troubles};
 use crate::core::io::clock;
 use crate::core::io::disk::{Disk, ReadFile, RealDisk};
 use crate::core::io::random::Random;
@@ -33,14 +36,17 @@ use crate::core::wire::journal::Point;
 /// How often a node is sent what is new, while there is something new all the time.
 const SEND_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a thread rests when there is nothing to do.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a thread rests when there is nothing to do and nobody wakes it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a node is left alone that has failed to take something.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// How long after a call that was lost on its way.
 const LOST_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a change waits for its record to be on the nodes.
+const CONFIRM: Duration = Duration::from_secs(5);
 
 /// A journal of so many entries gives way to a new snapshot.
 const ENTRIES_BEHIND_MAX: u64 = 10_000;
@@ -76,6 +82,14 @@ pub struct Backups {
     senders: [Mutex<Sender>; 4],
     progress: Mutex<[Progress; 4]>,
     start: Instant,
+    /// Somebody waits until the nodes have this entry.
+    wanted: AtomicU64,
+    /// Wakes the threads; none where rounds are called by hand.
+    wake: OnceLock<Bell>,
+    /// When the last round was called.
+    called: Mutex<Duration>,
+    /// Notified when a node has taken something.
+    taken: (Mutex<()>, Condvar),
 }
 
 /// What is known of one node.
@@ -106,6 +120,10 @@ impl Backups {
             senders: Default::default(),
             progress: Mutex::default(),
             start: Instant::now(),
+            wanted: AtomicU64::new(0),
+            wake: OnceLock::new(),
+            called: Mutex::default(),
+            taken: (Mutex::new(()), Condvar::new()),
         }
     }
 
@@ -114,21 +132,56 @@ impl Backups {
     /// # Errors
     /// If the system has no threads left.
     pub fn start(self: &Arc<Backups>) -> Result<()> {
+        let mut bell = Bell::mute();
         for id in NodeId::ALL {
-            let backups = self.clone();
+            let (backups, rung) = (self.clone(), bell.listen());
             thread::Builder::new()
                 .name(format!("backup on node {id}"))
                 .spawn(move || {
                     loop {
                         let round = AssertUnwindSafe(|| backups.round(id, backups.now()));
                         if !panic::catch_unwind(round).unwrap_or(false) {
-                            thread::sleep(LOOK_EVERY);
+                            let _ = rung.recv_timeout(LOOK_EVERY);
                         }
                     }
                 })
                 .map_err(Error::io("cannot start a thread"))?;
         }
+        // They are started once.
+        let _ = self.wake.set(bell);
         Ok(())
+    }
+
+    /// Has the nodes given the journal up to this entry at once, and waits until so many have it that
+    /// a recovery from any two knows it.
+    ///
+    /// # Errors
+    /// [`Error::UnconfirmedMove`] if too few have it in time; they get it later.
+    pub fn confirm(&self, entry: u64) -> Result<()> {
+        self.wanted.fetch_max(entry, Ordering::SeqCst);
+        match self.wake.get() {
+            Some(bell) => {
+                bell.ring();
+                let deadline = Instant::now() + CONFIRM;
+                let mut taken = self.taken.0.lock();
+                while !self.roster.is_recorded(entry) {
+                    if self.taken.1.wait_until(&mut taken, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+            None => {
+                let now = *self.called.lock();
+                let up = self.roster.up();
+                for id in up.iter() {
+                    while self.roster.up().contains(id) && self.round(id, now) {}
+                }
+            }
+        }
+        match self.roster.is_recorded(entry) {
+            true => Ok(()),
+            false => Err(Error::UnconfirmedMove(Reached(self.roster.backed_up(entry)))),
+        }
     }
 
     /// How long these threads have been running: what [`Backups::round`] is given there.
@@ -144,6 +197,7 @@ impl Backups {
     /// One look at a node: sends what there is to send. True if there is more. `now` counts from any
     /// fixed point.
     pub fn round(&self, id: NodeId, now: Duration) -> bool {
+        *self.called.lock() = now;
         let mut sender = self.senders[id.index()].lock();
         if !self.roster.up().contains(id) {
             // When it is back it may have lost what it had.
@@ -155,6 +209,8 @@ impl Backups {
         }
         let sent = self.send(id, &mut sender, now);
         self.note(id, &mut sender, sent.as_ref().err(), now);
+        drop(self.taken.0.lock());
+        self.taken.1.notify_all();
         sent.unwrap_or(false)
     }
 
@@ -237,7 +293,8 @@ impl Backups {
             self.send_snapshot(id, sender, now, state.snapshot.at.id + 1)?;
             return Ok(true);
         }
-        if sender.sent_at.is_some_and(|at| now < at + SEND_EVERY) {
+        let is_wanted = self.wanted.load(Ordering::SeqCst) > state.last.id;
+        if !is_wanted && sender.sent_at.is_some_and(|at| now < at + SEND_EVERY) {
             return Ok(false);
         }
         self.append(id, sender, state, end, now)?;
@@ -250,8 +307,15 @@ impl Backups {
         }
         let state = self.ask_state(id, &Ask::State, &[])?;
         sender.state = Some(state);
+        self.note_recorded(id, state.as_ref());
         sender.snapshot_at.get_or_insert(now);
         Ok(state)
+    }
+
+    /// Tells everybody how much of this catalog's journal a node has, if what it has is of it.
+    fn note_recorded(&self, id: NodeId, state: Option<&State>) {
+        let ours = state.filter(|state| self.is_ours(state).unwrap_or(false));
+        self.roster.note_backup(id, ours.map_or(0, |state| state.last.id));
     }
 
     /// Does what a node has belong to this catalog's history, so that it can be added to?
@@ -279,6 +343,7 @@ impl Backups {
             };
             state = next;
             sender.state = Some(Some(state));
+            self.note_recorded(id, Some(&state));
             sender.sent_at = Some(now);
         }
         Ok(())
@@ -317,6 +382,7 @@ impl Backups {
         }
         let state = self.ask_state(id, &Ask::End, &[])?;
         sender.state = Some(state);
+        self.note_recorded(id, state.as_ref());
         (sender.snapshot_at, sender.sent_at) = (Some(now), Some(now));
         self.prune(id, head.id())
     }

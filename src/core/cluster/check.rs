@@ -11,7 +11,7 @@ use crate::core::code::agreement::agree;
 use crate::core::code::layout::Layout;
 use crate::core::error::{Error, NodeFailure};
 use crate::core::types::{NodeId, NodeSet};
-use crate::core::wire::node::VERIFY_STRIPES_MAX;
+use crate::core::wire::node::{Formerly, Place, VERIFY_STRIPES_MAX};
 
 /// Stripes that every node reads in one step: 32 MiB on four nodes together.
 const STEP_STRIPES: u64 = 16;
@@ -54,6 +54,8 @@ impl Checked {
 pub(super) struct Check {
     /// The file.
     pub(super) file: Surveyed,
+    /// Where it lies on the nodes that are asked; it may have been moved since it was listed.
+    place: Place,
     layout: Layout,
     checked: Checked,
     next_stripe: u64,
@@ -62,8 +64,15 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Begins to check these nodes' pieces; `witness` wants the bytes compared in any case.
-    pub(super) fn begin(roster: &Roster, file: Surveyed, nodes: NodeSet, witness: bool) -> Check {
+    /// Begins to check these nodes' pieces of a file that is called so now, none of which a move is
+    /// owed to; `witness` wants the bytes compared in any case.
+    pub(super) fn begin(
+        roster: &Roster,
+        file: Surveyed,
+        place: Place,
+        nodes: NodeSet,
+        witness: bool,
+    ) -> Check {
         let up = roster.up();
         let checked = Checked {
             sound: nodes.and(up),
@@ -71,7 +80,7 @@ impl Check {
             ..Checked::default()
         };
         let layout = Layout::new(file.record.bytes);
-        Check { file, layout, checked, next_stripe: 0, witness, audit: None }
+        Check { file, place, layout, checked, next_stripe: 0, witness, audit: None }
     }
 
     /// Makes a step. Gives how many bytes were read on the nodes, and at the end what is known.
@@ -86,7 +95,7 @@ impl Check {
         let (bytes, agreed) = self.verify(roster);
         let ended = self.next_stripe == self.layout.stripe_count();
         if !agreed || (ended && self.witness) {
-            let (record, place) = (&self.file.record, &self.file.place);
+            let (record, place) = (&self.file.record, &self.place);
             let nodes = self.checked.sound;
             self.audit = Some(Audit::begin(
                 roster,
@@ -106,11 +115,12 @@ impl Check {
     fn verify(&mut self, roster: &Roster) -> (u64, bool) {
         let first = self.next_stripe;
         let stripes = STEP_STRIPES.min(self.layout.stripe_count() - first);
-        let (version, place) = (self.file.record.version, &self.file.place);
+        let (version, place) = (self.file.record.version, &self.place);
         let mut answers: [Option<Vec<[u64; 2]>>; 4] = Default::default();
         for id in self.checked.sound.iter() {
             let node = roster.node(id);
-            match roster.used(id, node.verify(version, place, first, stripes)) {
+            match roster.used(id, node.verify(version, place, &Formerly::default(), first, stripes))
+            {
                 Ok(sums) => answers[id.index()] = Some(sums),
                 Err(error) => {
                     tracing::debug!("{place}: {error}");

@@ -166,7 +166,7 @@ impl Healer {
             self.note_tried();
             return Ok(false);
         }
-        let Some(Owed { id, task: Task::Repair { version, place } }) = owed.first() else {
+        let Some(Owed { id, task: Task::Repair { version, place }, .. }) = owed.first() else {
             self.note_tried();
             let failed_some = std::mem::take(&mut self.after) > 0;
             self.pause = failed_some.then_some(now + AGAIN_AFTER);
@@ -231,10 +231,14 @@ impl Healer {
     }
 
     fn lacking(&self, version: VersionId, place: &Place) -> Result<Option<Lacking>> {
+        // The same in all trailers of a version, whatever has been moved since it was stored.
+        let Some(seq) = self.catalog.stored_seq(version)? else {
+            return Ok(None);
+        };
         Ok(self.catalog.version(version)?.map(|record| Lacking {
             meta: PieceMeta {
                 version,
-                seq: record.seq,
+                seq,
                 place: place.clone(),
                 file_bytes: record.bytes,
                 stored_ms: record.stored_ms,

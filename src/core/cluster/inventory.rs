@@ -8,7 +8,7 @@ use crate::core::cluster::readers::Readers;
 use crate::core::cluster::roster::Roster;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, Seq, VersionId};
-use crate::core::wire::node::{InventoryEntry, ORDERS_MAX, Order, Outcome, Place};
+use crate::core::wire::node::{Formerly, InventoryEntry, ORDERS_MAX, Order, Outcome, Place};
 
 /// Goes through the inventories of all nodes, a page at a time.
 pub(super) struct Lister {
@@ -30,6 +30,8 @@ struct Stray {
     place: Place,
     /// 0 if it cannot be read; what cannot be read is removed by any number.
     seq: Seq,
+    /// What its trailer says, if it can be read.
+    held: Option<(VersionId, Seq)>,
     /// The version that should lie there in its place, if one should.
     instead: Option<VersionId>,
 }
@@ -122,8 +124,7 @@ impl Lister {
                         }
                         Judgement::Stray(instead) => {
                             if self.is_stray(open.id, place, *held) {
-                                let seq = held.map_or(Seq(0), |(_, seq)| seq);
-                                add(&mut strays, place, seq, instead);
+                                add(&mut strays, place, *held, instead);
                             }
                         }
                     }
@@ -149,7 +150,7 @@ impl Lister {
     }
 
     fn is_not_held(&self, id: NodeId, place: &Place, version: VersionId) -> bool {
-        let asked = self.roster.node(id).verify(version, place, 0, 1);
+        let asked = self.roster.node(id).verify(version, place, &Formerly::default(), 0, 1);
         let answer = self.roster.used(id, asked);
         matches!(answer, Err(Error::Node { why: NodeFailure::NotHeld(_), .. }))
     }
@@ -172,6 +173,13 @@ impl Lister {
             strays.iter().zip(due).filter_map(|(stray, due)| due.then_some(stray)).collect();
         let mut found = false;
         for strays in due.chunks(ORDERS_MAX) {
+            // A stray's number tells it from what is stored there later, but not from what is moved
+            // there: so nothing is while this looks once more and has the node remove it.
+            let _names = self.roster.keep_names(id);
+            let strays = self.still(id, strays)?;
+            if strays.is_empty() {
+                continue;
+            }
             let orders: Vec<Order> = strays
                 .iter()
                 .map(|stray| Order::Remove { place: stray.place.clone(), up_to: stray.seq })
@@ -197,6 +205,17 @@ impl Lister {
         Ok(found)
     }
 
+    /// Those of these that no move has concerned since they were found.
+    fn still<'a>(&self, id: NodeId, strays: &[&'a Stray]) -> Result<Vec<&'a Stray>> {
+        let mut still = Vec::new();
+        for stray in strays {
+            if let Judgement::Stray(_) = self.catalog.judge(id, &stray.place, stray.held)? {
+                still.push(*stray);
+            }
+        }
+        Ok(still)
+    }
+
     fn removed(&self, id: NodeId, stray: &Stray, scrub: &mut Scrub) -> Result<bool> {
         let place = &stray.place;
         tracing::info!("scrub: removed from data server {id}, being of no file: {place}");
@@ -211,9 +230,16 @@ impl Lister {
 }
 
 /// Adds a block; the two of one place are one stray.
-fn add(strays: &mut Vec<Stray>, place: &Place, seq: Seq, instead: Option<VersionId>) {
+fn add(
+    strays: &mut Vec<Stray>,
+    place: &Place,
+    held: Option<(VersionId, Seq)>,
+    instead: Option<VersionId>,
+) {
+    let seq = held.map_or(Seq(0), |(_, seq)| seq);
     match strays.iter_mut().find(|stray| stray.place == *place) {
-        Some(stray) => stray.seq = stray.seq.max(seq),
-        None => strays.push(Stray { place: place.clone(), seq, instead }),
+        Some(stray) if seq > stray.seq => (stray.seq, stray.held) = (seq, held),
+        Some(_) => {}
+        None => strays.push(Stray { place: place.clone(), seq, held, instead }),
     }
 }

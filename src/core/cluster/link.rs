@@ -4,7 +4,7 @@
 //! after a whole exchange, so what is read from it always belongs to the latest question.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::core::io::tls::{Connector, check_without_key};
 use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding};
 use crate::core::wire::node::{
-    self as wire, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
-    Place, Reply, Request, Room, Serves,
+    self as wire, Formerly, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL,
+    PieceMeta, Place, Reply, Request, Room, Serves,
 };
 
 /// Connections that are kept for their next use, for each node.
@@ -54,6 +54,8 @@ pub struct TcpNode {
     idle: std::sync::Arc<Mutex<Idle>>,
     /// Has it said that it belonged to no cluster before, and nobody has asked yet?
     was_fresh: AtomicBool,
+    /// How many requests to carry out orders there have been.
+    carried: AtomicU64,
 }
 
 /// Connections that wait for their next use.
@@ -75,7 +77,7 @@ impl TcpNode {
     pub fn asking(id: NodeId, address: String) -> TcpNode {
         let (was_fresh, address) = (AtomicBool::new(false), Mutex::new(address));
         let (server, connector, idle) = (None, None, std::sync::Arc::default());
-        TcpNode { id, server, connector, address, idle, was_fresh }
+        TcpNode { id, server, connector, address, idle, was_fresh, carried: AtomicU64::new(0) }
     }
 
     /// The same, encrypted with the cluster's key if there is one. A node without it is then not
@@ -153,6 +155,7 @@ impl Node for TcpNode {
         let request = Request::Read {
             version: query.version,
             place: query.place.clone(),
+            formerly: query.formerly.clone(),
             first_stripe: query.first_stripe,
             stripes: query.stripes,
             select: query.select,
@@ -162,7 +165,8 @@ impl Node for TcpNode {
     }
 
     fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        match self.ask(&Request::Carry(orders.to_vec()), &CARRY)? {
+        let number = self.carried.fetch_add(1, Ordering::SeqCst);
+        match self.ask(&Request::Carry { number, orders: orders.to_vec() }, &CARRY)? {
             Reply::Carried(outcomes) if outcomes.len() == orders.len() => Ok(outcomes),
             _ => Err(out_of_turn(self.id)),
         }
@@ -183,10 +187,12 @@ impl Node for TcpNode {
         &self,
         version: VersionId,
         place: &Place,
+        formerly: &Formerly,
         first_stripe: u64,
         stripes: u64,
     ) -> Result<Vec<[u64; 2]>> {
-        let request = Request::Verify { version, place: place.clone(), first_stripe, stripes };
+        let (place, formerly) = (place.clone(), formerly.clone());
+        let request = Request::Verify { version, place, formerly, first_stripe, stripes };
         match self.ask(&request, &VERIFY)? {
             Reply::Verified { checksums } if checksums.len() as u64 == stripes => Ok(checksums),
             _ => Err(out_of_turn(self.id)),

@@ -10,6 +10,7 @@ mod check;
 pub mod heal;
 mod inventory;
 pub mod link;
+pub mod locate;
 pub mod node;
 pub mod pace;
 pub mod readers;

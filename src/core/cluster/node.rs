@@ -8,7 +8,9 @@ use crate::core::code::repair::Select;
 use crate::core::error::Result;
 use crate::core::types::{Digest, NodeId, VersionId};
 use crate::core::wire::backup::{Answer, Ask, Finding};
-use crate::core::wire::node::{InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
+use crate::core::wire::node::{
+    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
+};
 
 /// Which units of a version to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +19,8 @@ pub struct Query {
     pub version: VersionId,
     /// Its final place.
     pub place: Place,
+    /// Where else it may lie on this node.
+    pub formerly: Formerly,
     /// The first stripe.
     pub first_stripe: u64,
     /// How many stripes, at least one.
@@ -49,7 +53,8 @@ pub trait Node: Send + Sync {
     /// If it cannot be reached.
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>>;
 
-    /// Has it carry out orders; one outcome for each.
+    /// Has it carry out orders; one outcome for each. What was sent to it before a move and reaches
+    /// it after that is not done.
     ///
     /// # Errors
     /// If it cannot be reached; some may have been carried out.
@@ -73,6 +78,7 @@ pub trait Node: Send + Sync {
         &self,
         version: VersionId,
         place: &Place,
+        formerly: &Formerly,
         first_stripe: u64,
         stripes: u64,
     ) -> Result<Vec<[u64; 2]>>;

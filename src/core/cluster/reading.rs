@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::core::cluster::locate::{Locator, NotThere};
 use crate::core::cluster::node::{PieceSource, Query};
 use crate::core::cluster::roster::Roster;
 use crate::core::code::layout::Layout;
@@ -15,20 +16,23 @@ use crate::core::code::repair::Select;
 use crate::core::code::{checksum, kernel};
 use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::io::random::Random;
-use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
-use crate::core::wire::node::Place;
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM};
+
+/// A file that is moved more often while it is read is looked for on other nodes.
+const FOLLOWED_MAX: u8 = 16;
 
 /// A version that is being read, stripe by stripe.
 pub struct Reading {
     roster: Arc<Roster>,
     random: Arc<Random>,
-    version: VersionId,
-    place: Place,
+    locator: Locator,
     layout: Layout,
     placed: NodeSet,
     stripe: u64,
     sources: Vec<Source>,
     past: [Past; 4],
+    /// How often each was asked again because the file had been moved.
+    followed: [u8; 4],
     used: NodeSet,
     bytes_read: u64,
     troubles: Troubles,
@@ -62,8 +66,7 @@ impl Reading {
     pub(super) fn begin(
         roster: Arc<Roster>,
         random: Arc<Random>,
-        version: VersionId,
-        place: Place,
+        locator: Locator,
         file_bytes: u64,
         placed: NodeSet,
     ) -> Result<Reading> {
@@ -71,13 +74,13 @@ impl Reading {
         let mut reading = Reading {
             roster,
             random,
-            version,
-            place,
+            locator,
             layout: Layout::new(file_bytes),
             placed,
             stripe: 0,
             sources: Vec::new(),
             past: [Past::Fresh; 4],
+            followed: [0; 4],
             used: NodeSet::EMPTY,
             bytes_read: 0,
             troubles,
@@ -173,14 +176,14 @@ impl Reading {
         let Some(id) = self.candidate() else {
             return Err(self.too_few());
         };
-        let query = Query {
-            version: self.version,
-            place: self.place.clone(),
-            first_stripe: self.stripe,
-            stripes: self.layout.stripe_count() - self.stripe,
-            select: Select::Both,
-        };
-        match self.roster.node(id).read(&query) {
+        let roster = self.roster.clone();
+        let (first_stripe, stripes) = (self.stripe, self.layout.stripe_count() - self.stripe);
+        let read = self.locator.ask(id).and_then(|(place, formerly)| {
+            let (version, select) = (self.locator.version(), Select::Both);
+            let query = Query { version, place, formerly, first_stripe, stripes, select };
+            roster.node(id).read(&query)
+        });
+        match read {
             Ok(units) => {
                 self.sources.push(Source { id, units, body: Vec::new(), has_stripe: false });
                 self.sources.sort_by_key(|source| source.id);
@@ -208,6 +211,18 @@ impl Reading {
     }
 
     fn give_up(&mut self, id: NodeId, error: Error) {
+        let mut may_have_it = false;
+        if matches!(error, Error::Node { why: NodeFailure::NotHeld(_), .. }) {
+            match self.locator.not_there(id) {
+                Ok(NotThere::Moved) if self.followed[id.index()] < FOLLOWED_MAX => {
+                    self.followed[id.index()] += 1;
+                    return;
+                }
+                Ok(NotThere::Lost) => {}
+                // What cannot be told is no reason to call a piece lost.
+                Ok(NotThere::Moved | NotThere::Moving) | Err(_) => may_have_it = true,
+            }
+        }
         self.past[id.index()] = match &error {
             Error::Node { why: NodeFailure::NotHeld(_), .. } => Past::Useless,
             _ => Past::FailedAt(self.stripe),
@@ -215,6 +230,7 @@ impl Reading {
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => {
                 if matches!(why, NodeFailure::NotHeld(_) | NodeFailure::Damaged(_))
+                    && !may_have_it
                     && self.placed.contains(id)
                 {
                     self.unsound.insert(id);
@@ -224,7 +240,8 @@ impl Reading {
             Err(other) => other.to_string(),
             Ok(()) => String::new(),
         };
-        tracing::warn!("reading {}: node {id}: {why}; another node is asked", self.place);
+        let place = self.locator.place();
+        tracing::warn!("reading {place}: node {id}: {why}; another node is asked");
         self.troubles.note(id, why);
     }
 
@@ -233,7 +250,7 @@ impl Reading {
         for trouble in self.roster.troubles(self.placed).0 {
             troubles.note(trouble.node, trouble.why);
         }
-        Error::TooFewToRead { path: self.place.path.to_string(), troubles }
+        Error::TooFewToRead { path: self.locator.place().path.to_string(), troubles }
     }
 }
 

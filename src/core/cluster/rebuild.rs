@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use crate::core::catalog::Catalog;
+use crate::core::cluster::locate::{Locator, NotThere};
 use crate::core::cluster::node::{PieceSink, PieceSource, Query};
 use crate::core::cluster::reading::{Reading, check_units};
 use crate::core::cluster::roster::Roster;
@@ -40,10 +42,15 @@ pub struct Rebuilt {
 pub(super) fn rebuild(
     roster: &Arc<Roster>,
     random: &Arc<Random>,
+    catalog: Option<&Arc<Catalog>>,
     lost: NodeId,
     lacking: &Lacking,
     moved: &mut dyn FnMut(u64),
 ) -> Rebuilt {
+    let locator = || {
+        let PieceMeta { version, place, .. } = lacking.meta.clone();
+        Locator::new(catalog.cloned(), version, place.into())
+    };
     let mut unsound = NodeSet::EMPTY;
     // Nothing is read from the others that the node would then have no room for.
     if let Err(error) = roster.check_room(lost, &lacking.meta) {
@@ -52,30 +59,34 @@ pub(super) fn rebuild(
     let mut holders = roster.up().and(lacking.placed);
     holders.remove(lost);
     if holders.len() == 3 {
-        match from_three(roster, lost, lacking, moved) {
+        let mut finder = locator();
+        match from_three(roster, &mut finder, lost, lacking, moved) {
             Ok(bytes) => return Rebuilt { outcome: Ok(bytes), unsound },
             // The one that is to get the piece cannot take it, wherever it comes from.
             Err(error @ Error::Node { node, .. }) if node == lost => {
                 return Rebuilt { outcome: Err(error), unsound };
             }
             Err(error) => {
-                if let Error::Node {
-                    node,
-                    why: NodeFailure::NotHeld(_) | NodeFailure::Damaged(_),
-                } = error
-                {
-                    unsound.insert(node);
+                match error {
+                    Error::Node { node, why: NodeFailure::Damaged(_) } => unsound.insert(node),
+                    Error::Node { node, why: NodeFailure::NotHeld(_) }
+                        if matches!(finder.not_there(node), Ok(NotThere::Lost)) =>
+                    {
+                        unsound.insert(node);
+                    }
+                    _ => {}
                 }
                 tracing::debug!("{}: not from three nodes: {error}", lacking.meta.place);
             }
         }
     }
-    let outcome = from_any(roster, random, lost, lacking, &mut unsound, moved);
+    let outcome = from_any(roster, random, locator(), lost, lacking, &mut unsound, moved);
     Rebuilt { outcome, unsound }
 }
 
 fn from_three(
     roster: &Roster,
+    locator: &mut Locator,
     lost: NodeId,
     lacking: &Lacking,
     moved: &mut dyn FnMut(u64),
@@ -83,9 +94,11 @@ fn from_three(
     let layout = Layout::new(lacking.meta.file_bytes);
     let mut sources: Vec<(NodeId, Box<dyn PieceSource>)> = Vec::new();
     for (id, select) in repair::plan(lost) {
+        let (place, formerly) = locator.ask(id)?;
         let query = Query {
             version: lacking.meta.version,
-            place: lacking.meta.place.clone(),
+            place,
+            formerly,
             first_stripe: 0,
             stripes: layout.stripe_count(),
             select,
@@ -118,15 +131,14 @@ fn from_three(
 fn from_any(
     roster: &Arc<Roster>,
     random: &Arc<Random>,
+    locator: Locator,
     lost: NodeId,
     lacking: &Lacking,
     unsound: &mut NodeSet,
     moved: &mut dyn FnMut(u64),
 ) -> Result<u64> {
-    let PieceMeta { version, place, file_bytes, .. } = lacking.meta.clone();
-    let placed = lacking.placed;
-    let mut reading =
-        Reading::begin(roster.clone(), random.clone(), version, place, file_bytes, placed)?;
+    let (file_bytes, placed) = (lacking.meta.file_bytes, lacking.placed);
+    let mut reading = Reading::begin(roster.clone(), random.clone(), locator, file_bytes, placed)?;
     let copied = code_again(roster, lost, lacking, &mut reading, moved);
     reading.unsound().iter().for_each(|id| unsound.insert(id));
     copied.map(|()| reading.bytes_read())

@@ -304,12 +304,20 @@ impl Replacer {
         };
         let file = Surveyed { record, ..file };
         let placed = file.record.placed;
-        Ok(placed.contains(node).then(|| Check::begin(&self.roster, file, placed, false)))
+        if !placed.contains(node) {
+            return Ok(None);
+        }
+        let place = self.catalog.whereabouts(file.record.version, &file.place)?.place;
+        Ok(Some(Check::begin(&self.roster, file, place, placed, false)))
     }
 
     fn conclude(&self, proof: &mut Proof, file: Surveyed, checked: Checked) -> Result<()> {
         let version = file.record.version;
         for node in checked.missing.or(checked.wrong).iter() {
+            let (is_missing, asked) = (checked.missing.contains(node), file.record.seq);
+            if is_missing && self.catalog.may_be_elsewhere(node, version, asked)? {
+                continue;
+            }
             self.catalog.piece_lost(node, version, None)?;
         }
         let is_whole = checked.sound.contains(proof.node) && checked.sound.len() > READ_QUORUM;

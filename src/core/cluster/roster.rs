@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::core::cluster::again::Again;
 use crate::core::cluster::node::Node;
@@ -32,6 +32,10 @@ pub struct Roster {
     times_up: [AtomicU64; 4],
     /// How often each has moved.
     moves: [AtomicU64; 4],
+    /// Up to which entry of the journal each has certainly a copy of the catalog's backup.
+    backed_up: [AtomicU64; 4],
+    /// Held while names change on a node, or while somebody acts on what lay under one.
+    names: [Mutex<()>; 4],
     again: Again,
 }
 
@@ -69,6 +73,8 @@ impl Roster {
             times_lost: Default::default(),
             times_up: Default::default(),
             moves: Default::default(),
+            backed_up: Default::default(),
+            names: Default::default(),
             again: Again::default(),
         }
     }
@@ -178,9 +184,32 @@ impl Roster {
     pub fn move_node(&self, id: NodeId, address: &str) {
         self.nodes[id.index()].move_to(address);
         self.moves[id.index()].fetch_add(1, Ordering::SeqCst);
+        self.note_backup(id, 0);
         let why = NodeFailure::Unreachable("it is being replaced".into());
         // What is believed is all that matters here.
         let _ = self.heard::<()>(id, Err(Error::Node { node: id, why }));
+    }
+
+    /// Notes up to which entry of the journal a node has the catalog's backup.
+    pub fn note_backup(&self, id: NodeId, entry: u64) {
+        self.backed_up[id.index()].store(entry, Ordering::SeqCst);
+    }
+
+    /// The nodes that have the catalog's backup up to this entry of the journal. That is on their
+    /// disks, so one that has gone away since counts.
+    pub fn backed_up(&self, entry: u64) -> NodeSet {
+        let has = |id: &NodeId| self.backed_up[id.index()].load(Ordering::SeqCst) >= entry;
+        NodeId::ALL.into_iter().filter(has).collect()
+    }
+
+    /// Is this entry of the journal on so many nodes that a recovery from any two knows it?
+    pub fn is_recorded(&self, entry: u64) -> bool {
+        entry == 0 || self.backed_up(entry).len() >= WRITE_QUORUM
+    }
+
+    /// Keeps names on a node from being changed by a move, until what this gives is dropped.
+    pub fn keep_names(&self, id: NodeId) -> MutexGuard<'_, ()> {
+        self.names[id.index()].lock()
     }
 
     /// Why each of these nodes that is not up is not.

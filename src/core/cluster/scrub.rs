@@ -287,6 +287,10 @@ impl Scrubber {
         let found = [(What::Missing, checked.missing), (What::Wrong, checked.wrong)];
         for (what, nodes) in found {
             for node in nodes.iter() {
+                let asked = file.record.seq;
+                if what == What::Missing && self.catalog.may_be_elsewhere(node, version, asked)? {
+                    continue;
+                }
                 if self.catalog.scrub_found(scrub.id, what, node, version)? {
                     tracing::warn!(
                         "scrub: the piece of {} on data server {node} is {}",
@@ -352,5 +356,6 @@ fn begin_check(
         catalog.scrub_found(scrub.id, What::Missing, node, version)?;
     }
     let nodes = placed.and(concerned.any.complement());
-    Ok(Some(Check::begin(volume.roster(), file, nodes, scrub.witness)))
+    let place = catalog.whereabouts(version, &file.place)?.place;
+    Ok(Some(Check::begin(volume.roster(), file, place, nodes, scrub.witness)))
 }

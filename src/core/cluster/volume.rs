@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use crate::core::catalog::Catalog;
 use crate::core::cluster::buffers::{Allowance, BufferPool};
+use crate::core::cluster::locate::{Locator, Spot};
 use crate::core::cluster::pace::Traffic;
 use crate::core::cluster::reading::Reading;
 use crate::core::cluster::rebuild::{self, Lacking, Rebuilt};
@@ -14,7 +16,7 @@ use crate::core::cluster::writing::{Fanout, Writing};
 use crate::core::error::Result;
 use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, VersionId};
-use crate::core::wire::node::{Order, PieceMeta, Place};
+use crate::core::wire::node::{Order, PieceMeta};
 
 /// Versions of files on four nodes.
 pub struct Volume {
@@ -23,12 +25,22 @@ pub struct Volume {
     buffers: Arc<BufferPool>,
     fanout: Fanout,
     traffic: Arc<Traffic>,
+    /// Knows what has been moved; missing where nothing ever is.
+    catalog: Option<Arc<Catalog>>,
 }
 
 impl Volume {
     /// A volume on these nodes.
     pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout) -> Volume {
-        Volume { roster, random, buffers: Arc::default(), fanout, traffic: Arc::default() }
+        let (buffers, traffic) = (Arc::default(), Arc::default());
+        Volume { roster, random, buffers, fanout, traffic, catalog: None }
+    }
+
+    /// The same for versions whose files can be moved while they are read: the catalog says where.
+    #[must_use]
+    pub fn following(mut self, catalog: Arc<Catalog>) -> Volume {
+        self.catalog = Some(catalog);
+        self
     }
 
     /// The nodes.
@@ -46,25 +58,26 @@ impl Volume {
         Writing::begin(self.roster.clone(), allowance, self.fanout, meta)
     }
 
-    /// Begins to read a version.
+    /// Begins to read a version. `spot` is the name of its file, where a move notes the new one.
     ///
     /// # Errors
     /// [`TooFewToRead`](crate::core::error::Error::TooFewToRead) if it cannot be read now.
     pub fn read(
         &self,
         version: VersionId,
-        place: Place,
+        spot: impl Into<Spot>,
         file_bytes: u64,
         placed: NodeSet,
     ) -> Result<Reading> {
         let random = self.random.clone();
-        Reading::begin(self.roster.clone(), random, version, place, file_bytes, placed)
+        let locator = Locator::new(self.catalog.clone(), version, spot.into());
+        Reading::begin(self.roster.clone(), random, locator, file_bytes, placed)
     }
 
     /// Rebuilds and stages the piece of a version that a node lacks. `moved` hears after every stripe
     /// how many bytes were read for it, and may take its time.
     pub fn rebuild(&self, lost: NodeId, lacking: &Lacking, moved: &mut dyn FnMut(u64)) -> Rebuilt {
-        rebuild::rebuild(&self.roster, &self.random, lost, lacking, moved)
+        rebuild::rebuild(&self.roster, &self.random, self.catalog.as_ref(), lost, lacking, moved)
     }
 
     /// Users' transfers, before which background work steps back.

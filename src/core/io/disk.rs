@@ -53,7 +53,8 @@ pub trait Disk: Send + Sync {
     /// As the operating system says.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Gives a file or folder another name, over a file that has it.
+    /// Gives a file or folder another name: a file in place of a file that has it, a folder where
+    /// nothing has it.
     ///
     /// # Errors
     /// As the operating system says.
@@ -70,6 +71,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the operating system says.
     fn create_folder(&self, path: &Path) -> io::Result<bool>;
+
+    /// Removes a folder if there is nothing in it. True if it is gone, also if it was before.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove_folder(&self, path: &Path) -> io::Result<bool>;
 
     /// Makes the names in a folder durable.
     ///
@@ -200,6 +207,15 @@ impl Disk for RealDisk {
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<bool> {
+        match fs::remove_dir(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
             Err(e) => Err(e),
         }
     }
@@ -438,6 +454,20 @@ mod tests {
         let file = folder.path().join("f");
         write_whole(&RealDisk, &file, b"").unwrap();
         assert!(create_folders(&RealDisk, &file.join("x")).is_err());
+    }
+
+    #[test]
+    fn a_folder_gets_another_name_and_goes_only_when_it_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("file"), "").unwrap();
+        RealDisk.rename(&from, &to).unwrap();
+        assert!(!from.exists() && to.join("file").exists());
+        assert!(!RealDisk.remove_folder(&to).unwrap());
+        fs::remove_file(to.join("file")).unwrap();
+        assert!(RealDisk.remove_folder(&to).unwrap() && !to.exists());
+        assert!(RealDisk.remove_folder(&to).unwrap(), "gone before");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Piece {
     id: NodeId,
     version: VersionId,
     /// Where each block may be, in the order to look.
-    candidates: [[PathBuf; 3]; 2],
+    candidates: [Vec<PathBuf>; 2],
     open: [Option<OpenBlock>; 2],
 }
 
@@ -35,7 +35,7 @@ impl Piece {
         disk: Arc<dyn Disk>,
         id: NodeId,
         version: VersionId,
-        candidates: [[PathBuf; 3]; 2],
+        candidates: [Vec<PathBuf>; 2],
     ) -> Piece {
         Piece { disk, id, version, candidates, open: [None, None] }
     }

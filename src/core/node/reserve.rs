@@ -92,7 +92,7 @@ mod tests {
     use crate::core::node::store::BlockStore;
     use crate::core::path::{FilePath, UserName};
     use crate::core::types::{Digest, NodeId, Seq, VersionId};
-    use crate::core::wire::node::{Order, Outcome, PieceMeta, Place};
+    use crate::core::wire::node::{Formerly, Order, Outcome, PieceMeta, Place};
 
     const MIB: u64 = 1 << 20;
 
@@ -165,6 +165,9 @@ mod tests {
         }
         fn create_folder(&self, path: &Path) -> io::Result<bool> {
             RealDisk.create_folder(path)
+        }
+        fn remove_folder(&self, path: &Path) -> io::Result<bool> {
+            RealDisk.remove_folder(path)
         }
         fn sync_folder(&self, path: &Path) -> io::Result<()> {
             RealDisk.sync_folder(path)
@@ -240,7 +243,10 @@ mod tests {
             let commit = Order::Commit { version, seq, place: place.clone() };
             assert_eq!(store.carry(&[commit]), [Outcome::Done]);
             let mut body = Vec::new();
-            store.open_piece(version, &place).units(0, Select::Both, &mut body).unwrap();
+            store
+                .open_piece(version, &place, &Formerly::default())
+                .units(0, Select::Both, &mut body)
+                .unwrap();
         }
         disk.0.store(1000, Ordering::SeqCst);
         assert!(is_full(store.stage(meta(4, true))), "no room at all");

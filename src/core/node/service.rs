@@ -25,9 +25,10 @@ use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
 use crate::core::node::entrance;
+use crate::core::node::piece::Piece;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
-use crate::core::types::{Claim, NodeId, VersionId};
+use crate::core::types::{Claim, NodeId};
 use crate::core::wire::backup::{Answer, Ask};
 use crate::core::wire::node::{
     Failure, ORDERS_MAX, PROTOCOL, Place, Reply, Request, STAGED_VERSIONS_MAX, Serves,
@@ -230,15 +231,16 @@ impl Connection {
                 drop(admitted);
                 self.evidence()
             }
-            Request::Carry(orders) if orders.len() <= ORDERS_MAX => {
-                let outcomes = store.carry(&orders);
+            Request::Carry { number, orders } if orders.len() <= ORDERS_MAX => {
+                let outcomes = store.carry_in_turn(claim, number, &orders);
                 drop(admitted);
                 self.send(&Reply::Carried(outcomes))
             }
-            Request::Read { version, place, first_stripe, stripes, select } => {
+            Request::Read { version, place, formerly, first_stripe, stripes, select } => {
                 // Reading changes nothing, and takes as long as a client likes.
                 drop(admitted);
-                self.read(version, &place, first_stripe, stripes, select)
+                let piece = store.open_piece(version, &place, &formerly);
+                self.read(piece, &place, first_stripe, stripes, select)
             }
             Request::ListStaged { after } => {
                 let listed = store.staged(after, STAGED_VERSIONS_MAX);
@@ -248,11 +250,11 @@ impl Connection {
                     Err(error) => self.fail(&failure(error)),
                 }
             }
-            Request::Verify { version, place, first_stripe, stripes }
+            Request::Verify { version, place, formerly, first_stripe, stripes }
                 if (1..=VERIFY_STRIPES_MAX).contains(&stripes) =>
             {
                 drop(admitted);
-                let mut piece = store.open_piece(version, &place);
+                let mut piece = store.open_piece(version, &place, &formerly);
                 match piece.verify(first_stripe, stripes) {
                     Ok(checksums) => self.send(&Reply::Verified { checksums }),
                     Err(error) => {
@@ -277,7 +279,7 @@ impl Connection {
             | Request::Units { .. }
             | Request::KeepAlive
             | Request::Finish { .. }
-            | Request::Carry(_)
+            | Request::Carry { .. }
             | Request::WhoServes { .. } => Err(Error::Protocol("a message out of its turn".into())),
         }
     }
@@ -321,13 +323,12 @@ impl Connection {
 
     fn read(
         &mut self,
-        version: VersionId,
+        mut piece: Piece,
         place: &Place,
         first_stripe: u64,
         stripes: u64,
         select: Select,
     ) -> Result<()> {
-        let mut piece = self.store.open_piece(version, place);
         let end = first_stripe.saturating_add(stripes);
         let mut body = std::mem::take(&mut self.body);
         for stripe in first_stripe..end {

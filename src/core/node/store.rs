@@ -12,8 +12,11 @@
 //!
 //! Invariants: a file under a final name is always a whole block with a valid trailer, since it got
 //! its name by a rename after it was synced; a name only ever goes from a lower to a higher sequence
-//! number. So every order can be repeated, and a crash between the renames of a piece's two blocks
-//! is finished by the same order when it comes again.
+//! number, but by a move. So every order can be repeated as long as no move has come after it, and a
+//! crash between the renames of a piece's two blocks is finished by the same order when it comes
+//! again.
+
+mod moving;
 
 use std::collections::HashSet;
 use std::io;
@@ -40,7 +43,7 @@ use crate::core::path::{
 };
 use crate::core::types::{Block, Claim, ClusterId, NodeId, VersionId};
 use crate::core::wire::backup::Finding;
-use crate::core::wire::node::{Order, Outcome, PieceMeta, Place, Room};
+use crate::core::wire::node::{Formerly, Order, Outcome, PieceMeta, Place, Room};
 use crate::core::wire::trailer::Header;
 
 /// The version of the folder's layout that this program writes, and the only one that it reads.
@@ -133,6 +136,8 @@ pub struct BlockStore {
     /// folders whose names this process has made durable: one that is merely there may have been
     /// made by an order whose sync failed or never came.
     changing: Mutex<HashSet<PathBuf>>,
+    /// The server and the number of its last orders that held a move. Taken while `changing` is.
+    moved: Mutex<Option<(Claim, u64)>>,
     /// The stages that are being received.
     stages: Arc<Mutex<Stages>>,
     reserve: Reserve,
@@ -185,6 +190,7 @@ impl BlockStore {
             id,
             registration: Registration::new(cluster, claim),
             changing: Mutex::default(),
+            moved: Mutex::default(),
             stages: Arc::default(),
             reserve: Reserve::Bytes(0),
             backup,
@@ -272,13 +278,39 @@ impl BlockStore {
 
     /// Does things in this order and makes them durable before it answers. One outcome for each.
     pub fn carry(&self, orders: &[Order]) -> Vec<Outcome> {
+        self.carry_locked(orders, &mut self.changing.lock())
+    }
+
+    /// The same for orders of a server, numbered by it as they were sent. What was sent before a move
+    /// and arrives after it (over a connection that the server has given up, in a process that had
+    /// hung) would find other files under its names, and is not done.
+    pub fn carry_in_turn(&self, claim: Claim, number: u64, orders: &[Order]) -> Vec<Outcome> {
         let mut durable = self.changing.lock();
-        let mut touched = Touched { durable: std::mem::take(&mut *durable), ..Touched::default() };
+        let mut moved = self.moved.lock();
+        if moved.is_some_and(|(server, last)| server == claim && number < last) {
+            let late = "it came too late: something was moved since it was sent";
+            return vec![Outcome::Failed(late.into()); orders.len()];
+        }
+        if orders.iter().any(Order::is_move) {
+            *moved = Some((claim, number));
+        }
+        self.carry_locked(orders, &mut durable)
+    }
+
+    fn carry_locked(&self, orders: &[Order], durable: &mut HashSet<PathBuf>) -> Vec<Outcome> {
+        let mut touched = Touched { durable: std::mem::take(durable), ..Touched::default() };
+        let mut stopped = false;
         let mut outcomes: Vec<Outcome> = orders
             .iter()
-            .map(|order| match self.carry_one(order, &mut touched) {
-                Ok(outcome) => outcome,
-                Err(e) => Outcome::Failed(reason(&e)),
+            .map(|order| {
+                if stopped {
+                    return Outcome::Failed("it waits for an order before it".into());
+                }
+                self.carry_one(order, &mut touched).unwrap_or_else(|e| {
+                    // Others are about to take its place.
+                    stopped = matches!(order, Order::TakeBack { .. });
+                    Outcome::Failed(reason(&e))
+                })
             })
             .collect();
         match touched.sync(&*self.disk) {
@@ -289,13 +321,17 @@ impl BlockStore {
         outcomes
     }
 
-    /// The piece of a version, from staging or from its final name. Whether it is there is told when
-    /// its units are asked for.
-    pub fn open_piece(&self, version: VersionId, place: &Place) -> Piece {
+    /// The piece of a version, from staging, from its final name or one that it had before. Whether
+    /// it is there is told when its units are asked for.
+    pub fn open_piece(&self, version: VersionId, place: &Place, formerly: &Formerly) -> Piece {
+        let places = formerly.paths().iter().map(|path| moving::place(&place.user, path));
+        let places: Vec<Place> = std::iter::once(place.clone()).chain(places).collect();
         let candidates = self.id.blocks().map(|block| {
-            let (last, first) = (self.block_path(place, block), self.staging_path(version, block));
-            // The final name twice: between the first two looks a commit may have renamed it.
-            [last.clone(), first, last]
+            let last = places.iter().map(|place| self.block_path(place, block));
+            let staged = std::iter::once(self.staging_path(version, block));
+            // The final names once more, the other way round: between two looks a commit or a move
+            // may have renamed it.
+            last.clone().chain(staged).chain(last.rev()).collect()
         });
         Piece::new(self.disk.clone(), self.id, version, candidates)
     }
@@ -422,6 +458,19 @@ impl BlockStore {
                 }
                 Ok(Outcome::Done)
             }
+            Order::MoveFile { version, user, from, to } => {
+                let [from, to] = [from, to].map(|path| moving::place(user, path));
+                self.move_file(*version, [&from, &to], touched).map(|()| Outcome::Done)
+            }
+            Order::MoveFolder { user, from, to } => {
+                self.move_folder(user, [from, to], touched).map(|()| Outcome::Done)
+            }
+            Order::RemoveFolder { user, folder } => {
+                self.remove_folder(user, folder, touched).map(|()| Outcome::Done)
+            }
+            Order::TakeBack { version, place } => {
+                self.take_back(*version, place, touched).map(|()| Outcome::Done)
+            }
         }
     }
 
@@ -483,6 +532,13 @@ impl Touched {
         {
             self.folders.push(folder.to_path_buf());
         }
+    }
+
+    /// A folder has gone, or has another name: nothing is known of it and of what is in it.
+    fn forget(&mut self, path: &Path) {
+        self.folders.retain(|known| !known.starts_with(path));
+        self.made.retain(|known| !known.starts_with(path));
+        self.durable.retain(|known| !known.starts_with(path));
     }
 
     /// Outer folders were noted after inner ones only if they are new, and then hold them; syncing
@@ -680,7 +736,7 @@ mod tests {
         /// The bytes of a version, all of which should be `n`.
         fn read(&self, n: u8) -> std::result::Result<Vec<u8>, NodeFailure> {
             let mut body = Vec::new();
-            let mut piece = self.store.open_piece(version(n), &place());
+            let mut piece = self.store.open_piece(version(n), &place(), &Formerly::default());
             match piece.units(0, Select::Both, &mut body) {
                 Ok(sums) => {
                     assert_eq!(sums[0], checksum::unit(&body[..UNIT_BYTES]));
@@ -880,7 +936,7 @@ mod tests {
     fn an_open_piece_survives_its_replacement() {
         let f = fixture();
         f.put(1);
-        let mut piece = f.store.open_piece(version(1), &place());
+        let mut piece = f.store.open_piece(version(1), &place(), &Formerly::default());
         let mut body = Vec::new();
         piece.units(0, Select::Both, &mut body).unwrap();
         f.put(2);

@@ -3,11 +3,14 @@
 //! A door knows a protocol; this knows what storing, reading, deleting and listing mean. Nothing
 //! here knows how a client talks.
 
+mod moving;
+
 use std::sync::Arc;
 
 use crate::core::catalog::accounts::Account;
 use crate::core::catalog::{Catalog, Committed, NewFile, Removed, Scope, Ticket, TokenId};
 use crate::core::cluster::attendant::Bell;
+use crate::core::cluster::backup::Backups;
 use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::{Reader, Readers};
 use crate::core::cluster::standing::Standing;
@@ -24,6 +27,8 @@ use crate::core::wire::extended::Entry;
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
 use crate::core::wire::trailer::STRIPES_MAX;
+
+pub use moving::Moved;
 
 /// The largest file that the format takes, in bytes; `--max-file-size` stays below it.
 pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
@@ -89,19 +94,8 @@ pub struct Files {
     accounts: Accounts,
     pub(super) usage: Usage,
     file_bytes_max: u64,
-}
-
-/// What a move has come to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Moved {
-    /// Where it is now.
-    pub to: FilePath,
-    /// Was it a folder?
-    pub is_folder: bool,
-    /// How many files moved with it.
-    pub files: u64,
-    /// Did it replace a file?
-    pub replaced: bool,
+    /// Where moves are recorded before any node is told; without it nothing is moved.
+    backups: Option<Arc<Backups>>,
 }
 
 /// What a finished store has come to.
@@ -126,7 +120,17 @@ impl Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
         let accounts = Accounts::new(catalog.clone(), random.clone());
         let usage = Usage::default();
-        Files { catalog, volume, readers, bell, random, accounts, usage, file_bytes_max }
+        Files {
+            catalog,
+            volume,
+            readers,
+            bell,
+            random,
+            accounts,
+            usage,
+            file_bytes_max,
+            backups: None,
+        }
     }
 
     /// The same under a policy other than the default one.
@@ -134,6 +138,13 @@ impl Files {
     pub fn with_policy(mut self, policy: Policy) -> Files {
         self.accounts.sign_up = policy.sign_up;
         self.usage.quota = policy.quota;
+        self
+    }
+
+    /// The same with the catalog's backup, in which moves are recorded: nothing is moved without.
+    #[must_use]
+    pub fn recording(mut self, backups: Arc<Backups>) -> Files {
+        self.backups = Some(backups);
         self
     }
 
@@ -268,6 +279,7 @@ impl Files {
         let reservation = self.usage.reserve(&self.catalog, id, path, bytes)?;
         // Only now: a name is not given to a new account while a store of the former one is running.
         self.check_standing(user)?;
+        self.await_moves(user, path.as_str())?;
         self.catalog.check_store(id, path, precondition)?;
         let ticket = self.catalog.begin_store(self.random.version())?;
         let meta = PieceMeta {
@@ -302,10 +314,11 @@ impl Files {
         let place = place(user, path);
         let (record, reader) = self.readers.enter(&place, || {
             let record = self.catalog.file(user.account.id, path)?;
-            let seq = record.seq;
-            Ok((record, seq))
+            let (version, seq) = (record.version, record.seq);
+            Ok((record, version, seq))
         })?;
-        let reading = self.volume.read(record.version, place, record.bytes, record.placed)?;
+        let spot = reader.spot();
+        let reading = self.volume.read(record.version, spot, record.bytes, record.placed)?;
         Ok(Retrieve {
             files: self,
             bytes: record.bytes,
@@ -326,6 +339,7 @@ impl Files {
     /// [`Error::NotRegistered`], [`Error::Unconfirmed`].
     pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
         self.volume.roster().may_change()?;
+        self.await_moves(user, path.as_str())?;
         let seq = self.catalog.draw_seq()?;
         self.catalog.delete(user.account.id, path, seq)?;
         self.volume.roster().confirm()?;
@@ -340,6 +354,7 @@ impl Files {
     /// [`Error::FolderExists`], [`Error::NoSuchFolder`] for the one above it,
     /// [`Error::NameCollision`]; [`Error::TooFewToChange`] and its like.
     pub fn make_folder(&self, user: &User, folder: &FolderPath, parents: bool) -> Result<()> {
+        self.await_moves(user, folder.as_str())?;
         self.change(|| self.catalog.make_folder(user.account.id, folder, parents))?;
         self.bell.ring();
         Ok(())
@@ -357,30 +372,13 @@ impl Files {
         folder: &FolderPath,
         recursive: bool,
     ) -> Result<Removed> {
+        self.await_moves(user, folder.as_str())?;
         let removed = self.change(|| {
             let seq = self.catalog.draw_seq()?;
             self.catalog.remove_folder(user.account.id, folder, recursive, seq)
         })?;
         self.bell.ring();
         Ok(removed)
-    }
-
-    /// Moves a file, or a folder with all that is in it: into `to` if that is a folder, else to that
-    /// name.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchFile`]; [`Error::NoSuchFolder`] for the folder that `to` would be in;
-    /// [`Error::Exists`] if a file is there, unless `replace`; [`Error::FolderExists`],
-    /// [`Error::NameCollision`], [`Error::IntoItself`]; [`Error::TooFewToChange`] and its like.
-    pub fn move_to(
-        &self,
-        user: &User,
-        from: &FilePath,
-        to: &FolderPath,
-        replace: bool,
-    ) -> Result<Moved> {
-        let _ = (user, from, to, replace);
-        Err(Error::other(Code::NotAllowed, "this server cannot move files yet"))
     }
 
     /// What is at a path: a file or a folder. The top folder is always there.

@@ -126,7 +126,8 @@ impl Server {
         let roster = Arc::new(Roster::new(links));
         let copy = config.folder.join("snapshot");
         let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
-        let volume = Arc::new(Volume::new(roster, random.clone(), Fanout::Threads));
+        let volume = Volume::new(roster, random.clone(), Fanout::Threads);
+        let volume = Arc::new(volume.following(catalog.clone()));
         let readers = Arc::default();
         let mut bell = attendant::start(&catalog, &volume, &readers)?;
         let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
@@ -135,7 +136,7 @@ impl Server {
         let upkeep = Arc::new(upkeep);
         let (surveyed, placed, ring) = (catalog.clone(), volume.clone(), bell.clone());
         let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        let files = Arc::new(files.with_policy(config.policy));
+        let files = Arc::new(files.with_policy(config.policy).recording(backups.clone()));
         let operator = Arc::new(Operator::new(Parts {
             catalog: surveyed,
             volume: placed,

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Error, Result};
-use crate::core::path::{FolderPath, PATH_BYTES_MAX, UserName};
+use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{ClusterId, Digest, NODE_COUNT, NodeSet, Seq, VersionId};
 use crate::core::wire::node::Place;
 
@@ -129,6 +129,28 @@ pub enum Change {
         user: UserName,
         /// Which.
         folder: FolderPath,
+    },
+    /// A file got another name, in place of the file that had it.
+    FileMoved {
+        /// Whose.
+        user: UserName,
+        /// Its name until then.
+        from: FilePath,
+        /// Its name from then on.
+        to: FilePath,
+        /// The move's number, which is the file's from then on.
+        seq: Seq,
+    },
+    /// A folder got another name, with all that is in it.
+    FolderMoved {
+        /// Whose.
+        user: UserName,
+        /// Its name until then.
+        from: FolderPath,
+        /// Its name from then on; no folder had it.
+        to: FolderPath,
+        /// The move's number, which is that of all files in it from then on.
+        seq: Seq,
     },
 }
 

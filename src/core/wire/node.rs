@@ -27,7 +27,7 @@ use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId,
 use crate::core::wire::backup;
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 16;
@@ -63,6 +63,9 @@ pub const INVENTORY_TEXT_BYTES_MAX: usize = 256 * 1024;
 /// The longest path in an [`InventoryEntry::Foreign`].
 pub const FOREIGN_BYTES_MAX: usize = 1024;
 
+/// The most places in a [`Formerly`].
+pub const FORMERLY_MAX: usize = 8;
+
 /// The longest text of a failure.
 const FAILURE_BYTES_MAX: usize = 1024;
 
@@ -74,6 +77,8 @@ const _: () = assert!(
         < MESSAGE_BYTES_MAX
 );
 const _: () = assert!(VERIFY_STRIPES_MAX * 20 + 64 < MESSAGE_BYTES_MAX as u64);
+const _: () =
+    assert!((FORMERLY_MAX + 1) * (crate::core::path::PATH_BYTES_MAX + 64) < MESSAGE_BYTES_MAX);
 
 /// Where a file lies: whose it is and what it is called.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -87,6 +92,33 @@ pub struct Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "/{}/{}", self.user, self.path)
+    }
+}
+
+/// Where else a node may still have a version: where it lay before moves that the node may not have
+/// made yet. At most [`FORMERLY_MAX`] places.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Vec<FilePath>", into = "Vec<FilePath>")]
+pub struct Formerly(Vec<FilePath>);
+
+impl Formerly {
+    /// The places, all of the same user.
+    pub fn paths(&self) -> &[FilePath] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<FilePath>> for Formerly {
+    type Error = &'static str;
+
+    fn try_from(paths: Vec<FilePath>) -> std::result::Result<Formerly, &'static str> {
+        if paths.len() > FORMERLY_MAX { Err("too many former places") } else { Ok(Formerly(paths)) }
+    }
+}
+
+impl From<Formerly> for Vec<FilePath> {
+    fn from(formerly: Formerly) -> Vec<FilePath> {
+        formerly.0
     }
 }
 
@@ -165,13 +197,22 @@ pub enum Request {
         blake3: Digest,
     },
     /// Things to do, in this order. Answered `Carried`.
-    Carry(Vec<Order>),
+    Carry {
+        /// One more than that of the request to carry before it on whatever connection of this
+        /// server. One that comes after a later one with a move in it came too late: nothing of it
+        /// is done.
+        number: u64,
+        /// At most [`ORDERS_MAX`].
+        orders: Vec<Order>,
+    },
     /// Send a version's units, from one stripe on. Answered by as many `Units`.
     Read {
         /// Which version; it is served from staging or from its final name alike.
         version: VersionId,
         /// Where its final name is.
         place: Place,
+        /// Where its final name may still be.
+        formerly: Formerly,
         /// The first stripe.
         first_stripe: u64,
         /// How many stripes, at least one.
@@ -191,6 +232,8 @@ pub enum Request {
         version: VersionId,
         /// Where its final name is.
         place: Place,
+        /// Where its final name may still be.
+        formerly: Formerly,
         /// The first stripe.
         first_stripe: u64,
         /// How many stripes, 1 to [`VERIFY_STRIPES_MAX`].
@@ -215,7 +258,8 @@ pub enum Request {
     Evidence,
 }
 
-/// Something that a node has to do, sooner or later. Each can be repeated without harm.
+/// Something that a node has to do, sooner or later. Each can be repeated without harm, as long as no
+/// later order was carried out that is a move.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Make a folder and those above it.
@@ -246,6 +290,51 @@ pub enum Order {
         /// Which version.
         version: VersionId,
     },
+    /// Give a version's blocks another final name. Whatever else lies under either name is older, and
+    /// is removed. Where the version does not lie is no error: that is found out by those who read.
+    MoveFile {
+        /// Which version.
+        version: VersionId,
+        /// Whose.
+        user: UserName,
+        /// Its final name until now.
+        from: FilePath,
+        /// Its final name from now on.
+        to: FilePath,
+    },
+    /// Give a folder another name, with all that is in it. If there is a folder of that name, what is
+    /// in this one goes into it.
+    MoveFolder {
+        /// Whose.
+        user: UserName,
+        /// Its name until now.
+        from: FolderPath,
+        /// Its name from now on.
+        to: FolderPath,
+    },
+    /// Remove a folder if there is nothing in it.
+    RemoveFolder {
+        /// Whose.
+        user: UserName,
+        /// Which.
+        folder: FolderPath,
+    },
+    /// Take a version from a final name back into staging, if it lies there. If that fails, what
+    /// follows in the same request is not done.
+    TakeBack {
+        /// Which version.
+        version: VersionId,
+        /// The final name.
+        place: Place,
+    },
+}
+
+impl Order {
+    /// Is what a node does for this other than what it would do a second time, once more orders have
+    /// followed? Then nothing may be on its way to the node beside it.
+    pub fn is_move(&self) -> bool {
+        matches!(self, Order::MoveFile { .. } | Order::MoveFolder { .. })
+    }
 }
 
 /// A file or folder under a node's final names.
@@ -503,10 +592,14 @@ mod tests {
                 repair: true,
             }),
             Request::Units { checksums: [1, u64::MAX] },
-            Request::Carry(vec![Order::Commit { version, seq: Seq(8), place: place() }]),
+            Request::Carry {
+                number: 4,
+                orders: vec![Order::Commit { version, seq: Seq(8), place: place() }],
+            },
             Request::Read {
                 version,
                 place: place(),
+                formerly: vec![place().path].try_into().unwrap(),
                 first_stripe: 0,
                 stripes: 1,
                 select: Select::Xor,
@@ -547,6 +640,14 @@ mod tests {
     }
 
     #[test]
+    fn more_former_places_than_may_be_do_not_decode() {
+        let paths = |count| encode(&vec![place().path; count], 0).unwrap();
+        let read = |frame: Vec<u8>| decode::<Formerly>(&head_of(&frame[16..]), &frame[16..]);
+        assert_eq!(read(paths(FORMERLY_MAX)).unwrap().paths().len(), FORMERLY_MAX);
+        assert!(read(paths(FORMERLY_MAX + 1)).is_err());
+    }
+
+    #[test]
     fn absurd_lengths_and_trailing_bytes_are_refused() {
         let with_lengths = |lengths: [u8; 8]| {
             let mut head = [0; HEAD_BYTES];
@@ -566,7 +667,7 @@ mod tests {
     #[test]
     fn a_bit_that_flips_on_the_way_is_noticed() {
         let remove = Order::Remove { place: place(), up_to: Seq(7) };
-        let good = encode(&Request::Carry(vec![remove]), 0).unwrap();
+        let good = encode(&Request::Carry { number: 1, orders: vec![remove] }, 0).unwrap();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

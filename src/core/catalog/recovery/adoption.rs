@@ -4,16 +4,18 @@ use std::collections::HashSet;
 
 use rusqlite::{Transaction, params};
 
+use super::before::Before;
 use super::{Report, Unrecovered};
 use crate::core::catalog::accounts::{self, NO_PASSWORD};
 use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::evidence::{Evidence, newest};
+use crate::core::catalog::evidence::{Evidence, State, newest};
 use crate::core::catalog::files::{self, FileRecord};
-use crate::core::catalog::owed::{self, Kind};
+use crate::core::catalog::folders;
+use crate::core::catalog::owed::{self, Kind, Renaming};
 use crate::core::catalog::{UserId, journal, users};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{NodeId, NodeSet, READ_QUORUM, Seq};
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM, Seq, VersionId};
 use crate::core::wire::journal::Change;
 use crate::core::wire::node::Place;
 
@@ -23,6 +25,8 @@ pub(super) struct Adoption<'a> {
     pub(super) evidence: &'a Evidence,
     pub(super) asked: NodeSet,
     pub(super) horizon: Option<Seq>,
+    /// What was owed so far: where nodes that could not be asked may have what was moved.
+    pub(super) before: Before,
     pub(super) highest: Seq,
     pub(super) report: &'a mut Report,
 }
@@ -68,7 +72,7 @@ impl Adoption<'_> {
                 Some(user) if users::is_removed(&self.transaction, user)? => continue,
                 Some(user) => user,
                 // Known from staged blocks alone: the account's last moments were these.
-                None if newest(versions, self.horizon.unwrap_or_default()).is_some() => {
+                None if newest(versions, self.horizon.unwrap_or_default(), &|_| true).is_some() => {
                     self.make_user(name)?;
                     continue_with(accounts::id_of(&self.transaction, name)?)?
                 }
@@ -80,7 +84,12 @@ impl Adoption<'_> {
                 .unwrap_or_default()
                 .max(journal::deletion(&self.transaction, user, path)?)
                 .max(known.as_ref().map_or(Seq(0), |known| known.seq));
-            let Some((state, found)) = newest(versions, floor) else { continue };
+            let unknown = |state: &State| {
+                self.evidence.home(state).is_some_and(|(user, own)| user == name && own == path)
+                    && !self.is_current(state.version)
+            };
+            let Some((state, _)) = newest(versions, floor, &unknown) else { continue };
+            let found = self.evidence.of(name, path, &state);
             let place = Place { user: name.clone(), path: path.clone() };
             if let Err(error) = files::check_names(&self.transaction, user, path) {
                 self.give_up(place.to_string(), error.to_string());
@@ -116,18 +125,44 @@ impl Adoption<'_> {
             let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
             rows.and_then(Iterator::collect).map_err(catalog_error)?
         };
+        let mut placing = Vec::new();
         for (user, name, path) in all {
             let place =
                 Place { user: UserName::parse(&name)?, path: FilePath::parse_rooted(&path)? };
-            self.settle_file(UserId(user), &place)?;
+            self.settle_file(UserId(user), &place, &mut placing)?;
+        }
+        // Only now: what lies under a name that was another file's is taken back first.
+        for (node, kind, user, path, record) in placing {
+            let (path, version) = (path.as_str(), Some(record.version));
+            owed::add(&self.transaction, node, kind, user, path, version, record.seq)?;
         }
         Ok(())
     }
 
-    fn settle_file(&mut self, user: UserId, place: &Place) -> Result<()> {
+    fn is_current(&self, version: VersionId) -> bool {
+        let known = self
+            .transaction
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE version = ?1)")
+            .and_then(|mut query| query.query_row([version.0], |row| row.get(0)));
+        // An error shows in the next query, too.
+        known.unwrap_or(true)
+    }
+
+    fn settle_file(
+        &mut self,
+        user: UserId,
+        place: &Place,
+        placing: &mut Vec<(NodeId, Kind, UserId, FilePath, FileRecord)>,
+    ) -> Result<()> {
         let record = files::file_at(&self.transaction, user, &place.path)?;
         let record = continue_with(record)?;
-        let found = self.evidence.of(&place.user, &place.path, record.version);
+        let state = State {
+            seq: record.seq,
+            version: record.version,
+            bytes: record.bytes,
+            blake3: record.blake3,
+        };
+        let found = self.evidence.of(&place.user, &place.path, &state);
         let (held, away) = (found.held(), record.placed.and(self.asked.complement()));
         // What a node could not read may be its piece of this file. It is told to commit it, and says
         // then whether it has it.
@@ -169,8 +204,59 @@ impl Adoption<'_> {
                 (true, false) => Kind::Commit,
                 (false, false) => Kind::Repair,
             };
-            let (path, version) = (place.path.as_str(), Some(record.version));
-            owed::add(&self.transaction, node, kind, user, path, version, record.seq)?;
+            if kind == Kind::Commit {
+                let mut elsewhere = self.evidence.elsewhere(node, place, &state);
+                if !self.is_sure(node) {
+                    let (path, version) = (place.path.as_str(), Some(record.version));
+                    elsewhere.extend(self.before.paths(user, node, version, path)?);
+                }
+                for from in elsewhere {
+                    let taken_back = Renaming {
+                        kind: Kind::TakeBack,
+                        from: from.as_str(),
+                        to: place.path.as_str(),
+                        version: Some(record.version),
+                        seq: record.seq,
+                        entry: 0,
+                    };
+                    owed::add_renaming(&self.transaction, node, user, &taken_back)?;
+                }
+            }
+            placing.push((node, kind, user, place.path.clone(), record.clone()));
+        }
+        Ok(())
+    }
+
+    /// Is all known that lies on this node?
+    fn is_sure(&self, node: NodeId) -> bool {
+        self.asked.contains(node) && !self.evidence.unsure().contains(node)
+    }
+
+    /// What was to be removed, or was moved away, on nodes of which not all is known.
+    pub(super) fn remove_again(&mut self) -> Result<()> {
+        let unsure: Vec<NodeId> = NodeId::ALL.into_iter().filter(|id| !self.is_sure(*id)).collect();
+        for (user, node, path) in self.before.removed(&unsure) {
+            let mut paths = vec![FilePath::parse_rooted(&path)?];
+            paths.extend(self.before.paths(user, node, None, &path)?);
+            for path in paths {
+                if files::file_at(&self.transaction, user, &path)?.is_none() {
+                    let (kind, path) = (Kind::Remove, path.as_str());
+                    owed::add(&self.transaction, node, kind, user, path, None, self.highest)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Folders that are on nodes and that nobody knows any more are to be removed, if they are empty.
+    pub(super) fn remove_folders(&mut self) -> Result<()> {
+        // From the inside out: a folder sorts before what is in it.
+        for (name, folder) in self.evidence.folders.iter().rev() {
+            let Some(user) = accounts::id_of(&self.transaction, name)? else { continue };
+            if !folder.is_top() && !files::folder_exists(&self.transaction, user, folder.as_str())?
+            {
+                folders::owe_removal(&self.transaction, user, folder)?;
+            }
         }
         Ok(())
     }
@@ -189,7 +275,10 @@ impl Adoption<'_> {
                 continue;
             }
             for node in NodeId::ALL {
-                let mut lying = versions.iter().filter(|(_, found)| found.named().contains(node));
+                // What is a file's elsewhere was taken back, or is half a piece that is none.
+                let mut lying = versions.iter().filter(|(state, found)| {
+                    found.named().contains(node) && !self.is_current(state.version)
+                });
                 if let Some((state, _)) = lying.next_back() {
                     let (kind, path) = (Kind::Remove, path.as_str());
                     owed::add(&self.transaction, node, kind, user, path, None, state.seq)?;

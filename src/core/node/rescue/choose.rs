@@ -176,9 +176,11 @@ fn files_of(named: Vec<Named>) -> Files {
 fn called(blocks: &[Named]) -> Place {
     let stored_as = &blocks[0].stored_as;
     let mut votes: BTreeMap<(bool, usize, &FilePath), &Place> = BTreeMap::new();
-    for place in blocks.iter().filter_map(|block| block.lies_as.as_ref()) {
-        let count = blocks.iter().filter(|block| block.lies_as.as_ref() == Some(place)).count();
-        votes.insert((place != stored_as, count, &place.path), place);
+    for block in blocks {
+        let Some(place) = &block.lies_as else { continue };
+        let count = blocks.iter().filter(|other| other.lies_as.as_ref() == Some(place)).count();
+        // Each by its own trailer: one that was rebuilt after a move names the place of then.
+        votes.insert((*place != block.stored_as, count, &place.path), place);
     }
     votes.into_values().next_back().unwrap_or(stored_as).clone()
 }
