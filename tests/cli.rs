@@ -5,6 +5,8 @@
 
 #[path = "cli/folders.rs"]
 mod folders;
+#[path = "cli/moves.rs"]
+mod moves;
 mod support;
 
 use std::fs;

@@ -19,9 +19,13 @@ use crate::core::wire::extended::{Entry, Moved};
 /// If TO is a folder they go into it, else the one that is moved gets this path.
 #[derive(Args, Debug)]
 pub(super) struct Mv {
-    /// What is moved, and last where to; "/" is your top folder
-    #[arg(required = true, num_args = 2.., value_name = "FROM... TO")]
-    paths: Vec<String>,
+    /// What is moved
+    #[arg(required = true, value_name = "FROM")]
+    from: Vec<String>,
+
+    /// Where to; "/" is your top folder
+    #[arg(required = true, value_name = "TO")]
+    to: String,
 
     /// Replace a file that is there
     #[arg(long)]
@@ -29,12 +33,12 @@ pub(super) struct Mv {
 }
 
 impl Mv {
-    pub(super) fn run(mut self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        let to_text = self.paths.pop().unwrap_or_default();
-        let to = FolderPath::parse_rooted(&to_text);
-        let to = to.map_err(|error| failed(&self.paths[0], &to_text, &error.into()))?;
+    pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        let to_text = &self.to;
+        let to = FolderPath::parse_rooted(to_text);
+        let to = to.map_err(|error| failed(&self.from.join(", "), to_text, &error.into()))?;
         let jobs: Vec<_> =
-            self.paths.iter().map(|text| (text, FilePath::parse_rooted(text))).collect();
+            self.from.iter().map(|text| (text, FilePath::parse_rooted(text))).collect();
         let mut tally = Tally::new(jobs.len());
         let mut connection = match jobs.iter().any(|(_, from)| from.is_ok()) {
             true => Some(Connection::open(common, env)?),
@@ -45,7 +49,7 @@ impl Mv {
             let found = connection.remote().and_then(|remote| remote.look(&to));
             if !matches!(found, Ok(Entry::Folder(_))) {
                 let text = format!("{to_text} is no folder, but several go there");
-                let hint = format!("Make it first:  palk client mkdir {}", printable(&to_text));
+                let hint = format!("Make it first:  palk client mkdir {}", printable(to_text));
                 return Err(Failure::new(Code::Usage, text).hint(hint).into());
             }
         }
@@ -63,7 +67,7 @@ impl Mv {
                                         "replaced": moved.replaced});
                     tally.done(env, &[summary(&from, &moved)], object)?;
                 }
-                Err(error) => tally.failed(env, text, failed(text, &to_text, &error))?,
+                Err(error) => tally.failed(env, text, failed(text, to_text, &error))?,
             }
         }
         tally.finish(env)

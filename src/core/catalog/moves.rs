@@ -344,7 +344,9 @@ mod tests {
         let (from, to) = (place("x/a").path, place("b").path);
         let user = place("b").user;
         let order = Order::MoveFile { version: v(1), user, from, to };
-        NodeId::ALL.into_iter().for_each(|node| assert_eq!(orders(&f, node), [order.clone()]));
+        NodeId::ALL
+            .into_iter()
+            .for_each(|node| assert_eq!(orders(&f, node), std::slice::from_ref(&order)));
         // What it lacks somewhere is rebuilt for its new place.
         let repairs = f.catalog.owed(NodeId::ALL[3], true, 0, 9).unwrap();
         assert!(

@@ -95,6 +95,18 @@ fn a_listing_of_what_lies_elsewhere_is_refused() {
 }
 
 #[test]
+fn a_listing_that_breaks_off_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["inf"][..], &["inf", "/", "--json"]] {
+        let mut said = lines::encode(&["S", "D\t/a", "D\t/b"]);
+        said.truncate(said.len() - 2); // what comes next might be more of it
+        let (status, printed) = verb(&saying_inside(&[said]), folder.path(), args);
+        assert_eq!(status, 6, "{printed}");
+        assert!(printed.contains("/b") && printed.contains("cannot list"), "{printed}");
+    }
+}
+
+#[test]
 fn what_the_server_says_is_printed_without_effect() {
     let folder = tempfile::tempdir().unwrap();
     for reply in [["E", NASTY, "busy"], ["E", "no", NASTY], ["D", NASTY, NASTY]] {
