@@ -216,8 +216,7 @@ fn every_crash_point_of_a_move_leaves_it_made_or_not_if_the_server_is_lost_too()
     let mut points = 0;
     for doing in ["move", "move over", "move folder"] {
         for (who, at_hand) in [(0, [0, 1]), (0, [1, 2]), (3, [2, 3]), (4, [0, 3]), (4, [1, 2])] {
-            let crashes =
-                (1..).take_while(|n| crash_at(doing, who, *n, Some(at_hand))).count();
+            let crashes = (1..).take_while(|n| crash_at(doing, who, *n, Some(at_hand))).count();
             assert!(crashes > 2, "{doing}: {who} has crash points");
             points += crashes;
         }

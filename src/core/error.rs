@@ -284,7 +284,9 @@ pub enum Error {
     #[error("{0} was changed meanwhile: it is not there any more")]
     GoneMeanwhile(FilePath),
     /// A store that was running while something was moved from its path or to it.
-    #[error("{0} was moved, or something was moved there, while it was being stored: store it again")]
+    #[error(
+        "{0} was moved, or something was moved there, while it was being stored: store it again"
+    )]
     MovedMeanwhile(FilePath),
     /// Too few nodes for a move, whose record has to be on several before any node is told.
     #[error("at least {WRITE_QUORUM} of 4 nodes are needed to move something; not available: {0}")]
@@ -348,9 +350,9 @@ impl Error {
             Error::BadPath(_) => Code::BadPath,
             Error::Exists(_) | Error::FolderExists(_) => Code::Exists,
             Error::FolderNotEmpty(_) | Error::IntoItself(_) => Code::NotAllowed,
-            Error::ChangedMeanwhile { .. }
-            | Error::GoneMeanwhile(_)
-            | Error::MovedMeanwhile(_) => Code::Changed,
+            Error::ChangedMeanwhile { .. } | Error::GoneMeanwhile(_) | Error::MovedMeanwhile(_) => {
+                Code::Changed
+            }
             Error::NameCollision { .. } => Code::NotAllowed,
             Error::NodesFull(_) => Code::NoSpace,
             Error::TooBig { .. } => Code::TooBig,
@@ -372,9 +374,7 @@ impl Error {
             | Error::TooFewToChange { .. }
             | Error::Unconfirmed { .. }
             | Error::TooFewToMove(_)
-            | Error::UnconfirmedMove(_) => {
-                Code::TooFewNodes
-            }
+            | Error::UnconfirmedMove(_) => Code::TooFewNodes,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
             Error::SignInRefused | Error::TokenRefused => Code::SignIn,
             Error::Throttled { .. } => Code::Temporary,

@@ -84,10 +84,13 @@ impl Change {
 
 /// A path below a folder that has another name.
 fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
-    path.strip_prefix(from).map_or_else(|_| path.to_path_buf(), |rest| match rest.as_os_str() {
-        rest if rest.is_empty() => to.to_path_buf(),
-        rest => to.join(rest),
-    })
+    path.strip_prefix(from).map_or_else(
+        |_| path.to_path_buf(),
+        |rest| match rest.as_os_str() {
+            rest if rest.is_empty() => to.to_path_buf(),
+            rest => to.join(rest),
+        },
+    )
 }
 
 /// What goes wrong, and when.
@@ -188,7 +191,8 @@ impl SimDisk {
         // since.
         let mut undone: Vec<(PathBuf, PathBuf)> = Vec::new();
         for (change, certain) in std::mem::take(&mut inner.changes) {
-            let change = undone.iter().rev().fold(change, |change, (from, to)| change.under(from, to));
+            let change =
+                undone.iter().rev().fold(change, |change, (from, to)| change.under(from, to));
             if certain || inner.random.random_bool(0.5) {
                 change.apply(&mut tree);
             } else if let Change::Rename(from, to) = change

@@ -82,7 +82,10 @@ impl World {
         let done = change(self);
         if std::env::var_os("PALK_SIM_TRACE").is_some() {
             let ok = done.as_ref().map(|_| ()).map_err(ToString::to_string);
-            eprintln!("{order}: {:?}: {ok:?}", becomes.iter().map(|b| (b.0, b.1.is_some())).collect::<Vec<_>>());
+            eprintln!(
+                "{order}: {:?}: {ok:?}",
+                becomes.iter().map(|b| (b.0, b.1.is_some())).collect::<Vec<_>>()
+            );
         }
         self.in_flight.retain(|(_, own, _)| *own != order);
         for (path, content) in becomes {
@@ -107,11 +110,8 @@ impl World {
     pub(crate) fn move_file(&mut self, from: &'static str, to: &'static str) {
         let content = self.content_at(from);
         let is_there = content.is_some();
-        let becomes = if is_there && from != to {
-            vec![(from, None), (to, content)]
-        } else {
-            Vec::new()
-        };
+        let becomes =
+            if is_there && from != to { vec![(from, None), (to, content)] } else { Vec::new() };
         let moved = self.change(&becomes, true, |world| {
             let (files, user) = (world.server().files.clone(), world.server().user.clone());
             files.move_to(&user, &file(from), &folder(to), true)

@@ -13,7 +13,9 @@ use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
 use palk::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use palk::core::wire::backup::{Answer, Ask, Finding};
-use palk::core::wire::node::{Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
+use palk::core::wire::node::{
+    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -485,7 +487,8 @@ impl PieceSource for SimSource {
             return Err(self.line.node.unreachable());
         }
         // A fresh look for every stripe is harder on the store than one open file.
-        let mut piece = store.open_piece(self.query.version, &self.query.place, &self.query.formerly);
+        let mut piece =
+            store.open_piece(self.query.version, &self.query.place, &self.query.formerly);
         let checksums = piece.units(self.query.first_stripe, self.query.select, body);
         self.query.first_stripe += 1;
         if fate == Fate::Garbled && !body.is_empty() {

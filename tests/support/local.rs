@@ -11,7 +11,9 @@ use palk::core::error::{Error, NodeFailure, Result};
 use palk::core::node::store::BlockStore;
 use palk::core::types::{Digest, NodeId, VersionId};
 use palk::core::wire::backup::{Answer, Ask, Finding};
-use palk::core::wire::node::{Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
+use palk::core::wire::node::{
+    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
+};
 
 /// A node in this process, which can be switched off and counts the bytes that it sends.
 pub(crate) struct LocalNode {
@@ -171,7 +173,8 @@ struct LocalSource {
 
 impl PieceSource for LocalSource {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let mut piece = self.store.open_piece(self.query.version, &self.query.place, &self.query.formerly);
+        let mut piece =
+            self.store.open_piece(self.query.version, &self.query.place, &self.query.formerly);
         let checksums = piece.units(self.query.first_stripe, self.query.select, body)?;
         self.query.first_stripe += 1;
         self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);

@@ -149,9 +149,7 @@ impl Evidence {
     pub(super) fn elsewhere(&self, node: NodeId, place: &Place, state: &State) -> Vec<FilePath> {
         self.found(*state)
             .filter(|((user, path), found)| {
-                *user == place.user
-                    && *path != place.path
-                    && found.committed & bits(node) != 0
+                *user == place.user && *path != place.path && found.committed & bits(node) != 0
             })
             .map(|((_, path), _)| path.clone())
             .collect()

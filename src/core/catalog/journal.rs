@@ -244,7 +244,9 @@ pub(super) fn deletion(connection: &Connection, user: UserId, path: &FilePath) -
     for key in folders.chain([path.as_str().to_owned(), String::new()]) {
         let seq: Option<u64> = connection
             .prepare_cached("SELECT seq FROM deletions WHERE user_id = ?1 AND path = ?2")
-            .and_then(|mut query| query.query_row(params![user.0, key], |row| row.get(0)).optional())
+            .and_then(|mut query| {
+                query.query_row(params![user.0, key], |row| row.get(0)).optional()
+            })
             .map_err(catalog_error)?;
         last = last.max(Seq(seq.unwrap_or(0)));
     }

@@ -67,7 +67,8 @@ impl Catalog {
         let relocated = if is_folder {
             check_folder(&transaction, user, &from.as_folder(), &to)?;
             let (from, to) = (from.as_folder(), to.as_folder());
-            let change = Change::FolderMoved { user: name, from: from.clone(), to: to.clone(), seq };
+            let change =
+                Change::FolderMoved { user: name, from: from.clone(), to: to.clone(), seq };
             journal::record(&transaction, &change)?;
             let entry = journal::end(&transaction)?.id;
             (rename_folder(&transaction, user, [&from, &to], seq, entry)?, false, entry)
@@ -117,7 +118,9 @@ fn target(
     to: &FolderPath,
 ) -> Result<FilePath> {
     let whole = match to.split() {
-        Some((above, name)) if !folder_exists(connection, user, to.as_str())? => above.join(name)?,
+        Some((above, name)) if !folder_exists(connection, user, to.as_str())? => {
+            above.join(name)?
+        }
         _ => to.join(from.name())?,
     };
     let above = whole.folder();
@@ -341,7 +344,9 @@ mod tests {
         let (from, to) = (place("x/a").path, place("b").path);
         let user = place("b").user;
         let order = Order::MoveFile { version: v(1), user, from, to };
-        NodeId::ALL.into_iter().for_each(|node| assert_eq!(orders(&f, node), [order.clone()]));
+        for node in NodeId::ALL {
+            assert_eq!(orders(&f, node), std::slice::from_ref(&order));
+        }
         // What it lacks somewhere is rebuilt for its new place.
         let repairs = f.catalog.owed(NodeId::ALL[3], true, 0, 9).unwrap();
         assert!(
@@ -439,9 +444,8 @@ mod tests {
         let seq = f.store("x/a", 1);
         f.settle();
         relocate(&f, "x", "z", false).unwrap();
-        let judge = |path: &str| {
-            f.catalog.judge(NodeId::ALL[1], &place(path), Some((v(1), seq))).unwrap()
-        };
+        let judge =
+            |path: &str| f.catalog.judge(NodeId::ALL[1], &place(path), Some((v(1), seq))).unwrap();
         assert_eq!((judge("x/a"), judge("z/a")), (Judgement::Fine, Judgement::Fine));
         assert_eq!(judge("xx/a"), Judgement::Stray(None));
         f.settle();

@@ -301,7 +301,9 @@ impl Catalog {
             if !is_owed {
                 let order = stray(&reader, *version)?;
                 // A name is given in the order of moves only; later, then.
-                if matches!(order, Order::Discard { .. }) || !whereabouts::is_anything_moving(&reader, node)? {
+                if matches!(order, Order::Discard { .. })
+                    || !whereabouts::is_anything_moving(&reader, node)?
+                {
                     orders.push(order);
                 }
             }

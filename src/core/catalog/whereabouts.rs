@@ -69,7 +69,9 @@ impl Pending {
     /// What a path of this version was called before this, if it is concerned.
     fn before(&self, path: &str, version: Option<VersionId>) -> Option<String> {
         match (self.version, &self.to) {
-            (Some(own), Some(to)) => (Some(own) == version && to == path).then(|| self.from.clone()),
+            (Some(own), Some(to)) => {
+                (Some(own) == version && to == path).then(|| self.from.clone())
+            }
             (None, Some(to)) => below(path, to).map(|rest| format!("{}{rest}", self.from)),
             (_, None) => None,
         }
@@ -143,7 +145,9 @@ impl Catalog {
         let snapshot = reader.unchecked_transaction().map_err(catalog_error)?;
         let seq: Option<Seq> = snapshot
             .prepare_cached("SELECT seq FROM files WHERE version = ?1")
-            .and_then(|mut query| query.query_row([version.0], |row| Ok(Seq(row.get(0)?))).optional())
+            .and_then(|mut query| {
+                query.query_row([version.0], |row| Ok(Seq(row.get(0)?))).optional()
+            })
             .map_err(catalog_error)?;
         Ok(seq.is_some_and(|seq| seq != asked) || moving(&snapshot, version)?.contains(node))
     }
@@ -201,9 +205,7 @@ pub(super) fn moving(connection: &Connection, version: VersionId) -> Result<Node
     let current: Option<(UserId, String)> = connection
         .prepare_cached("SELECT user_id, path FROM files WHERE version = ?1")
         .and_then(|mut query| {
-            query
-                .query_row([version.0], |row| Ok((UserId(row.get(0)?), row.get(1)?)))
-                .optional()
+            query.query_row([version.0], |row| Ok((UserId(row.get(0)?), row.get(1)?))).optional()
         })
         .map_err(catalog_error)?;
     let Some((user, path)) = current else {

@@ -119,7 +119,8 @@ impl Check {
         let mut answers: [Option<Vec<[u64; 2]>>; 4] = Default::default();
         for id in self.checked.sound.iter() {
             let node = roster.node(id);
-            match roster.used(id, node.verify(version, place, &Formerly::default(), first, stripes)) {
+            match roster.used(id, node.verify(version, place, &Formerly::default(), first, stripes))
+            {
                 Ok(sums) => answers[id.index()] = Some(sums),
                 Err(error) => {
                     tracing::debug!("{place}: {error}");

@@ -18,8 +18,8 @@ use crate::core::io::tls::{Connector, check_without_key};
 use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
 use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding};
 use crate::core::wire::node::{
-    self as wire, Formerly, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta,
-    Place, Reply, Request, Room, Serves,
+    self as wire, Formerly, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL,
+    PieceMeta, Place, Reply, Request, Room, Serves,
 };
 
 /// Connections that are kept for their next use, for each node.

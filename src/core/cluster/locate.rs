@@ -100,7 +100,9 @@ impl Locator {
     /// If the catalog cannot be read.
     pub(super) fn not_there(&self, id: NodeId) -> Result<NotThere> {
         let now = self.look()?;
-        let own = |found: &Whereabouts| (found.place.clone(), found.seq, found.formerly[id.index()].clone());
+        let own = |found: &Whereabouts| {
+            (found.place.clone(), found.seq, found.formerly[id.index()].clone())
+        };
         let is_same = self.asked[id.index()].as_ref().is_none_or(|asked| own(asked) == own(&now));
         Ok(match (is_same, now.moving().contains(id)) {
             (false, _) => NotThere::Moved,

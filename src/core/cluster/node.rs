@@ -8,7 +8,9 @@ use crate::core::code::repair::Select;
 use crate::core::error::Result;
 use crate::core::types::{Digest, NodeId, VersionId};
 use crate::core::wire::backup::{Answer, Ask, Finding};
-use crate::core::wire::node::{Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves};
+use crate::core::wire::node::{
+    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
+};
 
 /// Which units of a version to send.
 #[derive(Clone, PartialEq, Eq, Debug)]

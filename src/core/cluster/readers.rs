@@ -174,10 +174,8 @@ mod tests {
     fn whoever_reads_what_is_moved_is_found_at_its_new_place() {
         let readers = Arc::new(Readers::default());
         let user = UserName::parse("demo").unwrap();
-        let place = |path: &str| Place {
-            user: user.clone(),
-            path: FilePath::parse_rooted(path).unwrap(),
-        };
+        let place =
+            |path: &str| Place { user: user.clone(), path: FilePath::parse_rooted(path).unwrap() };
         let (current, replaced) = (VersionId([2; 16]), VersionId([1; 16]));
         let enter = |version, seq| readers.enter(&place("x/a"), || Ok(((), version, Seq(seq))));
         let ((), old) = enter(replaced, 3).unwrap();

@@ -288,9 +288,7 @@ impl Scrubber {
         for (what, nodes) in found {
             for node in nodes.iter() {
                 let asked = file.record.seq;
-                if what == What::Missing
-                    && self.catalog.may_be_elsewhere(node, version, asked)?
-                {
+                if what == What::Missing && self.catalog.may_be_elsewhere(node, version, asked)? {
                     continue;
                 }
                 if self.catalog.scrub_found(scrub.id, what, node, version)? {

@@ -243,7 +243,10 @@ mod tests {
             let commit = Order::Commit { version, seq, place: place.clone() };
             assert_eq!(store.carry(&[commit]), [Outcome::Done]);
             let mut body = Vec::new();
-            store.open_piece(version, &place, &Formerly::default()).units(0, Select::Both, &mut body).unwrap();
+            store
+                .open_piece(version, &place, &Formerly::default())
+                .units(0, Select::Both, &mut body)
+                .unwrap();
         }
         disk.0.store(1000, Ordering::SeqCst);
         assert!(is_full(store.stage(meta(4, true))), "no room at all");

@@ -253,8 +253,7 @@ impl Adoption<'_> {
         // From the inside out: a folder sorts before what is in it.
         for (name, folder) in self.evidence.folders.iter().rev() {
             let Some(user) = accounts::id_of(&self.transaction, name)? else { continue };
-            if !folder.is_top()
-                && !files::folder_exists(&self.transaction, user, folder.as_str())?
+            if !folder.is_top() && !files::folder_exists(&self.transaction, user, folder.as_str())?
             {
                 folders::owe_removal(&self.transaction, user, folder)?;
             }
