@@ -93,7 +93,7 @@ impl Catalog {
     /// If the catalog cannot be read.
     pub fn last_move_of(&self, user: UserId, path: &str) -> Result<Option<u64>> {
         let reader = self.reader.lock();
-        let moves = whereabouts::pending(&reader, user)?;
+        let moves = whereabouts::pending_at(&reader, user, path)?;
         let concerning = moves.iter().filter(|own| own.concerns(path) || own.is_below(path));
         Ok(concerning.map(|renaming| renaming.entry).max())
     }
