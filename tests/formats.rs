@@ -1070,7 +1070,9 @@ fn the_tables_of_the_catalog() {
         [
             "owed_by_node",
             "owed_by_path",
+            "owed_by_target",
             "owed_by_version",
+            "owed_folder_moves",
             "owed_moves",
             "scrub_findings_by_version",
             "tokens_by_user"

@@ -18,6 +18,7 @@ mod world;
 
 use std::panic::{self, AssertUnwindSafe};
 
+use node::Process;
 use world::{Faults, World};
 
 /// Seeds that CI runs, for each kind of faults.
@@ -222,6 +223,30 @@ fn every_crash_point_of_a_move_leaves_it_made_or_not_if_the_server_is_lost_too()
         }
     }
     println!("{points} crash points of moves, each followed by a recovery from two nodes");
+}
+
+#[test]
+fn no_node_is_told_of_a_move_before_three_have_its_record() {
+    let mut world = World::new(4, Faults::default());
+    world.store("x/a", b"what is moved", 9);
+    world.attend();
+    let hang = |world: &World, process| {
+        world.nodes[2..].iter().for_each(|node| node.machine().process = process);
+    };
+    let is_at = |world: &World, name: &str| {
+        world.nodes[0].machine().disk.files().contains_key(std::path::Path::new(name))
+    };
+    hang(&world, Process::Hung);
+    world.move_file("x/a", "b");
+    assert_eq!(world.moved, 0, "not answered");
+    (0..3).for_each(|_| world.attend());
+    assert!(is_at(&world, "/files/demo/x/a_A1") && !is_at(&world, "/files/demo/b_A1"));
+    world.read("b", 9);
+    world.assert_in_one_of(b"what is moved", ["x/a", "b"]);
+    hang(&world, Process::Running);
+    (0..3).for_each(|_| world.attend());
+    assert!(!is_at(&world, "/files/demo/x/a_A1") && is_at(&world, "/files/demo/b_A1"));
+    world.make_whole();
 }
 
 /// As [`crash_at`], while node 1 is replaced; 0 is the new one then.

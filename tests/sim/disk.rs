@@ -76,9 +76,8 @@ impl Change {
                     }
                 }
             }
-            Change::Remove(path) => {
-                tree.remove(path);
-            }
+            // A folder that is gone was empty, whatever else was synced.
+            Change::Remove(path) => tree.retain(|inner, _| !inner.starts_with(path)),
         }
     }
 }

@@ -601,7 +601,7 @@ impl World {
     }
 
     /// Reads a file; whatever comes is whole and is one of what it may be.
-    fn read(&mut self, path: &'static str, depth: u32) {
+    pub(crate) fn read(&mut self, path: &'static str, depth: u32) {
         let (files, user) = (self.server().files.clone(), self.server().user.clone());
         // One that has been taken over may not know yet what is there. Bytes it can give to nobody.
         let is_old = self.is_old();

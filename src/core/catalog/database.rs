@@ -153,6 +153,8 @@ const MIGRATIONS: [&str; 6] = [
     ALTER TABLE owed ADD COLUMN entry INTEGER NOT NULL DEFAULT 0;   -- of a move: the journal's
     CREATE INDEX owed_moves ON owed (user_id, id)
         WHERE kind IN ('move', 'move-folder', 'take-back');
+    CREATE INDEX owed_folder_moves ON owed (user_id, id) WHERE kind = 'move-folder';
+    CREATE INDEX owed_by_target ON owed (user_id, target) WHERE target IS NOT NULL;
 ",
 ];
 

@@ -265,4 +265,39 @@ mod tests {
         let found = *evidence.files.values().next().unwrap().values().next().unwrap();
         assert_eq!((found.held().len(), found.committed().len(), found.named().len()), (2, 1, 2));
     }
+
+    #[test]
+    fn a_version_that_was_moved_on_some_nodes_only_is_one_version() {
+        let mut evidence = Evidence::default();
+        add(&mut evidence, 1, 1, false, 2);
+        add(&mut evidence, 1, 3, true, 2);
+        let named = |path: &str| Place {
+            user: UserName::parse("demo").unwrap(),
+            path: FilePath::parse_rooted(path).unwrap(),
+        };
+        // Node 2 has made the move, node 4 is half-way through it.
+        let at_b = |block| match finding(1, block, false) {
+            Finding::Block { is_staged, version, seq, bytes, blake3, stored_ms, .. } => {
+                let place = named("b");
+                Finding::Block { block, place, is_staged, version, seq, bytes, blake3, stored_ms }
+            }
+            other => other,
+        };
+        for block in [Block::B1, Block::B2, Block::O3] {
+            evidence.add(block.node(), at_b(block));
+        }
+        evidence.add(NodeId::ALL[3], finding(1, Block::O4, false));
+        let state =
+            State { seq: Seq(1), version: VersionId([1; 16]), bytes: 5, blake3: Digest([1; 32]) };
+        let Place { user, path } = named("b");
+        let found = evidence.of(&user, &path, &state);
+        assert_eq!(found.held(), NodeSet::ALL);
+        assert_eq!(found.committed(), NodeSet::from_bits(0b0010));
+        let elsewhere = |node: usize| evidence.elsewhere(NodeId::ALL[node], &named("b"), &state);
+        assert_eq!(elsewhere(0), [named("a").path]);
+        assert!(elsewhere(1).is_empty() && elsewhere(2).is_empty(), "in its place, and staged");
+        assert_eq!(elsewhere(3), [named("a").path]);
+        // Where nothing else tells: staged blocks are called as they were stored.
+        assert_eq!(evidence.home(&state), Some(&(user, path)));
+    }
 }

@@ -93,7 +93,7 @@ impl Catalog {
     /// If the catalog cannot be read.
     pub fn last_move_of(&self, user: UserId, path: &str) -> Result<Option<u64>> {
         let reader = self.reader.lock();
-        let moves = whereabouts::pending(&reader, user)?;
+        let moves = whereabouts::pending_at(&reader, user, path)?;
         let concerning = moves.iter().filter(|own| own.concerns(path) || own.is_below(path));
         Ok(concerning.map(|renaming| renaming.entry).max())
     }
@@ -344,9 +344,9 @@ mod tests {
         let (from, to) = (place("x/a").path, place("b").path);
         let user = place("b").user;
         let order = Order::MoveFile { version: v(1), user, from, to };
-        NodeId::ALL
-            .into_iter()
-            .for_each(|node| assert_eq!(orders(&f, node), std::slice::from_ref(&order)));
+        for node in NodeId::ALL {
+            assert_eq!(orders(&f, node), std::slice::from_ref(&order));
+        }
         // What it lacks somewhere is rebuilt for its new place.
         let repairs = f.catalog.owed(NodeId::ALL[3], true, 0, 9).unwrap();
         assert!(

@@ -85,24 +85,62 @@ fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
 
 /// What is owed to the nodes of this kind about a user's files, newest first.
 pub(super) fn pending(connection: &Connection, user: UserId) -> Result<Vec<Pending>> {
-    let mut query = connection
-        .prepare_cached(
-            "SELECT node, path, target, version, entry FROM owed
-             WHERE kind IN ('move', 'move-folder', 'take-back') AND user_id = ?1
-             ORDER BY id DESC",
-        )
-        .map_err(catalog_error)?;
+    let all = "kind IN ('move', 'move-folder', 'take-back') AND user_id = ?1";
+    select(connection, &[all], params![user.0])
+}
+
+/// That of it which concerns a version. Of many moves of other files none is looked at.
+fn pending_of(connection: &Connection, user: UserId, version: VersionId) -> Result<Vec<Pending>> {
+    let file = "version = ?2 AND kind IN ('move', 'take-back')";
+    select(connection, &[FOLDER_MOVES, file], params![user.0, version.0])
+}
+
+/// That of it which concerns what lies at a path, before or after, or below it.
+pub(super) fn pending_at(
+    connection: &Connection,
+    user: UserId,
+    path: &str,
+) -> Result<Vec<Pending>> {
+    let [first, end] = ["/", "0"].map(|end| format!("{path}{end}"));
+    let is_file = "user_id = ?1 AND kind IN ('move', 'take-back')";
+    let wheres = [
+        FOLDER_MOVES.to_owned(),
+        format!("{is_file} AND path = ?2"),
+        format!("{is_file} AND path > ?3 AND path < ?4"),
+        format!("{is_file} AND target = ?2"),
+        format!("{is_file} AND target > ?3 AND target < ?4"),
+    ];
+    let wheres: Vec<&str> = wheres.iter().map(String::as_str).collect();
+    select(connection, &wheres, params![user.0, path, first, end])
+}
+
+/// Moves of folders concern everything below them, and are few.
+const FOLDER_MOVES: &str = "kind = 'move-folder' AND user_id = ?1";
+
+fn select(
+    connection: &Connection,
+    wheres: &[&str],
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<Pending>> {
+    let parts: Vec<String> = wheres
+        .iter()
+        .map(|which| {
+            format!("SELECT id, node, path, target, version, entry FROM owed WHERE {which}")
+        })
+        .collect();
+    let query = format!("{} ORDER BY id DESC", parts.join(" UNION "));
+    let mut query = connection.prepare_cached(&query).map_err(catalog_error)?;
     let rows = query
-        .query_map([user.0], |row| {
-            let version: Option<[u8; 16]> = row.get(3)?;
+        .query_map(values, |row| {
+            let version: Option<[u8; 16]> = row.get(4)?;
             let pending = Pending {
                 node: NodeId::ALL[0],
-                from: row.get(1)?,
-                to: row.get(2)?,
+                from: row.get(2)?,
+                to: row.get(3)?,
                 version: version.map(VersionId),
-                entry: row.get(4)?,
+                entry: row.get(5)?,
             };
-            Ok((row.get::<_, u8>(0)?, pending))
+            Ok((row.get::<_, u8>(1)?, pending))
         })
         .map_err(catalog_error)?;
     let mut all = Vec::new();
@@ -184,7 +222,7 @@ impl Catalog {
                 None => return Ok(Whereabouts::at(known.clone())),
             },
         };
-        let pending = pending(&snapshot, user)?;
+        let pending = pending_of(&snapshot, user, version)?;
         let mut formerly = [const { None }; NODE_COUNT];
         for node in NodeId::ALL {
             let paths = former_paths(&pending, node, Some(version), place.path.as_str());
@@ -211,7 +249,7 @@ pub(super) fn moving(connection: &Connection, version: VersionId) -> Result<Node
     let Some((user, path)) = current else {
         return Ok(NodeSet::EMPTY);
     };
-    let pending = pending(connection, user)?;
+    let pending = pending_of(connection, user, version)?;
     let is_moving = |node: &NodeId| !former_paths(&pending, *node, Some(version), &path).is_empty();
     Ok(NodeId::ALL.into_iter().filter(is_moving).collect())
 }
@@ -223,7 +261,7 @@ pub(super) fn is_moving(
     user: UserId,
     path: &str,
 ) -> Result<bool> {
-    let moves = pending(connection, user)?;
+    let moves = pending_at(connection, user, path)?;
     Ok(moves.iter().any(|renaming| renaming.node == node && renaming.concerns(path)))
 }
 
@@ -231,7 +269,7 @@ pub(super) fn is_moving(
 pub(super) fn is_anything_moving(connection: &Connection, node: NodeId) -> Result<bool> {
     connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM owed
+            "SELECT EXISTS (SELECT 1 FROM owed INDEXED BY owed_moves
              WHERE kind IN ('move', 'move-folder', 'take-back') AND node = ?1)",
         )
         .and_then(|mut query| query.query_row(params![node.number()], |row| row.get(0)))
