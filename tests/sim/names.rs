@@ -80,13 +80,6 @@ impl World {
             self.in_flight.push((path, order, content.clone()));
         }
         let done = change(self);
-        if std::env::var_os("PALK_SIM_TRACE").is_some() {
-            let ok = done.as_ref().map(|_| ()).map_err(ToString::to_string);
-            eprintln!(
-                "{order}: {:?}: {ok:?}",
-                becomes.iter().map(|b| (b.0, b.1.is_some())).collect::<Vec<_>>()
-            );
-        }
         self.in_flight.retain(|(_, own, _)| *own != order);
         for (path, content) in becomes {
             let known = self.known.entry(path).or_default();
