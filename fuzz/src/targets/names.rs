@@ -86,12 +86,16 @@ fn through_a_node(user: &str, folder: &str, name: &str) {
     const CARRY: u8 = 6;
     const MAKE_FOLDER: u8 = 0;
     const REMOVE: u8 = 2;
-    let make = [vec![CARRY, 1, MAKE_FOLDER], text(user), text(folder)].concat();
-    let remove = [vec![CARRY, 1, REMOVE], text(user), text(name), vec![9]].concat();
+    const MOVE_FOLDER: u8 = 5;
+    let order = |kind| vec![CARRY, 0, 1, kind];
+    let make = [order(MAKE_FOLDER), text(user), text(folder)].concat();
+    let remove = [order(REMOVE), text(user), text(name), vec![9]].concat();
+    let rename = [order(MOVE_FOLDER), text(user), text("from"), text(folder)].concat();
     let is_user = UserName::parse(user).is_ok();
     let cases = [
         (make, is_user && FolderPath::parse(folder).is_ok()),
         (remove, is_user && FilePath::parse_rooted(name).is_ok()),
+        (rename, is_user && FolderPath::parse(folder).is_ok()),
     ];
     for (message, is_good) in cases {
         let decoded = sealed::<node::Request>(&message);
