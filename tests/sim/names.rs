@@ -30,8 +30,14 @@ impl World {
     pub(crate) fn change_names(&mut self, path: &'static str) {
         match self.random.random_range(0..12) {
             0..=5 => {
+                let there: Vec<&str> =
+                    PATHS.into_iter().filter(|path| self.content_at(path).is_some()).collect();
+                let from = match there.len() {
+                    0 => path,
+                    count => there[self.random.random_range(0..count)],
+                };
                 let to = PATHS[self.random.random_range(0..PATHS.len())];
-                self.move_file(path, to);
+                self.move_file(from, to);
             }
             6..=9 => {
                 let [from, to] = FOLDERS[self.random.random_range(0..FOLDERS.len())];
