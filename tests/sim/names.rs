@@ -30,8 +30,14 @@ impl World {
     pub(crate) fn change_names(&mut self, path: &'static str) {
         match self.random.random_range(0..12) {
             0..=5 => {
+                let there: Vec<&str> =
+                    PATHS.into_iter().filter(|path| self.content_at(path).is_some()).collect();
+                let from = match there.len() {
+                    0 => path,
+                    count => there[self.random.random_range(0..count)],
+                };
                 let to = PATHS[self.random.random_range(0..PATHS.len())];
-                self.move_file(path, to);
+                self.move_file(from, to);
             }
             6..=9 => {
                 let [from, to] = FOLDERS[self.random.random_range(0..FOLDERS.len())];
@@ -80,13 +86,6 @@ impl World {
             self.in_flight.push((path, order, content.clone()));
         }
         let done = change(self);
-        if std::env::var_os("PALK_SIM_TRACE").is_some() {
-            let ok = done.as_ref().map(|_| ()).map_err(ToString::to_string);
-            eprintln!(
-                "{order}: {:?}: {ok:?}",
-                becomes.iter().map(|b| (b.0, b.1.is_some())).collect::<Vec<_>>()
-            );
-        }
         self.in_flight.retain(|(_, own, _)| *own != order);
         for (path, content) in becomes {
             let known = self.known.entry(path).or_default();

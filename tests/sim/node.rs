@@ -310,9 +310,6 @@ impl Node for SimLink {
         if fate == Fate::Repeated {
             outcomes = store.carry(orders);
         }
-        if std::env::var_os("PALK_SIM_TRACE").is_some() {
-            eprintln!("node {}: {orders:?}: {outcomes:?}", self.id);
-        }
         line.depart(fate, Ok(outcomes))
     }
 

@@ -659,8 +659,8 @@ impl World {
                 self.store(path, &content, depth);
             }
             30..=37 => self.delete(path),
-            38..=48 => self.change_names(path),
-            49..=64 => self.read(path, depth),
+            38..=52 => self.change_names(path),
+            53..=64 => self.read(path, depth),
             65..=77 => self.attend(),
             78..=79 if self.faults.scrubs => {
                 let scrubs = self.server().scrubber.scrubs();

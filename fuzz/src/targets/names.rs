@@ -84,15 +84,18 @@ fn through_the_session(folder: &str, name: &str) {
 /// A message to a node is made of texts here, as no server would make it.
 fn through_a_node(user: &str, folder: &str, name: &str) {
     const CARRY: u8 = 6;
-    const NUMBER: u8 = 1;
     const MAKE_FOLDER: u8 = 0;
     const REMOVE: u8 = 2;
-    let make = [vec![CARRY, NUMBER, 1, MAKE_FOLDER], text(user), text(folder)].concat();
-    let remove = [vec![CARRY, NUMBER, 1, REMOVE], text(user), text(name), vec![9]].concat();
+    const MOVE_FOLDER: u8 = 5;
+    let order = |kind| vec![CARRY, 0, 1, kind];
+    let make = [order(MAKE_FOLDER), text(user), text(folder)].concat();
+    let remove = [order(REMOVE), text(user), text(name), vec![9]].concat();
+    let rename = [order(MOVE_FOLDER), text(user), text("from"), text(folder)].concat();
     let is_user = UserName::parse(user).is_ok();
     let cases = [
         (make, is_user && FolderPath::parse(folder).is_ok()),
         (remove, is_user && FilePath::parse_rooted(name).is_ok()),
+        (rename, is_user && FolderPath::parse(folder).is_ok()),
     ];
     for (message, is_good) in cases {
         let decoded = sealed::<node::Request>(&message);

@@ -117,6 +117,8 @@ pub struct Attendant {
     resting: HashMap<i64, (Duration, Duration)>,
     /// It has said that it is empty, and the catalog does not know yet.
     is_fresh: bool,
+    /// A move is done and not struck out for good: nothing more is sent until it is.
+    is_unstruck: bool,
 }
 
 impl Attendant {
@@ -138,6 +140,7 @@ impl Attendant {
             asked: 0,
             resting: HashMap::new(),
             is_fresh: false,
+            is_unstruck: false,
         }
     }
 
@@ -277,6 +280,10 @@ impl Attendant {
 
     /// True if any was delivered.
     fn deliver_orders(&mut self, now: Duration) -> Result<bool> {
+        if self.is_unstruck {
+            self.catalog.strike_settled()?;
+            self.is_unstruck = false;
+        }
         let mut after = 0;
         let mut delivered = false;
         let mut held_back: HashSet<Place> = HashSet::new();
@@ -336,8 +343,10 @@ impl Attendant {
         match roster.used(self.id, carried)?.pop() {
             Some(Outcome::Done) => {
                 self.resting.remove(&owed.id);
+                self.is_unstruck = true;
                 self.catalog.settle(&[owed.id]);
                 self.catalog.strike_settled()?;
+                self.is_unstruck = false;
                 Ok(None)
             }
             Some(Outcome::Failed(why)) => {
