@@ -204,23 +204,22 @@ impl Adoption<'_> {
                 (true, false) => Kind::Commit,
                 (false, false) => Kind::Repair,
             };
-            if kind == Kind::Commit {
-                let mut elsewhere = self.evidence.elsewhere(node, place, &state);
-                if !self.is_sure(node) {
-                    let (path, version) = (place.path.as_str(), Some(record.version));
-                    elsewhere.extend(self.before.paths(user, node, version, path)?);
-                }
-                for from in elsewhere {
-                    let taken_back = Renaming {
-                        kind: Kind::TakeBack,
-                        from: from.as_str(),
-                        to: place.path.as_str(),
-                        version: Some(record.version),
-                        seq: record.seq,
-                        entry: 0,
-                    };
-                    owed::add_renaming(&self.transaction, node, user, &taken_back)?;
-                }
+            // Half a piece, too: it is written over by the repair.
+            let mut elsewhere = self.evidence.elsewhere(node, place, &state);
+            if !self.is_sure(node) {
+                let (path, version) = (place.path.as_str(), Some(record.version));
+                elsewhere.extend(self.before.paths(user, node, version, path)?);
+            }
+            for from in elsewhere {
+                let taken_back = Renaming {
+                    kind: Kind::TakeBack,
+                    from: from.as_str(),
+                    to: place.path.as_str(),
+                    version: Some(record.version),
+                    seq: record.seq,
+                    entry: 0,
+                };
+                owed::add_renaming(&self.transaction, node, user, &taken_back)?;
             }
             placing.push((node, kind, user, place.path.clone(), record.clone()));
         }
