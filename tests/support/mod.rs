@@ -11,9 +11,10 @@ pub(crate) mod raw;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -151,6 +152,15 @@ impl Drop for Process {
     }
 }
 
+/// A loopback address that no other cluster has now. A node that is away leaves its port to whoever
+/// comes next; on a shared address that could be a node of another test, which would be taken for it.
+fn own_address() -> Ipv4Addr {
+    static CLUSTERS: AtomicU8 = AtomicU8::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed) % 254 + 1;
+    Ipv4Addr::new(127, cluster, high, low)
+}
+
 /// Four nodes and a server.
 pub(crate) struct Cluster {
     pub(crate) folder: tempfile::TempDir,
@@ -210,7 +220,8 @@ impl Cluster {
     pub(crate) fn prepare(options: &[&str]) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
         // All four are held until all are known, so that they differ.
-        let free: [_; 4] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let own = own_address();
+        let free: [_; 4] = std::array::from_fn(|_| TcpListener::bind((own, 0)).unwrap());
         let cluster = Cluster {
             nodes: [const { None }; 4],
             addresses: free.map(|listener| listener.local_addr().unwrap().to_string()),
