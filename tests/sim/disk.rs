@@ -82,6 +82,19 @@ impl Change {
     }
 }
 
+impl Change {
+    /// A name in a folder is on the disk only if the folder is, and those above it: file systems put
+    /// changes of names on the disk in the order of what they need.
+    fn keep_folders(&self, tree: &mut Tree) {
+        let (Change::Make(path, _) | Change::Rename(_, path)) = self else { return };
+        if tree.contains_key(path) {
+            for folder in path.ancestors().skip(1).take_while(|folder| folder.parent().is_some()) {
+                tree.entry(folder.to_path_buf()).or_insert(Entry::Folder);
+            }
+        }
+    }
+}
+
 /// A path below a folder that has another name.
 fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
     path.strip_prefix(from).map_or_else(
@@ -195,6 +208,7 @@ impl SimDisk {
                 undone.iter().rev().fold(change, |change, (from, to)| change.under(from, to));
             if certain || inner.random.random_bool(0.5) {
                 change.apply(&mut tree);
+                change.keep_folders(&mut tree);
             } else if let Change::Rename(from, to) = change
                 && tree.get(&from) == Some(&Entry::Folder)
             {
