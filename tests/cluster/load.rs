@@ -1,4 +1,4 @@
-//! People at work: each stores, overwrites, deletes and reads files of their own with real client
+//! People at work: each stores, overwrites, moves, deletes and reads files of their own with real client
 //! processes, and remembers what was answered.
 
 use std::collections::BTreeMap;
@@ -26,6 +26,12 @@ impl Known {
     /// May the path have this content, or none?
     pub(crate) fn allows(&self, content: Option<u64>) -> bool {
         self.last == content || self.open.contains(&content)
+    }
+
+    /// What may have been moved away from here, if anything was.
+    fn contents(&self) -> Vec<Option<u64>> {
+        let possible = std::iter::once(self.last).chain(self.open.iter().copied());
+        possible.filter(Option::is_some).collect()
     }
 }
 
@@ -114,6 +120,32 @@ impl Load {
     }
 }
 
+/// Notes what came of a move, over what was there. True if it was answered.
+fn moved(report: &mut Report, [from, to]: [&str; 2], done: &Output) -> bool {
+    let source = report.known.entry(from.to_owned()).or_default();
+    let contents = source.contents();
+    match done.status.code() {
+        Some(0) => {
+            *source = Known::default();
+            let target = Known { last: contents[0], open: contents[1..].to_vec() };
+            report.known.insert(to.to_owned(), target);
+            report.answered += 1;
+            true
+        }
+        // Moved or deleted by an earlier try, which was not answered.
+        Some(4) => {
+            assert!(source.allows(None), "{from} is lost");
+            false
+        }
+        _ => {
+            source.open.push(None);
+            report.known.entry(to.to_owned()).or_default().open.extend(contents);
+            report.refused += 1;
+            false
+        }
+    }
+}
+
 fn work(own: u64, client: &Client, stop: &AtomicBool, answered: &AtomicU64) -> Report {
     let mut report = Report::default();
     let local = client.folder.join(format!("local{own}"));
@@ -126,7 +158,16 @@ fn work(own: u64, client: &Client, stop: &AtomicBool, answered: &AtomicU64) -> R
         let (folder, name) = (format!("w{own}"), format!("f{}", round % PATHS));
         let path = format!("{folder}/{name}");
         let known = report.known.entry(path.clone()).or_default();
-        let (change, done) = match seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60 {
+        let what = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        if what >= 14 && known.last.is_some() {
+            let to = format!("{folder}/f{}", (round + 1) % PATHS);
+            let done = client.run(&["mv", "--replace", &path, &to]);
+            if moved(&mut report, [&path, &to], &done) {
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+            continue;
+        }
+        let (change, done) = match what {
             0..=2 => {
                 // What cannot be read now is not wrong.
                 if let Ok(content) = client.content(&path) {
