@@ -111,11 +111,19 @@ impl World {
         let is_there = content.is_some();
         let becomes =
             if is_there && from != to { vec![(from, None), (to, content)] } else { Vec::new() };
+        self.follow_broken(from, to);
         let moved = self.change(&becomes, true, |world| {
             let (files, user) = (world.server().files.clone(), world.server().user.clone());
             files.move_to(&user, &file(from), &folder(to), true)
         });
         assert!(moved.is_err() || (is_there && from != to), "{from} to {to}: {moved:?}");
+    }
+
+    /// What a recovery has said cannot be read is no better under another name.
+    fn follow_broken(&mut self, from: &'static str, to: &'static str) {
+        if self.broken.contains(from) {
+            self.broken.insert(to);
+        }
     }
 
     /// Moves a folder to a name that nothing has.
@@ -127,6 +135,7 @@ impl World {
             {
                 let new = watched(&format!("{to}{rest}")).unwrap();
                 becomes.extend([(path, None), (new, Some(content))]);
+                self.follow_broken(path, new);
             }
         }
         let files_in_it = becomes.len() as u64 / 2;

@@ -157,7 +157,7 @@ pub(crate) struct World {
     /// The server's disk is gone; it is to be recovered from these nodes.
     pub(super) lost: Option<NodeSet>,
     /// Files that a recovery has said cannot be read: their deletion was forgotten half-way.
-    broken: BTreeSet<&'static str>,
+    pub(super) broken: BTreeSet<&'static str>,
     /// Deletions that a recovery may have forgotten: a node that was away may still have blocks of
     /// the file, until its inventory is compared with the catalog.
     forgotten: BTreeSet<&'static str>,
