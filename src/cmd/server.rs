@@ -207,6 +207,10 @@ impl Server {
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
             doors: self.doors,
         };
+        // Before any node is asked for anything.
+        for spec in &config.doors {
+            spec.check().map_err(|error| service::not_started(&error))?;
+        }
         let listen = self.discovery_listen.as_deref();
         let discovery = open_discovery(self.discoverable.is_some(), listen, &config.doors)?;
         let server = Core::open(&config).map_err(|error| service::not_started(&error))?;

@@ -65,7 +65,7 @@ impl Spec {
     ///
     /// # Errors
     /// [`Code::NotAllowed`] with what to do, [`Code::Usage`] if the address is none.
-    pub(super) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if is_loopback(&self.address)? || self.is_open {
             return Ok(());
         }
