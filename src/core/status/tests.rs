@@ -1,0 +1,181 @@
+//! Tests of the judgement of a cluster.
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+/// Four nodes of which those in `up` are, and files that lie on these sets of nodes.
+fn facts(up: u8, placed: &[u8]) -> Facts {
+    let up = NodeSet::from_bits(up);
+    let node = |id: NodeId| {
+        let is_up = up.contains(id);
+        NodeFacts {
+            address: format!("127.0.0.1:{id}"),
+            state: if is_up { NodeState::Up } else { NodeState::Down },
+            why: if is_up { String::new() } else { "connection refused".into() },
+            silent: Some(Duration::from_secs(if is_up { 0 } else { 192 })),
+            room: Some(Room {
+                free_bytes: 50 * GIB,
+                total_bytes: 100 * GIB,
+                spare_bytes: 49 * GIB,
+            }),
+            owed: Debt::default(),
+            refused_order: None,
+            errors: 0,
+            since: Duration::from_secs(192),
+            backup_refused: None,
+        }
+    };
+    let placement =
+        |bits: &u8| Placement { placed: NodeSet::from_bits(*bits), files: 2, bytes: 300 };
+    Facts {
+        nodes: NodeId::ALL.map(node),
+        placements: placed.iter().map(placement).collect(),
+        catalog_in_doubt: false,
+    }
+}
+
+fn kinds(status: &Status) -> Vec<String> {
+    let kind = |trouble: &Trouble| {
+        let text = format!("{trouble:?}");
+        text.split(' ').next().unwrap().to_owned()
+    };
+    status.troubles.iter().map(kind).collect()
+}
+
+#[test]
+fn what_can_be_done_follows_from_where_files_lie() {
+    use State::{Degraded, Healthy, Unavailable};
+    for (up, placed, state, can_store, nodes_to_spare, unreadable) in [
+        (0b1111, &[][..], Healthy, true, 2, 0),
+        (0b1111, &[0b1111], Healthy, true, 2, 0),
+        (0b1111, &[0b1111, 0b0111], Healthy, true, 1, 0),
+        (0b1110, &[0b1111], Degraded, true, 1, 0),
+        (0b1100, &[0b1111], Degraded, false, 0, 0),
+        (0b1100, &[0b1111, 0b0111], Unavailable, false, 0, 2),
+        (0b1000, &[0b1111, 0b0111], Unavailable, false, 0, 4),
+        (0b1011, &[0b1110, 0b0111, 0b1101], Degraded, true, 0, 0),
+        (0b0011, &[0b1110, 0b0111], Unavailable, false, 0, 2),
+        (0b0000, &[], Degraded, false, 0, 0),
+        (0b0001, &[], Degraded, false, 0, 0),
+        (0b0111, &[], Degraded, true, 1, 0),
+    ] {
+        let status = Status::judge(&facts(up, placed));
+        let case = format!("{up:04b} {placed:?}: {status:?}");
+        assert_eq!(status.state, state, "{case}");
+        assert_eq!(status.can_store, can_store, "{case}");
+        assert_eq!(status.nodes_to_spare, nodes_to_spare, "{case}");
+        assert_eq!(status.files.unreadable, unreadable, "{case}");
+        assert_eq!(status.files.count, 2 * placed.len() as u64, "{case}");
+    }
+}
+
+#[test]
+fn a_set_without_files_counts_for_nothing() {
+    let mut facts = facts(0b1111, &[0b1111, 0]);
+    facts.placements[1].files = 0;
+    let status = Status::judge(&facts);
+    assert_eq!((status.state, status.nodes_to_spare), (State::Healthy, 2));
+}
+
+#[test]
+fn orders_on_their_way_are_no_trouble_and_all_else_that_is_owed_is() {
+    let debt = |orders, pieces| Debt { orders, pieces, piece_bytes: 10 * pieces };
+    let mut momentary = facts(0b1111, &[0b1111]);
+    momentary.nodes[1].owed = debt(5, 0);
+    let status = Status::judge(&momentary);
+    assert_eq!((status.state, status.owed.orders), (State::Healthy, 5));
+
+    let mut refused = momentary.clone();
+    refused.nodes[1].refused_order = Some("its disk failed".into());
+    assert_eq!(kinds(&Status::judge(&refused)), ["OrdersRefused"]);
+    refused.nodes[1].owed = Debt::default();
+    assert_eq!(Status::judge(&refused).state, State::Healthy, "delivered since");
+
+    let mut lacking = facts(0b1111, &[0b1111]);
+    lacking.nodes[0].owed = debt(0, 1);
+    lacking.nodes[3].owed = debt(1, 2);
+    let status = Status::judge(&lacking);
+    let nodes = vec![NodeId::ALL[0], NodeId::ALL[3]];
+    assert_eq!(status.troubles, [Trouble::PiecesOwed { nodes, pieces: 3, bytes: 30 }]);
+    assert_eq!(status.state, State::Degraded);
+    assert_eq!(status.owed, debt(1, 3));
+}
+
+#[test]
+fn a_full_node_is_told_and_takes_no_part_in_storing() {
+    let mut facts = facts(0b1111, &[0b1111]);
+    let fill = |facts: &mut Facts, node: usize, spare_bytes| {
+        let room = facts.nodes[node].room.as_mut().unwrap();
+        room.spare_bytes = spare_bytes;
+    };
+    fill(&mut facts, 0, GIB);
+    assert_eq!(Status::judge(&facts).state, State::Healthy);
+    fill(&mut facts, 0, GIB - 1);
+    let status = Status::judge(&facts);
+    assert_eq!((kinds(&status).as_slice(), status.can_store), (&["NodeFull".to_owned()][..], true));
+    fill(&mut facts, 0, 0);
+    assert!(Status::judge(&facts).can_store, "three are left");
+    fill(&mut facts, 1, 0);
+    let status = Status::judge(&facts);
+    assert_eq!((status.state, status.can_store), (State::Degraded, false));
+    facts.nodes[0].room = None;
+    assert!(Status::judge(&facts).can_store, "it may have room");
+}
+
+#[test]
+fn a_small_disk_is_nearly_full_by_its_own_measure() {
+    let mut facts = facts(0b1111, &[]);
+    let room = |spare_bytes| Some(Room { free_bytes: 50, total_bytes: 1000, spare_bytes });
+    facts.nodes[2].room = room(50);
+    assert_eq!(Status::judge(&facts).state, State::Healthy);
+    facts.nodes[2].room = room(49);
+    assert_eq!(kinds(&Status::judge(&facts)), ["NodeFull"]);
+}
+
+#[test]
+fn a_node_on_probation_is_there_and_is_trouble() {
+    let mut facts = facts(0b0111, &[0b1111]);
+    facts.nodes[2].state = NodeState::Probation;
+    let status = Status::judge(&facts);
+    assert_eq!(kinds(&status), ["NodeAway", "NodeUnsteady"]);
+    assert_eq!((status.can_store, status.nodes_to_spare), (true, 1));
+}
+
+#[test]
+fn a_backup_that_is_refused_is_trouble_once_the_node_has_been_up_for_a_while() {
+    let mut facts = facts(0b0111, &[0b1111]);
+    facts.nodes[1].backup_refused = Some("its disk is full".into());
+    facts.nodes[3].backup_refused = Some("it was full".into());
+    assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway", "BackupBehind"]);
+    facts.nodes[1].since = BACKUP_GRACE - Duration::from_millis(1);
+    assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway"]);
+}
+
+#[test]
+fn a_catalog_in_doubt_stores_nothing() {
+    let mut facts = facts(0b1111, &[0b1111]);
+    facts.catalog_in_doubt = true;
+    let status = Status::judge(&facts);
+    assert_eq!((status.state, status.can_store), (State::Degraded, false));
+    assert_eq!(status.troubles, [Trouble::CatalogInDoubt]);
+}
+
+#[test]
+fn the_worst_is_told_first() {
+    let mut facts = facts(0b1000, &[0b1111]);
+    facts.catalog_in_doubt = true;
+    facts.nodes[0].silent = None;
+    facts.nodes[0].owed.pieces = 1;
+    let status = Status::judge(&facts);
+    let expected =
+        ["Unreadable", "CatalogInDoubt", "NodeAway", "NodeAway", "NodeAway", "PiecesOwed"];
+    assert_eq!(kinds(&status), expected);
+    let why = "connection refused".to_owned();
+    assert_eq!(
+        status.troubles[2],
+        Trouble::NodeAway { node: NodeId::ALL[0], silent_ms: None, why }
+    );
+    assert_eq!(status.nodes[1].silent_ms, Some(192_000));
+    assert_eq!(status.state.exit_status(), 21);
+}
