@@ -170,6 +170,14 @@ fn everything_comes_back_from_all_nodes_and_from_every_pair() {
         if from.len() == 4 {
             // It goes on as if nothing had been.
             cluster.server().says("Connected to all data servers.");
+            // What is stored before the first snapshot of the new history is in that, and in no journal.
+            for node in 1..=4 {
+                until("the new history has begun there", || {
+                    let newest = journal(&cluster, node)
+                        .and_then(|path| path.file_name()?.to_str().map(str::to_owned));
+                    newest.is_some_and(|name| name.starts_with("journal-1-"))
+                });
+            }
             assert_eq!(cluster.store("new.txt", b"new").unwrap(), 4);
             await_backup(
                 &cluster,
