@@ -31,6 +31,17 @@ fn with_key() -> (Cluster, PathBuf) {
     (cluster, key)
 }
 
+/// The same with nodes that run and a user, whose server has ended: others take its place.
+fn with_key_and_user() -> (Cluster, PathBuf) {
+    let (mut cluster, key) = with_key();
+    for node in 1..=4 {
+        cluster.start_node(node);
+    }
+    cluster.start_server_and_user();
+    cluster.server().kill();
+    (cluster, key)
+}
+
 /// A client command with an address and a configuration folder of its own.
 fn client(cluster: &Cluster, address: &str, arguments: &[&str]) -> Output {
     client_command(cluster, address, arguments).output().unwrap()
@@ -200,12 +211,7 @@ fn a_server_that_an_authority_of_this_machine_vouches_for_needs_no_fingerprint()
         eprintln!("this machine has no outer address; on loopback no authority is asked");
         return;
     };
-    let (mut cluster, key) = with_key();
-    for node in 1..=4 {
-        cluster.start_node(node);
-    }
-    cluster.start_server_and_user();
-    cluster.server().kill();
+    let (cluster, key) = with_key_and_user();
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
@@ -254,12 +260,7 @@ fn plain_text_from_another_machine_is_answered_with_what_to_do() {
         eprintln!("this machine has no outer address; serve::encryption tests the rule");
         return;
     };
-    let (mut cluster, key) = with_key();
-    for node in 1..=4 {
-        cluster.start_node(node);
-    }
-    cluster.start_server_and_user();
-    cluster.server().kill();
+    let (cluster, key) = with_key_and_user();
     let start = |more: &[&str]| {
         let mut command = palk();
         command.args(["server", "--listen", "0.0.0.0:0", "--key"]).arg(&key).args(more);

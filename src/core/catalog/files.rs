@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::core::catalog::database::catalog_error;
 use crate::core::catalog::order::Ticket;
 use crate::core::catalog::owed::{self, Kind};
-use crate::core::catalog::{Catalog, UserId, accounts, journal, users};
+use crate::core::catalog::{Catalog, Scope, UserId, accounts, journal, users};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, block_file_name, parse_block_file_name};
 use crate::core::types::{Block, Digest, NodeId, NodeSet, Precondition, Seq, VersionId};
@@ -176,20 +176,7 @@ impl Catalog {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn list(&self, user: UserId) -> Result<Vec<Entry>> {
-        let reader = self.reader.lock();
-        // Blobs compare by bytes, and so does text in SQLite's default collation.
-        let mut query = reader
-            .prepare_cached(
-                "SELECT path, version, seq, bytes, blake3, stored_ms, placed
-                 FROM files WHERE user_id = ?1
-                 UNION ALL
-                 SELECT path, NULL, NULL, NULL, NULL, NULL, NULL
-                 FROM folders WHERE user_id = ?1
-                 ORDER BY path",
-            )
-            .map_err(catalog_error)?;
-        let rows = query.query_map([user.0], |row| Ok(read_entry(row))).map_err(catalog_error)?;
-        rows.map(|row| row.map_err(catalog_error)?).collect()
+        self.page(user, &FolderPath::top(), Scope::All, None, usize::MAX)
     }
 
     /// The number of a version's store, which is in its trailers, if it is a file's current one.
@@ -225,6 +212,18 @@ impl Catalog {
 }
 
 impl FileRecord {
+    /// The file at this path, as it is listed.
+    pub(super) fn listed(&self, path: FilePath) -> FileEntry {
+        FileEntry {
+            path,
+            bytes: self.bytes,
+            stored_ms: self.stored_ms,
+            version: self.version,
+            blake3: self.blake3,
+            placed: self.placed,
+        }
+    }
+
     /// The change that made this the current version of the file at this place.
     pub(super) fn stored(&self, place: Place) -> Change {
         Change::Stored {
@@ -378,14 +377,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry> {
         return Ok(Entry::Folder(FolderPath::parse(&path)?));
     }
     let record = read_record(row, 1).map_err(catalog_error)?;
-    Ok(Entry::File(FileEntry {
-        path: FilePath::parse_rooted(&path)?,
-        bytes: record.bytes,
-        stored_ms: record.stored_ms,
-        version: record.version,
-        blake3: record.blake3,
-        placed: record.placed,
-    }))
+    Ok(Entry::File(record.listed(FilePath::parse_rooted(&path)?)))
 }
 
 pub(super) fn folder_exists(connection: &Connection, user: UserId, path: &str) -> Result<bool> {

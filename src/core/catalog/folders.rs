@@ -85,8 +85,7 @@ impl Catalog {
         if folder.is_top() || !folder_exists(&transaction, user, folder.as_str())? {
             return Err(Error::NoSuchFolder(folder.clone()));
         }
-        let everything = usize::try_from(i64::MAX).unwrap_or(usize::MAX);
-        let most = if recursive { everything } else { 1 };
+        let most = if recursive { usize::MAX } else { 1 };
         let inside = entries(&transaction, user, folder, Scope::All, None, most)?;
         if !recursive && !inside.is_empty() {
             return Err(Error::FolderNotEmpty(folder.clone()));
@@ -140,14 +139,7 @@ impl Catalog {
         drop(reader);
         let path = above.join(name)?;
         let record = self.file(user, &path)?;
-        Ok(Entry::File(FileEntry {
-            path,
-            bytes: record.bytes,
-            stored_ms: record.stored_ms,
-            version: record.version,
-            blake3: record.blake3,
-            placed: record.placed,
-        }))
+        Ok(Entry::File(record.listed(path)))
     }
 
     /// Some of what is in a folder, sorted by the bytes of the whole path: at most `most` entries
