@@ -4,3 +4,7 @@
 
 pub mod cmd;
 pub mod core;
+
+#[cfg(test)]
+#[path = "../tests/support/deadlocks.rs"]
+mod deadlocks;

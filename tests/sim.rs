@@ -5,6 +5,8 @@
 //! A failure names its seed; `PALK_SIM_SEED=N cargo nextest run --test sim one_seed` repeats it
 //! exactly, and `PALK_SIM_SEEDS=N cargo nextest run --release --test sim` runs any number.
 
+#[path = "support/deadlocks.rs"]
+mod deadlocks;
 #[path = "sim/disk.rs"]
 mod disk;
 #[path = "sim/names.rs"]

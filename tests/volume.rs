@@ -7,7 +7,7 @@ mod local;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use palk::core::cluster::node::Node;
 use palk::core::cluster::roster::Roster;
@@ -36,8 +36,7 @@ fn fixture() -> Fixture {
         .into_iter()
         .map(|id| {
             let root = folder.path().join(format!("files_{id}"));
-            let store = Arc::new(BlockStore::open(Arc::new(RealDisk), &root, id).unwrap());
-            Arc::new(LocalNode { store, off: AtomicBool::new(false), sent: Arc::default() })
+            Arc::new(LocalNode::new(BlockStore::open(Arc::new(RealDisk), &root, id).unwrap()))
         })
         .collect();
     let links: Vec<Arc<dyn Node>> =

@@ -32,6 +32,7 @@ use palk::core::wire::extended::Entry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::deadlocks;
 use super::node::{CLUSTER, Links, Process, ServerCrash, SimLink, SimNode, Yard};
 
 pub(crate) const USER: &str = "demo";
@@ -202,6 +203,7 @@ fn quiet_panics() {
 
 impl World {
     pub(crate) fn new(seed: u64, faults: Faults) -> World {
+        deadlocks::watch();
         quiet_panics();
         // Memory where there is some: the catalog's syncs are not what is simulated.
         let memory = Path::new("/dev/shm");

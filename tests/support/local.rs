@@ -3,6 +3,9 @@
 
 #![allow(dead_code)] // each test binary uses its own part
 
+#[path = "deadlocks.rs"]
+mod deadlocks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -24,6 +27,7 @@ pub(crate) struct LocalNode {
 
 impl LocalNode {
     pub(crate) fn new(store: BlockStore) -> LocalNode {
+        deadlocks::watch();
         LocalNode { store: Arc::new(store), off: AtomicBool::new(false), sent: Arc::default() }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Invariants: the epoch only grows, and is on disk before its server is welcomed. What a server has
 //! asked for is done under [`Admitted`], and registering waits until nobody holds one: once a newer
-//! server has been welcomed, nothing that an older one has asked for is done any more.
+//! server has been welcomed, nothing that an older one has asked for is done any more. Whoever holds
+//! one asks it, not the [`Registration`], what is registered: behind a newer server that waits, the
+//! second look would wait for that one, and that one for the first.
 //!
 //! When a server was last heard of is not kept on disk: after a restart the node has not heard of
 //! anybody, and a server that runs is heard of again within a second.
@@ -41,7 +43,14 @@ enum Heard {
 
 /// A server that may go on with what it has asked for. As long as this lives no newer one registers.
 pub struct Admitted<'a> {
-    _current: RwLockReadGuard<'a, Current>,
+    current: RwLockReadGuard<'a, Current>,
+}
+
+impl Admitted<'_> {
+    /// The cluster that the node belongs to.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.current.cluster
+    }
 }
 
 impl Registration {
@@ -50,7 +59,8 @@ impl Registration {
         Registration { current, heard: Mutex::new(Heard::Never) }
     }
 
-    /// The cluster that the node belongs to, and the claim of the server that it serves.
+    /// The cluster that the node belongs to, and the claim of the server that it serves. Not to be
+    /// asked by whoever holds an [`Admitted`].
     pub fn current(&self) -> (Option<ClusterId>, Option<Claim>) {
         let current = self.current.read();
         (current.cluster, current.claim)
@@ -75,6 +85,9 @@ impl Registration {
         now: Duration,
         keep: impl FnOnce() -> Result<()>,
     ) -> Result<bool> {
+        if self.hear_again(cluster, claim, now) {
+            return Ok(false);
+        }
         let mut current = self.current.write();
         let is_fresh = current.cluster.is_none();
         if let Some(own) = current.cluster.filter(|own| *own != cluster) {
@@ -103,12 +116,24 @@ impl Registration {
         Ok(is_fresh)
     }
 
+    /// Is it the server that is served already? It says hello on every connection, and then nobody
+    /// has to wait for anybody.
+    fn hear_again(&self, cluster: ClusterId, claim: Claim, now: Duration) -> bool {
+        let current = self.current.read();
+        let is_known = current.cluster == Some(cluster)
+            && fence::admit(current.claim, claim) == Admission::Current;
+        if is_known {
+            self.hear(now);
+        }
+        is_known
+    }
+
     pub(super) fn admit(&self, node: NodeId, claim: Claim, now: Duration) -> Result<Admitted<'_>> {
         let current = self.current.read();
         match current.claim {
             Some(own) if own == claim => {
                 self.hear(now);
-                Ok(Admitted { _current: current })
+                Ok(Admitted { current })
             }
             own => Err(fenced(node, own.map_or(0, |own| own.epoch))),
         }
@@ -143,13 +168,25 @@ fn fenced(node: NodeId, epoch: u64) -> Error {
 mod tests {
     use super::*;
     use crate::core::io::disk::RealDisk;
+    use crate::core::io::frames;
+    use crate::core::io::listener::Listener;
+    use crate::core::io::net::{Deadline, Stream};
+    use crate::core::node::service;
     use crate::core::node::store::BlockStore;
     use crate::core::types::ServerId;
+    use crate::core::wire::backup::{Answer, Ask};
+    use crate::core::wire::node::{PROTOCOL, Reply, Request};
+    use crate::deadlocks;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
     use std::thread;
+    use std::time::Instant;
 
     const CLUSTER: ClusterId = ClusterId([1; 16]);
+
+    /// Only a hang takes this long.
+    const HANG: Deadline = Deadline::new(Duration::from_secs(60), "answer");
 
     fn claim(epoch: u64, server: u8) -> Claim {
         Claim { epoch, server: ServerId([server; 16]) }
@@ -160,7 +197,16 @@ mod tests {
     }
 
     fn open(root: &Path) -> BlockStore {
+        deadlocks::watch();
         BlockStore::open(Arc::new(RealDisk), root, NodeId::ALL[1]).unwrap()
+    }
+
+    fn until(mut condition: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < HANG.limit);
+            thread::yield_now();
+        }
     }
 
     fn fenced_by<T>(result: Result<T>) -> u64 {
@@ -230,5 +276,46 @@ mod tests {
         });
         assert!(registered.load(Ordering::SeqCst));
         fenced_by(store.admit(claim(1, 1), at(0)));
+    }
+
+    #[test]
+    fn a_server_that_is_served_says_hello_again_while_something_is_being_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(folder.path()));
+        store.register(CLUSTER, claim(1, 1), at(0)).unwrap();
+        let _admitted = store.admit(claim(1, 1), at(0)).unwrap();
+        let (again, (tell, told)) = (store.clone(), mpsc::channel());
+        thread::spawn(move || tell.send(again.register(CLUSTER, claim(1, 1), at(5))));
+        assert!(!told.recv_timeout(HANG.limit).unwrap().unwrap());
+        assert_eq!(store.registration().heard_ago(at(7)), Some(at(2)));
+    }
+
+    #[test]
+    fn a_request_is_answered_while_a_newer_server_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(folder.path()));
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let address = listener.address().to_string();
+        let served = store.clone();
+        thread::spawn(move || service::run(&listener, &served, None));
+        let mut stream = Stream::connect("node", &address, &HANG).unwrap();
+        let (node, claim_now) = (store.id(), claim(1, 1));
+        let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node, claim: claim_now };
+        frames::send(&mut stream, &hello, &[], &HANG).unwrap();
+        let welcome = frames::receive(&mut stream, &mut Vec::new(), &HANG, &HANG).unwrap();
+        assert!(matches!(welcome, Some(Reply::Welcome { .. })));
+
+        // Stops the request where it has just been admitted.
+        let registration = store.registration();
+        let stop = registration.heard.lock();
+        frames::send(&mut stream, &Request::Backup(Ask::State), &[], &HANG).unwrap();
+        until(|| registration.current.try_write().is_none());
+        let newer = store.clone();
+        let registering = thread::spawn(move || newer.register(CLUSTER, claim(2, 2), at(0)));
+        until(|| registration.current.try_read().is_none());
+        drop(stop);
+        let answer = frames::receive(&mut stream, &mut Vec::new(), &HANG, &HANG).unwrap();
+        assert!(matches!(answer, Some(Reply::Backup(Answer::State(None)))));
+        registering.join().unwrap().unwrap();
     }
 }

@@ -28,7 +28,7 @@ use crate::core::node::entrance;
 use crate::core::node::piece::Piece;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
-use crate::core::types::{Claim, NodeId};
+use crate::core::types::{Claim, ClusterId, NodeId};
 use crate::core::wire::backup::{Answer, Ask};
 use crate::core::wire::node::{
     Failure, ORDERS_MAX, PROTOCOL, Place, Reply, Request, STAGED_VERSIONS_MAX, Serves,
@@ -116,7 +116,7 @@ impl Connection {
                     only_asks = true;
                 }
                 Some(Request::Backup(ask @ (Ask::List | Ask::Read { .. }))) if only_asks => {
-                    let answer = self.backup(&ask);
+                    let answer = self.backup(self.store.cluster(), &ask);
                     self.send_backup(answer)?;
                 }
                 Some(Request::Evidence) if only_asks => self.evidence()?,
@@ -137,8 +137,7 @@ impl Connection {
         }
     }
 
-    fn backup(&self, ask: &Ask) -> Result<(Answer, Vec<u8>)> {
-        let cluster = self.store.cluster();
+    fn backup(&self, cluster: Option<ClusterId>, ask: &Ask) -> Result<(Answer, Vec<u8>)> {
         let mut out = Vec::new();
         let answer = self.store.backup().ask(cluster, ask, &self.body, &mut out)?;
         Ok((answer, out))
@@ -223,7 +222,7 @@ impl Connection {
                 self.stage(store.stage(meta), claim)
             }
             Request::Backup(ask) => {
-                let answer = self.backup(&ask);
+                let answer = self.backup(admitted.cluster(), &ask);
                 drop(admitted);
                 self.send_backup(answer)
             }

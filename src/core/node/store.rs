@@ -363,7 +363,8 @@ impl BlockStore {
         Ok(versions)
     }
 
-    /// The cluster that it belongs to, if it has joined one.
+    /// The cluster that it belongs to, if it has joined one. Not to be asked by whoever holds an
+    /// [`Admitted`].
     pub fn cluster(&self) -> Option<ClusterId> {
         self.registration.current().0
     }
