@@ -15,7 +15,7 @@ use targets::{TARGETS, Target};
 
 const SEED: u64 = 17777;
 /// Limits of the kept corpus, so that it stays something that can be looked at.
-const FILES_MAX: usize = 48;
+const FILES_MAX: usize = 64;
 const BYTES_MAX: usize = 500_000;
 /// A mutation is made of at most so many changes.
 const CHANGES_MAX: u32 = 8;
@@ -32,7 +32,15 @@ fn what_a_server_says_is_not_believed() {
 
 #[test]
 fn what_comes_to_a_node_or_lies_on_its_disk_is_checked() {
-    try_out(&["node_frames", "node_orders", "trailer", "rescue", "node_toml", "backup", "journal"]);
+    try_out(&[
+        "node_frames",
+        "node_journal",
+        "trailer",
+        "rescue",
+        "node_toml",
+        "snapshot",
+        "journal",
+    ]);
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! What is damaged, and what must hold then: {delete, cut off, flip a byte} x {a block's bytes, its
-//! trailer, a snapshot of the catalog, its journal, node.toml} x {read, store, scrub, recover,
+//! trailer, a snapshot of the catalog, the journal, node.toml} x {read, store, scrub, recover,
 //! rescue}. In every cell: never wrong bytes, never a panic, and nothing is lost that was answered,
 //! as long as one node is damaged.
 //!
 //! The real stores, catalog and engines on real folders, in one thread. How many cells were run is
 //! shown by `cargo nextest run --test damage --no-capture`.
 
-#[path = "damage/backups.rs"]
-mod backups;
 #[path = "damage/blocks.rs"]
 mod blocks;
 #[path = "damage/house.rs"]
 mod house;
+#[path = "damage/journals.rs"]
+mod journals;
 #[path = "support/local.rs"]
 mod local;
 #[path = "damage/nodes.rs"]
@@ -96,7 +96,7 @@ impl Drop for Cells {
 
 /// What was answered, and is to be in every catalog.
 fn expected(house: &House) -> BTreeMap<String, (u64, Digest)> {
-    let listed = House::listed(&house.catalog);
+    let listed = House::listed(&house.cluster.catalog);
     assert!(listed.len() == 3 && !listed.contains_key(GONE), "{listed:?}");
     listed
 }

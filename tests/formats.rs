@@ -5,12 +5,13 @@
 //! bytes:
 //!
 //! - a block file or the node's folder: raise `FORMAT` in `wire/trailer.rs` or `FOLDER_FORMAT` in
-//!   `node/store.rs`, keep reading the old one, and add its test beside this one;
+//!   `node/store.rs`, and refuse the old one with a clear word or keep reading it;
 //! - the node protocol: raise `PROTOCOL` in `wire/node.rs` (both ends are updated together). A
 //!   variant or field that is moved, added in the middle or removed changes what old bytes mean;
 //! - chunks and the extended session: raise `SESSION_VERSION` in `wire/extended.rs` and go on
 //!   speaking the older version with older clients;
-//! - the catalog's backup: raise `FORMAT` in `wire/backup.rs`; new kinds of changes go to the end;
+//! - the journal and the snapshots: raise `FORMAT` in `wire/snapshot.rs`; new kinds of changes go to
+//!   the end;
 //! - the catalog: add a migration in `catalog/database.rs`; never change one that was released.
 //!
 //! Then bring `docs/formats.md` or `docs/protocol.md` up to date, and say so in `CHANGELOG.md`.
@@ -19,14 +20,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palk::core::catalog::accounts::HashGate;
 use palk::core::catalog::{Catalog, NewFile};
-use palk::core::code::layout::{Layout, UNIT_BYTES_MAX};
+use palk::core::code::checksum;
+use palk::core::code::coded::CodedStripe;
+use palk::core::code::layout::UNIT_BYTES_MAX;
 use palk::core::code::repair::Select;
-use palk::core::code::{checksum, kernel};
 use palk::core::error::Code;
 use palk::core::io::disk::RealDisk;
-use palk::core::node::store::{BlockStore, FOLDER_FORMAT};
+use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::status::{
     Backup, Debt, Healed, NodeStatus, Replacing, ScrubPhase, Scrubbing, State as Health, Status,
@@ -36,14 +37,14 @@ use palk::core::types::{
     Block, Claim, ClusterId, Digest, NodeId, NodeSet, Precondition, Seq, ServerId, VersionId,
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
-use palk::core::wire::backup::{self, Answer, Ask, Finding, Kind, SnapshotHead, State};
 use palk::core::wire::extended::{self, Entry as Listed, Extent, FileEntry, Moved, Removed};
-use palk::core::wire::journal::{Chain, Change, Entry, Point};
+use palk::core::wire::journal::{Chain, Change, Entry, JournalState, Point};
 use palk::core::wire::node::{
-    self, Failure, InventoryEntry, Order, Outcome, PROTOCOL, PieceMeta, Place, Reply, Request,
-    Room, Serves,
+    self, Alive, Append, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply, Request, Room,
+    Serves, ViewReport,
 };
 use palk::core::wire::reports::{BackedUp, Found, Healing, Remaining, Replaced, Scrubbed, Without};
+use palk::core::wire::snapshot::{self, SnapshotHead, SnapshotReply, SnapshotRequest};
 use palk::core::wire::token::Token;
 use palk::core::wire::trailer::{FORMAT, Header, Trailer};
 use palk::core::wire::users::{Allowance, Secret, UserAsk};
@@ -68,14 +69,7 @@ fn place() -> Place {
 }
 
 fn meta(file_bytes: u64) -> PieceMeta {
-    PieceMeta {
-        version: VERSION,
-        seq: Seq(300),
-        place: place(),
-        file_bytes,
-        stored_ms: -1,
-        repair: false,
-    }
+    PieceMeta { version: VERSION, place: place(), file_bytes, stored_ms: -1, repair: false }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -104,30 +98,36 @@ impl Drop for Golden {
 
 // ---- a node's folder ----
 
-/// Stores a file of 11 bytes on four nodes the way the server does and commits it.
+/// Stores a file of 11 bytes on four nodes the way the server does.
 fn store_small_file(folder: &Path) {
     let file = b"hello, palk";
-    let layout = Layout::new(file.len() as u64);
-    let mut data = vec![0; layout.stripe_bytes(0)];
-    data[..file.len()].copy_from_slice(file);
-    layout.pad(0, &mut data);
-    let mut parity = vec![0; data.len()];
-    kernel::encode(&data, &mut parity);
-    let all: Vec<&[u8]> = kernel::units(&data).into_iter().chain(kernel::units(&parity)).collect();
+    let coded = CodedStripe::of_file(file);
+    let start = Point::start(CLUSTER);
+    let made = Change::UserMade { user: user(), password: "x".into(), created_ms: -1 };
+    let made = Entry::after(start, 300, made.encode().unwrap());
+    let stored = Change::Stored {
+        place: place(),
+        version: VERSION,
+        seq: Seq(300),
+        bytes: file.len() as u64,
+        blake3: DIGEST,
+        stored_ms: -1,
+        placed: NodeSet::ALL,
+        inline: true,
+        by: String::new(),
+    };
+    let stored = Entry::after(made.point(), 300, stored.encode().unwrap());
     for id in NodeId::ALL {
         let root = folder.join(format!("files_{id}"));
         let store = BlockStore::open(Arc::new(RealDisk), &root, id).unwrap();
         store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
-        let units = id.blocks().map(|block| all[block.index()]);
-        let mut stage = store.stage(meta(file.len() as u64)).unwrap();
-        stage.units(units, units.map(checksum::unit)).unwrap();
-        stage.finish(DIGEST).unwrap();
-        for block in id.blocks() {
-            let staged = root.join(format!(".palk/staging/{VERSION}_{block}"));
-            assert!(staged.exists(), "the name in staging");
-        }
-        let commit = Order::Commit { version: VERSION, seq: Seq(300), place: place() };
-        assert_eq!(store.carry(&[commit]), [Outcome::Done]);
+        let (units, checksums) = coded.for_node(id);
+        let pieces = vec![InlinePiece { entry: 1, unit_bytes: 3, checksums }];
+        let entries = vec![made.clone(), stored.clone()];
+        let append = Append { prev: start, decided: 2, entries, pieces };
+        assert_eq!(store.append(&append, units).unwrap().end, stored.point());
+        while store.write_out().unwrap() {}
+        while store.follow().unwrap() {}
     }
 }
 
@@ -158,6 +158,9 @@ fn the_eight_block_files_of_a_small_file() {
         assert_eq!((trailer.header.user, trailer.header.path), (user(), path()));
         assert_eq!((trailer.header.file_bytes, trailer.header.blake3), (11, DIGEST));
         assert_eq!(trailer.checksums, [checksum::unit(plain)]);
+        let node = &name[..7];
+        let piece = folder.path().join(format!("{node}/.palk/pieces/11/{VERSION}_{block}"));
+        assert!(std::fs::read(piece).unwrap() == bytes, "the name by which it is found");
     }
     let whole = std::fs::read(folder.path().join(blocks[2].1)).unwrap();
     golden.check(
@@ -169,6 +172,17 @@ fn the_eight_block_files_of_a_small_file() {
          6e00000000000000 46000000 01000000 e63678c6a6c6b587 \
          50414c4b424c4b31",
     );
+    // A piece that is sent by itself comes to the same.
+    let root = folder.path().join("alone");
+    let store = BlockStore::open(Arc::new(RealDisk), &root, NodeId::ALL[1]).unwrap();
+    store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
+    let mut stage = store.stage(meta(11)).unwrap();
+    let (units, checksums) = (["207061", "6c6b01"], [&whole[..3], b"lk\x01"]);
+    assert_eq!(checksums.map(hex), units);
+    stage.units(checksums, checksums.map(checksum::unit)).unwrap();
+    stage.finish(Seq(300), DIGEST).unwrap();
+    let piece = root.join(format!(".palk/pieces/11/{VERSION}_B1"));
+    assert!(std::fs::read(piece).unwrap() == whole);
 }
 
 #[test]
@@ -205,17 +219,35 @@ fn what_a_node_says_of_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
-    assert_eq!(text(), "sum = \"9db07f9ea89a60d9\"\nformat = 1\nnode = 2\n");
+    assert_eq!(text(), "sum = \"6b25ac7a81f16425\"\nformat = 2\nnode = 2\n");
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
-    let cluster = "22".repeat(16);
-    let server = "44".repeat(16);
+    let (cluster, server) = ("22".repeat(16), "44".repeat(16));
     let expected = format!(
-        "sum = \"f35b7a8daf38c887\"\nformat = 1\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
+        "sum = \"b6063b352115094b\"\nformat = 2\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
          server = \"{server}\"\n"
     );
     assert_eq!(text(), expected);
-    assert_eq!(FOLDER_FORMAT, 1);
-    assert!(folder.path().join(".palk/staging").is_dir() && folder.path().join("backup").is_dir());
+    // It may lack pieces, until the server has told it which.
+    let gap = || std::fs::read_to_string(folder.path().join(".palk/gap")).unwrap();
+    assert_eq!(gap(), "open 1\n");
+    store.close_gap(1).unwrap();
+    assert_eq!(gap(), "closed 1\n");
+    assert!(folder.path().join(".palk/pieces").is_dir() && folder.path().join("backup").is_dir());
+}
+
+#[test]
+fn a_folder_of_the_first_format_is_refused_with_a_clear_word_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".palk/node.toml");
+    std::fs::create_dir(folder.path().join(".palk")).unwrap();
+    let old = "sum = \"9db07f9ea89a60d9\"\nformat = 1\nnode = 2\n";
+    std::fs::write(&file, old).unwrap();
+    let refused =
+        BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).err().unwrap();
+    assert_eq!(refused.code(), Code::Version, "{refused}");
+    assert!(refused.to_string().contains("format 1"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 // ---- the node protocol ----
@@ -225,63 +257,69 @@ fn unchecked(frame: &[u8]) -> Vec<u8> {
     [&frame[..8], &frame[node::HEAD_BYTES..]].concat()
 }
 
+fn up() -> FolderPath {
+    FolderPath::parse("up").unwrap()
+}
+
+fn point() -> Point {
+    Point { id: 17, epoch: 300, chain: Chain([0x44; 16]) }
+}
+
+fn snapshot_head() -> SnapshotHead {
+    SnapshotHead { format: snapshot::FORMAT, cluster: CLUSTER, at: point(), chunks: 5 }
+}
+
+fn journal_state() -> JournalState {
+    JournalState { end: point(), decided: 16, snapshot: 3, backlog_bytes: 300, gap: Some(2) }
+}
+
+fn stored(inline: bool) -> Change {
+    Change::Stored {
+        place: place(),
+        version: VERSION,
+        seq: Seq(300),
+        bytes: 353,
+        blake3: DIGEST,
+        stored_ms: -1,
+        placed: NodeSet::from_bits(0b1011),
+        inline,
+        by: "demo".into(),
+    }
+}
+
 #[test]
 fn the_head_of_a_frame() {
     let mut golden = Golden::default();
-    let ping = node::encode(&Request::Ping, 0).unwrap();
-    golden.check("a probe", &ping, "00000001 00000000 40910e5301e083a1 01");
+    let probe = node::encode(&Request::Ping { decided: 1 }, 0).unwrap();
+    golden.check("a probe", &probe, "00000002 00000000 8e09e25f 9812a9e4 0101");
 }
 
 #[test]
 fn every_request_to_a_node() {
-    let read = |select| Request::Read {
-        version: VERSION,
-        place: place(),
-        formerly: vec![FilePath::parse_rooted("b").unwrap()].try_into().unwrap(),
-        first_stripe: 2,
-        stripes: 300,
-        select,
-    };
-    let orders = vec![
-        Order::MakeFolder { user: user(), folder: FolderPath::parse("up").unwrap() },
-        Order::Commit { version: VERSION, seq: Seq(300), place: place() },
-        Order::Remove { place: place(), up_to: Seq(301) },
-        Order::Discard { version: VERSION },
-        Order::MoveFile {
-            version: VERSION,
-            user: user(),
-            from: place().path,
-            to: FilePath::parse_rooted("b").unwrap(),
-        },
-        Order::MoveFolder {
-            user: user(),
-            from: FolderPath::parse("up").unwrap(),
-            to: FolderPath::parse("down").unwrap(),
-        },
-        Order::RemoveFolder { user: user(), folder: FolderPath::parse("up").unwrap() },
-        Order::TakeBack { version: VERSION, place: place() },
-    ];
+    let read = |select| Request::Read { version: VERSION, first_stripe: 2, stripes: 300, select };
     let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
-    let hello = Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM };
-    let requests: [(Request, usize, &str); 26] = [
+    let entries = vec![Entry::after(point(), 301, stored(true).encode().unwrap())];
+    let pieces = vec![InlinePiece { entry: 0, unit_bytes: 89, checksums: [1, 300] }];
+    let append = Append { prev: point(), decided: 16, entries, pieces };
+    let requests: [(Request, usize, &str); 28] = [
         (
-            hello,
+            Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM },
             0,
-            "00000025 00000000 00032222 22222222 22222222 22222222 222203ac 02444444 44444444 \
-             44444444 44444444 44",
+            "00000025 00000000 00042222 22222222 22222222 22222222 222203ac 02444444 \
+             44444444 44444444 44444444 44",
         ),
-        (Request::Ping, 0, "00000001 00000000 01"),
+        (Request::Ping { decided: 300 }, 0, "00000003 00000000 01ac02"),
         (
             Request::Stage(meta(353)),
             0,
-            "00000025 00000000 02111111 11111111 11111111 11111111 11ac0204 \
-             64656d6f 0875702f 612e7478 74e10201 00",
+            "00000023 00000000 02111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 747874e1 020100",
         ),
         (
             Request::Stage(PieceMeta { repair: true, ..meta(353) }),
             0,
-            "00000025 00000000 02111111 11111111 11111111 11111111 11ac0204 \
-             64656d6f 0875702f 612e7478 74e10201 01",
+            "00000023 00000000 02111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 747874e1 020101",
         ),
         (
             Request::Units { checksums: [1, u64::MAX] },
@@ -290,139 +328,126 @@ fn every_request_to_a_node() {
         ),
         (Request::KeepAlive, 0, "00000001 00000000 04"),
         (
-            Request::Finish { blake3: DIGEST },
+            Request::Finish { seq: Seq(300), blake3: DIGEST },
             0,
-            "00000021 00000000 05333333 33333333 33333333 33333333 33333333 \
-             33333333 33333333 33333333 33",
+            "00000023 00000000 05ac0233 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33333333 333333",
         ),
         (
-            Request::Carry { number: 300, orders },
-            0,
-            "000000a7 00000000 06ac0208 00046465 6d6f0275 70011111 11111111 \
-             11111111 11111111 1111ac02 0464656d 6f087570 2f612e74 78740204 \
-             64656d6f 0875702f 612e7478 74ad0203 11111111 11111111 11111111 \
-             11111111 04111111 11111111 11111111 11111111 11046465 6d6f0875 \
-             702f612e 74787401 62050464 656d6f02 75700464 6f776e06 0464656d \
-             6f027570 07111111 11111111 11111111 11111111 11046465 6d6f0875 \
-             702f612e 747874",
+            Request::Append(append),
+            178,
+            "0000007b 000000b2 0611ac02 44444444 44444444 44444444 44444444 100112ad \
+             024b0b04 64656d6f 0875702f 612e7478 74111111 11111111 11111111 11111111 \
+             11ac02e1 02333333 33333333 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33010b01 0464656d 6fa3fe78 6d918a3d 37ed795f 6fb9362d aa010059 \
+             01ac02",
         ),
         (
             read(Select::Both),
             0,
-            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787401 016202ac 0200",
+            "00000015 00000000 07111111 11111111 11111111 11111111 1102ac02 00",
         ),
         (
             read(Select::First),
             0,
-            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787401 016202ac 0201",
+            "00000015 00000000 07111111 11111111 11111111 11111111 1102ac02 01",
         ),
         (
             read(Select::Second),
             0,
-            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787401 016202ac 0202",
+            "00000015 00000000 07111111 11111111 11111111 11111111 1102ac02 02",
         ),
+        (read(Select::Xor), 0, "00000015 00000000 07111111 11111111 11111111 11111111 1102ac02 03"),
         (
-            read(Select::Xor),
+            Request::Verify { version: VERSION, first_stripe: 2, stripes: 64 },
             0,
-            "00000026 00000000 07111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787401 016202ac 0203",
+            "00000013 00000000 08111111 11111111 11111111 11111111 110240",
         ),
-        (Request::ListStaged { after: None }, 0, "00000002 00000000 0800"),
+        (Request::PointAt { id: 300 }, 0, "00000003 00000000 09ac02"),
         (
-            Request::ListStaged { after: Some(VERSION) },
+            Request::Entries { after: point() },
             0,
-            "00000012 00000000 08011111 11111111 11111111 11111111 1111",
+            "00000014 00000000 0a11ac02 44444444 44444444 44444444 44444444",
         ),
         (
-            Request::Verify {
-                version: VERSION,
-                place: place(),
-                formerly: node::Formerly::default(),
-                first_stripe: 2,
-                stripes: 64,
-            },
+            Request::Snapshot(SnapshotRequest::Begin(snapshot_head())),
             0,
-            "00000022 00000000 09111111 11111111 11111111 11111111 11046465 \
-             6d6f0875 702f612e 74787400 0240",
-        ),
-        (Request::Inventory, 0, "00000001 00000000 0a"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 0b0303"),
-        (Request::Bye, 0, "00000001 00000000 0c"),
-        (Request::Backup(Ask::State), 0, "00000002 00000000 0d00"),
-        (
-            Request::Backup(Ask::Begin(snapshot_head())),
-            0,
-            "00000028 00000000 0d010122 22222222 22222222 22222222 22222201 \
-             11444444 44444444 44444444 44444444 44ac0205",
+            "00000027 00000000 0b000222 22222222 22222222 22222222 22222211 ac024444 \
+             44444444 44444444 44444444 444405",
         ),
         (
-            Request::Backup(Ask::Chunk { offset: 300, checksum: 1 }),
+            Request::Snapshot(SnapshotRequest::Chunk { index: 300, checksum: 1 }),
             5,
-            "00000005 00000005 0d02ac02 01",
+            "00000005 00000005 0b01ac02 01",
         ),
-        (Request::Backup(Ask::End), 0, "00000002 00000000 0d03"),
+        (Request::Snapshot(SnapshotRequest::End), 0, "00000002 00000000 0b02"),
+        (Request::Snapshot(SnapshotRequest::List), 0, "00000002 00000000 0b03"),
         (
-            Request::Backup(Ask::Append {
-                snapshot: snapshot_head().id(),
-                entries: vec![Entry::after(snapshot_head().at, vec![7])],
-            }),
+            Request::Snapshot(SnapshotRequest::Read { at: point(), index: 300 }),
             0,
-            "00000018 00000000 0d040111 01120107 71ecc923 9eaaba12 b61e42ff \
-             a2cfa895",
+            "00000017 00000000 0b0411ac 02444444 44444444 44444444 44444444 44ac02",
         ),
-        (Request::Backup(Ask::List), 0, "00000002 00000000 0d05"),
+        (Request::Pieces { after: None }, 0, "00000002 00000000 0c00"),
         (
-            Request::Backup(Ask::Read {
-                kind: Kind::Journal,
-                id: snapshot_head().id(),
-                offset: 300,
-            }),
+            Request::Pieces { after: Some(VERSION) },
             0,
-            "00000007 00000000 0d060101 11ac02",
+            "00000012 00000000 0c011111 11111111 11111111 11111111 1111",
         ),
-        (Request::Evidence, 0, "00000001 00000000 0e"),
+        (
+            Request::Lacks { versions: vec![VERSION] },
+            0,
+            "00000012 00000000 0d011111 11111111 11111111 11111111 1111",
+        ),
+        (
+            Request::Discard { versions: vec![VERSION] },
+            0,
+            "00000012 00000000 0e011111 11111111 11111111 11111111 1111",
+        ),
+        (Request::CloseGap { gap: 300 }, 0, "00000003 00000000 0fac02"),
+        (Request::CheckView, 0, "00000001 00000000 10"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110403"),
+        (Request::Bye, 0, "00000001 00000000 12"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 21];
+    let mut seen = [false; 23];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
         // Without a `_`, so that a new variant does not compile until it is in the table.
         seen[match request {
             Request::Hello { .. } => 0,
-            Request::Ping => 1,
+            Request::Ping { .. } => 1,
             Request::Stage(_) => 2,
             Request::Units { .. } => 3,
             Request::KeepAlive => 4,
             Request::Finish { .. } => 5,
-            Request::Carry { .. } => 6,
+            Request::Append(_) => 6,
             Request::Read { .. } => 7,
-            Request::ListStaged { .. } => 8,
-            Request::Verify { .. } => 9,
-            Request::Inventory => 10,
-            Request::WhoServes { .. } => 11,
-            Request::Bye => 12,
-            Request::Backup(Ask::State) => 13,
-            Request::Backup(Ask::Begin(_)) => 14,
-            Request::Backup(Ask::Chunk { .. }) => 15,
-            Request::Backup(Ask::End) => 16,
-            Request::Backup(Ask::Append { .. }) => 17,
-            Request::Backup(Ask::List) => 18,
-            Request::Backup(Ask::Read { .. }) => 19,
-            Request::Evidence => 20,
+            Request::Verify { .. } => 8,
+            Request::PointAt { .. } => 9,
+            Request::Entries { .. } => 10,
+            Request::Snapshot(SnapshotRequest::Begin(_)) => 11,
+            Request::Snapshot(SnapshotRequest::Chunk { .. }) => 12,
+            Request::Snapshot(SnapshotRequest::End) => 13,
+            Request::Snapshot(SnapshotRequest::List) => 14,
+            Request::Snapshot(SnapshotRequest::Read { .. }) => 15,
+            Request::Pieces { .. } => 16,
+            Request::Lacks { .. } => 17,
+            Request::Discard { .. } => 18,
+            Request::CloseGap { .. } => 19,
+            Request::CheckView => 20,
+            Request::WhoServes { .. } => 21,
+            Request::Bye => 22,
         }] = true;
     }
-    assert_eq!(seen, [true; 21]);
-    assert_eq!(PROTOCOL, 3);
+    assert_eq!(seen, [true; 23]);
+    assert_eq!(PROTOCOL, 4);
 }
 
 #[test]
 fn every_reply_of_a_node() {
-    let carried = vec![Outcome::Done, Outcome::NotHeld, Outcome::Failed("no".into())];
     let room = Room { free_bytes: 300, total_bytes: 1000, spare_bytes: 1 };
+    let view = ViewReport { names: 300, mended: 1, removed: 2, foreign: 3, blocked: 4 };
     let serves = Serves {
         cluster: Some(CLUSTER),
         node: NodeId::ALL[1],
@@ -431,94 +456,81 @@ fn every_reply_of_a_node() {
         heard_ms_ago: Some(5),
         folder: "/srv".into(),
     };
-    let listed = vec![
-        InventoryEntry::Block { place: place(), block: Block::B2, held: Some((VERSION, Seq(300))) },
-        InventoryEntry::Block { place: place(), block: Block::B1, held: None },
-        InventoryEntry::Foreign("demo/notes".into()),
-    ];
     let replies: [(Reply, usize, &str); 22] = [
         (
-            Reply::Welcome { folder: "/srv/files_2".into(), fresh: true },
+            Reply::Welcome { folder: "/srv/files_2".into(), journal: journal_state() },
             0,
-            "0000000f 00000000 000c2f73 72762f66 696c6573 5f3201",
+            "00000027 00000000 000c2f73 72762f66 696c6573 5f3211ac 02444444 44444444 \
+             44444444 44444444 441003ac 020102",
         ),
         (Reply::Done, 0, "00000001 00000000 01"),
-        (Reply::Staged, 0, "00000001 00000000 02"),
-        (Reply::Carried(carried), 0, "00000008 00000000 03030001 02026e6f"),
-        (Reply::Units { checksums: [1, 0] }, 524_288, "00000003 00080000 040100"),
         (
-            Reply::StagedVersions(vec![VERSION]),
+            Reply::Alive(Alive { room: Some(room), journal: journal_state() }),
             0,
-            "00000012 00000000 05011111 11111111 11111111 11111111 1111",
+            "00000020 00000000 0201ac02 e8070111 ac024444 44444444 44444444 44444444 \
+             44441003 ac020102",
         ),
         (
-            Reply::Failed(Failure::NotHeld(VERSION)),
+            Reply::Alive(Alive {
+                room: None,
+                journal: JournalState { gap: None, ..journal_state() },
+            }),
             0,
-            "00000012 00000000 06001111 11111111 11111111 11111111 1111",
+            "0000001a 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
+             0200",
         ),
-        (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 06010362 6164"),
-        (Reply::Failed(Failure::NoSpace(": 1".into())), 0, "00000006 00000000 0602033a 2031"),
-        (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0603026e 6f"),
-        (Reply::Failed(Failure::Fenced { epoch: 300 }), 0, "00000004 00000000 0604ac02"),
-        (Reply::Alive(None), 0, "00000002 00000000 0700"),
-        (Reply::Alive(Some(room)), 0, "00000007 00000000 0701ac02 e80701"),
+        (Reply::Staged, 0, "00000001 00000000 03"),
+        (
+            Reply::Journal(journal_state()),
+            0,
+            "0000001a 00000000 0411ac02 44444444 44444444 44444444 44444444 1003ac02 \
+             0102",
+        ),
+        (Reply::Units { checksums: [1, 0] }, 524_288, "00000003 00080000 050100"),
         (
             Reply::Verified { checksums: vec![[1, 300], [0, 2]] },
             0,
-            "00000007 00000000 080201ac 020002",
+            "00000007 00000000 060201ac 020002",
+        ),
+        (Reply::PointAt(None), 0, "00000002 00000000 0700"),
+        (
+            Reply::PointAt(Some(point())),
+            0,
+            "00000015 00000000 070111ac 02444444 44444444 44444444 44444444 44",
         ),
         (
-            Reply::Inventory(listed),
+            Reply::Entries(vec![Entry::after(point(), 301, vec![7])]),
             0,
-            "00000042 00000000 09030004 64656d6f 0875702f 612e7478 74030111 \
-             11111111 11111111 11111111 111111ac 02000464 656d6f08 75702f61 \
-             2e747874 0200010a 64656d6f 2f6e6f74 6573",
+            "00000017 00000000 080112ad 02010749 47ff3275 68e0d4ae a1f0a714 6bb2bd",
         ),
-        (Reply::Inventory(vec![]), 0, "00000002 00000000 0900"),
+        (Reply::Snapshot(SnapshotReply::Done), 0, "00000002 00000000 0900"),
+        (
+            Reply::Snapshot(SnapshotReply::Heads(vec![snapshot_head()])),
+            0,
+            "00000028 00000000 09010102 22222222 22222222 22222222 22222222 11ac0244 \
+             44444444 44444444 44444444 44444405",
+        ),
+        (Reply::Snapshot(SnapshotReply::Chunk), 5, "00000002 00000005 0902"),
+        (
+            Reply::Pieces(vec![VERSION]),
+            0,
+            "00000012 00000000 0a011111 11111111 11111111 11111111 1111",
+        ),
+        (Reply::ViewChecked(view), 0, "00000007 00000000 0bac0201 020304"),
+        (
+            Reply::Failed(Failure::NotHeld(VERSION)),
+            0,
+            "00000012 00000000 0c001111 11111111 11111111 11111111 1111",
+        ),
+        (Reply::Failed(Failure::Damaged("bad".into())), 0, "00000006 00000000 0c010362 6164"),
+        (Reply::Failed(Failure::NoSpace(": 1".into())), 0, "00000006 00000000 0c02033a 2031"),
+        (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0c03026e 6f"),
+        (Reply::Failed(Failure::Fenced { epoch: 300 }), 0, "00000004 00000000 0c04ac02"),
         (
             Reply::Serves(serves),
             0,
-            "0000002d 00000000 0a012222 22222222 22222222 22222222 222202ac \
-             02014444 44444444 44444444 44444444 44440105 042f7372 76",
-        ),
-        (Reply::Backup(Answer::Done), 0, "00000002 00000000 0b00"),
-        (
-            Reply::Backup(Answer::State(Some(State {
-                snapshot: snapshot_head(),
-                last: snapshot_head().at,
-                journal_bytes: 300,
-            }))),
-            0,
-            "0000003c 00000000 0b010101 22222222 22222222 22222222 22222222 \
-             01114444 44444444 44444444 44444444 4444ac02 05114444 44444444 \
-             44444444 44444444 4444ac02",
-        ),
-        (
-            Reply::Backup(Answer::Files(vec![(Kind::Snapshot, snapshot_head().id())])),
-            0,
-            "00000006 00000000 0b020100 0111",
-        ),
-        (Reply::Backup(Answer::Bytes), 5, "00000002 00000005 0b03"),
-        (
-            Reply::Evidence(vec![
-                Finding::Block {
-                    block: Block::B1,
-                    place: place(),
-                    is_staged: true,
-                    version: VERSION,
-                    seq: Seq(300),
-                    bytes: 353,
-                    blake3: DIGEST,
-                    stored_ms: -1,
-                },
-                Finding::Folder { user: user(), folder: FolderPath::parse("up").unwrap() },
-                Finding::Unread { what: "bad".into() },
-            ]),
-            0,
-            "00000056 00000000 0c030002 0464656d 6f087570 2f612e74 78740111 \
-             11111111 11111111 11111111 111111ac 02e10233 33333333 33333333 \
-             33333333 33333333 33333333 33333333 33333333 33333301 01046465 \
-             6d6f0275 70020362 6164",
+            "0000002d 00000000 0d012222 22222222 22222222 22222222 222202ac 02014444 \
+             44444444 44444444 44444444 44440105 042f7372 76",
         ),
     ];
     let mut golden = Golden::default();
@@ -529,183 +541,210 @@ fn every_reply_of_a_node() {
         seen[match reply {
             Reply::Welcome { .. } => 0,
             Reply::Done => 1,
-            Reply::Staged => 2,
-            Reply::Carried(_) => 3,
-            Reply::Units { .. } => 4,
-            Reply::StagedVersions(_) => 5,
-            Reply::Failed(Failure::NotHeld(_)) => 6,
-            Reply::Failed(Failure::Damaged(_)) => 7,
-            Reply::Failed(Failure::NoSpace(_)) => 8,
-            Reply::Failed(Failure::Refused(_)) => 9,
-            Reply::Failed(Failure::Fenced { .. }) => 14,
-            Reply::Alive(_) => 10,
-            Reply::Verified { .. } => 11,
-            Reply::Inventory(_) => 12,
-            Reply::Serves(_) => 13,
-            Reply::Backup(Answer::Done) => 15,
-            Reply::Backup(Answer::State(_)) => 16,
-            Reply::Backup(Answer::Files(_)) => 17,
-            Reply::Backup(Answer::Bytes) => 18,
-            Reply::Evidence(_) => 19,
+            Reply::Alive(_) => 2,
+            Reply::Staged => 3,
+            Reply::Journal(_) => 4,
+            Reply::Units { .. } => 5,
+            Reply::Verified { .. } => 6,
+            Reply::PointAt(_) => 7,
+            Reply::Entries(_) => 8,
+            Reply::Snapshot(SnapshotReply::Done) => 9,
+            Reply::Snapshot(SnapshotReply::Heads(_)) => 10,
+            Reply::Snapshot(SnapshotReply::Chunk) => 11,
+            Reply::Pieces(_) => 12,
+            Reply::ViewChecked(_) => 13,
+            Reply::Failed(Failure::NotHeld(_)) => 14,
+            Reply::Failed(Failure::Damaged(_)) => 15,
+            Reply::Failed(Failure::NoSpace(_)) => 16,
+            Reply::Failed(Failure::Refused(_)) => 17,
+            Reply::Failed(Failure::Fenced { .. }) => 18,
+            Reply::Serves(_) => 19,
         }] = true;
     }
     assert_eq!(seen, [true; 20]);
 }
 
-// ---- the catalog's backup ----
-
-fn snapshot_head() -> SnapshotHead {
-    let at = Point { id: 17, chain: Chain([0x44; 16]) };
-    SnapshotHead {
-        format: backup::FORMAT,
-        cluster: CLUSTER,
-        generation: 1,
-        at,
-        horizon: Seq(300),
-        bytes: 5,
-    }
-}
+// ---- the journal and the snapshots ----
 
 #[test]
 fn every_change_of_the_journal() {
-    let changes: [(Change, &str); 15] = [
+    let changes: [(Change, &str); 23] = [
+        (Change::Led { server: CLAIM.server }, "00444444 44444444 44444444 44444444 44"),
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
-            "00046465 6d6f0a24 6172676f 6e326964 2401",
+            "01046465 6d6f0a24 6172676f 6e326964 2401",
         ),
         (
-            Change::FolderMade { user: user(), folder: FolderPath::parse("up").unwrap() },
-            "01046465 6d6f0275 70",
+            Change::PasswordSet { user: user(), password: "$argon2id$".into(), keep: Some(DIGEST) },
+            "02046465 6d6f0a24 6172676f 6e326964 24013333 33333333 33333333 33333333 \
+             33333333 33333333 33333333 33333333 3333",
         ),
+        (Change::UserDisabled { user: user(), disabled: true }, "03046465 6d6f01"),
+        (Change::QuotaSet { user: user(), bytes: Some(300) }, "04046465 6d6f01d8 04"),
+        (Change::UserRemoved { user: user() }, "05046465 6d6f"),
         (
-            Change::Stored {
-                place: place(),
-                version: VERSION,
-                seq: Seq(300),
-                bytes: 353,
-                blake3: DIGEST,
-                stored_ms: -1,
-                placed: NodeSet::from_bits(0b1011),
+            Change::TokenMade {
+                user: user(),
+                hash: DIGEST,
+                machine: "laptop".into(),
+                created_ms: -1,
             },
-            "02046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 \
-             111111ac 02e10233 33333333 33333333 33333333 33333333 33333333 \
-             33333333 33333333 33333301 0b",
+            "06046465 6d6f3333 33333333 33333333 33333333 33333333 33333333 33333333 \
+             33333333 3333066c 6170746f 7001",
         ),
         (
-            Change::Deleted { place: place(), seq: Seq(301) },
-            "03046465 6d6f0875 702f612e 747874ad 02",
+            Change::TokenUsed { hash: DIGEST, used_ms: -1 },
+            "07333333 33333333 33333333 33333333 33333333 33333333 33333333 33333333 \
+             3301",
+        ),
+        (
+            Change::TokenRevoked { hash: DIGEST },
+            "08333333 33333333 33333333 33333333 33333333 33333333 33333333 33333333 \
+             33",
+        ),
+        (Change::FolderMade { user: user(), folder: up() }, "09046465 6d6f0275 70"),
+        (Change::FolderRemoved { user: user(), folder: up() }, "0a046465 6d6f0275 70"),
+        (
+            stored(true),
+            "0b046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 111111ac \
+             02e10233 33333333 33333333 33333333 33333333 33333333 33333333 33333333 \
+             33333301 0b010464 656d6f",
+        ),
+        (Change::Deleted { place: place() }, "0c046465 6d6f0875 702f612e 747874"),
+        (
+            Change::Moved { user: user(), from: path(), to: FilePath::parse_rooted("b").unwrap() },
+            "0d046465 6d6f0875 702f612e 74787401 62",
+        ),
+        (Change::Dropped { versions: vec![VERSION] }, "0e011111 11111111 11111111 11111111 1111"),
+        (
+            Change::Placed { node: NodeId::ALL[2], versions: vec![VERSION] },
+            "0f030111 11111111 11111111 11111111 111111",
+        ),
+        (
+            Change::Lost { node: NodeId::ALL[2], counted: true, versions: vec![VERSION] },
+            "10030101 11111111 11111111 11111111 11111111",
         ),
         (
             Change::Nodes { addresses: ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned) },
-            "0403613a 3103623a 3203633a 3303643a 34",
+            "1103613a 3103623a 3203633a 3303643a 34",
         ),
         (
-            Change::Branched { generation: 2, mark: VERSION },
-            "05021111 11111111 11111111 11111111 1111",
-        ),
-        (
-            Change::PasswordChanged { user: user(), password: "$argon2id$".into() },
-            "06046465 6d6f0a24 6172676f 6e326964 24",
-        ),
-        (Change::AccountDisabled { user: user(), disabled: true }, "07046465 6d6f01"),
-        (Change::QuotaSet { user: user(), bytes: Some(300) }, "08046465 6d6f01d8 04"),
-        (Change::RemovalBegun { user: user() }, "09046465 6d6f"),
-        (Change::FoldersRemoved { user: user() }, "0a046465 6d6f"),
-        (
-            Change::UserMadeAgain {
-                user: user(),
-                password: "$argon2id$".into(),
-                created_ms: -1,
-                seq: Seq(300),
+            Change::ReplacementBegun {
+                node: NodeId::ALL[1],
+                address: "a:1".into(),
+                started_ms: -1,
             },
-            "0b046465 6d6f0a24 6172676f 6e326964 2401ac02",
+            "12020361 3a3101",
         ),
+        (Change::ReplacementProved { node: NodeId::ALL[1], proved_ms: -1 }, "130201"),
+        (Change::Uncertain { versions: vec![VERSION] }, "14011111 11111111 11111111 11111111 1111"),
+        (Change::Confirmed { version: VERSION }, "15111111 11111111 11111111 11111111 11"),
         (
-            Change::FolderRemoved { user: user(), folder: FolderPath::parse("up").unwrap() },
-            "0c046465 6d6f0275 70",
-        ),
-        (
-            Change::FileMoved {
-                user: user(),
-                from: place().path,
-                to: FilePath::parse_rooted("b").unwrap(),
-                seq: Seq(300),
-            },
-            "0d046465 6d6f0875 702f612e 74787401 62ac02",
-        ),
-        (
-            Change::FolderMoved {
-                user: user(),
-                from: FolderPath::parse("up").unwrap(),
-                to: FolderPath::parse("down").unwrap(),
-                seq: Seq(300),
-            },
-            "0e046465 6d6f0275 7004646f 776eac02",
+            Change::Reverted { place: place(), version: VERSION, to: Some(VersionId([0x55; 16])) },
+            "16046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 11111101 \
+             55555555 55555555 55555555 55555555",
         ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 15];
+    let mut seen = [false; 23];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
-            Change::UserMade { .. } => 0,
-            Change::FolderMade { .. } => 1,
-            Change::Stored { .. } => 2,
-            Change::Deleted { .. } => 3,
-            Change::Nodes { .. } => 4,
-            Change::Branched { .. } => 5,
-            Change::PasswordChanged { .. } => 6,
-            Change::AccountDisabled { .. } => 7,
-            Change::QuotaSet { .. } => 8,
-            Change::RemovalBegun { .. } => 9,
-            Change::FoldersRemoved { .. } => 10,
-            Change::UserMadeAgain { .. } => 11,
-            Change::FolderRemoved { .. } => 12,
-            Change::FileMoved { .. } => 13,
-            Change::FolderMoved { .. } => 14,
+            Change::Led { .. } => 0,
+            Change::UserMade { .. } => 1,
+            Change::PasswordSet { .. } => 2,
+            Change::UserDisabled { .. } => 3,
+            Change::QuotaSet { .. } => 4,
+            Change::UserRemoved { .. } => 5,
+            Change::TokenMade { .. } => 6,
+            Change::TokenUsed { .. } => 7,
+            Change::TokenRevoked { .. } => 8,
+            Change::FolderMade { .. } => 9,
+            Change::FolderRemoved { .. } => 10,
+            Change::Stored { .. } => 11,
+            Change::Deleted { .. } => 12,
+            Change::Moved { .. } => 13,
+            Change::Dropped { .. } => 14,
+            Change::Placed { .. } => 15,
+            Change::Lost { .. } => 16,
+            Change::Nodes { .. } => 17,
+            Change::ReplacementBegun { .. } => 18,
+            Change::ReplacementProved { .. } => 19,
+            Change::Uncertain { .. } => 20,
+            Change::Confirmed { .. } => 21,
+            Change::Reverted { .. } => 22,
         }] = true;
     }
-    assert_eq!(seen, [true; 15]);
+    assert_eq!(seen, [true; 23]);
     let start = Point::start(CLUSTER);
-    golden.check("the chain before all", &start.chain.0, "2fdf0643 7af05214 c466a5e2 b7d32694");
+    golden.check("the chain before all", &start.chain.0, "4b540e56 55aa8cbe c4c2bbca cf4b0975");
     golden.check(
         "the chain after a record",
-        &start.chain.next(&[7]).0,
-        "e32f5ee4 00e69313 2471ec6f 2e0bbf9d",
+        &start.chain.next(300, &[7]).0,
+        "9176b2e8 e537c3f2 7b666b20 4d56da34",
     );
 }
 
 #[test]
-fn the_files_of_a_backup() {
+fn the_files_of_a_journal_and_a_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
-    let ask = |ask: Ask, body: &[u8]| {
-        store.backup().ask(store.cluster(), &ask, body, &mut Vec::new()).unwrap()
+    let start = Point::start(CLUSTER);
+    let led = Entry::after(start, 300, Change::Led { server: CLAIM.server }.encode().unwrap());
+    let made = Change::UserMade { user: user(), password: "x".into(), created_ms: -1 };
+    let made = Entry::after(led.point(), 300, made.encode().unwrap());
+    let small = Change::Stored {
+        place: place(),
+        version: VERSION,
+        seq: Seq(300),
+        bytes: 11,
+        blake3: DIGEST,
+        stored_ms: -1,
+        placed: NodeSet::ALL,
+        inline: true,
+        by: String::new(),
     };
-    let head = snapshot_head();
-    ask(Ask::Begin(head), &[]);
-    ask(Ask::Chunk { offset: 0, checksum: checksum::unit(b"hello") }, b"hello");
-    ask(Ask::End, &[]);
-    let entry = Entry::after(head.at, vec![7]);
-    ask(Ask::Append { snapshot: head.id(), entries: vec![entry] }, &[]);
+    let small = Entry::after(made.point(), 300, small.encode().unwrap());
+    let coded = CodedStripe::of_file(b"hello, palk");
+    let (units, checksums) = coded.for_node(store.id());
+    let pieces = vec![InlinePiece { entry: 2, unit_bytes: 3, checksums }];
+    let append =
+        Append { prev: start, decided: 0, entries: vec![led, made, small.clone()], pieces };
+    store.append(&append, units).unwrap();
     let mut golden = Golden::default();
     let read = |name: &str| std::fs::read(folder.path().join("backup").join(name)).unwrap();
     golden.check(
-        "snapshot",
-        &read("snapshot-1-17"),
-        "26000000 3e8bf08e f98b1fd7 01222222 22222222 22222222 22222222 \
-             22011144 44444444 44444444 44444444 444444ac 02050500 00005742 \
-             52067085 77336865 6c6c6f",
+        "a segment of the journal",
+        &read("journal-0-0"),
+        "23000000 f1d58ba8 1fc5c9ac 02222222 22222222 22222222 22222222 2200004b \
+             540e5655 aa8cbec4 c2bbcacf 4b097526 000000a8 dc1b611b 1b31bb01 ac021100 \
+             44444444 44444444 44444444 44444444 ab1749a6 154c0b51 ab900e1c 9ec1f899 \
+             001e0000 007d44b2 ea272e42 4602ac02 09010464 656d6f01 7801d842 e1a772f7 \
+             196519d7 b1db21c0 ed350062 0000002c 25a645e0 6acff203 ac02460b 0464656d \
+             6f087570 2f612e74 78741111 11111111 11111111 11111111 1111ac02 0b333333 \
+             33333333 33333333 33333333 33333333 33333333 33333333 33333333 33010f01 \
+             00abb1eb c72cc0bc 9f7582bd 97c8be5b 53010620 70616c6b 01",
     );
+
+    let ask = |request: SnapshotRequest, body: &[u8]| {
+        store.snapshot(Some(CLUSTER), &request, body, &mut Vec::new()).unwrap()
+    };
+    let chunk = postcard::to_stdvec(&vec![Change::UserRemoved { user: user() }]).unwrap();
+    ask(
+        SnapshotRequest::Begin(SnapshotHead { at: small.point(), chunks: 1, ..snapshot_head() }),
+        &[],
+    );
+    ask(SnapshotRequest::Chunk { index: 0, checksum: checksum::unit(&chunk) }, &chunk);
+    ask(SnapshotRequest::End, &[]);
     golden.check(
-        "journal",
-        &read("journal-1-17"),
-        "23000000 05ea0fb5 23fcbc81 01222222 22222222 22222222 22222222 \
-             22011144 44444444 44444444 44444444 44444413 000000b3 0d4ee626 \
-             22493a12 010771ec c9239eaa ba12b61e 42ffa2cf a895",
+        "a snapshot",
+        &read("snapshot-300-3"),
+        "25000000 dbe5b07c 375c0d0a 02222222 22222222 22222222 22222222 2203ac02 \
+             abb1ebc7 2cc0bc9f 7582bd97 c8be5b53 01070000 00febee0 0e9c545f 4d010504 \
+             64656d6f",
     );
-    assert_eq!((backup::FORMAT, backup::CHUNK_BYTES), (1, 262_144));
+    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (2, 262_144));
 }
 
 // ---- the extended session ----
@@ -866,7 +905,7 @@ fn the_words_and_exit_statuses_of_errors() {
                     sign-in 5, no-such-user 5, user-exists 9, unreachable 6, too-few-nodes 6, \
                     damaged 7, no-space 8, too-big 8, exists 9, busy 9, changed 9, not-allowed 9, \
                     bad-path 2, temporary 10, version 11, server-identity 12, local-file 13, \
-                    interrupted 130, over-quota 8, disabled 5";
+                    interrupted 130, over-quota 8, disabled 5, in-doubt 14";
     assert_eq!(all.join(", "), expected);
 }
 
@@ -934,7 +973,7 @@ fn the_lines_of_the_admin_socket() {
 #[test]
 fn what_a_status_says() {
     let node = NodeId::ALL[1];
-    let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3 };
+    let owed = Debt { pieces: 2, piece_bytes: 3 };
     let status = Status {
         state: Health::Degraded,
         can_store: true,
@@ -946,7 +985,10 @@ fn what_a_status_says() {
             Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },
             Trouble::CatalogInDoubt,
             Trouble::PiecesOwed { nodes: vec![node], pieces: 2, bytes: 3 },
-            Trouble::OrdersRefused { node, why: "no".into() },
+            Trouble::ChangeInDoubt,
+            Trouble::NotLeading,
+            Trouble::NodeCatchingUp { node },
+            Trouble::JournalBehind { node, why: "no".into() },
             Trouble::NodeFull { node, spare_bytes: 8 },
         ],
         nodes: vec![NodeStatus {
@@ -957,23 +999,25 @@ fn what_a_status_says() {
             room: Some(Room { free_bytes: 9, total_bytes: 10, spare_bytes: 8 }),
             errors: 11,
             owed,
+            trusted: true,
         }],
         unreadable: vec!["/demo/a".into()],
         upkeep: None,
     };
     let line = wire::admin::one_line(&status).unwrap();
-    let owed = r#""owed":{"orders":1,"piece_bytes":3,"pieces":2}"#;
+    let owed = r#""owed":{"piece_bytes":3,"pieces":2}"#;
     let expected = [
         r#"{"can_store":true,"files":{"bytes":5,"count":4,"unreadable":6},"#,
         r#""nodes":[{"address":"a:1","errors":11,"node":2,"#,
         owed,
         r#","room":{"free_bytes":9,"spare_bytes":8,"total_bytes":10},"silent_ms":null,"#,
-        r#""state":"down"}],"nodes_to_spare":1,"#,
+        r#""state":"down","trusted":true}],"nodes_to_spare":1,"#,
         owed,
         r#","state":"degraded","troubles":[{"files":6,"kind":"unreadable"},"#,
         r#"{"kind":"node-away","node":2,"silent_ms":7,"why":"no"},{"kind":"catalog-in-doubt"},"#,
         r#"{"bytes":3,"kind":"pieces-owed","nodes":[2],"pieces":2},"#,
-        r#"{"kind":"orders-refused","node":2,"why":"no"},"#,
+        r#"{"kind":"change-in-doubt"},{"kind":"not-leading"},"#,
+        r#"{"kind":"node-catching-up","node":2},{"kind":"journal-behind","node":2,"why":"no"},"#,
         r#"{"kind":"node-full","node":2,"spare_bytes":8}],"unreadable":["/demo/a"],"v":1}"#,
     ];
     assert_eq!(line, expected.concat());
@@ -994,27 +1038,34 @@ fn what_a_status_says() {
 fn the_tables_of_the_catalog() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("palk.db");
-    let catalog = Catalog::open(&file, CLUSTER).unwrap();
-    catalog.create_user(&HashGate::default(), &user(), "correct horse", 0).unwrap();
-    catalog.remember_node_addresses(&["a:1", "b:2", "c:3", "d:4"].map(str::to_owned)).unwrap();
+    let catalog = Arc::new(Catalog::open(&file, CLUSTER).unwrap());
     assert!(catalog.last_claim().unwrap().is_none());
     catalog.remember_claim(CLAIM).unwrap();
     assert_eq!(catalog.last_claim().unwrap(), Some(CLAIM));
-    catalog.draw_seq().unwrap();
-    let ticket = catalog.begin_store(VERSION).unwrap();
+    let mut group = catalog.begin_group(CLAIM.epoch).unwrap();
+    let made = group.attempt(|draft| {
+        draft.lead(CLAIM.server)?;
+        let addresses = ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned);
+        draft.record(Change::Nodes { addresses })?;
+        draft.create_user(&user(), "$argon2id$", 0)
+    });
     let new = NewFile {
-        user: catalog.user_id(&user()).unwrap(),
+        user: made.unwrap(),
         path: path(),
+        version: VERSION,
+        seq: Seq(300),
         bytes: 353,
         blake3: DIGEST,
         stored_ms: 0,
-        staged: NodeSet::ALL,
+        placed: NodeSet::ALL,
+        inline: false,
         precondition: Precondition::Any,
         stored_by: String::new(),
     };
-    catalog.commit_store(&ticket, &new).unwrap();
-    catalog.piece_lost(NodeId::ALL[2], VERSION, None).unwrap();
-    drop((ticket, catalog));
+    group.attempt(|draft| draft.store(&new, None)).unwrap();
+    group.attempt(|draft| draft.pieces_lost(NodeId::ALL[2], &[VERSION], true)).unwrap();
+    group.commit().unwrap();
+    drop(catalog);
 
     let database = rusqlite::Connection::open(&file).unwrap();
     let texts = |query: &str| -> Vec<String> {
@@ -1023,7 +1074,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 6);
+    assert_eq!(version, 100);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -1038,29 +1089,28 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         columns.collect::<Vec<_>>(),
         [
-            "deletions: user_id INTEGER key, path TEXT key, seq INTEGER",
-            "files: user_id INTEGER key, path TEXT key, version BLOB, seq INTEGER, bytes INTEGER, \
-             blake3 BLOB, stored_ms INTEGER, placed INTEGER, stored_by TEXT null, \
-             stored_seq INTEGER null",
-            "folders: user_id INTEGER key, path TEXT key",
-            "journal: id INTEGER null key, record BLOB, chain BLOB",
-            "owed: id INTEGER null key, node INTEGER, kind TEXT, user_id INTEGER, path TEXT, \
-             version BLOB null, seq INTEGER, target TEXT null, entry INTEGER",
-            "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms INTEGER, \
-             pieces INTEGER, proved_ms INTEGER null",
-            "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER null, \
-             user_id INTEGER, path TEXT, version BLOB",
-            "scrubs: id INTEGER null key, started_ms INTEGER, ended_ms INTEGER null, phase TEXT, \
-             witness INTEGER, grace_ms INTEGER, listed INTEGER, unchecked INTEGER, \
-             user_id INTEGER null, path TEXT null, files_done INTEGER, files_all INTEGER, \
-             bytes_done INTEGER, bytes_all INTEGER, removed INTEGER, others INTEGER",
+            "doomed: entry INTEGER null key, user_id INTEGER",
+            "entries: id INTEGER null key, parent INTEGER null, name TEXT, version BLOB \
+             null, bytes INTEGER",
+            "journal: id INTEGER null key, epoch INTEGER, record BLOB, chain BLOB",
+            "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms \
+             INTEGER, pieces INTEGER, proved_ms INTEGER null",
+            "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER \
+             null, user TEXT, path TEXT, version BLOB",
+            "scrubs: id INTEGER null key, started_ms INTEGER, ended_ms INTEGER null, phase \
+             TEXT, witness INTEGER, grace_ms INTEGER, listed INTEGER, unchecked INTEGER, \
+             cursor BLOB null, files_done INTEGER, files_all INTEGER, bytes_done INTEGER, \
+             bytes_all INTEGER, removed INTEGER, others INTEGER",
             "settings: key TEXT key, value TEXT",
-            "strays: node INTEGER key, user TEXT key, path TEXT key, seq INTEGER, \
-             first_ms INTEGER, scrub INTEGER",
-            "tokens: id INTEGER null key, user_id INTEGER, hash BLOB, machine TEXT, \
-             created_ms INTEGER, used_ms INTEGER",
-            "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, state TEXT, \
-             generation INTEGER, quota INTEGER null, stored_files INTEGER, stored_bytes INTEGER",
+            "tokens: hash BLOB key, user_id INTEGER, machine TEXT, created_ms INTEGER, \
+             used_ms INTEGER",
+            "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, \
+             disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, versions \
+             INTEGER, stored_files INTEGER, stored_bytes INTEGER, retired_bytes INTEGER, \
+             doomed_files INTEGER, doomed_bytes INTEGER",
+            "versions: version BLOB key, user_id INTEGER, bytes INTEGER, blake3 BLOB, \
+             stored_ms INTEGER, seq INTEGER, placed INTEGER, placed_at INTEGER, stored_by \
+             TEXT, retired INTEGER, predecessor BLOB null, uncertain INTEGER",
         ]
     );
     let indices =
@@ -1068,39 +1118,51 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         indices,
         [
-            "owed_by_node",
-            "owed_by_path",
-            "owed_by_target",
-            "owed_by_version",
-            "owed_folder_moves",
-            "owed_moves",
+            "entries_by_name",
+            "entries_by_version",
+            "folders",
+            "missing_1",
+            "missing_2",
+            "missing_3",
+            "missing_4",
+            "placed_partly",
+            "scrub_findings_by_scrub",
             "scrub_findings_by_version",
-            "tokens_by_user"
+            "tokens_by_user",
+            "users_by_name",
+            "users_by_root",
+            "versions_retired",
+            "versions_uncertain",
         ]
     );
     let triggers = texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name");
-    assert_eq!(triggers, ["file_added", "file_removed", "file_replaced"]);
+    assert_eq!(triggers, ["version_added", "version_dropped", "version_retired"]);
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
     let claim = format!("claim=300 {}", "44".repeat(16));
     let nodes = "nodes=a:1 b:2 c:3 d:4";
-    let expected =
-        [claim.as_str(), cluster.as_str(), "errors=0 0 1 0", nodes, "seq_reserved=10000"];
-    assert_eq!(settings, expected);
-    let owed = texts("SELECT node || ' ' || kind || ' [' || path || ']' FROM owed ORDER BY id");
-    let folders = ["1 folder []", "2 folder []", "3 folder []", "4 folder []"];
-    let commits = [1, 2, 3, 4].map(|node| format!("{node} commit [up/a.txt]"));
-    assert_eq!(owed[..4], folders);
-    assert_eq!(owed[4..8], commits);
-    assert_eq!(owed[8..], ["3 repair [up/a.txt]"]);
-    let password = texts("SELECT password FROM users").remove(0);
-    assert!(password.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{password}");
+    assert_eq!(settings, [claim.as_str(), cluster.as_str(), "errors=0 0 1 0", nodes]);
+    let entries = texts("SELECT name || ' ' || ifnull(hex(version), '-') FROM entries ORDER BY id");
+    assert_eq!(entries, [" ", "up ", "a.txt 11111111111111111111111111111111"]);
+}
+
+#[test]
+fn a_catalog_of_a_version_before_the_first_release_is_refused_with_a_clear_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("palk.db");
+    for format in [1, 6, 99, 101] {
+        let database = rusqlite::Connection::open(&file).unwrap();
+        database.pragma_update(None, "user_version", format).unwrap();
+        drop(database);
+        let refused = Catalog::open(&file, CLUSTER).err().unwrap();
+        assert_eq!(refused.code(), Code::Version, "{refused}");
+    }
 }
 
 #[test]
 fn what_the_verbs_of_the_admin_socket_come_to() {
     let node = NodeId::ALL[1];
-    let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3 };
+    let owed = Debt { pieces: 2, piece_bytes: 3 };
     let replacing = Replacing {
         node,
         address: "a:1".into(),
@@ -1126,11 +1188,10 @@ fn what_the_verbs_of_the_admin_socket_come_to() {
     let scrub_json = concat!(
         r#"{"bytes":0,"bytes_all":0,"bytes_per_second":null,"damaged":0,"ended_ms_ago":null,"#,
         r#""files":0,"files_all":0,"foreign":0,"left_ms":null,"missing":0,"owed":0,"#,
-        r#""phase":"mending","removed":0,"repaired":0,"stale":0,"stray":0,"unchecked":[2],"#,
+        r#""phase":"mending","removed":0,"repaired":0,"stray":0,"unchecked":[2],"#,
         r#""witness":false,"wrong":0}"#
     );
-    let remaining_json =
-        r#"[{"node":2,"owed":{"orders":1,"piece_bytes":3,"pieces":2},"up":true,"why":"no"}]"#;
+    let remaining_json = r#"[{"node":2,"owed":{"piece_bytes":3,"pieces":2},"up":true,"why":"no"}]"#;
     let replacing_json = concat!(
         r#"{"address":"a:1","done":false,"node":2,"not_whole":9,"owed":6,"owed_bytes":7,"#,
         r#""piece_bytes":5,"pieces":4,"proved":8}"#
@@ -1157,7 +1218,7 @@ fn what_the_verbs_of_the_admin_socket_come_to() {
         (
             line(admin::fields(&healing).unwrap()),
             format!(
-                "{{\"bytes_read\":2,\"owed\":{{\"orders\":1,\"piece_bytes\":3,\"pieces\":2}},\
+                "{{\"bytes_read\":2,\"owed\":{{\"piece_bytes\":3,\"pieces\":2}},\
                  \"pieces\":1,\"remaining\":{remaining_json}}}"
             ),
         ),

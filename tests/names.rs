@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
+use std::time::Duration;
 
 use palk::core::code::checksum;
 use palk::core::io::disk::RealDisk;
@@ -13,10 +14,15 @@ use palk::core::path::{
     FilePath, FolderPath, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, USER_NAME_BYTES_MAX,
     UserName, block_file_name, parse_block_file_name, printable,
 };
-use palk::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::extended::{Entry, FileEntry};
-use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
+use palk::core::types::{
+    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId,
+};
+use palk::core::wire::extended::{Entry as Listed, FileEntry};
+use palk::core::wire::journal::{Change, Entry, Point};
+use palk::core::wire::node::{Append, InlinePiece, Place};
 use proptest::prelude::*;
+
+const CLUSTER: ClusterId = ClusterId([9; 16]);
 
 /// Texts that lie near the border between names and what is none.
 fn text() -> impl Strategy<Value = String> {
@@ -160,16 +166,16 @@ proptest! {
             true => format!("D\t{text}"),
             false => format!("F\t{text}\t1\t2\t{}\t{}\t15", zeros(32), zeros(64)),
         };
-        match Entry::decode(&line) {
-            Ok(Entry::Folder(folder)) => prop_assert!(is_inside(folder.as_str())),
-            Ok(Entry::File(file)) => prop_assert!(is_inside(file.path.as_str())),
+        match Listed::decode(&line) {
+            Ok(Listed::Folder(folder)) => prop_assert!(is_inside(folder.as_str())),
+            Ok(Listed::File(file)) => prop_assert!(is_inside(file.path.as_str())),
             Err(error) => prop_assert!(is_plain(&printable(&error.to_string()))),
         }
     }
 
     #[test]
     fn a_listing_says_the_same_at_its_other_end(folder in folder(), name in name(), bytes: u64) {
-        let entry = Entry::File(FileEntry {
+        let entry = Listed::File(FileEntry {
             path: folder.join(&name).unwrap(),
             bytes,
             stored_ms: -1,
@@ -177,7 +183,7 @@ proptest! {
             blake3: Digest([8; 32]),
             placed: NodeSet::ALL,
         });
-        prop_assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);
+        prop_assert_eq!(Listed::decode(&entry.encode()).unwrap(), entry);
     }
 
     #[test]
@@ -219,10 +225,10 @@ fn no_two_of_many_alike_names_share_a_block() {
     assert!(seen.len() > 300);
 }
 
-/// The path of a block is the node's folder, the user and the path: all of it together must be one
-/// that the system takes, or the file would stay in staging and be owed its name for ever.
+/// The path of a name in the view is the node's folder, the user and the path: all of it together must
+/// be one that the system takes.
 #[test]
-fn the_longest_path_of_the_longest_user_gets_its_final_name() {
+fn the_longest_path_of_the_longest_user_gets_its_name_in_the_view() {
     let folder = tempfile::tempdir().unwrap();
     let mut root = folder.path().to_path_buf();
     while root.as_os_str().len() + 2 <= ROOT_BYTES_MAX {
@@ -232,28 +238,51 @@ fn the_longest_path_of_the_longest_user_gets_its_final_name() {
     assert_eq!(root.as_os_str().len(), ROOT_BYTES_MAX);
     fs::create_dir_all(&root).unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), &root, NodeId::ALL[0]).unwrap();
+    let claim = Claim { epoch: 1, server: ServerId([1; 16]) };
+    store.register(CLUSTER, claim, Duration::ZERO).unwrap();
     let parts = vec!["p".repeat(NAME_BYTES_MAX); 18].join("/");
-    let place = Place {
-        user: UserName::parse(&"u".repeat(USER_NAME_BYTES_MAX)).unwrap(),
-        path: FilePath::parse_rooted(&parts[..PATH_BYTES_MAX]).unwrap(),
+    let user = UserName::parse(&"u".repeat(USER_NAME_BYTES_MAX)).unwrap();
+    let path = FilePath::parse_rooted(&parts[..PATH_BYTES_MAX]).unwrap();
+    let place = Place { user: user.clone(), path: path.clone() };
+    let version = VersionId([1; 16]);
+    let changes = [
+        Change::UserMade { user: user.clone(), password: String::new(), created_ms: 0 },
+        Change::Stored {
+            place: place.clone(),
+            version,
+            seq: Seq(1),
+            bytes: 0,
+            blake3: Digest([0; 32]),
+            stored_ms: 0,
+            placed: NodeSet::ALL,
+            inline: true,
+            by: String::new(),
+        },
+        Change::Deleted { place },
+        Change::Dropped { versions: vec![version] },
+    ];
+    let mut point = Point::start(CLUSTER);
+    let mut append = |changes: &[Change], pieces: Vec<InlinePiece>, body: &[u8]| {
+        let prev = point;
+        let mut entries = Vec::new();
+        for change in changes {
+            let entry = Entry::after(point, 1, change.encode().unwrap());
+            point = entry.point();
+            entries.push(entry);
+        }
+        let append = Append { prev, decided: point.id, entries, pieces };
+        assert_eq!(store.append(&append, body).unwrap().end, point);
+        while store.write_out().unwrap() {}
+        while store.follow().unwrap() {}
     };
-    let (version, seq) = (VersionId([1; 16]), Seq(1));
-    let meta = PieceMeta {
-        version,
-        seq,
-        place: place.clone(),
-        file_bytes: 0,
-        stored_ms: 0,
-        repair: false,
-    };
-    let mut stage = store.stage(meta).unwrap();
-    stage.units([&[4], &[4]], [checksum::unit(&[4]); 2]).unwrap();
-    stage.finish(Digest([0; 32])).unwrap();
-    let commit = Order::Commit { version, seq, place: place.clone() };
-    let remove = Order::Remove { place, up_to: seq };
-    assert_eq!(store.carry(&[commit]), [Outcome::Done]);
-    assert!(store.staged(None, 1).unwrap().is_empty());
-    assert_eq!(store.carry(&[remove]), [Outcome::Done]);
+    let piece = InlinePiece { entry: 1, unit_bytes: 1, checksums: [checksum::unit(&[4]); 2] };
+    append(&changes[..2], vec![piece], &[4, 4]);
+    let at = root.join(user.as_str()).join(path.folder().as_str());
+    let names = NodeId::ALL[0].blocks().map(|block| at.join(block_file_name(path.name(), block)));
+    assert!(names.iter().all(|name| name.exists()), "{names:?}");
+    append(&changes[2..], Vec::new(), &[]);
+    assert!(!names.iter().any(|name| name.exists()));
+    assert!(store.pieces(None, 1).unwrap().is_empty());
     let longer = root.join("x");
     fs::create_dir(&longer).unwrap();
     let refused = BlockStore::open(Arc::new(RealDisk), &longer, NodeId::ALL[0]);

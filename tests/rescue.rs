@@ -23,9 +23,25 @@ const PAIRS: [[usize; 2]; 6] = [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]];
 struct Wreck {
     cluster: Cluster,
     files: BTreeMap<String, Vec<u8>>,
+    /// The block files of each file on nodes 1 and 2, with all their names.
+    blocks: BTreeMap<(usize, String), Vec<[PathBuf; 2]>>,
 }
 
-/// Stores files of all kinds, waits until the nodes have committed them, and stops everything.
+impl Wreck {
+    /// One of the two blocks of a file: the file itself.
+    fn block(&self, node: usize, path: &str, which: usize) -> &Path {
+        &self.blocks[&(node, path.to_owned())][which][0]
+    }
+
+    /// Removes it with all its names.
+    fn remove_block(&self, node: usize, path: &str, which: usize) {
+        for name in &self.blocks[&(node, path.to_owned())][which] {
+            fs::remove_file(name).unwrap();
+        }
+    }
+}
+
+/// Stores files of all kinds, waits until the nodes show them, and stops everything.
 fn wreck() -> Wreck {
     let mut cluster = Cluster::start();
     let files: BTreeMap<String, Vec<u8>> = [
@@ -33,6 +49,8 @@ fn wreck() -> Wreck {
         (".bashrc", 1),
         ("small.tar.gz", 353),
         ("up/one.bin", 1 << 20),
+        // Too long to travel with the journal.
+        ("up/two.bin", 300_000),
         ("up/2026/long.bin", 3_500_000),
         ("replaced.txt", 2_000),
     ]
@@ -46,11 +64,20 @@ fn wreck() -> Wreck {
     }
     assert!(cluster.client(&["del", "gone/deleted.txt"]).status.success());
     for node in 1..=4 {
-        until("all is committed", || cluster.staging_is_empty(node));
+        until("all is shown", || {
+            files.iter().all(|(path, content)| cluster.has_version(node, path, content))
+        });
         until("it is deleted", || cluster.blocks(node, "gone/deleted.txt").is_empty());
     }
+    let mut blocks = BTreeMap::new();
+    for path in files.keys() {
+        for node in [1, 2] {
+            let names = cluster.piece_of(node, path).into_iter().zip(cluster.blocks(node, path));
+            blocks.insert((node, path.clone()), names.map(|(own, shown)| [own, shown]).collect());
+        }
+    }
     stop(&mut cluster);
-    Wreck { cluster, files }
+    Wreck { cluster, files, blocks }
 }
 
 fn stop(cluster: &mut Cluster) {
@@ -111,7 +138,7 @@ fn flip(path: &Path, at: usize) {
 
 #[test]
 fn every_pair_of_folders_gives_every_file() {
-    let Wreck { cluster, files } = wreck();
+    let Wreck { cluster, files, .. } = wreck();
     let before = nodes_as_they_are(&cluster);
     for pair in PAIRS {
         let (output, out) = rescue(&cluster, &pair, &[]);
@@ -121,7 +148,7 @@ fn every_pair_of_folders_gives_every_file() {
         assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
         assert!(output.stdout.is_empty());
         let text = said(&output);
-        assert!(text.contains("Rescued 6 files, 4.6 MB  to "), "{text}");
+        assert!(text.contains("Rescued 7 files, 4.9 MB  to "), "{text}");
     }
     assert_eq!(nodes_as_they_are(&cluster), before, "nodes are only read");
 
@@ -135,29 +162,32 @@ fn every_pair_of_folders_gives_every_file() {
 
 #[test]
 fn what_is_damaged_is_named_and_the_rest_is_rescued() {
-    let Wreck { cluster, files } = wreck();
-    flip(&cluster.blocks(1, "up/2026/long.bin")[1], 300_000);
-    fs::remove_file(&cluster.blocks(2, "small.tar.gz")[0]).unwrap();
-    let short = &cluster.blocks(1, "up/one.bin")[0];
+    let wreck = wreck();
+    let Wreck { cluster, files, .. } = &wreck;
+    flip(wreck.block(1, "up/2026/long.bin", 1), 300_000);
+    wreck.remove_block(2, "up/two.bin", 0);
+    let short = wreck.block(1, "up/one.bin", 0);
     let length = fs::metadata(short).unwrap().len();
     fs::OpenOptions::new().write(true).open(short).unwrap().set_len(length - 1).unwrap();
+    // A small one is in the journal as well.
+    wreck.remove_block(2, "small.tar.gz", 0);
 
-    let (output, out) = rescue(&cluster, &[1, 2], &[]);
+    let (output, out) = rescue(cluster, &[1, 2], &[]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
     let line = "error: cannot rescue /demo/up/2026/long.bin: block A2 of node 1: \
                 wrong bytes in stripe 1\n";
     assert!(text.contains(line), "{text}");
-    let line = "error: cannot rescue /demo/small.tar.gz: block B1 of node 2: missing\n";
+    let line = "error: cannot rescue /demo/up/two.bin: block B1 of node 2: missing\n";
     assert!(text.contains(line), "{text}");
-    assert!(text.contains("Rescued 4 of 6 files, 1.1 MB  to "), "{text}");
-    assert!(text.contains("error: 2 of 6 files could not be rebuilt\n"), "{text}");
+    assert!(text.contains("Rescued 5 of 7 files, 1.1 MB  to "), "{text}");
+    assert!(text.contains("error: 2 of 7 files could not be rebuilt\n"), "{text}");
     // The block that has lost its end has all its bytes, as the digest of the file says.
     let mut rest = files.clone();
-    rest.retain(|path, _| path != "up/2026/long.bin" && path != "small.tar.gz");
+    rest.retain(|path, _| path != "up/2026/long.bin" && path != "up/two.bin");
     assert!(tree(&out.join("demo")) == rest);
 
-    let (output, _) = rescue(&cluster, &[1, 2], &["--json"]);
+    let (output, _) = rescue(cluster, &[1, 2], &["--json"]);
     assert_eq!(output.status.code(), Some(3));
     let lines: Vec<Value> = output
         .stdout
@@ -167,9 +197,9 @@ fn what_is_damaged_is_named_and_the_rest_is_rescued() {
         .collect();
     assert!(lines.iter().all(|line| line["v"] == 1));
     let items: Vec<&Value> = lines.iter().filter(|line| line["type"] == "item").collect();
-    assert_eq!(items.len(), 6);
-    let small = items.iter().find(|item| item["path"] == "small.tar.gz").unwrap();
-    assert_eq!(small["code"], 7);
+    assert_eq!(items.len(), 7);
+    let two = items.iter().find(|item| item["path"] == "up/two.bin").unwrap();
+    assert_eq!(two["code"], 7);
     let one = items.iter().find(|item| item["path"] == "up/one.bin").unwrap();
     assert_eq!(
         (&one["code"], &one["bytes"], &one["user"]),
@@ -177,13 +207,13 @@ fn what_is_damaged_is_named_and_the_rest_is_rescued() {
     );
     let last = lines.last().unwrap();
     assert_eq!((&last["type"], &last["code"]), (&"error".into(), &3.into()));
-    assert_eq!((&last["done"], &last["failed"]), (&4.into(), &2.into()));
+    assert_eq!((&last["done"], &last["failed"]), (&5.into(), &2.into()));
     assert!(said(&output).is_empty(), "{}", said(&output));
 
     for nodes in [&[1, 2, 3][..], &[2, 1, 4], &[4, 3, 2, 1]] {
-        let (output, out) = rescue(&cluster, nodes, &["-q"]);
+        let (output, out) = rescue(cluster, nodes, &["-q"]);
         assert_eq!(output.status.code(), Some(0), "{nodes:?}: {}", said(&output));
-        assert!(tree(&out.join("demo")) == files, "{nodes:?}");
+        assert!(tree(&out.join("demo")) == *files, "{nodes:?}");
         assert!(said(&output).is_empty());
     }
 }
@@ -191,48 +221,63 @@ fn what_is_damaged_is_named_and_the_rest_is_rescued() {
 #[test]
 fn nothing_left_of_anything_is_status_7() {
     let mut cluster = Cluster::start();
-    cluster.store("a", &noise(1, 100)).unwrap();
-    (1..=4).for_each(|node| until("it is committed", || cluster.staging_is_empty(node)));
+    cluster.store("a", &noise(1, 300_000)).unwrap();
+    let pieces = cluster.piece_of(3, "a");
     stop(&mut cluster);
-    cluster.blocks(3, "a").iter().for_each(|block| fs::remove_file(block).unwrap());
+    pieces.iter().chain(&cluster.blocks(3, "a")).for_each(|block| fs::remove_file(block).unwrap());
     let (output, out) = rescue(&cluster, &[3, 4], &[]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(7), "{text}");
-    assert!(text.contains("only node 4 has any of it (was it deleted?)"), "{text}");
+    assert!(text.contains("/demo/a: only node 4 has any of it"), "{text}");
     assert!(tree(&out).is_empty());
 }
 
 #[test]
-fn a_store_that_was_answered_is_rescued_from_staging() {
+fn a_store_is_rescued_in_the_moment_in_which_it_is_answered() {
     let mut cluster = Cluster::start();
     // Longer than what the buffers of two connections take in.
     let (old, new) = (noise(1, 40_000_000), noise(2, 1_500_000));
     cluster.store("up/a", &old).unwrap();
-    (1..=4).for_each(|node| until("it is committed", || cluster.staging_is_empty(node)));
-    // While somebody reads a file the nodes are not told to commit its next version.
+    // While somebody reads a version it is not dropped.
     let mut reader = Raw::sign_in(&cluster);
     reader.ask_for("a", "up");
     assert_eq!(reader.reply().as_deref(), Ok("40000000"));
     assert_eq!(cluster.store("up/a", &new).unwrap(), 4);
+    let version = cluster.version("up/a");
+    assert_eq!(cluster.store("small", b"small").unwrap(), 4);
     stop(&mut cluster);
-    assert!((1..=4).all(|node| !cluster.staging_is_empty(node)), "none has committed");
     for pair in PAIRS {
         let (output, out) = rescue(&cluster, &pair, &[]);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
         let files = tree(&out);
-        assert!(files["demo/up/a"] == new && files.len() == 1, "{pair:?}");
+        assert!(files["demo/up/a"] == new && files.len() == 2, "{pair:?}");
+        assert_eq!(files["demo/small"], b"small");
     }
-    // A node that had not received it: whether it was answered cannot be told.
-    for entry in fs::read_dir(cluster.node_folder(2).join(".palk/staging")).unwrap() {
-        fs::remove_file(entry.unwrap().path()).unwrap();
+    // A node that does not have it, though its journal names it.
+    let shown = cluster.blocks(2, "up/a").into_iter();
+    for block in cluster.piece(2, &version).into_iter().chain(shown) {
+        fs::remove_file(block).unwrap();
     }
     let (output, out) = rescue(&cluster, &[1, 2], &[]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("under way, or had just been answered: only node 1"), "{text}");
-    let files: Vec<(String, Vec<u8>)> = tree(&out).into_iter().collect();
+    assert!(text.contains("/demo/up/a: only node 1"), "{text}");
+    let mut files = tree(&out);
+    files.remove("demo/small");
+    let files: Vec<(String, Vec<u8>)> = files.into_iter().collect();
     assert!(files.len() == 1 && files[0].0.starts_with("demo/up/a.older-") && files[0].1 == old);
     assert!(text.contains(&format!("out/{}\n", files[0].0)), "{text}");
+}
+
+#[test]
+fn without_journals_it_is_told_that_deleted_files_may_be_among_them() {
+    let Wreck { cluster, files, .. } = wreck();
+    (1..=4).for_each(|node| fs::remove_dir_all(cluster.node_folder(node).join("backup")).unwrap());
+    let (output, out) = rescue(&cluster, &[2, 4], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("no journal could be read"), "{}", said(&output));
+    let rescued = tree(&out.join("demo"));
+    assert!(files.iter().all(|(path, content)| rescued.get(path) == Some(content)));
 }
 
 #[test]
@@ -265,7 +310,6 @@ fn one_users_files_are_taken_alone() {
 fn a_running_node_is_read_with_a_note_and_not_disturbed() {
     let cluster = Cluster::start();
     cluster.store("a", b"bytes").unwrap();
-    (1..=4).for_each(|node| until("it is committed", || cluster.staging_is_empty(node)));
     let (output, out) = rescue(&cluster, &[1, 4], &[]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("node 4 is running"), "{}", said(&output));
@@ -277,7 +321,7 @@ fn a_running_node_is_read_with_a_note_and_not_disturbed() {
 fn a_link_in_a_folder_leads_nowhere() {
     let mut cluster = Cluster::start();
     cluster.store("a", b"bytes").unwrap();
-    (1..=4).for_each(|node| until("it is committed", || cluster.staging_is_empty(node)));
+    (1..=4).for_each(|node| until("it is shown", || cluster.blocks(node, "a").len() == 2));
     stop(&mut cluster);
     for (node, block) in [(1, "A1"), (1, "A2"), (2, "B1"), (2, "B2")] {
         let demo = cluster.node_folder(node).join("demo");

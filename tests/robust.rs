@@ -24,9 +24,9 @@ fn is_healthy(cluster: &Cluster) {
     client.delete("healthy.bin", "health").unwrap();
 }
 
-fn staging_becomes_empty(cluster: &Cluster) {
+fn nothing_is_half_received(cluster: &Cluster) {
     for node in 1..=4 {
-        until("nothing is left in staging", || cluster.staging_is_empty(node));
+        until("nothing is half received", || !cluster.is_receiving(node));
     }
 }
 
@@ -155,7 +155,7 @@ fn every_read_in_a_crowd_is_one_whole_version() {
     });
     assert_eq!(stores.into_inner(), 480);
     assert!(reads.into_inner() > 100);
-    staging_becomes_empty(&cluster);
+    nothing_is_half_received(&cluster);
     // The nodes end with what the catalog says, and with nothing else.
     let listed = Raw::sign_in(&cluster).list();
     for name in ["shared0.bin", "shared1.bin"] {
@@ -203,7 +203,7 @@ fn a_client_that_vanishes_anywhere_leaves_nothing_behind() {
         client.ask_for("a.bin", "test");
         client.stream.read_exact(&mut vec![0; taken]).unwrap();
     }
-    staging_becomes_empty(&cluster);
+    nothing_is_half_received(&cluster);
     assert_eq!(seed_of(&steady.retrieve("a.bin", "test").unwrap()), 1);
     assert_eq!(steady.list(), "/demo/test\r\n/demo/test/a.bin");
     is_healthy(&cluster);
@@ -281,7 +281,7 @@ fn names_that_only_look_dangerous_stay_in_the_users_folder() {
     let names =
         [".palk", "...", "..a", "-rf", "~", "$HOME", "node.toml", "a.b.c", ".hidden.txt", "é"];
     for name in names {
-        for path in [".palk", "backup", "x/.palk/staging"] {
+        for path in [".palk", "backup", "x/.palk/pieces"] {
             let bytes = describing(5, 400);
             client.store(name, path, &bytes).unwrap();
             assert_eq!(seed_of(&client.retrieve(name, path).unwrap()), 5);
@@ -292,7 +292,7 @@ fn names_that_only_look_dangerous_stay_in_the_users_folder() {
             names.iter().all(|name| cluster.blocks(node, &format!(".palk/{name}")).len() == 2)
         });
     }
-    staging_becomes_empty(&cluster);
+    nothing_is_half_received(&cluster);
     is_healthy(&cluster);
 }
 

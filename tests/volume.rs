@@ -5,6 +5,7 @@
 #[path = "support/local.rs"]
 mod local;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,14 +13,14 @@ use std::sync::atomic::Ordering;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::volume::Volume;
-use palk::core::cluster::{Fanout, Lacking};
+use palk::core::cluster::{Fanout, Lacking, Written};
 use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
-use palk::core::types::{Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::node::{Order, Outcome, PieceMeta, Place};
+use palk::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::wire::node::{PieceMeta, Place};
 
 use local::LocalNode;
 
@@ -28,6 +29,8 @@ struct Fixture {
     nodes: Vec<Arc<LocalNode>>,
     roster: Arc<Roster>,
     volume: Volume,
+    /// Of the version that was staged last.
+    last_seq: Cell<Seq>,
 }
 
 fn fixture() -> Fixture {
@@ -42,8 +45,8 @@ fn fixture() -> Fixture {
     let links: Vec<Arc<dyn Node>> =
         nodes.iter().cloned().map(|node| node as Arc<dyn Node>).collect();
     let roster = Arc::new(Roster::new(links.try_into().unwrap_or_else(|_| unreachable!())));
-    let volume = Volume::new(roster.clone(), Arc::new(Random::seeded(1)), Fanout::Inline);
-    let fixture = Fixture { folder, nodes, roster, volume };
+    let volume = Volume::new(roster.clone(), Arc::new(Random::seeded(1)), Fanout::Inline, 1);
+    let fixture = Fixture { folder, nodes, roster, volume, last_seq: Cell::new(Seq(0)) };
     fixture.switch(NodeSet::ALL);
     fixture
 }
@@ -59,10 +62,13 @@ fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|i| u8::try_from(i * 131 % 251).unwrap()).collect()
 }
 
+fn digest(content: &[u8]) -> Digest {
+    Digest(*blake3::hash(content).as_bytes())
+}
+
 fn meta(version: u8, file_bytes: usize) -> PieceMeta {
     PieceMeta {
         version: VersionId([version; 16]),
-        seq: Seq(u64::from(version)),
         place: place(),
         file_bytes: file_bytes as u64,
         stored_ms: 0,
@@ -75,7 +81,7 @@ impl Fixture {
     fn switch(&self, on: NodeSet) {
         for node in &self.nodes {
             node.off.store(!on.contains(node.id()), Ordering::SeqCst);
-            let _ = self.roster.heard(node.id(), node.ping());
+            let _ = self.roster.heard(node.id(), node.ping(0));
         }
     }
 
@@ -89,24 +95,31 @@ impl Fixture {
             rest = later;
             writing.push().unwrap();
         }
-        let staged = writing.finish(Digest(*blake3::hash(content).as_bytes())).unwrap();
-        staged.nodes
-    }
-
-    fn commit(&self, version: u8) {
-        let order = Order::Commit {
-            version: VersionId([version; 16]),
-            seq: Seq(u64::from(version)),
-            place: place(),
-        };
-        for node in &self.nodes {
-            assert_eq!(node.store.carry(std::slice::from_ref(&order)), [Outcome::Done]);
+        let blake3 = digest(content);
+        match writing.finish(blake3).unwrap() {
+            Written::Staged { seq, nodes, .. } => {
+                self.last_seq.set(seq);
+                nodes
+            }
+            // What the journal does with a small file.
+            Written::Inline { seq, stripe } => {
+                let up = self.roster.up();
+                for node in self.nodes.iter().filter(|node| up.contains(node.id())) {
+                    let (units, checksums) = stripe.for_node(node.id());
+                    let units: [&[u8]; 2] = units.split_at(stripe.unit_bytes()).into();
+                    let mut stage = node.store().stage(meta(version, content.len())).unwrap();
+                    stage.units(units, checksums).unwrap();
+                    stage.finish(seq, blake3).unwrap();
+                }
+                up
+            }
         }
     }
 
     fn read(&self, version: u8, length: usize) -> Result<(Vec<u8>, NodeSet, NodeSet)> {
         let id = VersionId([version; 16]);
-        let mut reading = self.volume.read(id, place(), length as u64, NodeSet::ALL)?;
+        let begun = self.volume.read(id, &place(), length as u64, NodeSet::ALL);
+        let mut reading = begun.map_err(|(error, _)| error)?;
         let mut content = Vec::new();
         while let Some(parts) = reading.next_part()? {
             parts.iter().for_each(|part| content.extend_from_slice(part));
@@ -114,14 +127,21 @@ impl Fixture {
         Ok((content, reading.used(), reading.unsound()))
     }
 
-    /// How many files are in a node's staging.
-    fn staging(&self, node: usize) -> usize {
-        let folder = self.folder.path().join(format!("files_{node}/.palk/staging"));
-        std::fs::read_dir(folder).unwrap().count()
+    /// How many block files a node has that are whole, and how many that are half received.
+    fn block_files(&self, node: usize) -> (usize, usize) {
+        let pieces = self.folder.path().join(format!("files_{node}/.palk/pieces"));
+        let folders = std::fs::read_dir(pieces).unwrap().map(|entry| entry.unwrap().path());
+        let names = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        let half = |name: &&std::ffi::OsString| name.to_str().unwrap().contains('.');
+        let half = names.iter().filter(half).count();
+        (names.len() - half, half)
     }
 
-    fn block(&self, node: usize, name: &str) -> PathBuf {
-        self.folder.path().join(format!("files_{node}/demo/test/{name}"))
+    fn block(&self, version: u8, block: Block) -> PathBuf {
+        let id = VersionId([version; 16]).to_string();
+        let folder = self.folder.path().join(format!("files_{}", block.node()));
+        folder.join(".palk/pieces").join(&id[..2]).join(format!("{id}_{block}"))
     }
 }
 
@@ -132,22 +152,16 @@ fn flip(path: &Path, at: usize) {
 }
 
 #[test]
-fn what_is_written_is_read_from_every_pair_staged_and_committed() {
+fn what_is_written_is_read_from_every_pair() {
     for length in [0, 1, 353, (1 << 20) - 1, 1 << 20, 2_500_000] {
         let f = fixture();
         let content = bytes(length);
         assert_eq!(f.write(1, &content), NodeSet::ALL);
-        for committed in [false, true] {
-            if committed {
-                f.commit(1);
-            }
-            for pair in (0..16).map(NodeSet::from_bits).filter(|pair| pair.len() == 2) {
-                f.switch(pair);
-                let (read, used, _) = f.read(1, length).unwrap();
-                assert!(read == content, "{length} bytes from {pair}");
-                assert_eq!(used, pair);
-            }
-            f.switch(NodeSet::ALL);
+        for pair in (0..16).map(NodeSet::from_bits).filter(|pair| pair.len() == 2) {
+            f.switch(pair);
+            let (read, used, _) = f.read(1, length).unwrap();
+            assert!(read == content, "{length} bytes from {pair}");
+            assert_eq!(used, pair);
         }
     }
 }
@@ -157,10 +171,9 @@ fn a_wrong_unit_is_gone_around_and_its_node_is_named() {
     let content = bytes(2_500_000);
     let f = fixture();
     f.write(1, &content);
-    f.commit(1);
     // In the second stripe of node 2, and the file of another block of node 4 is gone.
-    flip(&f.block(2, "yeet_B2.txt"), 300_000);
-    std::fs::remove_file(f.block(4, "yeet_O3.txt")).unwrap();
+    flip(&f.block(1, Block::B2), 300_000);
+    std::fs::remove_file(f.block(1, Block::O3)).unwrap();
     let mut named = NodeSet::EMPTY;
     for _ in 0..40 {
         let (read, _, unsound) = f.read(1, content.len()).unwrap();
@@ -169,7 +182,7 @@ fn a_wrong_unit_is_gone_around_and_its_node_is_named() {
     }
     assert_eq!(named, NodeSet::from_bits(0b1010));
     f.switch(NodeSet::from_bits(0b1011));
-    flip(&f.block(1, "yeet_A1.txt"), 0);
+    flip(&f.block(1, Block::A1), 0);
     let refused = f.read(1, content.len()).unwrap_err();
     assert!(refused.to_string().contains("node 1 (block damaged"), "{refused}");
 }
@@ -179,38 +192,39 @@ fn pieces_that_are_damaged_in_different_places_still_make_a_whole_file() {
     let content = bytes(3_500_000);
     let f = fixture();
     f.write(1, &content);
-    f.commit(1);
-    flip(&f.block(1, "yeet_A1.txt"), 10);
-    flip(&f.block(2, "yeet_B1.txt"), 300_000);
-    flip(&f.block(3, "yeet_O1.txt"), 600_000);
+    flip(&f.block(1, Block::A1), 10);
+    flip(&f.block(1, Block::B1), 300_000);
+    flip(&f.block(1, Block::O1), 600_000);
     for _ in 0..20 {
         assert!(f.read(1, content.len()).unwrap().0 == content);
     }
     // And the piece of the fourth can be rebuilt from them.
     let lacking = Lacking {
         meta: meta(1, content.len()),
-        blake3: Digest(*blake3::hash(&content).as_bytes()),
+        seq: f.last_seq.get(),
+        blake3: digest(&content),
         placed: NodeSet::ALL,
     };
-    let before = std::fs::read(f.block(4, "yeet_O4.txt")).unwrap();
-    std::fs::remove_file(f.block(4, "yeet_O4.txt")).unwrap();
+    let before = std::fs::read(f.block(1, Block::O4)).unwrap();
+    std::fs::remove_file(f.block(1, Block::O4)).unwrap();
     let rebuilt = f.volume.rebuild(NodeId::ALL[3], &lacking, &mut |_| {});
     assert!(rebuilt.outcome.is_ok() && !rebuilt.unsound.is_empty());
-    f.commit(1);
-    assert!(std::fs::read(f.block(4, "yeet_O4.txt")).unwrap() == before);
+    assert!(std::fs::read(f.block(1, Block::O4)).unwrap() == before);
 }
 
 #[test]
 fn a_version_is_never_taken_for_another() {
     let f = fixture();
     f.write(1, &bytes(353));
-    f.commit(1);
     f.write(2, &bytes(400));
     assert_eq!(f.read(1, 353).unwrap().0, bytes(353));
-    assert_eq!(f.read(2, 400).unwrap().0, bytes(400), "from staging");
-    f.commit(2);
+    assert_eq!(f.read(2, 400).unwrap().0, bytes(400), "of the same path");
+    for node in &f.nodes {
+        node.store().discard(&[VersionId([1; 16])]).unwrap();
+    }
+    assert!(f.read(1, 353).is_err());
     assert_eq!(f.read(2, 400).unwrap().0, bytes(400));
-    assert!(f.read(1, 353).is_err(), "replaced");
+    assert!((1..=4).all(|node| f.block_files(node) == (2, 0)));
 }
 
 #[test]
@@ -219,23 +233,21 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
     for lost in NodeId::ALL {
         let f = fixture();
         f.write(1, &content);
-        f.commit(1);
-        let number = usize::from(lost.number());
-        let blocks = lost.blocks().map(|block| f.block(number, &format!("yeet_{block}.txt")));
+        let blocks = lost.blocks().map(|block| f.block(1, block));
         let before = blocks.clone().map(|path| std::fs::read(path).unwrap());
         blocks.iter().for_each(|path| std::fs::remove_file(path).unwrap());
         let sent = || f.nodes.iter().map(|node| node.sent.load(Ordering::SeqCst)).sum::<u64>();
 
         let lacking = Lacking {
             meta: meta(1, content.len()),
-            blake3: Digest(*blake3::hash(&content).as_bytes()),
+            seq: f.last_seq.get(),
+            blake3: digest(&content),
             placed: NodeSet::ALL,
         };
         let moved = f.volume.rebuild(lost, &lacking, &mut |_| {}).outcome.unwrap();
         assert_eq!(moved, sent());
         let block_bytes = (content.len() as u64 + 4) / 4;
         assert_eq!(moved, 3 * block_bytes, "a quarter less than the four blocks of two nodes");
-        f.commit(1);
         assert!(blocks.clone().map(|path| std::fs::read(path).unwrap()) == before);
 
         // And from two, when one more is away.
@@ -245,7 +257,6 @@ fn a_lost_piece_is_rebuilt_from_three_units_a_stripe() {
         on.remove(away);
         f.switch(on);
         assert_eq!(f.volume.rebuild(lost, &lacking, &mut |_| {}).outcome.unwrap(), 4 * block_bytes);
-        f.commit(1);
         assert!(blocks.map(|path| std::fs::read(path).unwrap()) == before);
     }
 }
@@ -262,25 +273,22 @@ fn fewer_than_three_nodes_take_no_file_and_keep_nothing() {
 
     // Two nodes fail after it has begun.
     f.switch(NodeSet::ALL);
-    let mut writing = f.volume.write(&meta(3, 353)).unwrap();
+    let mut writing = f.volume.write(&meta(3, 2_500_000)).unwrap();
     writing.room().unwrap().fill(7);
     f.nodes[0].off.store(true, Ordering::SeqCst);
     f.nodes[1].off.store(true, Ordering::SeqCst);
     assert!(matches!(writing.push(), Err(Error::TooFewToStore(_))));
     drop(writing);
-    assert!(
-        (3..=4).all(|node| f.staging(node) == (if node == 3 { 2 } else { 0 })),
-        "only version 1"
-    );
+    assert_eq!((f.block_files(3), f.block_files(4)), ((2, 0), (0, 0)), "only version 1");
 }
 
 #[test]
-fn a_store_that_is_given_up_leaves_nothing_staged() {
+fn a_store_that_is_given_up_leaves_nothing() {
     let f = fixture();
     let mut writing = f.volume.write(&meta(1, 2_500_000)).unwrap();
     writing.room().unwrap().fill(1);
     writing.push().unwrap();
-    assert!((1..=4).all(|node| f.staging(node) == 2));
+    assert!((1..=4).all(|node| f.block_files(node) == (0, 2)));
     drop(writing);
-    assert!((1..=4).all(|node| f.staging(node) == 0));
+    assert!((1..=4).all(|node| f.block_files(node) == (0, 0)));
 }

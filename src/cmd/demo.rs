@@ -6,15 +6,15 @@
 //! ```
 //!
 //! Invariant: whatever happens, no process is left and, unless it is to be kept, no data; see
-//! `house` for how. What failed keeps its logs.
+//! `resources` for how. What failed keeps its logs.
 
 mod blocks;
 mod child;
 mod cluster;
-mod house;
 mod picture;
 mod profile;
 mod prompt;
+mod resources;
 mod story;
 
 use std::ffi::OsString;
@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use self::cluster::Cluster;
-use self::house::House;
 use self::profile::Profile;
 use self::prompt::Prompt;
+use self::resources::Resources;
 use self::story::{Original, Story, roll_call, store};
 use crate::cmd::client::password::Source;
 use crate::cmd::client::session::{self, LocalFiles};
@@ -84,20 +84,20 @@ impl Demo {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         let given = self.file.as_deref().map(|file| Original::given(file, env)).transpose()?;
         self.tell(env, "Palk demo: four storage nodes and a server, all on this machine\n")?;
-        let house = House::build(self.keep)?;
-        house.end_on_interrupt(env);
-        let done = self.play(given, &house, env);
+        let resources = Resources::build(self.keep)?;
+        resources.end_on_interrupt(env);
+        let done = self.play(given, &resources, env);
         match done {
             Err(Stop::Failed(failure)) => {
-                house.keep();
-                house.end();
-                let logs = house.folder().join("logs");
+                resources.keep();
+                resources.end();
+                let logs = resources.folder().join("logs");
                 let logs = format!("The logs are kept:  {}", printable(&logs.to_string_lossy()));
                 let hint = failure.hint.map_or(logs.clone(), |hint| format!("{hint}\n  {logs}"));
                 Err(Failure { code: failure.code, text: failure.text, hint: Some(hint) }.into())
             }
             other => {
-                let farewell = house.end();
+                let farewell = resources.end();
                 // If nobody reads it, that is no failure of the demo's.
                 let told = self.tell(env, &farewell);
                 other.and(told)
@@ -115,21 +115,26 @@ impl Demo {
         env.flush()
     }
 
-    fn play(&self, given: Option<Original>, house: &House, env: &mut Env) -> Result<(), Stop> {
+    fn play(
+        &self,
+        given: Option<Original>,
+        resources: &Resources,
+        env: &mut Env,
+    ) -> Result<(), Stop> {
         let begun = Instant::now();
-        let mut stage = Stage::set(house)?;
+        let mut stage = Stage::set(resources)?;
         self.tell(env, &roll_call(&stage.cluster))?;
         let took = duration(begun.elapsed());
         self.tell(env, &format!("All up after {took}; user {USER} has signed up"))?;
         if env.is_attended() || self.keep || self.exec.is_some() {
-            self.save_profile(&stage, house, env);
+            self.save_profile(&stage, resources, env);
         }
         if let Some(command) = &self.exec {
             if let Some(original) = &given {
                 let (_, summary) = store(original, &mut stage.remote, env)?;
                 self.tell(env, &summary)?;
             }
-            return exec(command, &stage, house, env);
+            return exec(command, &stage, resources, env);
         }
         let original = match given {
             Some(original) => original,
@@ -140,20 +145,20 @@ impl Demo {
         if !env.is_attended() {
             return self.tell(env, &format!("\nThat took {}.", duration(begun.elapsed())));
         }
-        self.tell(env, &invitation(&stage, house))?;
+        self.tell(env, &invitation(&stage, resources))?;
         stage.prompt(env)
     }
 
     /// Without a profile all else works: what goes wrong is a remark.
-    fn save_profile(&self, stage: &Stage, house: &House, env: &mut Env) {
+    fn save_profile(&self, stage: &Stage, resources: &Resources, env: &mut Env) {
         let Some(config) = config_place(env) else { return };
         let config = env.at(&config);
         // With the lock held: what is saved is removed, whatever comes between.
-        let mut belongings = house.open();
+        let mut inner = resources.open();
         match Profile::save(&config, stage.cluster.server(), USER, &stage.password_file) {
-            Ok(profile) => belongings.profile = Some(profile),
+            Ok(profile) => inner.profile = Some(profile),
             Err(why) => {
-                drop(belongings);
+                drop(inner);
                 env.note(&format!("No profile for other terminals was saved: {why}"));
             }
         }
@@ -169,8 +174,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn set(house: &House) -> Result<Stage, Stop> {
-        let mut cluster = Cluster::start(house)?;
+    fn set(resources: &Resources) -> Result<Stage, Stop> {
+        let mut cluster = Cluster::start(resources)?;
         cluster.start_server()?;
         let (password, password_file) = make_password(cluster.folder())?;
         let mut remote = Remote::connect(cluster.server())?;
@@ -195,7 +200,7 @@ impl Stage {
 }
 
 /// Runs the user's command and waits for its end, which becomes the demo's.
-fn exec(command: &OsString, stage: &Stage, house: &House, env: &Env) -> Result<(), Stop> {
+fn exec(command: &OsString, stage: &Stage, resources: &Resources, env: &Env) -> Result<(), Stop> {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
     shell.env("PALK_SERVER", stage.cluster.server()).env("PALK_USER", USER);
@@ -207,9 +212,9 @@ fn exec(command: &OsString, stage: &Stage, house: &House, env: &Env) -> Result<(
     let child = shell.spawn().map_err(|error| {
         Failure::new(Code::Unexpected, format!("cannot start a shell: {}", reason(&error)))
     })?;
-    house.open().command = Some(child);
+    resources.open().command = Some(child);
     loop {
-        let ended = house.open().command.as_mut().map(|child| child.try_wait());
+        let ended = resources.open().command.as_mut().map(|child| child.try_wait());
         match ended {
             Some(Ok(None)) => thread::sleep(LOOK_EVERY),
             Some(Ok(Some(status))) if status.success() => return Ok(()),
@@ -223,10 +228,10 @@ fn exec(command: &OsString, stage: &Stage, house: &House, env: &Env) -> Result<(
 }
 
 /// What is said before the prompt.
-fn invitation(stage: &Stage, house: &House) -> String {
+fn invitation(stage: &Stage, resources: &Resources) -> String {
     let cluster = &stage.cluster;
     let program = printable(&quoted(&cluster.program().to_string_lossy()));
-    let client = match &house.open().profile {
+    let client = match &resources.open().profile {
         Some(profile) => format!("--profile {}", profile.name()),
         None => {
             let file = quoted(&stage.password_file.to_string_lossy());

@@ -65,7 +65,7 @@ fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
     }
 }
 
-/// A time as it is written on the command line: a number and s, m, h or d. Nothing if it is not one.
+/// A time as it is written on the command line: a number and s, m, h or d. `None` if it is not one.
 fn parse_time(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let seconds = match unit {

@@ -72,6 +72,12 @@ impl Rescue {
 
         let survey = folders.survey(self.user.as_ref());
         check_user(self.user.as_ref(), &survey, &folders)?;
+        if survey.journal.is_none() && !survey.files.is_empty() {
+            env.note(
+                "  no journal could be read: names are those in the nodes' folders, and files that \
+                 were deleted last may be among them",
+            );
+        }
         let _part = env.interrupts().temporary(part_path(&out));
         let rescuer = Rescuer::new(disk, &out, folders.nodes(), &survey);
         let tally = rescue(env, rescuer, &survey, &out)?;
@@ -350,7 +356,7 @@ mod tests {
 
     fn node(folder: &Path, name: &str, toml: &str) -> String {
         let at = folder.join(name);
-        fs::create_dir_all(at.join(".palk/staging")).unwrap();
+        fs::create_dir_all(at.join(".palk/pieces")).unwrap();
         fs::write(at.join(".palk/node.toml"), toml).unwrap();
         at.to_str().unwrap().to_owned()
     }
@@ -359,14 +365,14 @@ mod tests {
     fn folders_that_cannot_be_meant_are_refused_with_what_to_do() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 1\nnode = 1\n");
-        let also_one = node(temporary.path(), "also", "format = 1\nnode = 1\n");
+        let one = node(temporary.path(), "one", "format = 2\nnode = 1\n");
+        let also_one = node(temporary.path(), "also", "format = 2\nnode = 1\n");
         let cluster = |n: u8| {
-            format!("format = 1\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
+            format!("format = 2\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
         };
         let two = node(temporary.path(), "two", &cluster(2));
         let three = node(temporary.path(), "three", &cluster(3));
-        let newer = node(temporary.path(), "newer", "format = 2\nnode = 4\n");
+        let newer = node(temporary.path(), "newer", "format = 3\nnode = 4\n");
         let empty = at("empty");
         fs::create_dir(&empty).unwrap();
         let missing = at("missing");
@@ -374,7 +380,7 @@ mod tests {
             ([&one, &also_one], 2, "both of node 1"),
             ([&one, &one], 2, "both of node 1"),
             ([&two, &three], 2, "different clusters"),
-            ([&one, &newer], 11, "format 2"),
+            ([&one, &newer], 11, "format 3"),
             ([&one, &empty], 2, "not the folder of a storage node"),
             ([&one, &missing], 13, "no such file or folder"),
         ];
@@ -392,8 +398,8 @@ mod tests {
     fn files_never_go_where_something_is() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 1\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 1\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 2\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 2\nnode = 2\n");
         std::os::unix::fs::symlink(&one, at("link")).unwrap();
         fs::write(at("file"), "").unwrap();
         fs::create_dir(at("full")).unwrap();
@@ -420,8 +426,8 @@ mod tests {
     fn empty_folders_give_an_empty_folder() {
         let temporary = tempfile::tempdir().unwrap();
         let out = temporary.path().join("deep/out");
-        let one = node(temporary.path(), "one", "format = 1\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 1\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 2\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 2\nnode = 2\n");
         let (status, said) = run(&[&one, &two, "--out", out.to_str().unwrap(), "--user", "demo"]);
         assert_eq!(status, 4, "{said}");
         assert!(said.contains("nothing of a user demo") && !out.exists(), "{said}");

@@ -8,7 +8,7 @@ mod table;
 mod words;
 
 pub(crate) use background::scrub_far;
-pub(crate) use words::{counted, grouped, span};
+pub(crate) use words::{counted, grouped, owed, span};
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ use crate::core::status::{State, Status as Report};
 use crate::core::wire::admin::{Verb, fields, parse};
 
 const AFTER_HELP: &str = "\
-Exit status: 0 healthy, 20 something is wrong or owed but every file can be read,
+Exit status: 0 healthy, 20 something is wrong or missing but every file can be read,
   21 some file cannot be read now, 6 no server, 5 sign-in failed, 2 wrong usage";
 
 /// The server's folder if none is named.

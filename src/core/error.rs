@@ -9,9 +9,7 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::core::path::{FilePath, FolderPath, PathError, printable};
-use crate::core::types::{
-    CONFIRM_QUORUM, Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM,
-};
+use crate::core::types::{Fingerprint, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
 
 /// The result of everything in `core`.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -45,11 +43,12 @@ pub enum Code {
     Interrupted,
     OverQuota,
     Disabled,
+    InDoubt,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 25] = [
+    pub const ALL: [Code; 26] = [
         Code::Unexpected,
         Code::Usage,
         Code::SomeFailed,
@@ -75,6 +74,7 @@ impl Code {
         Code::Interrupted,
         Code::OverQuota,
         Code::Disabled,
+        Code::InDoubt,
     ];
 
     /// The word that stands for this code on the wire.
@@ -105,6 +105,7 @@ impl Code {
             Code::Interrupted => "interrupted",
             Code::OverQuota => "over-quota",
             Code::Disabled => "disabled",
+            Code::InDoubt => "in-doubt",
         }
     }
 
@@ -129,6 +130,7 @@ impl Code {
             Code::Version => 11,
             Code::ServerIdentity => 12,
             Code::LocalFile => 13,
+            Code::InDoubt => 14,
             Code::Interrupted => 130,
         }
     }
@@ -256,21 +258,26 @@ pub enum Error {
     /// Another server has registered with the nodes; this one must do nothing any more.
     #[error("another server has taken over (epoch {epoch}); this one serves no longer")]
     TakenOver { epoch: u64 },
-    /// Too few nodes have registered this server yet for it to change anything.
+    /// The server has not heard enough nodes since it started to know what the catalog is.
     #[error(
-        "at least {WRITE_QUORUM} of 4 nodes must have been reached once since the server started, to be sure that no other server has taken over; not reached yet: {0}"
+        "the server has heard {heard} since it started, and needs the journals of at least {READ_QUORUM} nodes before it reads; not available: {troubles}"
     )]
-    NotRegistered(Troubles),
-    /// Too few nodes for a change that needs none of their space.
+    NotReady { heard: Reached, troubles: Troubles },
+    /// Too few nodes for a change.
     #[error(
-        "{reached} can be reached, {CONFIRM_QUORUM} are needed to be sure that no other server has taken over; not available: {troubles}"
+        "{reached} can be reached, at least {WRITE_QUORUM} are needed to change anything; not available: {troubles}"
     )]
     TooFewToChange { reached: Reached, troubles: Troubles },
-    /// The change was made, and then nodes went away before it was sure that it counts.
+    /// The change is on some nodes' journals, on fewer than decide it.
     #[error(
-        "whether it was done cannot be told: {reached} can be reached, {CONFIRM_QUORUM} are needed to be sure that no other server has taken over; not available: {troubles}"
+        "the change may or may not have taken effect: {confirmed} confirmed it, {WRITE_QUORUM} nodes are needed; not available: {troubles}"
     )]
-    Unconfirmed { reached: Reached, troubles: Troubles },
+    InDoubt { confirmed: Reached, troubles: Troubles },
+    /// An earlier change is in doubt; until that is settled nothing is changed.
+    #[error(
+        "an earlier change waits for more nodes, until then nothing is changed; not available: {0}"
+    )]
+    EarlierInDoubt(Troubles),
     #[error("there is a folder {0} already")]
     FolderExists(FolderPath),
     #[error("the folder {0} is not empty")]
@@ -283,19 +290,6 @@ pub enum Error {
     /// The same, where the file is gone.
     #[error("{0} was changed meanwhile: it is not there any more")]
     GoneMeanwhile(FilePath),
-    /// A store that was running while something was moved from its path or to it.
-    #[error(
-        "{0} was moved, or something was moved there, while it was being stored: store it again"
-    )]
-    MovedMeanwhile(FilePath),
-    /// Too few nodes for a move, whose record has to be on several before any node is told.
-    #[error("at least {WRITE_QUORUM} of 4 nodes are needed to move something; not available: {0}")]
-    TooFewToMove(Troubles),
-    /// The move was made, and whether it counts if the server's disk were lost now is not known.
-    #[error(
-        "whether it was moved cannot be told: its record is on {0} so far, and has to be on {WRITE_QUORUM} before the nodes are told; it is done as soon as more can be reached"
-    )]
-    UnconfirmedMove(Reached),
 }
 
 /// Who did it, if that is known: ` by demo from 127.0.0.1:40312`.
@@ -350,9 +344,7 @@ impl Error {
             Error::BadPath(_) => Code::BadPath,
             Error::Exists(_) | Error::FolderExists(_) => Code::Exists,
             Error::FolderNotEmpty(_) | Error::IntoItself(_) => Code::NotAllowed,
-            Error::ChangedMeanwhile { .. } | Error::GoneMeanwhile(_) | Error::MovedMeanwhile(_) => {
-                Code::Changed
-            }
+            Error::ChangedMeanwhile { .. } | Error::GoneMeanwhile(_) => Code::Changed,
             Error::NameCollision { .. } => Code::NotAllowed,
             Error::NodesFull(_) => Code::NoSpace,
             Error::TooBig { .. } => Code::TooBig,
@@ -370,11 +362,10 @@ impl Error {
             Error::Io { source, .. } if is_local(source) => Code::LocalFile,
             Error::Io { .. } | Error::Catalog(_) => Code::Unexpected,
             Error::TakenOver { .. } => Code::NotAllowed,
-            Error::NotRegistered(_)
-            | Error::TooFewToChange { .. }
-            | Error::Unconfirmed { .. }
-            | Error::TooFewToMove(_)
-            | Error::UnconfirmedMove(_) => Code::TooFewNodes,
+            Error::NotReady { .. } | Error::TooFewToChange { .. } | Error::EarlierInDoubt(_) => {
+                Code::TooFewNodes
+            }
+            Error::InDoubt { .. } => Code::InDoubt,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
             Error::SignInRefused | Error::TokenRefused => Code::SignIn,
             Error::Throttled { .. } => Code::Temporary,

@@ -12,8 +12,8 @@
 //!
 //! Being careful at the start is a courtesy to a server that runs. What keeps two from changing
 //! things is the epoch: a node obeys the highest that it has seen, and a server changes nothing
-//! before three nodes have registered it, nor answers a change before two have confirmed that they
-//! still serve it. Two and three of four always share one.
+//! before three nodes have registered it, nor answers a change before it is in the journals of three.
+//! Any two sets of three of four nodes share two.
 
 use std::time::Duration;
 

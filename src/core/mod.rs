@@ -7,6 +7,7 @@ pub mod error;
 pub mod fence;
 pub mod health;
 pub mod io;
+pub mod names;
 pub mod node;
 pub mod path;
 pub mod quorum;

@@ -4,6 +4,8 @@
 //! - Between two calls nothing is under way: every request has been answered in full, or the
 //!   connection is marked as unusable ([`Remote::is_usable`]) because it broke or because what
 //!   is still to come on it has no reader.
+//! - A change whose request was sent in full and whose answer did not come ends with
+//!   [`Code::InDoubt`]: nobody knows whether it was made.
 //! - A file's bytes are hashed here, from the storing client's source to the retrieving client's
 //!   sink; a call succeeds only if the digests of both ends agree.
 //! - Memory is one chunk each way, whatever the file's size.
@@ -206,10 +208,10 @@ impl Remote {
     /// Makes an account and signs in to it.
     ///
     /// # Errors
-    /// [`Code::UserExists`], [`Code::Usage`] if one is empty, and those of any request.
+    /// [`Code::UserExists`], [`Code::Usage`] if one is empty, and those of any change.
     pub fn sign_up(&mut self, user: &str, password: &str) -> Result<()> {
         check_given(user, password)?;
-        self.request(&Request::SignUp { user: user.into(), password: password.into() }).map(drop)
+        self.change(&Request::SignUp { user: user.into(), password: password.into() }).map(drop)
     }
 
     /// Signs in with a token in place of the password.
@@ -223,9 +225,9 @@ impl Remote {
     /// Has the server make a token for the user, to be used on the machine of this name.
     ///
     /// # Errors
-    /// Those of any request.
+    /// Those of any change.
     pub fn issue_token(&mut self, machine: &str) -> Result<Token> {
-        let fields = self.request(&Request::IssueToken { machine: machine.into() })?;
+        let fields = self.change(&Request::IssueToken { machine: machine.into() })?;
         let token = extended::field(&fields, "token");
         self.keep(token)
     }
@@ -233,27 +235,27 @@ impl Remote {
     /// Revokes the token that this connection has signed in with.
     ///
     /// # Errors
-    /// Those of any request.
+    /// Those of any change.
     pub fn revoke_token(&mut self) -> Result<()> {
-        self.request(&Request::RevokeToken).map(drop)
+        self.change(&Request::RevokeToken).map(drop)
     }
 
     /// Changes the user's password, and revokes all tokens but the one that this connection has
     /// signed in with.
     ///
     /// # Errors
-    /// [`Code::SignIn`] if the old one is wrong, and those of any request.
+    /// [`Code::SignIn`] if the old one is wrong, and those of any change.
     pub fn change_password(&mut self, old: &str, new: &str) -> Result<()> {
         check_given(old, new)?;
-        self.request(&Request::ChangePassword { old: old.into(), new: new.into() }).map(drop)
+        self.change(&Request::ChangePassword { old: old.into(), new: new.into() }).map(drop)
     }
 
     /// Deletes a file.
     ///
     /// # Errors
-    /// [`Code::NoSuchFile`], and those of any request.
+    /// [`Code::NoSuchFile`], and those of any change.
     pub fn delete(&mut self, path: &FilePath) -> Result<()> {
-        self.request(&Request::Delete { path: path.clone() }).map(drop)
+        self.change(&Request::Delete { path: path.clone() }).map(drop)
     }
 
     /// How the cluster is; no file is named.
@@ -288,6 +290,14 @@ impl Remote {
     fn request(&mut self, request: &Request) -> Result<Vec<String>> {
         self.send(&request.encode(), &SEND)?;
         let message = self.message(&ANSWER)?;
+        self.reply(&message)
+    }
+
+    /// As [`Remote::request`], for what changes something: once the request has been sent, a missing
+    /// answer does not say that nothing was done.
+    fn change(&mut self, request: &Request) -> Result<Vec<String>> {
+        self.send(&request.encode(), &SEND)?;
+        let message = self.message(&ANSWER).map_err(in_doubt)?;
         self.reply(&message)
     }
 
@@ -374,6 +384,19 @@ fn check_given(user: &str, password: &str) -> Result<()> {
         return Err(Error::other(Code::Usage, "user and password must not be empty"));
     }
     Ok(())
+}
+
+/// What a change ends with whose answer did not come: nobody knows whether it was made.
+fn in_doubt(error: Error) -> Error {
+    match error {
+        Error::Closed(_) | Error::Deadline(_) | Error::Io { .. } => {
+            let text =
+                format!("no answer came ({error}): the change may or may not have been made");
+            Error::other(Code::InDoubt, text)
+        }
+        // It has answered, with something else.
+        other => other,
+    }
 }
 
 /// The server has ended the conversation of its own accord.

@@ -2,14 +2,15 @@
 //! nodes may be lost, and what is wrong.
 //!
 //! ```text
-//!   a file is readable      if two of the nodes that hold it are up
+//!   a file is readable      if two of the nodes that hold it are up and can be relied on
 //!   more nodes may be lost  by as many as the worst placed file has beyond two
 //!   UNAVAILABLE             some file cannot be read now            exit status 21
-//!   DEGRADED                something else is wrong or owed                     20
+//!   DEGRADED                something else is wrong or missing                  20
 //!   HEALTHY                 nothing is                                           0
 //! ```
 //!
-//! Pure. Orders that a node is about to be told are no trouble: every store leaves some for a moment.
+//! Pure. A node whose pieces have not been compared with the catalog, or whose journal is behind,
+//! counts for nothing here, whatever the catalog says that it holds.
 
 mod upkeep;
 
@@ -29,8 +30,8 @@ const NEARLY_FULL_BYTES: u64 = 1 << 30;
 /// On a small disk: with less than one part in so many.
 const NEARLY_FULL_PART: u64 = 20;
 
-/// A node has so long from coming up to take the catalog's backup: twice the pause after a refusal.
-const BACKUP_GRACE: Duration = Duration::from_secs(120);
+/// How long a node has, from coming up, to take a snapshot of the catalog.
+const SNAPSHOT_GRACE: Duration = Duration::from_secs(120);
 
 /// The files that lie on exactly these nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,11 +44,9 @@ pub struct Placement {
     pub bytes: u64,
 }
 
-/// What a node is owed.
+/// The pieces that a node still has to receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Debt {
-    /// Orders that it has not carried out.
-    pub orders: u64,
     /// Pieces that it lacks.
     pub pieces: u64,
     /// The bytes of those pieces: half of each file.
@@ -57,17 +56,27 @@ pub struct Debt {
 impl Debt {
     /// Counts another debt in.
     pub fn add(&mut self, other: Debt) {
-        self.orders = self.orders.saturating_add(other.orders);
         self.pieces = self.pieces.saturating_add(other.pieces);
         self.piece_bytes = self.piece_bytes.saturating_add(other.piece_bytes);
     }
 
     /// Counts what is settled out.
     pub fn subtract(&mut self, other: Debt) {
-        self.orders = self.orders.saturating_sub(other.orders);
         self.pieces = self.pieces.saturating_sub(other.pieces);
         self.piece_bytes = self.piece_bytes.saturating_sub(other.piece_bytes);
     }
+}
+
+/// Can what the catalog says of a node's pieces be relied on?
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Trust {
+    /// Yes.
+    #[default]
+    Full,
+    /// It may lack pieces that the catalog places on it: the two are being compared.
+    Gap,
+    /// Its journal lacks what was decided a while ago; why, if that is known.
+    Behind(String),
 }
 
 /// What is known of a node.
@@ -85,14 +94,14 @@ pub struct NodeFacts {
     pub silent: Option<Duration>,
     /// The room on its disk, if it is known.
     pub room: Option<Room>,
-    /// What it is owed.
+    /// What it lacks.
     pub owed: Debt,
-    /// Why it did not carry out some order when it was last told, if it did not.
-    pub refused_order: Option<String>,
     /// How often it turned out not to hold a piece, or to hold it damaged.
     pub errors: u64,
-    /// Why it did not take the catalog's backup the last time, if it did not.
-    pub backup_refused: Option<String>,
+    /// Can it be relied on?
+    pub trust: Trust,
+    /// Why it did not take a snapshot of the catalog the last time, if it did not.
+    pub snapshot_refused: Option<String>,
 }
 
 /// All that a judgement needs.
@@ -102,7 +111,11 @@ pub struct Facts {
     pub nodes: [NodeFacts; NODE_COUNT],
     /// Where the files lie.
     pub placements: Vec<Placement>,
-    /// Has the catalog stopped writing, because a commit failed half-way?
+    /// Does the server lead the cluster? Before, it changes nothing.
+    pub is_leading: bool,
+    /// Is there a change that nobody knows to be made or not?
+    pub change_in_doubt: bool,
+    /// Has the catalog stopped writing, because a commit on its disk failed half-way?
     pub catalog_in_doubt: bool,
 }
 
@@ -112,11 +125,16 @@ impl Facts {
         NodeId::ALL.into_iter().filter(|id| answers(&self.nodes[id.index()])).collect()
     }
 
+    /// Those of them that can be relied on.
+    pub fn trusted(&self) -> NodeSet {
+        self.up().iter().filter(|id| self.nodes[id.index()].trust == Trust::Full).collect()
+    }
+
     /// Where files lie that cannot be read now.
     pub fn unreadable(&self) -> impl Iterator<Item = &Placement> {
-        let up = self.up();
+        let trusted = self.trusted();
         self.placements.iter().filter(move |placement| {
-            placement.files > 0 && placement.placed.and(up).len() < READ_QUORUM
+            placement.files > 0 && placement.placed.and(trusted).len() < READ_QUORUM
         })
     }
 }
@@ -127,7 +145,7 @@ impl Facts {
 pub enum State {
     /// All is well.
     Healthy,
-    /// Something is wrong or owed, but every file can be read.
+    /// Something is wrong or missing, but every file can be read.
     Degraded,
     /// Some file cannot be read now.
     Unavailable,
@@ -157,13 +175,22 @@ pub enum Trouble {
     NodeAway {
         /// Which.
         node: NodeId,
-        /// How long ago it last answered, in milliseconds; nothing if it never did.
+        /// How long ago it last answered, in milliseconds; `None` if it never did.
         silent_ms: Option<u64>,
         /// Why, as far as it is known.
         why: String,
     },
     /// The catalog writes nothing more until the server is started again.
     CatalogInDoubt,
+    /// A change is on fewer than three nodes; until it is settled nothing is changed.
+    ChangeInDoubt,
+    /// Enough nodes are there, and the server has not taken up their journals.
+    NotLeading,
+    /// A node may lack pieces that the catalog places on it; it counts for nothing meanwhile.
+    NodeCatchingUp {
+        /// Which.
+        node: NodeId,
+    },
     /// Nodes lack pieces.
     PiecesOwed {
         /// Which nodes.
@@ -172,13 +199,6 @@ pub enum Trouble {
         pieces: u64,
         /// Their bytes.
         bytes: u64,
-    },
-    /// A node that is up does not carry out some order.
-    OrdersRefused {
-        /// Which.
-        node: NodeId,
-        /// Why.
-        why: String,
     },
     /// A node takes no new pieces, or not many more.
     NodeFull {
@@ -194,11 +214,11 @@ pub enum Trouble {
         /// How often.
         why: String,
     },
-    /// A node that is up does not take the catalog's backup.
-    BackupBehind {
+    /// A node that is up does not take the journal, or no snapshot of the catalog.
+    JournalBehind {
         /// Which.
         node: NodeId,
-        /// Why.
+        /// Why; empty if that is not known.
         why: String,
     },
     /// Something that this version does not know yet.
@@ -226,14 +246,21 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// Where it is looked for.
     pub address: String,
-    /// How long ago it last answered, in milliseconds; nothing if it never did.
+    /// How long ago it last answered, in milliseconds; `None` if it never did.
     pub silent_ms: Option<u64>,
     /// The room on its disk, if it is known.
     pub room: Option<Room>,
     /// How often it turned out not to hold a piece, or to hold it damaged.
     pub errors: u64,
-    /// What it is owed.
+    /// What it lacks.
     pub owed: Debt,
+    /// Can it be relied on? One that is up and is not counts for nothing.
+    #[serde(default = "yes")]
+    pub trusted: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How the cluster is.
@@ -247,7 +274,7 @@ pub struct Status {
     pub nodes_to_spare: usize,
     /// What is stored.
     pub files: Stored,
-    /// What all nodes together are owed.
+    /// What all nodes together lack.
     pub owed: Debt,
     /// What is wrong, the worst first.
     pub troubles: Vec<Trouble>,
@@ -282,7 +309,7 @@ impl Status {
         let takers = up.iter().filter(has_room).count();
         Status {
             state,
-            can_store: takers >= WRITE_QUORUM && !facts.catalog_in_doubt,
+            can_store: takers >= WRITE_QUORUM && may_change(facts),
             nodes_to_spare: nodes_to_spare(facts),
             files: Stored {
                 count: sum(|placement| placement.files),
@@ -298,12 +325,17 @@ impl Status {
     }
 }
 
+/// Can the server change anything now, if enough nodes are there?
+fn may_change(facts: &Facts) -> bool {
+    facts.is_leading && !facts.change_in_doubt && !facts.catalog_in_doubt
+}
+
 /// The file that is worst off decides; where there is none, one that would be stored on what is up.
 fn nodes_to_spare(facts: &Facts) -> usize {
-    let up = facts.up();
+    let trusted = facts.trusted();
     let holders = facts.placements.iter().filter(|placement| placement.files > 0);
-    let worst = holders.map(|placement| placement.placed.and(up).len()).min();
-    worst.unwrap_or(up.len()).saturating_sub(READ_QUORUM)
+    let worst = holders.map(|placement| placement.placed.and(trusted).len()).min();
+    worst.unwrap_or(trusted.len()).saturating_sub(READ_QUORUM)
 }
 
 fn node_status(node: NodeId, facts: &NodeFacts) -> NodeStatus {
@@ -315,10 +347,11 @@ fn node_status(node: NodeId, facts: &NodeFacts) -> NodeStatus {
         room: facts.room,
         errors: facts.errors,
         owed: facts.owed,
+        trusted: facts.trust == Trust::Full,
     }
 }
 
-/// Is it there, trusted or not?
+/// Is it there, steady or not?
 fn answers(facts: &NodeFacts) -> bool {
     matches!(facts.state, NodeState::Up | NodeState::Probation)
 }
@@ -332,6 +365,12 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
     if facts.catalog_in_doubt {
         all.push(Trouble::CatalogInDoubt);
     }
+    if facts.change_in_doubt {
+        all.push(Trouble::ChangeInDoubt);
+    }
+    if !facts.is_leading && facts.up().len() >= WRITE_QUORUM {
+        all.push(Trouble::NotLeading);
+    }
     all.extend(each().filter(|(_, facts)| !answers(facts)).map(|(node, facts)| {
         let silent_ms = facts.silent.map(milliseconds);
         Trouble::NodeAway { node, silent_ms, why: facts.why.clone() }
@@ -342,8 +381,11 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
             .map(|(node, facts)| Trouble::NodeUnsteady { node, why: facts.why.clone() }),
     );
     all.extend(each().filter(|(_, facts)| answers(facts)).filter_map(|(node, facts)| {
-        let why = facts.refused_order.clone()?;
-        (facts.owed.orders > 0).then_some(Trouble::OrdersRefused { node, why })
+        match &facts.trust {
+            Trust::Full => None,
+            Trust::Gap => Some(Trouble::NodeCatchingUp { node }),
+            Trust::Behind(why) => Some(Trouble::JournalBehind { node, why: why.clone() }),
+        }
     }));
     all.extend(each().filter(|(_, facts)| answers(facts)).filter_map(|(node, facts)| {
         let room = facts.room?;
@@ -358,10 +400,12 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
         let bytes = facts.nodes.iter().map(|facts| facts.owed.piece_bytes).sum();
         all.push(Trouble::PiecesOwed { nodes, pieces, bytes });
     }
-    let settled = |facts: &NodeFacts| answers(facts) && facts.since >= BACKUP_GRACE;
-    all.extend(each().filter(|(_, facts)| settled(facts)).filter_map(|(node, facts)| {
-        let why = facts.backup_refused.clone()?;
-        Some(Trouble::BackupBehind { node, why })
+    let is_due = |facts: &NodeFacts| {
+        answers(facts) && facts.trust == Trust::Full && facts.since >= SNAPSHOT_GRACE
+    };
+    all.extend(each().filter(|(_, facts)| is_due(facts)).filter_map(|(node, facts)| {
+        let why = facts.snapshot_refused.clone()?;
+        Some(Trouble::JournalBehind { node, why })
     }));
     all
 }

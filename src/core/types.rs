@@ -17,12 +17,8 @@ pub const WRITE_QUORUM: usize = 3;
 /// How many nodes are needed to read a version back.
 pub const READ_QUORUM: usize = 2;
 
-/// How many nodes must confirm, after a change, that they still serve this server and no other. A
-/// server changes nothing before [`WRITE_QUORUM`] nodes have registered it; any such three leave an
-/// older server fewer than this.
-pub const CONFIRM_QUORUM: usize = 2;
-
-const _: () = assert!(WRITE_QUORUM + CONFIRM_QUORUM > NODE_COUNT);
+// Any two sets of this many nodes share one that holds what the other has decided.
+const _: () = assert!(2 * WRITE_QUORUM > NODE_COUNT + 1);
 const _: () = assert!(READ_QUORUM < WRITE_QUORUM && WRITE_QUORUM < NODE_COUNT);
 
 /// The number of a storage node, 1 to 4.
@@ -295,8 +291,9 @@ hex_bytes!(
     32
 );
 
-/// A sequence number, drawn from the catalog when a change of a path starts. They only grow; the
-/// highest decides what a path is.
+/// A sequence number, given to a version when all of it has come. They only grow: the high 24 bits
+/// are the server's epoch, the low 40 count. Of two versions of one path the higher one is the newer
+/// for whoever has trailers alone; where there is a journal, that decides.
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
 )]

@@ -110,7 +110,7 @@ fn what_somebody_else_has_changed_meanwhile_is_not_overwritten() {
     assert_eq!(version(&cluster, "a"), second);
     client(&cluster, &["del", "a"]).code(0);
     update(&second).code(9).stderr(told("it is not there any more"));
-    assert!((1..=4).all(|node| cluster.staging_is_empty(node)));
+    assert!((1..=4).all(|node| !cluster.is_receiving(node)));
 }
 
 #[test]
@@ -124,14 +124,14 @@ fn a_hundred_thousand_folders_are_listed_as_they_come() {
     let name = "n".repeat(200);
     let made = database.execute(
         "WITH RECURSIVE counted(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted LIMIT ?1)
-         INSERT INTO folders (user_id, path)
-         SELECT id, printf('%s%06d', ?2, n) FROM users, counted",
+         INSERT INTO entries (parent, name, bytes)
+         SELECT root, printf('%s%06d', ?2, n), 0 FROM users, counted",
         rusqlite::params![COUNT, name],
     );
     assert_eq!(made.unwrap(), COUNT);
     drop(database);
     cluster.start_server();
-    cluster.server().says("Connected to all data servers.");
+    cluster.await_healthy();
     // Not while the snapshot of such a database goes to the nodes, which has its own memory.
     let mut backup = palk();
     backup.args(["admin", "backup", "--dir"]).arg(&folder);
@@ -153,7 +153,8 @@ fn a_hundred_thousand_folders_are_listed_as_they_come() {
     let out = String::from_utf8(out).unwrap();
     assert_eq!(out.lines().count(), COUNT);
     assert!(out.lines().zip(out.lines().skip(1)).all(|(a, b)| a < b), "sorted, each once");
-    assert!(out.len() > 20_000_000 && grown < 8_000_000, "{grown} bytes for {}", out.len());
+    // The pages that a connection to the catalog keeps are 8 MB of it.
+    assert!(out.len() > 20_000_000 && grown < 14_000_000, "{grown} bytes for {}", out.len());
     let rows = client(&cluster, &["inf", "/", "-q"]).code(0);
     assert_eq!(rows.get_output().stdout.iter().filter(|byte| **byte == b'\n').count(), COUNT);
 }

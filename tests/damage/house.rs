@@ -1,26 +1,25 @@
 //! A house to damage: a server's parts over four real block stores in one folder, without threads,
-//! sockets or a wall clock. It is made once, and each house after that is a copy of the files.
+//! sockets or a wall clock. It is made once, and each house after that is a copy of the files,
+//! hard links included.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use palk::core::catalog::accounts::HashGate;
-use palk::core::catalog::{Catalog, Phase, Report};
-use palk::core::cluster::Fanout;
-use palk::core::cluster::attendant::{Attendant, Bell};
-use palk::core::cluster::backup::Backups;
-use palk::core::cluster::heal::Healer;
+use palk::core::catalog::{Catalog, Phase};
 use palk::core::cluster::node::Node;
-use palk::core::cluster::pace::{Manners, Pace, Rest};
-use palk::core::cluster::readers::Readers;
-use palk::core::cluster::recover::{self, Nodes};
-use palk::core::cluster::roster::Roster;
+use palk::core::cluster::pace::{Pace, Rest, Throttle};
+use palk::core::cluster::reaper::Reaper;
+use palk::core::cluster::recover::{self, Nodes, Report};
+use palk::core::cluster::repair::RepairWorker;
 use palk::core::cluster::scrub::{Options, Progress, Scrubber};
-use palk::core::cluster::volume::Volume;
+use palk::core::cluster::supervisor::NodeSupervisor;
+use palk::core::cluster::{Cluster, Fanout};
 use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
@@ -29,14 +28,17 @@ use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, Stored, User};
 use palk::core::types::{Claim, ClusterId, Digest, NodeId, NodeSet, Precondition, ServerId};
-use palk::core::wire::extended::Entry;
+use palk::core::wire::extended;
+use palk::core::wire::node::Place;
 
 use crate::local::LocalNode;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([9; 16]);
+/// Of the server that furnished the house.
 pub(crate) const CLAIM: Claim = Claim { epoch: 12, server: ServerId([0xa5; 16]) };
+/// Of the one that opens it again.
+const NEXT_CLAIM: Claim = Claim { epoch: 13, server: ServerId([0xa6; 16]) };
 pub(crate) const USER: &str = "demo";
-pub(crate) const PASSWORD: &str = "pw";
 
 /// The file whose blocks are damaged; both snapshots know it.
 pub(crate) const FILE: &str = "test/yeet.txt";
@@ -69,28 +71,32 @@ fn temporary() -> tempfile::TempDir {
 pub(crate) struct House {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) nodes: Vec<Arc<LocalNode>>,
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) volume: Arc<Volume>,
-    pub(crate) backups: Backups,
-    roster: Arc<Roster>,
+    pub(crate) cluster: Cluster,
     files: Files,
     user: User,
-    attendants: Vec<Attendant>,
-    healers: Vec<Healer>,
+    supervisors: Vec<NodeSupervisor>,
+    repairs: Vec<RepairWorker>,
+    reaper: Reaper,
     scrubber: Scrubber,
     now: Duration,
 }
 
+/// A file of the template: its bytes, or the other name that it has.
+enum Furniture {
+    Bytes(Vec<u8>),
+    LinkTo(PathBuf),
+}
+
 /// The files of the house that all others are copies of.
-fn template() -> &'static BTreeMap<PathBuf, Vec<u8>> {
-    static TEMPLATE: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
+fn template() -> &'static BTreeMap<PathBuf, Furniture> {
+    static TEMPLATE: OnceLock<BTreeMap<PathBuf, Furniture>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let folder = temporary();
-        let catalog = Catalog::open(&folder.path().join("palk.db"), CLUSTER).unwrap();
-        let name = UserName::parse(USER).unwrap();
-        catalog.create_user(&HashGate::default(), &name, PASSWORD, 0).unwrap();
-        drop(catalog);
-        let mut house = House::open(folder);
+        let mut house = House::open_with(temporary(), CLAIM, |cluster| {
+            let name = UserName::parse(USER).unwrap();
+            let made =
+                cluster.committer.submit(move |draft| draft.create_user(&name, "no hash", 0));
+            made.unwrap();
+        });
         house.store("kept", &content(2)).unwrap();
         house.snapshot();
         house.store(FILE, &content(1)).unwrap();
@@ -99,11 +105,21 @@ fn template() -> &'static BTreeMap<PathBuf, Vec<u8>> {
         house.store(LATER, &content(4)).unwrap();
         house.files.delete(&house.user, &file(GONE)).unwrap();
         house.attend();
-        house.back_up();
         let folder = house.close();
         let mut files = BTreeMap::new();
         read_folder(folder.path(), Path::new(""), &mut files);
-        files
+        let mut names: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
+        let of = |(path, bytes): (PathBuf, Vec<u8>)| {
+            let meta = fs::metadata(folder.path().join(&path)).unwrap();
+            match names.entry((meta.dev(), meta.ino())) {
+                Entry::Occupied(first) => (path, Furniture::LinkTo(first.get().clone())),
+                Entry::Vacant(none) => {
+                    none.insert(path.clone());
+                    (path, Furniture::Bytes(bytes))
+                }
+            }
+        };
+        files.into_iter().map(of).collect()
     })
 }
 
@@ -129,59 +145,66 @@ impl House {
     /// The folder of a house that nobody has opened yet.
     pub(crate) fn furnished(before: impl FnOnce(&Path)) -> tempfile::TempDir {
         let folder = temporary();
-        for (path, bytes) in template() {
+        for (path, furniture) in template() {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
+            match furniture {
+                Furniture::Bytes(bytes) => fs::write(path, bytes).unwrap(),
+                Furniture::LinkTo(first) => {
+                    fs::hard_link(folder.path().join(first), path).unwrap();
+                }
+            }
         }
         before(folder.path());
         folder
     }
 
     pub(crate) fn open(folder: tempfile::TempDir) -> House {
+        House::open_with(folder, NEXT_CLAIM, |_| {})
+    }
+
+    fn open_with(folder: tempfile::TempDir, claim: Claim, first: impl FnOnce(&Cluster)) -> House {
         let nodes = NodeId::ALL.map(|id| {
             let store = House::start(folder.path(), id).unwrap();
-            store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
+            store.register(CLUSTER, claim, Duration::ZERO).unwrap();
             Arc::new(LocalNode::new(store))
         });
         // No version has the id of one that is in the house already.
         static SEED: AtomicU64 = AtomicU64::new(1);
         let random = Arc::new(Random::seeded(SEED.fetch_add(1, Ordering::SeqCst)));
         let catalog = Arc::new(Catalog::open(&folder.path().join("palk.db"), CLUSTER).unwrap());
-        let roster = Arc::new(Roster::new(nodes.clone().map(|node| node as Arc<dyn Node>)));
-        let volume = Volume::new(roster.clone(), random.clone(), Fanout::Inline);
-        let volume = Arc::new(volume.following(catalog.clone()));
-        let copy = folder.path().join("snapshot");
-        let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
-        let readers: Arc<Readers> = Arc::default();
-        let attendants = NodeId::ALL
-            .map(|id| Attendant::new(id, catalog.clone(), volume.clone(), readers.clone()));
-        let pace = Arc::new(Pace::new(None));
-        let manners = Manners::new(pace, volume.traffic().clone(), Rest::Never);
-        let healers = NodeId::ALL.map(|id| {
-            let (catalog, volume, manners) = (catalog.clone(), volume.clone(), manners.clone());
-            Healer::new(id, catalog, volume, Bell::mute(), manners, Arc::default())
-        });
-        let (own, over, read) = (catalog.clone(), volume.clone(), readers.clone());
-        let scrubber = Scrubber::new(own, over, read, Bell::mute(), manners, None, 0).unwrap();
-        let files =
-            Files::new(catalog.clone(), volume.clone(), readers, Bell::mute(), random, 1 << 30);
+        let links = nodes.clone().map(|node| node as Arc<dyn Node>);
+        let (start, copy) = (Instant::now(), folder.path().join("snapshot"));
+        let clock = Box::new(move || start.elapsed());
+        let cluster =
+            Cluster::new(catalog, links, claim, &random, Fanout::Inline, Some(clock), copy)
+                .unwrap();
+        let throttle =
+            Throttle::new(Arc::new(Pace::new(None)), cluster.volume.traffic().clone(), Rest::Never);
+        for node in &nodes {
+            let alive = node.ping(0);
+            cluster.roster.note_alive(node.id(), alive.as_ref().unwrap());
+            let _ = cluster.roster.heard(node.id(), alive);
+        }
+        cluster.take_up.round();
+        assert!(cluster.roster.leadership().is_established());
+        first(&cluster);
+        let files = Files::new(cluster.clone(), random, 1 << 30);
         let user = files.trusted_user(&UserName::parse(USER).unwrap()).unwrap();
         let mut house = House {
             folder,
             nodes: nodes.into(),
-            catalog,
-            volume,
-            backups,
-            roster,
             files,
             user,
-            attendants: attendants.into(),
-            healers: healers.into(),
-            scrubber,
+            supervisors: NodeId::ALL.map(|id| NodeSupervisor::new(id, &cluster)).into(),
+            repairs: NodeId::ALL
+                .map(|id| RepairWorker::new(id, &cluster, throttle.clone(), Arc::default()))
+                .into(),
+            reaper: Reaper::new(&cluster),
+            scrubber: Scrubber::new(&cluster, throttle, None, 0).unwrap(),
+            cluster,
             now: Duration::ZERO,
         };
-        house.switch(NodeSet::ALL);
         house.attend();
         house
     }
@@ -196,6 +219,13 @@ impl House {
         BlockStore::open(Arc::new(RealDisk), &House::root_in(folder, id), id)
     }
 
+    /// A node is started again on what lies in its folder now, and says hello.
+    pub(crate) fn restart(&self, id: NodeId) {
+        let store = House::start(self.folder.path(), id).unwrap();
+        store.register(CLUSTER, NEXT_CLAIM, Duration::ZERO).unwrap();
+        self.nodes[id.index()].restarted(store);
+    }
+
     fn root_in(folder: &Path, id: NodeId) -> PathBuf {
         folder.join(format!("files_{id}"))
     }
@@ -206,9 +236,10 @@ impl House {
 
     /// Exactly these nodes are on, and the server knows it.
     pub(crate) fn switch(&self, on: NodeSet) {
+        let decided = self.cluster.replication.decided();
         for node in &self.nodes {
             node.off.store(!on.contains(node.id()), Ordering::SeqCst);
-            let _ = self.roster.heard(node.id(), node.ping());
+            let _ = self.cluster.roster.heard(node.id(), node.ping(decided));
         }
     }
 
@@ -216,26 +247,23 @@ impl House {
     /// whatever rests.
     pub(crate) fn attend(&mut self) {
         self.now += Duration::from_secs(700);
-        for _ in 0..2 {
-            for node in 0..4 {
-                self.attendants[node].round(self.now);
-                while self.healers[node].round(self.now) {}
+        for _ in 0..3 {
+            self.now += Duration::from_secs(10);
+            for (at, id) in NodeId::ALL.into_iter().enumerate() {
+                while self.cluster.replication.round(id) {}
+                while self.supervisors[at].round(self.now) {}
+                while self.repairs[at].round(self.now) {}
             }
-        }
-        self.catalog.strike_settled().unwrap();
-    }
-
-    /// The backup's senders make their rounds.
-    pub(crate) fn back_up(&mut self) {
-        self.now += Duration::from_secs(700);
-        for id in NodeId::ALL {
-            while self.backups.round(id, self.now) {}
+            while self.reaper.round(self.now) {}
+            self.cluster.snapshots.round(self.now);
+            let on = self.nodes.iter().filter(|node| !node.off.load(Ordering::SeqCst));
+            on.for_each(|node| node.work_off());
         }
     }
 
     fn snapshot(&mut self) {
         self.now += Duration::from_secs(700);
-        assert_eq!(self.backups.backup_now(self.now).unwrap().0, NodeSet::ALL);
+        assert_eq!(self.cluster.snapshots.snapshot_now(self.now).unwrap().0, NodeSet::ALL);
     }
 
     pub(crate) fn store(&mut self, path: &str, content: &[u8]) -> Result<Stored> {
@@ -247,7 +275,6 @@ impl House {
         store.push()?;
         let stored = store.finish(Digest(*blake3::hash(content).as_bytes()))?;
         self.attend();
-        self.back_up();
         Ok(stored)
     }
 
@@ -264,8 +291,9 @@ impl House {
     pub(crate) fn read_by(&self, catalog: &Catalog, path: &str) -> Result<Vec<u8>> {
         let name = UserName::parse(USER).unwrap();
         let record = catalog.file(catalog.user_id(&name)?, &file(path))?;
-        let place = palk::core::wire::node::Place { user: name, path: file(path) };
-        let mut reading = self.volume.read(record.version, place, record.bytes, record.placed)?;
+        let place = Place { user: name, path: file(path) };
+        let begun = self.cluster.volume.read(record.version, &place, record.bytes, record.placed);
+        let mut reading = begun.map_err(|(error, _)| error)?;
         let mut content = Vec::new();
         while let Some(parts) = reading.next_part()? {
             parts.iter().for_each(|part| content.extend_from_slice(part));
@@ -296,8 +324,7 @@ impl House {
         });
         let survey = recover::survey(&nodes)?;
         let path = self.folder.path().join("recovered.db");
-        let random = Random::seeded(2);
-        let report = recover::recover(&nodes, &survey, &path, &random, &[const { None }; 4])?;
+        let report = recover::recover(&nodes, &survey, &path, &[const { None }; 4])?;
         Ok((Catalog::open(&path, ClusterId([0; 16])).unwrap(), report))
     }
 
@@ -324,8 +351,10 @@ impl House {
             return BTreeMap::new();
         };
         let file = |entry| match entry {
-            Entry::File(file) => Some((file.path.as_str().to_owned(), (file.bytes, file.blake3))),
-            Entry::Folder(_) => None,
+            extended::Entry::File(file) => {
+                Some((file.path.as_str().to_owned(), (file.bytes, file.blake3)))
+            }
+            extended::Entry::Folder(_) => None,
         };
         catalog.list(user).unwrap().into_iter().filter_map(file).collect()
     }

@@ -2,8 +2,10 @@
 //!
 //! - Bytes of a file that were not synced may be lost from any point on, or come back as zeros.
 //! - A name that was made, changed or removed is certain only once a folder that it touches has been
-//!   synced; until then each such change may or may not survive, each on its own.
+//!   synced, or all of the disk; until then each such change may or may not survive, each on its own.
+//! - A file may have several names (hard links), which survive or are lost each on its own.
 //! - A crash, an I/O error or a full disk can be ordered for the n-th call from now.
+//! - The whole disk can be emptied, put back to an older copy, or vanish for a while.
 //!
 //! A handle belongs to one run of its node: after a crash the old handles are dead.
 
@@ -12,9 +14,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use palk::core::io::disk::{Disk, Listed, ReadFile, Space, WriteFile};
+use palk::core::io::disk::{Disk, FileIdentity, Listed, ReadFile, Space, WriteFile};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+/// The folder that a node keeps on its disk.
+pub(crate) const ROOT: &str = "/files";
 
 /// What lies on the disk: folders and files by path.
 type Tree = BTreeMap<PathBuf, Entry>;
@@ -117,12 +122,22 @@ struct Orders {
     lies: bool,
 }
 
+/// An older copy of all that lies on a disk.
+#[derive(Clone)]
+pub(crate) struct Copy {
+    tree: Tree,
+    bytes: BTreeMap<usize, Vec<u8>>,
+}
+
 struct Inner {
     contents: Vec<Content>,
     now: Tree,
     durable: Tree,
     changes: Vec<(Change, bool)>,
     orders: Orders,
+    /// Does every path lead to nothing just now?
+    is_away: bool,
+    has_links: bool,
     generation: u64,
     crashed: bool,
     calls: u64,
@@ -146,6 +161,8 @@ impl SimDisk {
             durable: root,
             changes: Vec::new(),
             orders: Orders::default(),
+            is_away: false,
+            has_links: true,
             generation: 0,
             crashed: false,
             calls: 0,
@@ -179,11 +196,71 @@ impl SimDisk {
         self.lock().orders.lies = true;
     }
 
+    /// The file system has no hard links.
+    pub(crate) fn without_links(&self) {
+        self.lock().has_links = false;
+    }
+
+    pub(crate) fn has_links(&self) -> bool {
+        self.lock().has_links
+    }
+
     /// No faults from now on.
     pub(crate) fn behave(&self) {
         let mut inner = self.lock();
         let lies = inner.orders.lies;
         inner.orders = Orders { lies, ..Orders::default() };
+        inner.is_away = false;
+    }
+
+    /// Every path leads to nothing, as when somebody has moved the folder away.
+    pub(crate) fn vanish(&self) {
+        self.lock().is_away = true;
+    }
+
+    pub(crate) fn reappear(&self) {
+        self.lock().is_away = false;
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.lock().is_away
+    }
+
+    /// A copy of what is there now.
+    pub(crate) fn copy(&self) -> Copy {
+        let inner = self.lock();
+        let file = |entry: &Entry| match entry {
+            Entry::File(file) => Some((*file, inner.contents[*file].bytes.clone())),
+            Entry::Folder => None,
+        };
+        Copy { tree: inner.now.clone(), bytes: inner.now.values().filter_map(file).collect() }
+    }
+
+    /// Puts everything back to an older copy, with or without the hard links between its files. To be
+    /// called while no process runs on it.
+    pub(crate) fn put_back(&self, copy: &Copy, with_links: bool) {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let mut new: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut tree = Tree::new();
+        for (path, entry) in &copy.tree {
+            let entry = match entry {
+                Entry::Folder => Entry::Folder,
+                Entry::File(old) => {
+                    let known = new.get(old).copied().filter(|_| with_links);
+                    let at = known.unwrap_or_else(|| {
+                        let bytes = copy.bytes[old].clone();
+                        inner.contents.push(Content { synced: bytes.len(), bytes });
+                        inner.contents.len() - 1
+                    });
+                    new.insert(*old, at);
+                    Entry::File(at)
+                }
+            };
+            tree.insert(path.clone(), entry);
+        }
+        inner.changes.clear();
+        (inner.durable, inner.now) = (tree.clone(), tree);
     }
 
     pub(crate) fn has_crashed(&self) -> bool {
@@ -240,14 +317,14 @@ impl SimDisk {
         SimDisk { inner: self.inner.clone(), generation: inner.generation }
     }
 
-    /// Flips a bit of a random block file under a final name; false if there is none.
-    pub(crate) fn rot(&self) -> bool {
+    /// Flips a bit of a random block file; false if there is none.
+    pub(crate) fn rot(&self, below: &Path) -> bool {
         let mut guard = self.lock();
         let inner = &mut *guard;
         let files: Vec<usize> = inner
             .now
             .iter()
-            .filter(|(path, _)| !path.components().any(|part| part.as_os_str() == ".palk"))
+            .filter(|(path, _)| path.starts_with(below))
             .filter_map(|(_, entry)| if let Entry::File(file) = entry { Some(*file) } else { None })
             .filter(|file| !inner.contents[*file].bytes.is_empty())
             .collect();
@@ -273,6 +350,18 @@ impl SimDisk {
         inner.changes.push((Change::Make(path.to_path_buf(), entry), true));
     }
 
+    /// As [`SimDisk::plant`], in a folder that may have to be made.
+    pub(crate) fn plant_with_folder(&self, path: &Path, bytes: Vec<u8>) {
+        if let Some(folder) = path.parent() {
+            let mut inner = self.lock();
+            if !inner.now.contains_key(folder) {
+                inner.now.insert(folder.to_path_buf(), Entry::Folder);
+                inner.changes.push((Change::Make(folder.to_path_buf(), Entry::Folder), true));
+            }
+        }
+        self.plant(path, bytes);
+    }
+
     /// Everything under a folder is gone, and the folder itself.
     pub(crate) fn wipe(&self, folder: &Path) {
         let mut guard = self.lock();
@@ -283,6 +372,16 @@ impl SimDisk {
         inner.now.retain(|path, _| !path.starts_with(folder));
     }
 
+    /// All files and folders: a file with the number of its content, a folder with none.
+    pub(crate) fn names(&self) -> BTreeMap<PathBuf, Option<usize>> {
+        let inner = self.lock();
+        let name = |(path, entry): (&PathBuf, &Entry)| match entry {
+            Entry::File(file) => (path.clone(), Some(*file)),
+            Entry::Folder => (path.clone(), None),
+        };
+        inner.now.iter().map(name).collect()
+    }
+
     /// All files by path, with their bytes.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let inner = self.lock();
@@ -291,6 +390,12 @@ impl SimDisk {
             Entry::Folder => None,
         };
         inner.now.iter().filter_map(file).collect()
+    }
+
+    /// As [`SimDisk::enter`], for what begins with a path.
+    fn enter_at(&self, path: &Path) -> io::Result<MutexGuard<'_, Inner>> {
+        let inner = self.enter()?;
+        if inner.is_away && path.starts_with(ROOT) { Err(not_found()) } else { Ok(inner) }
     }
 
     /// Counts a call, and lets it fail if that was ordered.
@@ -330,11 +435,13 @@ impl Inner {
     }
 
     fn used_bytes(&self) -> u64 {
-        let lengths = self.now.values().map(|entry| match entry {
-            Entry::File(file) => self.contents[*file].bytes.len() as u64,
-            Entry::Folder => 0,
-        });
-        lengths.sum()
+        // Several names of one file take its room once.
+        let files: BTreeSet<usize> = self
+            .now
+            .values()
+            .filter_map(|entry| if let Entry::File(file) = entry { Some(*file) } else { None })
+            .collect();
+        files.into_iter().map(|file| self.contents[file].bytes.len() as u64).sum()
     }
 
     fn has_room(&self, bytes: u64) -> io::Result<()> {
@@ -365,7 +472,7 @@ fn not_found() -> io::Error {
 
 impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        let mut inner = self.enter()?;
+        let mut inner = self.enter_at(path)?;
         inner.parent_exists(path)?;
         inner.has_room(1)?;
         inner.contents.push(Content::default());
@@ -375,16 +482,20 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        let file = self.enter()?.file(path)?;
+        let file = self.enter_at(path)?.file(path)?;
         Ok(Box::new(SimFile { disk: self.clone(), file }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.enter()?.now.contains_key(path))
+        match self.enter_at(path) {
+            Ok(inner) => Ok(inner.now.contains_key(path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut inner = self.enter()?;
+        let mut inner = self.enter_at(from)?;
         inner.parent_exists(to)?;
         match (inner.now.get(from), inner.now.get(to)) {
             (Some(Entry::File(_)), None | Some(Entry::File(_))) | (Some(Entry::Folder), None) => {}
@@ -396,7 +507,10 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut inner = self.enter()?;
+        let mut inner = match self.enter_at(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entered => entered?,
+        };
         if inner.file(path).is_ok() {
             inner.change(Change::Remove(path.to_path_buf()));
         }
@@ -404,7 +518,7 @@ impl Disk for SimDisk {
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<bool> {
-        let mut inner = self.enter()?;
+        let mut inner = self.enter_at(path)?;
         inner.parent_exists(path)?;
         match inner.now.get(path) {
             Some(Entry::Folder) => Ok(false),
@@ -417,7 +531,10 @@ impl Disk for SimDisk {
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<bool> {
-        let mut inner = self.enter()?;
+        let mut inner = match self.enter_at(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            entered => entered?,
+        };
         if inner.now.keys().any(|child| child.parent() == Some(path)) {
             return Ok(false);
         }
@@ -428,7 +545,7 @@ impl Disk for SimDisk {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        let mut guard = self.enter()?;
+        let mut guard = self.enter_at(path)?;
         let inner = &mut *guard;
         if inner.now.get(path) != Some(&Entry::Folder) {
             return Err(not_found());
@@ -448,7 +565,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
-        let inner = self.enter()?;
+        let inner = self.enter_at(path)?;
         if inner.now.get(path) != Some(&Entry::Folder) {
             return Err(not_found());
         }
@@ -471,13 +588,57 @@ impl Disk for SimDisk {
         if inner.crashed || inner.generation != self.generation {
             return Err(io::Error::other("the machine is down"));
         }
+        if inner.is_away {
+            return Err(not_found());
+        }
         let used = inner.used_bytes();
         let total_bytes = inner.orders.capacity.unwrap_or(ENDLESS);
         Ok(Space { free_bytes: total_bytes.saturating_sub(used), total_bytes })
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.enter_at(from)?;
+        if !inner.has_links {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let file = inner.file(from)?;
+        inner.parent_exists(to)?;
+        if inner.now.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.change(Change::Make(to.to_path_buf(), Entry::File(file)));
+        Ok(())
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        match self.enter_at(path)?.now.get(path) {
+            Some(Entry::File(file)) => Ok(FileIdentity(1, *file as u64)),
+            // Folders have no content to be numbered by; nobody gives them a second name.
+            Some(Entry::Folder) => {
+                let digest = blake3::hash(path.as_os_str().as_encoded_bytes());
+                let number = digest.as_bytes().first_chunk().map(|head| u64::from_le_bytes(*head));
+                Ok(FileIdentity(2, number.unwrap_or(0)))
+            }
+            None => Err(not_found()),
+        }
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        let mut guard = self.enter_at(path)?;
+        let inner = &mut *guard;
+        if inner.orders.lies {
+            return Ok(());
+        }
+        inner.changes.clear();
+        inner.durable = inner.now.clone();
+        for content in &mut inner.contents {
+            content.synced = content.bytes.len();
+        }
+        Ok(())
+    }
+
     fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
-        let mut inner = self.enter()?;
+        let mut inner = self.enter_at(path)?;
         let file = inner.file(path)?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let content = &mut inner.contents[file];

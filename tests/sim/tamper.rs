@@ -1,24 +1,21 @@
 //! What somebody does to nodes behind the server's back, and the scrub that must mend it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use palk::core::catalog::{Mending, What};
+use palk::core::cluster::scrub::{Options, Progress};
 use palk::core::code::checksum;
-use palk::core::path::{FilePath, block_file_name};
-use palk::core::types::NodeId;
+use palk::core::path::UserName;
+use palk::core::types::{NodeId, VersionId};
 use palk::core::wire::trailer::Trailer;
 use rand::RngExt;
 
-use super::world::{FOREIGN, USER, World, file};
-
-/// Where a block of a file lies on its node.
-fn block_at(path: &FilePath, node: usize, which: usize) -> PathBuf {
-    let block = NodeId::ALL[node].blocks()[which];
-    Path::new("/files")
-        .join(USER)
-        .join(path.folder().as_str())
-        .join(block_file_name(path.name(), block))
-}
+use super::disk::ROOT;
+use super::server::USERS;
+use super::users::file;
+use super::whole::{FOREIGN, piece_at};
+use super::world::World;
 
 /// The same block file with one byte of the block changed and checksums that fit it.
 fn forge(bytes: &[u8]) -> Vec<u8> {
@@ -38,68 +35,108 @@ fn forge(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl World {
+    /// Scrubs everything; what is not as it should be is mended when this returns.
+    pub(crate) fn scrub(&mut self) -> Progress {
+        let witness = self.random.random_bool(0.5);
+        self.scrub_with(witness)
+    }
+
+    fn scrub_with(&mut self, witness: bool) -> Progress {
+        let scrubs = self.server().workers.scrubs();
+        scrubs.stop();
+        self.attend();
+        scrubs.start(Options { witness, grace: Duration::ZERO }).unwrap();
+        for _ in 0..100 {
+            self.pass(Duration::from_secs(700));
+            self.attend();
+            if let Some(progress) = self.server().workers.ended_scrub() {
+                assert!(progress.is_clean(), "{progress:?}");
+                return progress;
+            }
+        }
+        panic!("a scrub does not end: {:?}", scrubs.progress());
+    }
+
+    fn version_at(&mut self, path: &str) -> VersionId {
+        let catalog = self.server().cluster.catalog.clone();
+        let account = catalog.account(&UserName::parse(USERS[0]).unwrap()).unwrap();
+        catalog.file(account.id, &file(path)).unwrap().version
+    }
+
     /// Tampers with one node in one way, and scrubs.
     pub(crate) fn tamper_and_scrub(&mut self) {
-        self.store("x/a", b"what the scrub is about, first state", 9);
-        self.attend();
+        let user = USERS[0];
+        for path in ["x", "x/a"] {
+            // Whatever is in the way.
+            self.delete(user, path);
+        }
+        self.remove_folder(user, "x/a");
+        assert!(self.store(user, "x/a", b"what the scrub is about, first state", 9));
+        self.settle_down();
+        let old = self.version_at("x/a");
         let node = self.random.random_range(0..4);
-        let path = file("x/a");
-        let disk = self.nodes[node].machine().disk.clone();
-        let at = |which| block_at(&path, node, which);
-        let first: Vec<Vec<u8>> = (0..2).map(|which| disk.files()[&at(which)].clone()).collect();
-        let what = self.random.random_range(0..6);
+        let disk = self.nodes[node].disk();
+        let blocks = NodeId::ALL[node].blocks().map(|block| block.name());
+        let read = |version: VersionId| {
+            blocks.map(|block| disk.files()[&piece_at(version, block)].clone())
+        };
+        let first = read(old);
+        let what = self.random.random_range(0..7);
         let expected: &dyn Fn(&Mending) -> bool = match what {
             0 => {
-                // Every user's folder is gone; the node still knows which it is.
-                disk.wipe(&Path::new("/files").join(USER));
-                &|found| found.missing > 0
-            }
-            1 => {
-                self.store("x/a", b"second state, which the node has missed", 9);
-                self.attend();
-                first
-                    .iter()
-                    .enumerate()
-                    .for_each(|(which, old)| disk.plant(&at(which), old.clone()));
-                &|found| found.stale == 1 && found.missing == 0
-            }
-            2 => {
-                for (which, old) in first.iter().enumerate() {
-                    disk.plant(&block_at(&file("x/ghost.txt"), node, which), old.clone());
-                }
-                disk.plant(&block_at(&file("x/torn"), node, 0), b"no trailer".to_vec());
-                disk.plant(Path::new(FOREIGN), b"somebody's".to_vec());
+                // All that people see is gone; the pieces are there.
+                disk.wipe(&Path::new(ROOT).join(user));
                 &|found| *found == Mending::default()
             }
+            1 => {
+                disk.wipe(&piece_at(old, blocks[0]));
+                &|found| found.missing == 1 && found.wrong == 0
+            }
+            2 => {
+                // An older version in the place of the newer one.
+                assert!(self.store(user, "x/a", b"second state, as long as the first..", 9));
+                self.settle_down();
+                let new = self.version_at("x/a");
+                for (block, bytes) in blocks.iter().zip(&first) {
+                    disk.plant(&piece_at(new, block), bytes.clone());
+                }
+                &|found| found.wrong + found.missing == 1
+            }
             3 => {
-                disk.plant(&at(0), forge(&first[0]));
-                &|found| found.wrong == 1
+                let ghost = self.version();
+                for (block, bytes) in blocks.iter().zip(&first) {
+                    let at: PathBuf = piece_at(ghost, block);
+                    disk.plant_with_folder(&at, bytes.clone());
+                }
+                disk.plant_with_folder(Path::new(FOREIGN), b"somebody's".to_vec());
+                &|found| *found == Mending::default()
             }
             4 => {
+                disk.plant(&piece_at(old, blocks[0]), forge(&first[0]));
+                &|found| found.wrong == 1
+            }
+            5 => {
                 let mut bytes = first[1].clone();
                 bytes[0] ^= 1;
-                disk.plant(&at(1), bytes);
+                disk.plant(&piece_at(old, blocks[1]), bytes);
                 &|found| found.wrong == 1
             }
             _ => {
                 // Started with another, empty folder: found when it says hello, not by the scrub.
                 self.nodes[node].end(false);
-                self.nodes[node].machine().disk.wipe(Path::new("/files"));
+                disk.wipe(Path::new(ROOT));
                 self.nodes[node].start();
-                self.attend();
+                self.settle_down();
                 &|found| *found == Mending::default()
             }
         };
-        let progress = self.scrub();
-        assert!(expected(&progress.found), "tampering {what}: {progress:?}");
+        // Bytes that are wrong with checksums that fit are seen only where all nodes are compared.
+        let progress = self.scrub_with(what == 4);
+        assert!(expected(&progress.found), "tampering {what} with node {}: {progress:?}", node + 1);
         let scrub = progress.scrub.unwrap();
-        assert_eq!(scrub.removed, if what == 2 { 2 } else { 0 }, "strays");
-        assert_eq!(scrub.foreign, u64::from(what == 2), "files that are no blocks");
-        assert_eq!(
-            progress.found.repaired,
-            progress.found.wrong + progress.found.missing + progress.found.stale
-        );
-        let findings = self.server().catalog.findings(scrub.id, 100).unwrap();
+        assert_eq!(scrub.removed, u64::from(what == 3), "pieces of no version");
+        assert_eq!(progress.found.repaired, progress.found.wrong + progress.found.missing);
+        let findings = self.server().cluster.catalog.findings(scrub.id, 100).unwrap();
         let named = NodeId::ALL[node];
         assert!(findings.iter().all(|found| found.node == Some(named)), "{findings:?}");
         assert!(findings.iter().all(|found| found.what != What::Damaged));

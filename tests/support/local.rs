@@ -8,101 +8,171 @@ mod deadlocks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use palk::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
+use palk::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use palk::core::error::{Error, NodeFailure, Result};
+use palk::core::node::stage::Stage;
 use palk::core::node::store::BlockStore;
-use palk::core::types::{Digest, NodeId, VersionId};
-use palk::core::wire::backup::{Answer, Ask, Finding};
-use palk::core::wire::node::{
-    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
-};
+use palk::core::types::{Claim, Digest, NodeId, Seq, VersionId};
+use palk::core::wire::journal::{Entry, JournalState, Point};
+use palk::core::wire::node::{Alive, Append, PieceMeta, Serves, ViewReport};
+use palk::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
+use parking_lot::RwLock;
 
 /// A node in this process, which can be switched off and counts the bytes that it sends.
 pub(crate) struct LocalNode {
-    pub(crate) store: Arc<BlockStore>,
-    pub(crate) off: AtomicBool,
+    store: Arc<RwLock<Arc<BlockStore>>>,
+    pub(crate) off: Arc<AtomicBool>,
     pub(crate) sent: Arc<AtomicU64>,
+    /// Of the server that asks; whoever has none is let in.
+    claim: Option<Claim>,
 }
 
 impl LocalNode {
     pub(crate) fn new(store: BlockStore) -> LocalNode {
         deadlocks::watch();
-        LocalNode { store: Arc::new(store), off: AtomicBool::new(false), sent: Arc::default() }
+        LocalNode {
+            store: Arc::new(RwLock::new(Arc::new(store))),
+            off: Arc::default(),
+            sent: Arc::default(),
+            claim: None,
+        }
     }
-}
 
-impl LocalNode {
+    /// The same node, as the server with this claim sees it.
+    pub(crate) fn seen_by(&self, claim: Claim) -> LocalNode {
+        let LocalNode { store, off, sent, .. } = self;
+        let (store, off, sent) = (store.clone(), off.clone(), sent.clone());
+        LocalNode { store, off, sent, claim: Some(claim) }
+    }
+
+    pub(crate) fn store(&self) -> Arc<BlockStore> {
+        self.store.read().clone()
+    }
+
+    /// Its folder was opened anew.
+    pub(crate) fn restarted(&self, store: BlockStore) {
+        *self.store.write() = Arc::new(store);
+    }
+
+    /// Does all that waits to be done in the background, and can be done now.
+    pub(crate) fn work_off(&self) {
+        let store = self.store();
+        while matches!(store.write_out(), Ok(true)) {}
+        while matches!(store.follow(), Ok(true)) {}
+    }
+
     fn check(&self) -> Result<()> {
         if self.off.load(Ordering::SeqCst) {
             let why = NodeFailure::Unreachable("switched off".into());
-            return Err(Error::Node { node: self.store.id(), why });
+            return Err(Error::Node { node: self.store().id(), why });
         }
-        Ok(())
+        match self.claim {
+            Some(claim) => self.store().admit(claim, Duration::ZERO).map(drop),
+            None => Ok(()),
+        }
     }
 }
 
 impl Node for LocalNode {
     fn id(&self) -> NodeId {
-        self.store.id()
+        self.store().id()
     }
 
-    fn ping(&self) -> Result<Option<Room>> {
+    fn ping(&self, decided: u64) -> Result<Alive> {
         self.check()?;
-        Ok(self.store.room().ok())
+        self.store().decided(decided);
+        self.store().alive()
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
         self.check()?;
-        let stage = self.store.stage(meta.clone())?;
+        let stage = self.store().stage(meta.clone())?;
         Ok(Box::new(LocalSink { stage: Some(stage), staged: None }))
     }
 
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>> {
         self.check()?;
-        Ok(Box::new(LocalSource {
-            store: self.store.clone(),
-            query: query.clone(),
-            sent: self.sent.clone(),
-        }))
+        let (store, sent) = (self.store(), self.sent.clone());
+        Ok(Box::new(LocalSource { store, query: query.clone(), sent }))
     }
 
-    fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
+    fn verify(&self, version: VersionId, first_stripe: u64, stripes: u64) -> Result<Vec<[u64; 2]>> {
         self.check()?;
-        Ok(self.store.carry(orders))
+        self.store().open_piece(version).verify(first_stripe, stripes)
     }
 
-    fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
+    fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState> {
         self.check()?;
-        self.store.staged(after, 100)
+        self.store().append(append, &body.concat())
+    }
+
+    fn point_at(&self, id: u64) -> Result<Option<Point>> {
+        self.check()?;
+        self.store().point_at(id)
+    }
+
+    fn entries(&self, after: Point, take: &mut dyn FnMut(Vec<Entry>) -> Result<()>) -> Result<()> {
+        self.check()?;
+        self.store().entries(after, take)
+    }
+
+    fn snapshot(&self, request: &SnapshotRequest, body: &[u8]) -> Result<(SnapshotReply, Vec<u8>)> {
+        self.check()?;
+        let mut out = Vec::new();
+        let (cluster, _) = self.store().registration().current();
+        let reply = self.store().snapshot(cluster, request, body, &mut out)?;
+        Ok((reply, out))
+    }
+
+    fn pieces(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
+        self.check()?;
+        self.store().pieces(after, 100)
+    }
+
+    fn lacks(&self, versions: &[VersionId]) -> Result<Vec<VersionId>> {
+        self.check()?;
+        self.store().lacks(versions)
+    }
+
+    fn discard(&self, versions: &[VersionId]) -> Result<()> {
+        self.check()?;
+        self.store().discard(versions)
+    }
+
+    fn close_gap(&self, gap: u64) -> Result<()> {
+        self.check()?;
+        self.store().close_gap(gap)
+    }
+
+    fn check_view(&self) -> Result<ViewReport> {
+        self.check()?;
+        self.store().check_view()
+    }
+
+    fn greeted(&self) -> Option<JournalState> {
+        self.check().and_then(|()| self.store().journal_state()).ok()
     }
 
     fn forget_connections(&self) {}
 
-    fn verify(
-        &self,
-        version: VersionId,
-        place: &Place,
-        formerly: &Formerly,
-        first_stripe: u64,
-        stripes: u64,
-    ) -> Result<Vec<[u64; 2]>> {
-        self.check()?;
-        self.store.open_piece(version, place, formerly).verify(first_stripe, stripes)
-    }
-
-    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
-        self.check()?;
-        Ok(Box::new(LocalInventory(self.store.inventory())))
-    }
-
-    fn was_fresh(&self) -> bool {
-        false
-    }
-
     fn who_serves_at(&self, address: &str) -> Result<Serves> {
         let why = NodeFailure::Unreachable(format!("nobody is at {address}"));
-        Err(Error::Node { node: self.store.id(), why })
+        Err(Error::Node { node: self.store().id(), why })
+    }
+
+    fn who_serves(&self) -> Result<Serves> {
+        self.check()?;
+        let (cluster, _) = self.store().registration().current();
+        Ok(Serves {
+            cluster,
+            node: self.store().id(),
+            epoch: 0,
+            server: None,
+            heard_ms_ago: None,
+            folder: String::new(),
+        })
     }
 
     fn move_to(&self, _: &str) {}
@@ -110,43 +180,10 @@ impl Node for LocalNode {
     fn bye(&self) -> Result<()> {
         self.check()
     }
-
-    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
-        self.check()?;
-        let mut out = Vec::new();
-        let answer = self.store.backup().ask(self.store.cluster(), ask, body, &mut out)?;
-        Ok((answer, out))
-    }
-
-    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
-        self.check()?;
-        self.store.evidence(take)
-    }
-
-    fn who_serves(&self) -> Result<Serves> {
-        self.check()?;
-        let (cluster, _) = self.store.registration().current();
-        Ok(Serves {
-            cluster,
-            node: self.store.id(),
-            epoch: 0,
-            server: None,
-            heard_ms_ago: None,
-            folder: String::new(),
-        })
-    }
-}
-
-struct LocalInventory(palk::core::node::inventory::Inventory);
-
-impl InventoryPages for LocalInventory {
-    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
-        self.0.page()
-    }
 }
 
 struct LocalSink {
-    stage: Option<palk::core::node::stage::Stage>,
+    stage: Option<Stage>,
     staged: Option<Result<()>>,
 }
 
@@ -159,8 +196,8 @@ impl PieceSink for LocalSink {
         Ok(())
     }
 
-    fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
-        self.staged = self.stage.take().map(|stage| stage.finish(blake3));
+    fn ask_finish(&mut self, seq: Seq, blake3: Digest) -> Result<()> {
+        self.staged = self.stage.take().map(|stage| stage.finish(seq, blake3));
         Ok(())
     }
 
@@ -177,8 +214,7 @@ struct LocalSource {
 
 impl PieceSource for LocalSource {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let mut piece =
-            self.store.open_piece(self.query.version, &self.query.place, &self.query.formerly);
+        let mut piece = self.store.open_piece(self.query.version);
         let checksums = piece.units(self.query.first_stripe, self.query.select, body)?;
         self.query.first_stripe += 1;
         self.sent.fetch_add(body.len() as u64, Ordering::SeqCst);

@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// Only a hang takes this long.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
 
+/// The two blocks on each node.
+const BLOCKS: [[&str; 2]; 4] = [["A1", "A2"], ["B1", "B2"], ["O1", "O2"], ["O3", "O4"]];
+
 pub(crate) const USER: &str = "demo";
 pub(crate) const PASSWORD: &str = "correct horse";
 
@@ -338,6 +341,30 @@ impl Cluster {
         self.server = None;
     }
 
+    /// Ends the server in an orderly way.
+    pub(crate) fn stop_server(&mut self) {
+        self.server().signal("-TERM");
+        assert_eq!(self.server().wait(), Some(0));
+        self.server = None;
+    }
+
+    /// Kills the server and then all nodes.
+    pub(crate) fn kill_all(&mut self) {
+        self.kill_server();
+        self.nodes.iter_mut().filter_map(Option::take).for_each(|mut node| node.kill());
+    }
+
+    /// `palk admin recover --json` into a folder, from these nodes.
+    pub(crate) fn recover(&self, folder: &str, from: &[usize]) -> Output {
+        let mut command = palk();
+        command.args(["admin", "recover", "--json", "--dir"]).arg(self.path(folder));
+        for node in 1..=4 {
+            let address = if from.contains(&node) { self.node_address(node) } else { "-" };
+            command.args(["--node", address]);
+        }
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
     /// What a node is started with from its next start on.
     pub(crate) fn set_node_options(&mut self, node: usize, options: &[&str]) {
         let options = options.iter().map(|option| (*option).to_owned());
@@ -409,9 +436,32 @@ impl Cluster {
 
     /// The exit status of `palk status`.
     pub(crate) fn status(&self) -> ExitStatus {
+        self.run_status(&[]).status
+    }
+
+    /// What `palk status --json` says: its exit status and its fields.
+    pub(crate) fn told_status(&self) -> (i32, serde_json::Value) {
+        let output = self.run_status(&["--json"]);
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = out.lines().last().unwrap_or_else(|| panic!("{output:?}"));
+        (output.status.code().unwrap(), serde_json::from_str(last).unwrap())
+    }
+
+    /// What `palk status` says to people.
+    pub(crate) fn status_text(&self) -> String {
+        let output = self.run_status(&[]);
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    }
+
+    fn run_status(&self, options: &[&str]) -> Output {
         let mut command = palk();
-        command.arg("status").arg("--dir").arg(self.path("user_database"));
-        command.stdin(Stdio::null()).output().unwrap().status
+        command.arg("status").arg("--dir").arg(self.path("user_database")).args(options);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Waits until nothing is wrong or missing, and every node has all that it should.
+    pub(crate) fn await_healthy(&self) {
+        until("nothing is wrong", || self.status().code() == Some(0));
     }
 
     /// Stores bytes under a path (`a/b.bin`) and says on how many nodes.
@@ -435,18 +485,35 @@ impl Cluster {
         if output.status.success() { Ok(output.stdout) } else { Err(output) }
     }
 
-    /// The block files of a path that are on a node under their final names.
-    pub(crate) fn blocks(&self, node: usize, path: &str) -> Vec<PathBuf> {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let (stem, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
-        let names = [["A1", "A2"], ["B1", "B2"], ["O1", "O2"], ["O3", "O4"]][node - 1];
-        let folder = self.node_folder(node).join(USER).join(folder);
-        let paths = names.map(|block| folder.join(format!("{stem}_{block}{rest}")));
+    /// The id of a path's current version, in hex, as the server lists it.
+    pub(crate) fn version(&self, path: &str) -> String {
+        let listed = self.client(&["--json", "inf", path]);
+        let out = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let of_line = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["version"].as_str().map(str::to_owned)
+        };
+        out.lines().find_map(of_line).unwrap_or_else(|| panic!("no version of {path}: {listed:?}"))
+    }
+
+    /// The block files of a version that are on a node, whole or not.
+    pub(crate) fn piece(&self, node: usize, version: &str) -> Vec<PathBuf> {
+        let folder = self.node_folder(node).join(".palk/pieces").join(&version[..2]);
+        let paths = BLOCKS[node - 1].map(|block| folder.join(format!("{version}_{block}")));
         paths.into_iter().filter(|path| path.exists()).collect()
     }
 
-    /// Has a node both blocks of this version of a path under their final names? The versions that
-    /// are compared differ in length.
+    /// The names in a node's view that stand for a path.
+    pub(crate) fn blocks(&self, node: usize, path: &str) -> Vec<PathBuf> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (stem, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
+        let folder = self.node_folder(node).join(USER).join(folder);
+        let paths = BLOCKS[node - 1].map(|block| folder.join(format!("{stem}_{block}{rest}")));
+        paths.into_iter().filter(|path| path.exists()).collect()
+    }
+
+    /// Has a node both blocks of this version of a path, under the names in its view? The versions
+    /// that are compared differ in length.
     pub(crate) fn has_version(&self, node: usize, path: &str, bytes: &[u8]) -> bool {
         let layout = palk::core::code::layout::Layout::new(bytes.len() as u64);
         let block_bytes = usize::try_from(layout.block_bytes()).unwrap();
@@ -462,9 +529,29 @@ impl Cluster {
         blocks.len() == 2 && blocks.iter().all(fits)
     }
 
-    /// Is nothing of any version left in a node's staging?
-    pub(crate) fn staging_is_empty(&self, node: usize) -> bool {
-        std::fs::read_dir(self.node_folder(node).join(".palk/staging")).unwrap().next().is_none()
+    /// How many block files a node has, those that it is receiving left out.
+    pub(crate) fn block_files(&self, node: usize) -> usize {
+        self.piece_files(node).iter().filter(|name| !name.contains('.')).count()
+    }
+
+    /// Is a node receiving a piece, or has it left one that it has received in part?
+    pub(crate) fn is_receiving(&self, node: usize) -> bool {
+        self.piece_files(node).iter().any(|name| name.contains('.'))
+    }
+
+    fn piece_files(&self, node: usize) -> Vec<String> {
+        let folders = std::fs::read_dir(self.node_folder(node).join(".palk/pieces"));
+        let folders = folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let names = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten();
+        folders.flat_map(names).filter_map(|e| e.ok()?.file_name().into_string().ok()).collect()
+    }
+
+    /// The block files under which the current version of a path lies on a node. Waits until it has
+    /// written them out.
+    pub(crate) fn piece_of(&self, node: usize, path: &str) -> Vec<PathBuf> {
+        let version = self.version(path);
+        until("its piece is written out", || self.piece(node, &version).len() == 2);
+        self.piece(node, &version)
     }
 
     /// A raw connection to the server, for speaking the specified session.
@@ -500,6 +587,24 @@ fn start_node(folder: &Path, node: usize, address: &str, options: &[String]) -> 
     command.args(["storage", "--id", &node.to_string(), "--listen", address]);
     command.arg("--dir").arg(folder.join(format!("files_{node}"))).args(options);
     Process::start(command)
+}
+
+/// All pairs of nodes.
+pub(crate) const PAIRS: [[usize; 2]; 6] = [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]];
+
+/// Copies a folder as `cp -r` does: what had two names becomes two files.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let at = to.join(entry.file_name());
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &at);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), at).unwrap();
+        }
+    }
 }
 
 /// How many threads and open files a process has.

@@ -1,8 +1,10 @@
-//! Records of the catalog's journal, as a node may have kept them.
+//! Records of the journal, as a node may have kept them.
 
 use palk::core::path::{FolderPath, UserName};
 use palk::core::types::ClusterId;
-use palk::core::wire::journal::{Change, Entry, Point, RECORD_BYTES_MAX};
+use palk::core::wire::journal::{
+    Change, Entry, Point, RECORD_BYTES_MAX, TEXT_BYTES_MAX, VERSIONS_MAX,
+};
 
 use super::names::{assert_folder_inside, assert_inside};
 
@@ -12,10 +14,31 @@ pub(crate) fn run(data: &[u8]) {
     assert!(record.len() <= RECORD_BYTES_MAX);
     assert_eq!(Change::decode(&record).expect("an own record"), change);
     let start = Point::start(ClusterId([1; 16]));
-    let entry = Entry::after(start, record);
+    let entry = Entry::after(start, 7, record);
     assert!(entry.follows(start) && !entry.follows(entry.point()));
+    assert_eq!(entry.change().expect("its record"), change);
+    assert_names(&change);
     match &change {
-        Change::Stored { place, .. } | Change::Deleted { place, .. } => {
+        Change::UserMade { password: text, .. }
+        | Change::PasswordSet { password: text, .. }
+        | Change::TokenMade { machine: text, .. }
+        | Change::Stored { by: text, .. }
+        | Change::ReplacementBegun { address: text, .. } => assert!(text.len() <= TEXT_BYTES_MAX),
+        Change::Nodes { addresses } => {
+            assert!(addresses.iter().all(|address| address.len() <= TEXT_BYTES_MAX));
+        }
+        Change::Dropped { versions }
+        | Change::Placed { versions, .. }
+        | Change::Uncertain { versions }
+        | Change::Lost { versions, .. } => assert!(versions.len() <= VERSIONS_MAX),
+        _ => {}
+    }
+}
+
+/// Panics if a name in the change leads anywhere else.
+pub(crate) fn assert_names(change: &Change) {
+    match change {
+        Change::Stored { place, .. } | Change::Deleted { place } => {
             assert_user(&place.user);
             assert_inside(&place.path);
         }
@@ -23,24 +46,29 @@ pub(crate) fn run(data: &[u8]) {
             assert_user(user);
             assert_folder(folder);
         }
-        Change::FileMoved { user, from, to, .. } => {
+        Change::Moved { user, from, to } => {
             assert_user(user);
             assert_inside(from);
             assert_inside(to);
         }
-        Change::FolderMoved { user, from, to, .. } => {
-            assert_user(user);
-            assert_folder(from);
-            assert_folder(to);
-        }
         Change::UserMade { user, .. }
-        | Change::UserMadeAgain { user, .. }
-        | Change::PasswordChanged { user, .. }
-        | Change::AccountDisabled { user, .. }
+        | Change::PasswordSet { user, .. }
+        | Change::UserDisabled { user, .. }
         | Change::QuotaSet { user, .. }
-        | Change::RemovalBegun { user }
-        | Change::FoldersRemoved { user } => assert_user(user),
-        Change::Nodes { .. } | Change::Branched { .. } => {}
+        | Change::UserRemoved { user }
+        | Change::TokenMade { user, .. } => assert_user(user),
+        Change::Led { .. }
+        | Change::TokenUsed { .. }
+        | Change::TokenRevoked { .. }
+        | Change::Dropped { .. }
+        | Change::Placed { .. }
+        | Change::Lost { .. }
+        | Change::Nodes { .. }
+        | Change::ReplacementBegun { .. }
+        | Change::ReplacementProved { .. }
+        | Change::Uncertain { .. }
+        | Change::Confirmed { .. }
+        | Change::Reverted { .. } => {}
     }
 }
 

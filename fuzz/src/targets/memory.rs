@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use palk::core::io::disk::{Disk, Listed, ReadFile, Space, WriteFile};
+use palk::core::io::disk::{Disk, FileIdentity, Listed, ReadFile, Space, WriteFile};
 
 /// The longest name that file systems take.
 const FILE_NAME_BYTES_MAX: usize = 255;
@@ -127,8 +127,14 @@ fn assert_below(path: &Path, roots: &[&PathBuf]) {
 impl Disk for MemoryDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         let mut tree = self.change(path)?;
-        if let Some(Entry::Folder) = tree.get(path) {
-            return Err(ErrorKind::IsADirectory.into());
+        match tree.get(path) {
+            Some(Entry::Folder) => return Err(ErrorKind::IsADirectory.into()),
+            // Whatever other names it has, they lead to the same.
+            Some(Entry::File(content)) => {
+                content.lock().map_err(|_| ErrorKind::Other)?.clear();
+                return Ok(Box::new(Open(content.clone())));
+            }
+            None => {}
         }
         let content = Content::default();
         tree.insert(path.to_path_buf(), Entry::File(content.clone()));
@@ -229,6 +235,32 @@ impl Disk for MemoryDisk {
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.sync_folder(path)?;
         Ok(Space { free_bytes: DISK_BYTES, total_bytes: DISK_BYTES })
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let Some(Entry::File(content)) = self.look(from) else {
+            return Err(ErrorKind::NotFound.into());
+        };
+        let mut tree = self.change(to)?;
+        if tree.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        tree.insert(to.to_path_buf(), Entry::File(content));
+        Ok(())
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        match self.look(path) {
+            Some(Entry::File(content)) => {
+                Ok(FileIdentity(1, Arc::as_ptr(&content) as usize as u64))
+            }
+            Some(Entry::Folder) => Ok(FileIdentity(2, path.as_os_str().len() as u64)),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.sync_folder(path)
     }
 
     fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {

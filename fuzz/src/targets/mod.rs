@@ -6,7 +6,6 @@
 //! `README.md` says how to add one.
 
 mod admin_lines;
-mod backup;
 mod bytes;
 mod chunks;
 mod client_config;
@@ -18,11 +17,12 @@ mod journal;
 mod memory;
 mod names;
 mod node_frames;
-mod node_orders;
+mod node_journal;
 mod node_toml;
 mod parsers;
 mod rescue;
 mod session;
+mod snapshot;
 mod trailer;
 
 /// A fuzz target.
@@ -51,13 +51,13 @@ pub(crate) const TARGETS: &[Target] = &[
     target("node_frames", node_frames::run, 5_000),
     target("extended", extended::run, 5_000),
     target("chunks", chunks::run, 5_000),
-    target("node_orders", node_orders::run, 5_000),
+    target("node_journal", node_journal::run, 5_000),
     target("trailer", trailer::run, 5_000),
     target("rescue", rescue::run, 1_000),
     target("node_toml", node_toml::run, 2_000),
     target("client_config", client_config::run, 2_000),
     target("parsers", parsers::run, 5_000),
-    target("backup", backup::run, 5_000),
+    target("snapshot", snapshot::run, 5_000),
     target("journal", journal::run, 5_000),
     target("admin_lines", admin_lines::run, 5_000),
     target("discovery", discovery::run, 5_000),

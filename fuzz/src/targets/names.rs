@@ -10,11 +10,12 @@ use palk::core::path::{
 };
 use palk::core::types::{Block, NodeId};
 use palk::core::wire::extended::{Entry, Request};
-use palk::core::wire::node;
+use palk::core::wire::journal::Change;
+use palk::core::wire::node::{self, Place};
 
 use super::bytes::Bytes;
 use super::node_frames::sealed;
-use super::{node_orders, session};
+use super::{node_journal, session};
 
 /// Stands for any folder that paths are appended to.
 const ROOT: &str = "/files/user";
@@ -81,27 +82,34 @@ fn through_the_session(folder: &str, name: &str) {
     }
 }
 
-/// A message to a node is made of texts here, as no server would make it.
+/// A message to a node and the records of a journal are made of texts here, as no server would make
+/// them.
 fn through_a_node(user: &str, folder: &str, name: &str) {
-    const CARRY: u8 = 6;
-    const MAKE_FOLDER: u8 = 0;
-    const REMOVE: u8 = 2;
-    const MOVE_FOLDER: u8 = 5;
-    let order = |kind| vec![CARRY, 0, 1, kind];
-    let make = [order(MAKE_FOLDER), text(user), text(folder)].concat();
-    let remove = [order(REMOVE), text(user), text(name), vec![9]].concat();
-    let rename = [order(MOVE_FOLDER), text(user), text("from"), text(folder)].concat();
+    const STAGE: u8 = 2;
     let is_user = UserName::parse(user).is_ok();
+    let is_file = is_user && FilePath::parse_rooted(name).is_ok();
+    let is_folder = is_user && FolderPath::parse(folder).is_ok();
+    let stage = [vec![STAGE], vec![1; 16], text(user), text(name), vec![0, 0, 0]].concat();
+    let decoded = sealed::<node::Request>(&stage);
+    assert_eq!(decoded.is_some(), is_file, "{user:?} {name:?}");
+
+    // The number of a kind of change is its first byte.
+    let kind = |change: Change| change.encode().expect("it is short")[..1].to_vec();
+    let ann = || UserName::parse("ann").expect("a name");
+    let a = || FilePath::parse_rooted("a").expect("a path");
+    let make = kind(Change::FolderMade { user: ann(), folder: a().as_folder() });
+    let delete = kind(Change::Deleted { place: Place { user: ann(), path: a() } });
+    let rename = kind(Change::Moved { user: ann(), from: a(), to: a() });
     let cases = [
-        (make, is_user && FolderPath::parse(folder).is_ok()),
-        (remove, is_user && FilePath::parse_rooted(name).is_ok()),
-        (rename, is_user && FolderPath::parse(folder).is_ok()),
+        ([make, text(user), text(folder)].concat(), is_folder),
+        ([delete, text(user), text(name)].concat(), is_file),
+        ([rename, text(user), text("from"), text(name)].concat(), is_file),
     ];
-    for (message, is_good) in cases {
-        let decoded = sealed::<node::Request>(&message);
-        assert_eq!(decoded.is_some(), is_good, "{user:?} {folder:?} {name:?}");
-        if let Some(request) = decoded {
-            node_orders::carry_out(NodeId::ALL[0], &[request]);
+    for (record, is_good) in cases {
+        let decoded = Change::decode(&record);
+        assert_eq!(decoded.is_ok(), is_good, "{user:?} {folder:?} {name:?}");
+        if let Ok(change) = decoded {
+            node_journal::follow(NodeId::ALL[0], vec![change]);
         }
     }
 }

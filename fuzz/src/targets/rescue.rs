@@ -7,7 +7,12 @@ use std::sync::Arc;
 use palk::core::code::checksum;
 use palk::core::node::rescue::{Folders, Rescuer, part_path};
 use palk::core::path::{FilePath, UserName, printable};
-use palk::core::types::{Block, Digest, NodeId, Seq, VersionId};
+use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
+use palk::core::wire::journal::{Change, Entry, Point};
+use palk::core::wire::node::Place;
+use palk::core::wire::snapshot::{
+    FORMAT, Logged, SegmentHead, SnapshotHead, frame, frame_of, segment_name, snapshot_name,
+};
 use palk::core::wire::trailer::{Header, Trailer};
 
 use super::bytes::Bytes;
@@ -16,7 +21,8 @@ use super::trailer::sealed;
 
 const ROOTS: [&str; 2] = ["/one", "/two"];
 const OUT: &str = "/out";
-const BLOCK_FILES_MAX: usize = 16;
+const CLUSTER: ClusterId = ClusterId([1; 16]);
+const FILES_MAX: usize = 16;
 
 pub(crate) fn run(data: &[u8]) {
     let mut input = Bytes(data);
@@ -24,14 +30,17 @@ pub(crate) fn run(data: &[u8]) {
     let nodes = input.u8();
     let nodes = [nodes % 4, nodes / 4 % 4].map(|at| NodeId::ALL[usize::from(at)]);
     for (root, node) in ROOTS.into_iter().zip(nodes) {
-        let identity = format!("format = 1\nnode = {node}\n");
+        let identity = format!("format = 2\nnode = {node}\n");
         disk.put(root, &[".palk", "node.toml"], identity.as_bytes());
     }
-    for _ in 0..BLOCK_FILES_MAX {
+    for _ in 0..FILES_MAX {
         if input.is_empty() {
             break;
         }
-        put_block(&disk, nodes, &mut input);
+        match input.u8() % 4 {
+            0 => put_history(&disk, &mut input),
+            _ => put_block(&disk, nodes, &mut input),
+        }
     }
     let disk = Arc::new(disk);
     let Ok(folders) = Folders::open(disk.clone(), &ROOTS.map(PathBuf::from)) else { return };
@@ -68,9 +77,10 @@ fn put_block(disk: &MemoryDisk, nodes: [NodeId; 2], input: &mut Bytes<'_>) {
         1 => sealed(input.short(), input.u8().into()),
         _ => whole_block(block, version, input),
     };
-    let staged = format!("{version}_{block}");
+    let piece = format!("{version}_{block}");
+    let folder = piece[..2].to_owned();
     let mut names: Vec<&str> = match kind >> 4 & 3 {
-        0 => vec![".palk", "staging", &staged],
+        0 => vec![".palk", "pieces", &folder, &piece],
         _ => path.split('/').collect(),
     };
     if names.first() != Some(&".palk") {
@@ -84,6 +94,64 @@ fn put_block(disk: &MemoryDisk, nodes: [NodeId; 2], input: &mut Bytes<'_>) {
         names.push(&named);
     }
     disk.put(ROOTS[which], &names, &content);
+}
+
+/// A snapshot or a segment of the journal: frames of anything, with a head that may fit.
+fn put_history(disk: &MemoryDisk, input: &mut Bytes<'_>) {
+    let kind = input.u8();
+    let root = ROOTS[usize::from(kind & 1)];
+    let at = Point { id: u64::from(kind >> 4), ..Point::start(CLUSTER) };
+    let is_snapshot = kind & 2 != 0;
+    let mut bytes = match is_snapshot {
+        true => frame_of(&SnapshotHead { format: FORMAT, cluster: CLUSTER, at, chunks: 1 }),
+        false => frame_of(&SegmentHead { format: FORMAT, cluster: CLUSTER, after: at }),
+    }
+    .unwrap_or_default();
+    let mut point = at;
+    for _ in 0..input.u8() % 4 {
+        let content = input.short();
+        let (user, path) = (UserName::parse("demo"), FilePath::parse_rooted(&input.text()));
+        let change = match (user, path) {
+            (Ok(user), Ok(path)) if kind & 4 != 0 => {
+                let version = VersionId([kind >> 3 & 3; 16]);
+                stored(Place { user, path }, version)
+            }
+            _ => match Change::decode(content) {
+                Ok(change) => change,
+                Err(_) if content.is_empty() => continue,
+                Err(_) => {
+                    bytes.extend(frame(content));
+                    continue;
+                }
+            },
+        };
+        let framed = match is_snapshot {
+            true => frame_of(&vec![change]),
+            false => {
+                let Ok(record) = change.encode() else { continue };
+                let entry = Entry::after(point, 1, record);
+                point = entry.point();
+                frame_of(&Logged { entry, piece: None })
+            }
+        };
+        bytes.extend(framed.unwrap_or_default());
+    }
+    let name = if is_snapshot { snapshot_name(at) } else { segment_name(at) };
+    disk.put(root, &["backup", &name], &bytes);
+}
+
+fn stored(place: Place, version: VersionId) -> Change {
+    Change::Stored {
+        place,
+        version,
+        seq: Seq(1),
+        bytes: 0,
+        blake3: Digest(*blake3::hash(b"").as_bytes()),
+        stored_ms: 0,
+        placed: NodeSet::ALL,
+        inline: false,
+        by: String::new(),
+    }
 }
 
 /// A block of an empty file, whose padding is four bytes of 4, with a trailer that fits.

@@ -1,4 +1,4 @@
-//! `palk admin heal`: everything that nodes are owed, now.
+//! `palk admin heal`: every piece that nodes lack, rebuilt now.
 
 use clap::Args;
 
@@ -6,19 +6,19 @@ use super::Common;
 use super::follow::{Ended, Following, end, follow};
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
-use crate::cmd::status::counted;
+use crate::cmd::status::{counted, owed as owed_words};
 use crate::core::path::printable;
 use crate::core::status::Debt;
 use crate::core::wire::admin::{Verb, parse};
 use crate::core::wire::reports::{Healing, Remaining};
 
 const AFTER_HELP: &str = "\
-Exit status: 0 nothing is owed any more; 20 something cannot be done now, such as for a
+Exit status: 0 no piece is missing any more; 20 something cannot be done now, such as for a
   node that is away; 6 no server. Ctrl-C leaves the healing to the server.";
 
 const LEFT: &str = "healing goes on in the server; see:  palk status";
 
-/// Give the nodes everything that they are owed now, without waiting for any pause
+/// Rebuild every piece that a node lacks now, without waiting for any pause
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Heal {}
@@ -43,9 +43,9 @@ impl Heal {
         }
         tell_remaining(env, &report.remaining);
         match (code, report.owed) {
-            (0, owed) if owed == Debt::default() => env.note("Nothing is owed to any node."),
-            (0, owed) => env.note(&format!("On its way: {}", owed_words(owed))),
-            (_, owed) => env.note(&format!("Still owed: {}", owed_words(owed))),
+            (0, owed) if owed == Debt::default() => env.note("No node lacks a piece."),
+            (0, owed) => env.note(&format!("On its way: {}", owed_words(&owed))),
+            (_, owed) => env.note(&format!("Still missing: {}", owed_words(&owed))),
         }
         end(code)
     }
@@ -55,23 +55,14 @@ fn far(healing: &Healing) -> (u64, String) {
     let all = healing.pieces.saturating_add(healing.owed.pieces);
     let percent = (healing.pieces.saturating_mul(100)).checked_div(all).unwrap_or(100);
     let read = size(healing.bytes_read);
-    (percent, format!("{} left, {read} read from other nodes", owed_words(healing.owed)))
-}
-
-fn owed_words(owed: Debt) -> String {
-    let pieces = format!("{}, {}", counted(owed.pieces, "piece"), size(owed.piece_bytes));
-    match (owed.pieces, owed.orders) {
-        (0, orders) => counted(orders, "order"),
-        (_, 0) => pieces,
-        (_, orders) => format!("{pieces}; {}", counted(orders, "order")),
-    }
+    (percent, format!("{} left, {read} read from other nodes", owed_words(&healing.owed)))
 }
 
 /// Says what cannot be given to which node, and why.
 pub(super) fn tell_remaining(env: &mut Env, remaining: &[Remaining]) {
     for one in remaining {
-        let (node, owed, why) = (one.node, owed_words(one.owed), printable(&one.why));
-        let how = if one.up { "cannot be given" } else { "is away; it is owed" };
+        let (node, owed, why) = (one.node, owed_words(&one.owed), printable(&one.why));
+        let how = if one.up { "cannot be given" } else { "is away; it lacks" };
         env.note(&format!("node {node} {how} {owed} ({why})"));
         if !one.up {
             env.note(&format!(
@@ -89,16 +80,15 @@ mod tests {
 
     #[test]
     fn what_is_owed_is_said_with_its_node_and_why() {
-        let owed = Debt { orders: 1, pieces: 2, piece_bytes: 3_000_000 };
+        let owed = Debt { pieces: 2, piece_bytes: 3_000_000 };
         let node = NodeId::ALL[1];
         let away = Remaining { node, up: false, owed, why: "connection\x1b refused".into() };
         let full = Remaining { up: true, why: "its disk is full".into(), ..away.clone() };
         let (mut env, screen) = Env::fake(&[], "");
         tell_remaining(&mut env, &[away, full]);
         let said = screen.err();
-        let owed = "2 pieces, 3.0 MB; 1 order";
-        let first =
-            format!("node 2 is away; it is owed {owed} (connection\\u{{1b}} refused)\n  st");
+        let owed = "2 pieces, 3.0 MB";
+        let first = format!("node 2 is away; it lacks {owed} (connection\\u{{1b}} refused)\n  st");
         assert!(said.starts_with(&first), "{said}");
         let last = format!("node 2 cannot be given {owed} (its disk is full)\n");
         assert!(said.ends_with(&last), "{said}");
@@ -106,7 +96,7 @@ mod tests {
 
     #[test]
     fn progress_is_in_pieces() {
-        let owed = Debt { orders: 0, pieces: 3, piece_bytes: 5_000_000 };
+        let owed = Debt { pieces: 3, piece_bytes: 5_000_000 };
         let healing = Healing { pieces: 1, bytes_read: 2_000_000, owed, remaining: Vec::new() };
         let text = "3 pieces, 5.0 MB left, 2.0 MB read from other nodes";
         assert_eq!(far(&healing), (25, text.to_owned()));

@@ -29,7 +29,7 @@ impl Recover {
     ///
     /// # Errors
     /// [`Code::Usage`], [`Code::NotAllowed`] if the folder is in use or a server is running,
-    /// [`Code::TooFewNodes`], [`Code::SomeFailed`] if something is missing.
+    /// [`Code::TooFewNodes`]; [`Code::Damaged`] if no snapshot and no journal can be read.
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
         let nodes: [String; 4] = self.nodes.try_into().map_err(|nodes: Vec<String>| {
             let text = format!("--node must be given four times, not {}", nodes.len());
@@ -55,60 +55,31 @@ fn failed(error: &Error) -> Failure {
     }
 }
 
-/// Tells how it went, what is missing last.
+/// Tells how it went.
 fn finish(env: &mut Env, report: &Report, dir: &str) -> Result<(), Stop> {
     for what in &report.damaged {
         env.note(&format!("damaged, and not used: {}", printable(what)));
     }
-    for item in &report.unrecovered {
-        let text = format!("cannot recover {}: {}", item.what, item.why);
-        let failure = Failure::new(Code::Damaged, text);
-        if env.manner().json {
-            let code = failure.code.exit_status();
-            let (what, why) = (printable(&item.what), printable(&item.why));
-            env.json("item", json!({"code": code, "what": what, "message": why}))?;
-        } else {
-            env.tell(&failure);
-        }
-    }
-    for user in &report.without_password {
-        env.note(&format!(
-            "the account {user} is known from its files only: nobody can sign in to it until it is \
-             given a password"
-        ));
-    }
     let contents = report.contents;
     env.note(&format!(
-        "Recovered {}, {} and {}  to {dir}\n  {} from the journal, {} from blocks alone",
+        "Recovered {}, {} and {}  to {dir}\n  {} from the nodes' journals",
         count(contents.accounts, "account"),
         count(contents.folders, "folder"),
         count(contents.files, "file"),
         count(report.from_journal, "change"),
-        count(report.from_blocks, "file"),
     ));
-    let missing = report.unrecovered.len() as u64;
-    let code = if missing == 0 { 0 } else { Code::SomeFailed.exit_status() };
-    let mut object = json!({
-        "code": code,
-        "accounts": contents.accounts,
-        "folders": contents.folders,
-        "files": contents.files,
-        "from_journal": report.from_journal,
-        "from_blocks": report.from_blocks,
-        "without_password": report.without_password.iter().map(|u| u.as_str()).collect::<Vec<_>>(),
-        "unrecovered": missing,
-        "damaged": report.damaged,
-    });
-    if missing == 0 {
-        return if env.manner().json { env.json("result", object) } else { Ok(()) };
-    }
-    let text = format!("{} could not be recovered; all else was", count(missing, "item"));
     if env.manner().json {
-        object["message"] = json!(text);
-        env.json("error", object)?;
-        return Err(Stop::Told(Code::SomeFailed));
+        let object = json!({
+            "code": 0,
+            "accounts": contents.accounts,
+            "folders": contents.folders,
+            "files": contents.files,
+            "from_journal": report.from_journal,
+            "damaged": report.damaged,
+        });
+        env.json("result", object)?;
     }
-    Err(Failure::new(Code::SomeFailed, text).hint("The lines above say why.").into())
+    Ok(())
 }
 
 /// `1 file`, `2 files`.
@@ -119,7 +90,6 @@ fn count(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::serve::recover::Unrecovered;
 
     #[test]
     fn four_nodes_must_be_named_even_if_they_are_gone() {
@@ -129,17 +99,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_listed_and_is_status_3() {
+    fn what_was_recovered_and_what_was_damaged_is_said() {
         let report = Report {
-            unrecovered: vec![Unrecovered { what: "/demo/a".into(), why: "gone".into() }],
+            from_journal: 1,
+            damaged: vec!["node 2: backup/snapshot-3-9 is damaged".into()],
             ..Report::default()
         };
         let (mut env, screen) = Env::fake(&[], "");
-        let Err(Stop::Failed(failure)) = finish(&mut env, &report, "db") else { panic!() };
-        assert_eq!(failure.code, Code::SomeFailed);
-        assert!(screen.err().contains("cannot recover /demo/a: gone"), "{}", screen.err());
-        let (mut env, screen) = Env::fake(&[], "");
-        finish(&mut env, &Report::default(), "db").unwrap();
-        assert!(screen.err().contains("Recovered 0 accounts, 0 folders and 0 files  to db"));
+        finish(&mut env, &report, "db").unwrap();
+        let expected = "damaged, and not used: node 2: backup/snapshot-3-9 is damaged\nRecovered 0 \
+                        accounts, 0 folders and 0 files  to db\n  1 change from the nodes' \
+                        journals\n";
+        assert_eq!(screen.err(), expected);
     }
 }

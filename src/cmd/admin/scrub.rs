@@ -32,7 +32,7 @@ pub(super) struct Scrub {
     #[arg(long)]
     witness: bool,
 
-    /// Remove blocks of no file that have been known for so long (90m, 12h, 7d) [default: 1d]
+    /// Remove blocks of no file that have been known for so long (90m, 12h, 7d) [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_grace)]
     grace: Option<Duration>,
 
@@ -120,12 +120,11 @@ fn summary(scrub: &Scrubbing) -> Vec<String> {
         _ => "Scrubbed",
     };
     let mut lines = vec![format!(
-        "{how} {}, {}: {} wrong, {} missing, {} stale; {} repaired",
+        "{how} {}, {}: {} wrong, {} missing; {} repaired",
         counted(scrub.files, "file"),
         size(scrub.bytes),
         scrub.wrong,
         scrub.missing,
-        scrub.stale,
         scrub.repaired
     )];
     if scrub.removed > 0 {
@@ -181,7 +180,7 @@ mod tests {
             ended_ms_ago: Some(3),
             ..Scrubbing::default()
         };
-        let clean = "Scrubbed 2 files, 42.0 MB: 0 wrong, 0 missing, 0 stale; 0 repaired";
+        let clean = "Scrubbed 2 files, 42.0 MB: 0 wrong, 0 missing; 0 repaired";
         assert_eq!(summary(&scrub), [clean]);
         scrub.phase = ScrubPhase::Stopped;
         scrub.unchecked = vec![NodeId::ALL[1], NodeId::ALL[3]];

@@ -1,4 +1,4 @@
-//! `palk admin user`: accounts, for whoever runs the server.
+//! `palk admin user`: accounts, for the operator of the server.
 
 use std::path::PathBuf;
 

@@ -54,6 +54,7 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::OverQuota => {
             "Nothing was stored. Delete what is not needed, or ask for a higher quota."
         }
+        Code::InDoubt => "Look what is there before you repeat it:  palk client inf",
         Code::Disabled => "Ask whoever runs the server to enable it.",
         Code::SomeFailed | Code::ServerIdentity | Code::Interrupted => return None,
     })

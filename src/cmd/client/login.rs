@@ -10,6 +10,7 @@ use super::saved::{self, SignIn};
 use super::settings::Common;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
+use crate::core::error::Code;
 use crate::core::path::printable;
 use crate::core::remote::{Remote, Target};
 
@@ -25,7 +26,9 @@ impl Login {
         let user = settings.user(env)?;
         let password = settings.password(&user, env)?;
         remote.sign_in(&user, &password).map_err(|error| sign_in_failed(&user, &error))?;
-        let failed = |error| advice::failure("cannot get a saved sign-in", &error);
+        let own =
+            [(Code::InDoubt, "Sign in again; a sign-in that did not arrive is of use to nobody.")];
+        let failed = |error| advice::own_or_usual("cannot get a saved sign-in", &error, &own);
         let token = remote.issue_token(&machine()).map_err(failed)?;
         settings.user = Some(user.clone());
         let former = saved::find(&settings, env).ok().flatten();

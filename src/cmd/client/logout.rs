@@ -36,7 +36,10 @@ impl Logout {
         match revoked {
             // It was revoked before, or its account is gone.
             Err(error) if matches!(error.code(), Code::SignIn) => {}
-            other => other.map_err(|error| advice::failure("cannot sign out", &error))?,
+            other => {
+                let own = [(Code::InDoubt, "Sign out again to be sure.")];
+                other.map_err(|error| advice::own_or_usual("cannot sign out", &error, &own))?;
+            }
         }
         saved::forget(&settings.server, &sign_in.user, env)?;
         if common.json {

@@ -53,7 +53,8 @@ configuration.
 
 Exit status: 0 done, 2 wrong usage, 3 some of several failed, 4 no such file, 5 sign-in failed,
   6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
-  10 try again, 11 version mismatch, 12 unknown or changed server, 13 local file problem, 130 interrupted, 1 anything else";
+  10 try again, 11 version mismatch, 12 unknown or changed server, 13 local file problem,
+  14 not known whether it was done, 130 interrupted, 1 anything else";
 
 /// Store and retrieve files; without a verb, in an interactive session
 #[derive(Args, Debug)]

@@ -45,7 +45,9 @@ impl Passwd {
             remote.sign_in(&user, &old).map_err(|error| sign_in_failed(&user, &error))?;
         }
         let new = self.new_password(&user, env)?;
-        let failed = |error| advice::failure("cannot change the password", &error);
+        let own = [(Code::InDoubt, "Sign in to see which password is valid:  palk client login")];
+        let what = "cannot change the password";
+        let failed = |error| advice::own_or_usual(what, &error, &own);
         remote.change_password(&old, &new).map_err(failed)?;
         if common.json {
             return env.json("result", json!({"code": 0, "user": user}));

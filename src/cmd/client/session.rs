@@ -339,6 +339,9 @@ fn failed_here(what: &str, error: &Error) -> Failure {
         Code::NoSuchFile | Code::NoSuchFolder => {
             Failure::of(what, error).hint("See what is there:  INF")
         }
+        Code::InDoubt => {
+            Failure::of(what, error).hint("Look what is there before you repeat it:  INF")
+        }
         _ => advice::failure(what, error),
     }
 }

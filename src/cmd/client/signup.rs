@@ -48,6 +48,9 @@ fn failed(error: &Error) -> Failure {
         Code::NotAllowed => {
             Failure::of(what, error).hint("Ask whoever runs the server for an account.")
         }
+        Code::InDoubt => {
+            Failure::of(what, error).hint("Try whether it is there:  palk client login --user NAME")
+        }
         _ => advice::failure(what, error),
     }
 }

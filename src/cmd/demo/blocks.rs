@@ -53,7 +53,7 @@ pub(super) fn table(
 pub(super) fn count(node_folder: &Path) -> (u64, u64) {
     let (mut files, mut bytes) = (0, 0);
     for entry in fs::read_dir(node_folder).into_iter().flatten().flatten() {
-        if entry.file_name() == ".palk" {
+        if entry.file_name() == ".palk" || entry.file_name() == "backup" {
             continue;
         }
         let Ok(metadata) = entry.metadata() else { continue };

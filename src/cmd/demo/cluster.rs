@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::child::{Child, log_from, size};
-use super::house::{House, Who};
+use super::resources::{Resources, Who};
 use crate::cmd::failure::Failure;
 use crate::core::error::Code;
 use crate::core::io::reason;
@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// The four nodes and the server.
 pub(super) struct Cluster {
-    house: House,
+    resources: Resources,
     folder: PathBuf,
     program: PathBuf,
     addresses: [String; NODE_COUNT],
@@ -51,15 +51,15 @@ impl Cluster {
     ///
     /// # Errors
     /// If one does not start, with the end of its log.
-    pub(super) fn start(house: &House) -> Result<Cluster, Failure> {
+    pub(super) fn start(resources: &Resources) -> Result<Cluster, Failure> {
         let program = std::env::current_exe().map_err(|error| {
             let text = format!("cannot tell which program this is: {}", reason(&error));
             Failure::new(Code::Unexpected, text)
         })?;
         let any = "127.0.0.1:0".to_owned();
         let mut cluster = Cluster {
-            house: house.clone(),
-            folder: house.folder(),
+            resources: resources.clone(),
+            folder: resources.folder(),
             program,
             addresses: [const { String::new() }; NODE_COUNT],
             server: String::new(),
@@ -111,11 +111,11 @@ impl Cluster {
     }
 
     pub(super) fn pid(&self, who: Who) -> u32 {
-        self.house.open().child(who).as_ref().map_or(0, Child::pid)
+        self.resources.open().child(who).as_ref().map_or(0, Child::pid)
     }
 
     pub(super) fn state(&self, id: NodeId) -> State {
-        match self.house.open().child(Who::Node(id)) {
+        match self.resources.open().child(Who::Node(id)) {
             None => State::Killed,
             Some(child) => match child.ended() {
                 None => State::Running { pid: child.pid() },
@@ -127,8 +127,8 @@ impl Cluster {
     /// Kills a node.
     pub(super) fn kill(&mut self, id: NodeId) {
         self.up_at[id.index()] = size(&self.log_of(Who::Server));
-        let mut belongings = self.house.open();
-        if let Some(mut child) = belongings.child(Who::Node(id)).take() {
+        let mut inner = self.resources.open();
+        if let Some(mut child) = inner.child(Who::Node(id)).take() {
             child.kill();
         }
     }
@@ -194,8 +194,8 @@ impl Cluster {
         command.current_dir(&self.folder);
         let log = self.log_of(who);
         // With the lock held: a process that has started is one that will be ended.
-        let mut belongings = self.house.open();
-        *belongings.child(who) = Some(Child::start(command, &log)?);
+        let mut inner = self.resources.open();
+        *inner.child(who) = Some(Child::start(command, &log)?);
         Ok(())
     }
 
@@ -223,8 +223,8 @@ impl Cluster {
     ) -> Result<T, Failure> {
         let begun = Instant::now();
         loop {
-            let mut belongings = self.house.open();
-            let Some(child) = belongings.child(who) else {
+            let mut inner = self.resources.open();
+            let Some(child) = inner.child(who) else {
                 return Err(Failure::new(Code::Unexpected, format!("{who} is not running")));
             };
             let ended = child.ended(); // before its log is read, which is whole then
@@ -237,7 +237,7 @@ impl Cluster {
                     format!("{who} did not {what} within {} s", PATIENCE.as_secs())
                 }
                 None => {
-                    drop(belongings);
+                    drop(inner);
                     thread::sleep(LOOK_EVERY);
                     continue;
                 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
-use super::house::{FOLDER_PREFIX, is_running};
+use super::resources::{FOLDER_PREFIX, is_running};
 use crate::cmd::client::local::replace_file;
 use crate::core::io::reason;
 

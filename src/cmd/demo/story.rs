@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::blocks;
 use super::cluster::Cluster;
-use super::house::Who;
 use super::picture;
+use super::resources::Who;
 use crate::cmd::client::local::Source;
 use crate::cmd::client::place::Place;
 use crate::cmd::client::transfer::{fetch, send};

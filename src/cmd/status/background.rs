@@ -143,7 +143,7 @@ mod tests {
         let expected = "41 %, 168.9 of 412.0 GB, 96.0 MB/s, about 43m left, 0 errors";
         assert_eq!(scrub_far(&scrub), expected);
         (scrub.bytes, scrub.bytes_per_second, scrub.left_ms) = (950_000_000, None, None);
-        (scrub.wrong, scrub.stale) = (1, 1);
+        (scrub.wrong, scrub.missing) = (1, 1);
         assert_eq!(scrub_far(&scrub), "0 %, 950.0 MB of 412.0 GB, 2 errors");
         (scrub.phase, scrub.owed) = (ScrubPhase::Mending, 1);
         assert_eq!(scrub_far(&scrub), "all is read, 2 errors, 1 piece still to be mended");

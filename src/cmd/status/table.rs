@@ -77,6 +77,7 @@ fn nodes(nodes: &[NodeStatus]) -> Vec<String> {
 
 fn row(node: &NodeStatus) -> [String; 6] {
     let state = match node.state {
+        NodeState::Up | NodeState::Probation if !node.trusted => "behind",
         NodeState::Up => "up",
         NodeState::Late => "late",
         NodeState::Probation => "unsteady",
@@ -118,6 +119,7 @@ mod tests {
             }),
             errors: 0,
             owed: Debt::default(),
+            trusted: true,
         };
         Status {
             state: State::Healthy,
@@ -151,7 +153,7 @@ mod tests {
         let mut report = report();
         report.state = State::Degraded;
         report.nodes_to_spare = 1;
-        report.owed = Debt { orders: 3, pieces: 31, piece_bytes: 2_100_000_000 };
+        report.owed = Debt { pieces: 31, piece_bytes: 2_100_000_000 };
         let away = NodeId::ALL[1];
         let why = "connection refused".to_owned();
         report.troubles = vec![Trouble::NodeAway { node: away, silent_ms: Some(192_000), why }];
@@ -163,7 +165,7 @@ mod tests {
      status: node 2 has not answered for 3m12s (connection refused)
      action: start it:  palk storage --id 2
              or replace it:  palk admin replace 2 --to HOST:PORT
-      files: 18,204 in 412.0 GB     owed: 31 pieces, 2.1 GB; 3 orders
+      files: 18,204 in 412.0 GB     owed: 31 pieces, 2.1 GB
        node  state  address              free  errors  last seen
        1     up     127.0.0.1:51131  341.0 GB       0  now
        2     down   127.0.0.1:51132  341.0 GB   1,234  3m12s ago
@@ -184,12 +186,14 @@ mod tests {
         report.troubles = vec![
             Trouble::Unreadable { files: 18_204 },
             Trouble::CatalogInDoubt,
-            Trouble::NodeAway { node, silent_ms: None, why: why.clone() },
+            Trouble::ChangeInDoubt,
+            Trouble::NotLeading,
+            Trouble::NodeCatchingUp { node },
+            Trouble::NodeAway { node, silent_ms: None, why },
             Trouble::PiecesOwed { nodes, pieces: u64::MAX, bytes: u64::MAX },
-            Trouble::OrdersRefused { node, why },
             Trouble::NodeFull { node, spare_bytes: 0 },
             Trouble::NodeFull { node, spare_bytes: 1_000_000 },
-            Trouble::BackupBehind { node, why: "a long reason ".repeat(9) },
+            Trouble::JournalBehind { node, why: "a long reason ".repeat(9) },
             Trouble::Unknown,
         ];
         let text = render(&report);

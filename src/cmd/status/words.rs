@@ -31,20 +31,17 @@ pub(super) fn headline(report: &Status) -> String {
     format!("{word}  {reading}; {storing}{sparing}")
 }
 
-/// What is stored and what is owed.
+/// What is stored and what is missing.
 pub(super) fn sums(report: &Status) -> String {
     let files = report.files;
     format!("{} in {}     owed: {}", grouped(files.count), size(files.bytes), owed(&report.owed))
 }
 
-fn owed(debt: &Debt) -> String {
-    let orders = counted(debt.orders, "order");
-    let pieces = format!("{}, {}", counted(debt.pieces, "piece"), size(debt.piece_bytes));
-    match (debt.pieces, debt.orders) {
-        (0, 0) => "nothing".to_owned(),
-        (0, _) => orders,
-        (_, 0) => pieces,
-        _ => format!("{pieces}; {orders}"),
+/// What nodes lack: `31 pieces, 2.1 GB`.
+pub(crate) fn owed(debt: &Debt) -> String {
+    match debt.pieces {
+        0 => "nothing".to_owned(),
+        pieces => format!("{}, {}", counted(pieces, "piece"), size(debt.piece_bytes)),
     }
 }
 
@@ -60,17 +57,43 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
                 Some(silent_ms) => format!("for {}", span(*silent_ms)),
                 None => "since the server started".to_owned(),
             };
-            [
-                format!("node {node} has not answered {since} ({})", printable(why)),
+            let action = if lost_its_folder(why) {
+                format!(
+                    "put the folder back, or start the node again with an empty one:  palk storage \
+                     --id {node}\nit is filled from the other nodes then"
+                )
+            } else {
                 format!(
                     "start it:  palk storage --id {node}\nor replace it:  palk admin replace \
                      {node} --to HOST:PORT"
-                ),
-            ]
+                )
+            };
+            let how = if lost_its_folder(why) { "cannot be used" } else { "has not answered" };
+            [format!("node {node} {how} {since} ({})", printable(why)), action]
         }
         Trouble::CatalogInDoubt => [
-            "a write to the catalog failed half-way, so nothing is changed any more".to_owned(),
-            "see to the disk of the server's folder, then start the server again".to_owned(),
+            "a write to the user database failed half-way, so nothing is changed any more"
+                .to_owned(),
+            "look at the disk of the server's folder, then start the server again".to_owned(),
+        ],
+        Trouble::ChangeInDoubt => [
+            "a change is in doubt: fewer than 3 nodes have confirmed it; until that is settled \
+             nothing can be changed"
+                .to_owned(),
+            "bring back the nodes that are away; it is settled as soon as 3 nodes are up"
+                .to_owned(),
+        ],
+        Trouble::NotLeading => [
+            "the server has not taken up the nodes' journals yet, so nothing can be changed"
+                .to_owned(),
+            "wait a moment; if it stays so, the server's log says why".to_owned(),
+        ],
+        Trouble::NodeCatchingUp { node } => [
+            format!(
+                "node {node} lacks part of the journal or of its pieces (its folder was emptied, \
+                 replaced by an older copy, or it was away); it is being compared"
+            ),
+            "nothing: it counts again as soon as it is known what it lacks".to_owned(),
         ],
         Trouble::PiecesOwed { nodes, pieces, bytes } => {
             let lack = if nodes.len() == 1 { "lacks" } else { "lack" };
@@ -80,25 +103,30 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
                 "nothing: they are rebuilt while the nodes are up and have room".to_owned(),
             ]
         }
-        Trouble::OrdersRefused { node, why } => [
-            format!("node {node} does not carry out an order: {}", printable(why)),
-            "see to its disk; it is told again until it does".to_owned(),
-        ],
         Trouble::NodeFull { node, spare_bytes } => node_full(*node, *spare_bytes),
         Trouble::NodeUnsteady { node, why } => [
             format!("node {node} answers again, but {}", printable(why)),
             "look at its disk and its network; it is taken back by itself if it stays in time"
                 .to_owned(),
         ],
-        Trouble::BackupBehind { node, why } => [
-            format!("node {node} does not take the user database's backup: {}", printable(why)),
-            "see to its disk, then:  palk admin backup".to_owned(),
-        ],
+        Trouble::JournalBehind { node, why } => {
+            let why = if why.is_empty() { "the server's log may say why" } else { why };
+            [
+                format!("node {node} is behind with its journal or snapshot: {}", printable(why)),
+                "look at its disk; it is tried again by itself, and now by:  palk admin backup"
+                    .to_owned(),
+            ]
+        }
         Trouble::Unknown => [
             "there is something that this version of palk has no words for".to_owned(),
             "ask with the palk that the server is of, or with --json".to_owned(),
         ],
     }
+}
+
+/// Is a node there whose folder is not? That is what it says of itself then.
+fn lost_its_folder(why: &str) -> bool {
+    why.contains("its folder ")
 }
 
 fn too_few(files: u64) -> String {
@@ -181,11 +209,24 @@ mod tests {
 
     #[test]
     fn what_is_owed_is_said_in_one_phrase() {
-        let debt = |orders, pieces| Debt { orders, pieces, piece_bytes: 1000 * pieces };
-        assert_eq!(owed(&debt(0, 0)), "nothing");
-        assert_eq!(owed(&debt(1, 0)), "1 order");
-        assert_eq!(owed(&debt(0, 2000)), "2,000 pieces, 2.0 MB");
-        assert_eq!(owed(&debt(2, 1)), "1 piece, 1.0 kB; 2 orders");
+        let debt = |pieces| Debt { pieces, piece_bytes: 1000 * pieces };
+        assert_eq!(owed(&debt(0)), "nothing");
+        assert_eq!(owed(&debt(1)), "1 piece, 1.0 kB");
+        assert_eq!(owed(&debt(2000)), "2,000 pieces, 2.0 MB");
+    }
+
+    #[test]
+    fn a_node_without_its_folder_is_told_from_one_that_is_not_there() {
+        let away = |why: &str| {
+            let (node, why) = (NodeId::ALL[1], why.to_owned());
+            trouble(&Trouble::NodeAway { node, silent_ms: Some(5000), why }, &[])
+        };
+        let [status, action] = away("its folder /data/files_2 is gone: no such file or folder");
+        assert!(status.starts_with("node 2 cannot be used for 5s (its folder"), "{status}");
+        assert!(action.starts_with("put the folder back, or start the node again"), "{action}");
+        let [status, action] = away("connection refused");
+        assert!(status.starts_with("node 2 has not answered for 5s"), "{status}");
+        assert!(action.starts_with("start it:"), "{action}");
     }
 
     #[test]

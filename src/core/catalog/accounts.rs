@@ -9,16 +9,11 @@ use std::thread;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::journal;
-use crate::core::catalog::owed::{self, Kind};
-use crate::core::catalog::{Catalog, TokenId, UserId, tokens};
+use crate::core::catalog::database::first;
+use crate::core::catalog::{Catalog, UserId};
 use crate::core::error::{Code, Error, Result};
-use crate::core::path::{FolderPath, UserName};
-use crate::core::types::{NodeId, Seq};
-use crate::core::wire::journal::Change;
+use crate::core::path::UserName;
 
 /// How many passwords are hashed at a time.
 const HASHES_AT_ONCE: usize = 2;
@@ -67,8 +62,6 @@ pub struct Account {
     pub id: UserId,
     /// Its name.
     pub name: UserName,
-    /// Which of the accounts that have had this name.
-    pub generation: i64,
 }
 
 impl Default for HashGate {
@@ -80,7 +73,7 @@ impl Default for HashGate {
             let _ = thread::Builder::new().name("passwords".into()).spawn(move || {
                 let mut memory = Vec::new();
                 for job in work {
-                    // Whoever waits for a job that ended in a panic finds its answer missing.
+                    // Those who wait for a job that ended in a panic find its answer missing.
                     let _ = panic::catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
                 }
             });
@@ -114,43 +107,19 @@ impl HashGate {
     }
 }
 
-impl Catalog {
-    /// Makes an account, and owes every node the user's folder. The name of an account that was
-    /// removed can be had again once all of its files are gone from the catalog.
+impl HashGate {
+    /// A new hash of a password, in PHC form.
     ///
     /// # Errors
-    /// [`Error::UserExists`], [`Code::Temporary`]; or the password is empty or too long.
-    pub fn create_user(
-        &self,
-        gate: &HashGate,
-        name: &UserName,
-        password: &str,
-        now_ms: i64,
-    ) -> Result<UserId> {
+    /// [`Code::Usage`] if it is empty or too long, [`Code::Temporary`] if too many wait already.
+    pub fn hash(&self, password: &str) -> Result<String> {
         check_password(password)?;
-        if self.user(name)?.is_some() {
-            return Err(Error::UserExists(name.to_string()));
-        }
         let password = password.to_owned();
-        let hash = gate.pass(move |memory| hash(&password, memory))??;
-        // Higher than that of every store of an account which had this name before.
-        let seq = self.draw_seq()?;
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let (id, is_again) = insert_user(&transaction, name, &hash, now_ms)?;
-        owe_top_folder(&transaction, id)?;
-        let (user, password, created_ms) = (name.clone(), hash, now_ms);
-        let made = if is_again {
-            journal::note_former(&transaction, id, seq)?;
-            Change::UserMadeAgain { user, password, created_ms, seq }
-        } else {
-            Change::UserMade { user, password, created_ms }
-        };
-        journal::record(&transaction, &made)?;
-        self.commit(transaction)?;
-        Ok(id)
+        self.pass(move |memory| hash(&password, memory))?
     }
+}
 
+impl Catalog {
     /// The account of this name, if the password is its.
     ///
     /// # Errors
@@ -179,58 +148,23 @@ impl Catalog {
         }
     }
 
-    /// Gives an account another password, if the old one is right, and revokes all of its tokens
-    /// but `keep`.
+    /// Is it the password of this account?
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::NoSuchUser`]; those of the attempt and of the new password.
-    pub fn change_password(
-        &self,
-        gate: &HashGate,
-        name: &UserName,
-        [old, new]: [&str; 2],
-        keep: Option<TokenId>,
-        attempt: impl Attempt,
-    ) -> Result<()> {
-        check_password(new)?;
-        let known = self.user(name)?.ok_or_else(|| Error::NoSuchUser(name.to_string()))?;
-        if !try_password(gate, old, known.hash, attempt)? {
-            return Err(Error::WrongPassword(name.to_string()));
-        }
-        self.set_password(gate, name, new, keep)
-    }
-
-    /// Gives an account another password, and revokes all of its tokens but `keep`.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchUser`]; or the password is empty or too long.
-    pub fn set_password(
+    /// [`Error::WrongPassword`], [`Error::NoSuchUser`]; those of the attempt; [`Code::Temporary`].
+    pub fn verify_password(
         &self,
         gate: &HashGate,
         name: &UserName,
         password: &str,
-        keep: Option<TokenId>,
+        attempt: impl Attempt,
     ) -> Result<()> {
-        check_password(password)?;
-        let account = self.account(name)?;
-        let password = password.to_owned();
-        let hash = gate.pass(move |memory| hash(&password, memory))??;
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let changed = transaction
-            .execute(
-                "UPDATE users SET password = ?3
-                 WHERE id = ?1 AND generation = ?2 AND state != 'removed'",
-                params![account.id.0, account.generation, hash],
-            )
-            .map_err(catalog_error)?;
-        if changed == 0 {
-            return Err(Error::NoSuchUser(name.to_string()));
+        let known = self.user(name)?.ok_or_else(|| Error::NoSuchUser(name.to_string()))?;
+        if try_password(gate, password, known.hash, attempt)? {
+            Ok(())
+        } else {
+            Err(Error::WrongPassword(name.to_string()))
         }
-        tokens::revoke_all(&transaction, account.id, keep)?;
-        let changed = Change::PasswordChanged { user: name.clone(), password: hash };
-        journal::record(&transaction, &changed)?;
-        self.commit(transaction)
     }
 
     /// The account of this name.
@@ -251,124 +185,25 @@ impl Catalog {
     }
 
     fn user(&self, name: &UserName) -> Result<Option<Known>> {
-        self.reader
-            .lock()
-            .prepare_cached(
-                "SELECT id, generation, password, state = 'disabled' FROM users
-                 WHERE name = ?1 AND state != 'removed'",
-            )
-            .and_then(|mut query| {
-                query
-                    .query_row([name.as_str()], |row| {
-                        let (id, generation) = (UserId(row.get(0)?), row.get(1)?);
-                        let account = Account { id, name: name.clone(), generation };
-                        let hash: String = row.get(2)?;
-                        let none = hash == NO_PASSWORD;
-                        let hash = if none { UNKNOWN_USER_HASH.to_owned() } else { hash };
-                        Ok(Known { account, hash, disabled: row.get(3)? })
-                    })
-                    .optional()
+        let select = "SELECT id, password, disabled FROM users WHERE name = ?1 AND removed = 0";
+        self.read(|connection| {
+            first(connection, select, [name.as_str()], |row| {
+                let account = Account { id: UserId(row.get(0)?), name: name.clone() };
+                let hash: String = row.get(1)?;
+                // Anything else is no password, and has to look like a wrong one.
+                let is_one = PasswordHash::new(&hash).is_ok();
+                let hash = if is_one { hash } else { UNKNOWN_USER_HASH.to_owned() };
+                Ok(Known { account, hash, disabled: row.get(2)? })
             })
-            .map_err(catalog_error)
+        })
     }
 }
 
-/// Every node has to make the user's folder.
-pub(super) fn owe_top_folder(connection: &Connection, user: UserId) -> Result<()> {
-    let top = FolderPath::top();
-    NodeId::ALL.into_iter().try_for_each(|node| {
-        owed::add(connection, node, Kind::Folder, user, top.as_str(), None, Seq(0))
-    })
-}
-
-/// Makes an account as it was made before, or one that nobody can sign in to; what the nodes owe it
-/// is recorded. Nothing happens if there is one that was not removed.
-pub(super) fn remake_user(
-    connection: &Connection,
-    name: &UserName,
-    password: &str,
-    created_ms: i64,
-) -> Result<()> {
-    let new: Option<i64> = connection
-        .query_row(
-            "INSERT INTO users (name, password, created_ms) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET
-                 password = excluded.password, created_ms = excluded.created_ms,
-                 state = 'active', quota = NULL
-             WHERE state = 'removed'
-             RETURNING id",
-            params![name.as_str(), password, created_ms],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(catalog_error)?;
-    new.map_or(Ok(()), |id| owe_top_folder(connection, UserId(id)))
-}
-
-/// The number of the user of this name, if there is one, also if the account was removed.
-pub(super) fn id_of(connection: &Connection, name: &UserName) -> Result<Option<UserId>> {
-    connection
-        .prepare_cached("SELECT id FROM users WHERE name = ?1")
-        .and_then(|mut query| {
-            query.query_row([name.as_str()], |row| Ok(UserId(row.get(0)?))).optional()
-        })
-        .map_err(catalog_error)
-}
-
-/// The name of a user.
-pub(super) fn name_of(connection: &Connection, user: UserId) -> Result<UserName> {
-    let name: String = connection
-        .prepare_cached("SELECT name FROM users WHERE id = ?1")
-        .and_then(|mut query| query.query_row([user.0], |row| row.get(0)))
-        .map_err(catalog_error)?;
-    Ok(UserName::parse(&name)?)
-}
-
-/// What stands in the place of a password's hash where the account is known from blocks alone.
-pub(super) const NO_PASSWORD: &str = "!";
 /// An account with what only this file needs to know of it.
 struct Known {
     account: Account,
     hash: String,
     disabled: bool,
-}
-
-/// Adds an account, or takes the row of a removed one of this name (then true). The row is kept after
-/// a removal because the nodes may still be owed orders under its name.
-fn insert_user(
-    transaction: &Transaction<'_>,
-    name: &UserName,
-    hash: &str,
-    now_ms: i64,
-) -> Result<(UserId, bool)> {
-    let made = transaction
-        .query_row(
-            "INSERT INTO users (name, password, created_ms) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET
-                 password = excluded.password, created_ms = excluded.created_ms,
-                 state = 'active', quota = NULL
-             WHERE state = 'removed'
-                 AND NOT EXISTS (SELECT 1 FROM files WHERE user_id = users.id)
-                 AND NOT EXISTS (SELECT 1 FROM folders WHERE user_id = users.id)
-             RETURNING id, generation",
-            params![name.as_str(), hash, now_ms],
-            |row| Ok((UserId(row.get(0)?), row.get::<_, i64>(1)? > 0)),
-        )
-        .optional()
-        .map_err(catalog_error)?;
-    if let Some(made) = made {
-        return Ok(made);
-    }
-    let removed: bool = transaction
-        .query_row("SELECT state = 'removed' FROM users WHERE name = ?1", [name.as_str()], |row| {
-            row.get(0)
-        })
-        .map_err(catalog_error)?;
-    if removed {
-        let text = format!("the files of the former account {name} are still being removed");
-        return Err(Error::other(Code::Temporary, text));
-    }
-    Err(Error::UserExists(name.to_string()))
 }
 
 /// Is it the password of this hash? Whatever it is, the same work is done.
@@ -449,4 +284,137 @@ fn output(
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::core::catalog::fixture::{Fixture, fixture, name};
+
+    fn with_password(password: &str) -> Fixture {
+        let f = fixture();
+        let hash = HashGate::default().hash(password).unwrap();
+        f.change(|draft| draft.set_password(&name("demo"), &hash, None)).unwrap();
+        f
+    }
+
+    #[test]
+    fn an_account_is_signed_in_with_its_password_only() {
+        let (f, gate) = (with_password("yeet123"), HashGate::default());
+        let catalog = &f.catalog;
+        let account = catalog.sign_in(&gate, "demo", "yeet123", ()).unwrap();
+        assert_eq!((account.id, account.name), (f.user, name("demo")));
+        let failure = |name: &str, password: &str| {
+            catalog.sign_in(&gate, name, password, ()).unwrap_err().to_string()
+        };
+        assert_eq!(failure("demo", "yeet124"), Error::WrongPassword("demo".into()).to_string());
+        assert_eq!(failure("nobody", "x"), Error::NoSuchUser("nobody".into()).to_string());
+        assert_eq!(failure("../x", "x"), Error::NoSuchUser("../x".into()).to_string());
+        let too_long = "x".repeat(PASSWORD_BYTES_MAX + 1);
+        assert_eq!(failure("demo", &too_long), Error::WrongPassword("demo".into()).to_string());
+        for none in ["", &too_long] {
+            assert_eq!(gate.hash(none).unwrap_err().code(), Code::Usage);
+        }
+    }
+
+    #[test]
+    fn nobody_signs_in_where_there_is_no_password() {
+        let (f, gate) = (fixture(), HashGate::default());
+        for guess in ["no password", "", "!"] {
+            let refused = f.catalog.sign_in(&gate, "demo", guess, ()).unwrap_err();
+            assert_eq!(refused.to_string(), Error::WrongPassword("demo".into()).to_string());
+        }
+    }
+
+    #[test]
+    fn the_hash_for_unknown_users_costs_what_every_other_costs() {
+        let mut memory = Vec::new();
+        let own = hash("some password", &mut memory).unwrap();
+        let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
+        assert_eq!(parameters(&own), parameters(UNKNOWN_USER_HASH));
+        assert!(PasswordHash::new(UNKNOWN_USER_HASH).is_ok());
+        // What others' implementations make of a password is understood, and the other way round.
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let theirs = Argon2::default().hash_password(b"some password").unwrap().to_string();
+        assert!(verify("some password", &theirs, &mut memory));
+        let own_parsed = PasswordHash::new(&own).unwrap();
+        assert!(Argon2::default().verify_password(b"some password", &own_parsed).is_ok());
+        assert!(!verify("", UNKNOWN_USER_HASH, &mut memory));
+        assert!(verify("some password", &own, &mut memory));
+        assert!(!verify("some other", &own, &mut memory));
+    }
+
+    #[test]
+    fn an_attempt_that_may_not_be_made_costs_no_hash_and_says_nothing() {
+        struct Never(crossbeam_channel::Sender<bool>);
+        impl Attempt for Never {
+            fn begin(&mut self) -> Result<()> {
+                Err(Error::Throttled { seconds: 7 })
+            }
+
+            fn end(&mut self, right: bool) {
+                self.0.send(right).unwrap();
+            }
+        }
+        let (f, gate) = (with_password("yeet123"), HashGate::default());
+        let (told, tells) = crossbeam_channel::unbounded();
+        for name in ["demo", "nobody"] {
+            let refused = f.catalog.sign_in(&gate, name, "yeet123", Never(told.clone()));
+            assert_eq!(
+                refused.unwrap_err().to_string(),
+                Error::Throttled { seconds: 7 }.to_string()
+            );
+        }
+        assert!(tells.is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_refused_and_not_waited_in() {
+        let gate = HashGate::default();
+        let (go, wait) = bounded::<()>(0);
+        let (begun, begins) = crossbeam_channel::unbounded();
+        thread::scope(|scope| {
+            for _ in 0..HASHES_AT_ONCE {
+                scope.spawn(|| {
+                    gate.pass({
+                        let (wait, begun) = (wait.clone(), begun.clone());
+                        move |_| {
+                            begun.send(()).unwrap();
+                            let _ = wait.recv();
+                        }
+                    })
+                });
+            }
+            (0..HASHES_AT_ONCE).for_each(|_| begins.recv().unwrap());
+            for _ in 0..HASHES_WAITING_MAX {
+                gate.jobs.try_send(Box::new(|_| ())).unwrap();
+            }
+            assert_eq!(gate.pass(|_| ()).unwrap_err().code(), Code::Temporary);
+            drop(go);
+        });
+        while gate.pass(|_| ()).is_err() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_changed_password_is_the_only_one() {
+        let (f, gate) = (with_password("old"), HashGate::default());
+        let verify = |password| f.catalog.verify_password(&gate, &name("demo"), password, ());
+        assert_eq!(verify("wrong").unwrap_err().code(), Code::SignIn);
+        verify("old").unwrap();
+        let hash = gate.hash("new").unwrap();
+        f.change(|draft| draft.set_password(&name("demo"), &hash, None)).unwrap();
+        assert!(f.catalog.sign_in(&gate, "demo", "old", ()).is_err());
+        f.catalog.sign_in(&gate, "demo", "new", ()).unwrap();
+        f.change(|draft| draft.set_disabled(&name("demo"), true)).unwrap();
+        let refused = |password| f.catalog.sign_in(&gate, "demo", password, ()).unwrap_err().code();
+        assert_eq!((refused("new"), refused("old")), (Code::Disabled, Code::SignIn));
+    }
+
+    #[test]
+    fn a_password_is_not_in_the_database() {
+        let f = with_password("correct horse battery");
+        for entry in std::fs::read_dir(f.folder.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(7).any(|window| window == b"battery"));
+        }
+    }
+}

@@ -1,227 +1,302 @@
-//! The SQLite file: how it is opened, its tables and its settings. `docs/formats.md` shows them.
+//! The SQLite file: how it is opened, its tables, its settings, and short ways to say a statement.
+//! `docs/formats.md` shows the tables.
+//!
+//! Commits are not synced: the nodes' journals are the truth, and what a power cut takes from the
+//! end of this file is read from them again. What no journal has, such as the claim, is written with
+//! [`synced`].
 
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use crate::core::error::{Code, Error, Result};
 
-/// The version of the tables; each entry of the list leads to the next one.
-const MIGRATIONS: [&str; 6] = [
-    "
+/// The version of the tables. Those below are of Palks that were never released.
+const FORMAT: i64 = 100;
+
+/// The tables with what the journal adds up to.
+pub(super) const CONTENT: [&str; 7] =
+    ["users", "tokens", "entries", "doomed", "versions", "journal", "replacements"];
+
+const TABLES: &str = "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE users (
-        id         INTEGER PRIMARY KEY,
-        name       TEXT NOT NULL UNIQUE,
-        password   TEXT NOT NULL,              -- argon2id, PHC form
-        created_ms INTEGER NOT NULL
+        id            INTEGER PRIMARY KEY AUTOINCREMENT,
+        name          TEXT NOT NULL,
+        password      TEXT NOT NULL,               -- argon2id, PHC form
+        created_ms    INTEGER NOT NULL,
+        disabled      INTEGER NOT NULL DEFAULT 0,
+        removed       INTEGER NOT NULL DEFAULT 0,  -- only its versions are still there
+        quota         INTEGER,                     -- bytes; NULL: the server's default
+        root          INTEGER NOT NULL,            -- the entry of its top folder
+        versions      INTEGER NOT NULL DEFAULT 0,  -- from here on counted by triggers
+        stored_files  INTEGER NOT NULL DEFAULT 0,  -- that are not retired
+        stored_bytes  INTEGER NOT NULL DEFAULT 0,
+        retired_bytes INTEGER NOT NULL DEFAULT 0,  -- a part of stored_bytes
+        doomed_files  INTEGER NOT NULL DEFAULT 0,  -- parts of what is stored
+        doomed_bytes  INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE TABLE folders (
-        user_id INTEGER NOT NULL REFERENCES users (id),
-        path    TEXT NOT NULL,
-        PRIMARY KEY (user_id, path)
+    CREATE UNIQUE INDEX users_by_name ON users (name) WHERE removed = 0;
+    CREATE INDEX users_by_root ON users (root);
+
+    CREATE TABLE tokens (
+        hash       BLOB PRIMARY KEY,       -- BLAKE3 of the token
+        user_id    INTEGER NOT NULL,
+        machine    TEXT NOT NULL,          -- where it is used, as its client says
+        created_ms INTEGER NOT NULL,
+        used_ms    INTEGER NOT NULL        -- to the hour
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE files (
-        user_id   INTEGER NOT NULL REFERENCES users (id),
-        path      TEXT NOT NULL,
-        version   BLOB NOT NULL UNIQUE,
-        seq       INTEGER NOT NULL,
+    CREATE INDEX tokens_by_user ON tokens (user_id, used_ms);
+
+    CREATE TABLE entries (
+        id      INTEGER PRIMARY KEY,
+        parent  INTEGER,                   -- NULL: a user's top folder, or doomed
+        name    TEXT NOT NULL,
+        version BLOB,                      -- NULL: a folder
+        bytes   INTEGER NOT NULL           -- those of the version; of a folder 0
+    ) STRICT;
+    CREATE UNIQUE INDEX entries_by_name ON entries (parent, name);
+    CREATE INDEX entries_by_version ON entries (version) WHERE version IS NOT NULL;
+    CREATE INDEX folders ON entries (parent) WHERE version IS NULL;
+
+    CREATE TABLE doomed (
+        entry   INTEGER PRIMARY KEY,       -- a folder that was removed with all that is in it
+        user_id INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE versions (
+        version   BLOB PRIMARY KEY,
+        user_id   INTEGER NOT NULL,
         bytes     INTEGER NOT NULL,
         blake3    BLOB NOT NULL,
         stored_ms INTEGER NOT NULL,
-        placed    INTEGER NOT NULL,            -- bit 0 is node 1
-        PRIMARY KEY (user_id, path)
+        seq       INTEGER NOT NULL,        -- as in its trailers
+        placed    INTEGER NOT NULL,        -- bit 0 is node 1
+        placed_at INTEGER NOT NULL,        -- the journal's entry that last placed a piece
+        stored_by TEXT NOT NULL,           -- who, and from where
+        retired   INTEGER NOT NULL,        -- replaced or deleted, not dropped yet
+        predecessor BLOB,                  -- the version that it has replaced
+        uncertain INTEGER NOT NULL DEFAULT 0   -- its predecessor is kept until it is known to be readable
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE owed (
-        id      INTEGER PRIMARY KEY AUTOINCREMENT,
-        node    INTEGER NOT NULL,
-        kind    TEXT NOT NULL,                 -- folder, commit, remove, discard, repair
-        user_id INTEGER NOT NULL REFERENCES users (id),
-        path    TEXT NOT NULL,
-        version BLOB,
-        seq     INTEGER NOT NULL
+    CREATE INDEX versions_uncertain ON versions (predecessor) WHERE uncertain = 1;
+    CREATE INDEX missing_1 ON versions (version, bytes) WHERE placed & 1 = 0 AND retired = 0;
+    CREATE INDEX missing_2 ON versions (version, bytes) WHERE placed & 2 = 0 AND retired = 0;
+    CREATE INDEX missing_3 ON versions (version, bytes) WHERE placed & 4 = 0 AND retired = 0;
+    CREATE INDEX missing_4 ON versions (version, bytes) WHERE placed & 8 = 0 AND retired = 0;
+    CREATE INDEX placed_partly ON versions (placed, bytes) WHERE placed != 15 AND retired = 0;
+    CREATE INDEX versions_retired ON versions (version) WHERE retired = 1;
+
+    CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
+        UPDATE users SET versions = versions + 1,
+            stored_files = stored_files + (new.retired = 0),
+            stored_bytes = stored_bytes + new.bytes,
+            retired_bytes = retired_bytes + new.bytes * new.retired
+        WHERE id = new.user_id;
+    END;
+    CREATE TRIGGER version_retired AFTER UPDATE OF retired ON versions BEGIN
+        UPDATE users SET
+            stored_files = stored_files + (new.retired = 0) - (old.retired = 0),
+            retired_bytes = retired_bytes + new.bytes * (new.retired - old.retired)
+        WHERE id = new.user_id;
+    END;
+    -- Only from doomed folders are versions dropped that are not retired.
+    CREATE TRIGGER version_dropped AFTER DELETE ON versions BEGIN
+        UPDATE users SET versions = versions - 1,
+            stored_files = stored_files - (old.retired = 0),
+            stored_bytes = stored_bytes - old.bytes,
+            retired_bytes = retired_bytes - old.bytes * old.retired,
+            doomed_files = doomed_files - (old.retired = 0),
+            doomed_bytes = doomed_bytes - old.bytes * (old.retired = 0)
+        WHERE id = old.user_id;
+    END;
+
+    CREATE TABLE journal (
+        id     INTEGER PRIMARY KEY,
+        epoch  INTEGER NOT NULL,
+        record BLOB NOT NULL,
+        chain  BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX owed_by_node ON owed (node, id);
-    CREATE INDEX owed_by_path ON owed (user_id, path);
-    CREATE INDEX owed_by_version ON owed (version);
-",
-    "
-    CREATE TABLE scrubs (
-        id          INTEGER PRIMARY KEY AUTOINCREMENT,
-        started_ms  INTEGER NOT NULL,
-        ended_ms    INTEGER,
-        phase       TEXT NOT NULL,             -- inventory, files, mending, done, stopped
-        witness     INTEGER NOT NULL,
-        grace_ms    INTEGER NOT NULL,
-        listed      INTEGER NOT NULL,          -- nodes whose inventory is done; bit 0 is node 1
-        unchecked   INTEGER NOT NULL,          -- nodes of which something could not be checked
-        user_id     INTEGER,                   -- the last file that has been checked
-        path        TEXT,
-        files_done  INTEGER NOT NULL,
-        files_all   INTEGER NOT NULL,
-        bytes_done  INTEGER NOT NULL,          -- on all nodes together
-        bytes_all   INTEGER NOT NULL,
-        removed     INTEGER NOT NULL,
-        others      INTEGER NOT NULL           -- files that are no blocks of their node
-    ) STRICT;
-    CREATE TABLE scrub_findings (
-        id      INTEGER PRIMARY KEY,
-        scrub   INTEGER NOT NULL,
-        what    TEXT NOT NULL,                 -- wrong, missing, stale, damaged
-        node    INTEGER,
-        user_id INTEGER NOT NULL,
-        path    TEXT NOT NULL,
-        version BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX scrub_findings_by_version ON scrub_findings (version);
-    CREATE TABLE strays (
-        node     INTEGER NOT NULL,
-        user     TEXT NOT NULL,
-        path     TEXT NOT NULL,
-        seq      INTEGER NOT NULL,
-        first_ms INTEGER NOT NULL,
-        scrub    INTEGER NOT NULL,             -- the last one that has seen it
-        PRIMARY KEY (node, user, path)
-    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE replacements (
         node       INTEGER PRIMARY KEY,
         address    TEXT NOT NULL,
         instead_of TEXT NOT NULL,
         started_ms INTEGER NOT NULL,
-        pieces     INTEGER NOT NULL,           -- that were owed to it at the beginning
+        pieces     INTEGER NOT NULL,       -- that there were when it began
         proved_ms  INTEGER
     ) STRICT;
-",
-    "
-    CREATE TABLE journal (
-        id     INTEGER PRIMARY KEY AUTOINCREMENT,
-        record BLOB NOT NULL,
-        chain  BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE deletions (
-        user_id INTEGER NOT NULL REFERENCES users (id),
-        path    TEXT NOT NULL,
-        seq     INTEGER NOT NULL,
-        PRIMARY KEY (user_id, path)
-    ) STRICT, WITHOUT ROWID;
-",
-    // What every account stores is counted by triggers, so that no change of `files`, present or
-    // future, can forget it.
-    "
-    ALTER TABLE users ADD COLUMN state TEXT NOT NULL DEFAULT 'active';    -- active, disabled, removed
-    ALTER TABLE users ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;   -- one more at each removal
-    ALTER TABLE users ADD COLUMN quota INTEGER;                           -- bytes; NULL: the default
-    ALTER TABLE users ADD COLUMN stored_files INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE users ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
-    UPDATE users SET
-        stored_files = (SELECT count(*) FROM files WHERE user_id = users.id),
-        stored_bytes = (SELECT coalesce(sum(bytes), 0) FROM files WHERE user_id = users.id);
-    CREATE TRIGGER file_added AFTER INSERT ON files BEGIN
-        UPDATE users SET stored_files = stored_files + 1, stored_bytes = stored_bytes + new.bytes
-            WHERE id = new.user_id;
-    END;
-    CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN
-        UPDATE users SET stored_files = stored_files - 1, stored_bytes = stored_bytes - old.bytes
-            WHERE id = old.user_id;
-    END;
-    CREATE TRIGGER file_replaced AFTER UPDATE OF user_id, bytes ON files BEGIN
-        UPDATE users SET stored_files = stored_files - 1, stored_bytes = stored_bytes - old.bytes
-            WHERE id = old.user_id;
-        UPDATE users SET stored_files = stored_files + 1, stored_bytes = stored_bytes + new.bytes
-            WHERE id = new.user_id;
-    END;
-    CREATE TABLE tokens (
-        id         INTEGER PRIMARY KEY AUTOINCREMENT,
-        user_id    INTEGER NOT NULL REFERENCES users (id),
-        hash       BLOB NOT NULL UNIQUE,       -- BLAKE3 of the token
-        machine    TEXT NOT NULL,              -- where it was made, as its client says
-        created_ms INTEGER NOT NULL,
-        used_ms    INTEGER NOT NULL            -- to the hour
-    ) STRICT;
-    CREATE INDEX tokens_by_user ON tokens (user_id, used_ms);
-",
-    "
-    ALTER TABLE files ADD COLUMN stored_by TEXT;   -- who, and from where; NULL: not known any more
-",
-    "
-    ALTER TABLE files ADD COLUMN stored_seq INTEGER;            -- of its trailers; NULL: as seq
-    ALTER TABLE owed ADD COLUMN target TEXT;                    -- of a move: where to
-    ALTER TABLE owed ADD COLUMN entry INTEGER NOT NULL DEFAULT 0;   -- of a move: the journal's
-    CREATE INDEX owed_moves ON owed (user_id, id)
-        WHERE kind IN ('move', 'move-folder', 'take-back');
-    CREATE INDEX owed_folder_moves ON owed (user_id, id) WHERE kind = 'move-folder';
-    CREATE INDEX owed_by_target ON owed (user_id, target) WHERE target IS NOT NULL;
-",
-];
 
-/// How long one connection waits for the other before it gives up.
+    CREATE TABLE scrubs (
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        started_ms INTEGER NOT NULL,
+        ended_ms   INTEGER,
+        phase      TEXT NOT NULL,          -- inventory, files, mending, done, stopped
+        witness    INTEGER NOT NULL,
+        grace_ms   INTEGER NOT NULL,
+        listed     INTEGER NOT NULL,       -- nodes whose inventory is done; bit 0 is node 1
+        unchecked  INTEGER NOT NULL,       -- nodes of which something could not be checked
+        cursor     BLOB,                   -- the last version that has been checked
+        files_done INTEGER NOT NULL,
+        files_all  INTEGER NOT NULL,
+        bytes_done INTEGER NOT NULL,       -- on all nodes together
+        bytes_all  INTEGER NOT NULL,
+        removed    INTEGER NOT NULL,
+        others     INTEGER NOT NULL        -- files that are no blocks of their node
+    ) STRICT;
+    CREATE TABLE scrub_findings (
+        id      INTEGER PRIMARY KEY,
+        scrub   INTEGER NOT NULL,
+        what    TEXT NOT NULL,             -- wrong, missing, damaged
+        node    INTEGER,
+        user    TEXT NOT NULL,             -- and the path, as it was called then
+        path    TEXT NOT NULL,
+        version BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX scrub_findings_by_scrub ON scrub_findings (scrub);
+    CREATE INDEX scrub_findings_by_version ON scrub_findings (version, node);
+";
+
+/// How long one connection waits for another before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many statements a connection keeps prepared: more than there are.
+const STATEMENTS_MAX: usize = 256;
+
+/// Opens a catalog, or makes an empty one where there is no file.
 pub(super) fn open(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;
+             PRAGMA cache_size = -8000; PRAGMA synchronous = NORMAL;",
+        )
+        .map_err(catalog_error)?;
+    if format(&connection)? == 0 {
+        synced(&connection, || create_tables(&connection))?;
+    }
+    Ok(connection)
+}
+
+/// Makes an empty catalog in one plain file, which nobody else uses.
+pub(super) fn create_alone(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;
+             PRAGMA cache_size = -64000;",
+        )
+        .map_err(catalog_error)?;
+    match format(&connection)? {
+        0 => create_tables(&connection)?,
+        _ => return Err(Error::Catalog(format!("{} is there already", path.display()))),
+    }
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path).map_err(catalog_error)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(catalog_error)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    // An answered store must survive a power cut: every commit is synced.
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )
-        .map_err(catalog_error)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }
 
-/// Opens a copy of a catalog as one plain file, which nobody else uses.
-pub(super) fn open_copy(path: &Path) -> Result<Connection> {
-    let connection = Connection::open(path).map_err(catalog_error)?;
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
-        )
-        .map_err(catalog_error)?;
-    Ok(connection)
+/// The version of the tables; 0 if there are none.
+fn format(connection: &Connection) -> Result<i64> {
+    let format = one(connection, "PRAGMA user_version", [], |row| row.get(0))?;
+    let text = match format {
+        0 | FORMAT => return Ok(format),
+        1..FORMAT => format!(
+            "the catalog is of an older Palk (its format is {format}, this one reads {FORMAT} only): \
+             start with empty folders for the server and the nodes"
+        ),
+        _ => format!(
+            "the catalog is of a newer Palk (its format is {format}, this one reads {FORMAT} only)"
+        ),
+    };
+    Err(Error::other(Code::Version, text))
 }
 
-pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
-    let version: i64 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(catalog_error)?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if version > known {
-        return Err(Error::other(
-            Code::Version,
-            format!(
-                "the catalog is of a newer Palk (its version is {version}, this one knows {known})"
-            ),
-        ));
-    }
-    for (step, to) in MIGRATIONS.iter().zip(1..).filter(|(_, to)| *to > version) {
-        let transaction = connection.transaction().map_err(catalog_error)?;
-        transaction.execute_batch(step).map_err(catalog_error)?;
-        transaction.pragma_update(None, "user_version", to).map_err(catalog_error)?;
-        transaction.commit().map_err(catalog_error)?;
-    }
-    Ok(())
-}
-
-pub(super) fn setting(connection: &Connection, key: &str) -> Result<Option<String>> {
+fn create_tables(connection: &Connection) -> Result<()> {
     connection
-        .query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0))
-        .optional()
+        .execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;"))
         .map_err(catalog_error)
 }
 
-pub(super) fn set_setting(connection: &Connection, key: &str, value: &str) -> Result<()> {
+/// Does something that is to survive a power cut even if no journal has it.
+pub(super) fn synced<T>(connection: &Connection, what: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set =
+        |level: &str| connection.pragma_update(None, "synchronous", level).map_err(catalog_error);
+    set("FULL")?;
+    let done = what();
+    set("NORMAL")?;
+    done
+}
+
+/// Executes a statement; gives how many rows it changed.
+pub(super) fn execute(connection: &Connection, sql: &str, values: impl Params) -> Result<usize> {
     connection
-        .execute(
-            "INSERT INTO settings (key, value) VALUES (?1, ?2)
-             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            params![key, value],
-        )
-        .map_err(catalog_error)?;
-    Ok(())
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute(values))
+        .map_err(catalog_error)
+}
+
+/// The one row that a query has.
+pub(super) fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<T> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut query| query.query_row(values, read))
+        .map_err(catalog_error)
+}
+
+/// The first row of a query, if it has any.
+pub(super) fn first<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut query| query.query_row(values, read).optional())
+        .map_err(catalog_error)
+}
+
+/// All rows of a query.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut query| query.query_map(values, read)?.collect())
+        .map_err(catalog_error)
+}
+
+/// A limit for a query.
+pub(super) fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
+pub(super) fn setting(connection: &Connection, key: &str) -> Result<Option<String>> {
+    first(connection, "SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0))
+}
+
+pub(super) fn set_setting(connection: &Connection, key: &str, value: &str) -> Result<()> {
+    let set = "INSERT INTO settings (key, value) VALUES (?1, ?2)
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    execute(connection, set, [key, value]).map(drop)
 }
 
 /// The setting, which is set to `fresh` first if it is missing.
@@ -230,17 +305,6 @@ pub(super) fn setting_or(connection: &Connection, key: &str, fresh: &str) -> Res
         Some(value) => Ok(value),
         None => set_setting(connection, key, fresh).map(|()| fresh.to_owned()),
     }
-}
-
-/// Is there neither an account nor a file?
-pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
-    connection
-        .query_row(
-            "SELECT NOT EXISTS (SELECT 1 FROM users) AND NOT EXISTS (SELECT 1 FROM files)",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(catalog_error)
 }
 
 /// What SQLite says, as an error of ours.
@@ -256,44 +320,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_catalog_of_a_newer_version_is_left_alone() {
+    fn a_catalog_of_another_format_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let mut connection = open(&folder.path().join("palk.db")).unwrap();
-        migrate(&mut connection).unwrap();
-        migrate(&mut connection).unwrap();
-        connection.pragma_update(None, "user_version", 99).unwrap();
-        let refused = migrate(&mut connection).unwrap_err();
-        assert_eq!(refused.code(), Code::Version);
+        let path = folder.path().join("palk.db");
+        let connection = open(&path).unwrap();
+        drop(open(&path).unwrap());
+        for (other, word) in [(1, "older"), (6, "older"), (FORMAT + 1, "newer")] {
+            connection.pragma_update(None, "user_version", other).unwrap();
+            let refused = open(&path).unwrap_err();
+            assert_eq!(refused.code(), Code::Version);
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
+        connection.pragma_update(None, "user_version", FORMAT).unwrap();
+        open(&path).unwrap();
     }
 
     #[test]
-    fn what_accounts_stored_before_it_was_counted_is_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut connection = open(&folder.path().join("palk.db")).unwrap();
-        connection.execute_batch(MIGRATIONS[0]).unwrap();
-        connection.pragma_update(None, "user_version", 1).unwrap();
-        connection
-            .execute_batch(
-                "INSERT INTO users VALUES (1, 'demo', 'hash', 5), (2, 'ann', 'hash', 6);
-                 INSERT INTO files VALUES (1, 'a', x'01', 1, 10, x'00', 0, 15),
-                                          (1, 'b', x'02', 2, 32, x'00', 0, 15);",
-            )
-            .unwrap();
-        migrate(&mut connection).unwrap();
-        let counts = |name: &str| -> (u64, u64, String) {
-            let query = "SELECT stored_files, stored_bytes, state FROM users WHERE name = ?1";
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            connection.query_row(query, [name], read).unwrap()
-        };
-        assert_eq!(counts("demo"), (2, 42, "active".into()));
-        assert_eq!(counts("ann"), (0, 0, "active".into()));
-    }
-
-    #[test]
-    fn commits_are_synced() {
+    fn only_what_no_journal_has_is_synced() {
         let folder = tempfile::tempdir().unwrap();
         let connection = open(&folder.path().join("palk.db")).unwrap();
-        let level: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
-        assert_eq!(level, 2, "2 is FULL");
+        let level = || one(&connection, "PRAGMA synchronous", [], |row| row.get::<_, i64>(0));
+        assert_eq!(level().unwrap(), 1, "1 is NORMAL");
+        assert_eq!(synced(&connection, level).unwrap(), 2, "2 is FULL");
+        assert_eq!(level().unwrap(), 1);
     }
 }

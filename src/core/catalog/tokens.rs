@@ -1,158 +1,152 @@
 //! Tokens: what a client keeps in place of a password, so that nobody has to type one and the server
-//! has nothing to compute. Only their hashes are here; whoever reads the catalog can use none.
+//! has nothing to compute. Only their hashes are here; they are of no use to those who read the
+//! catalog.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use crate::core::catalog::accounts::Account;
-use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::{Catalog, UserId};
+use crate::core::catalog::database::{execute, first, limit};
+use crate::core::catalog::{Account, Catalog, Draft, UserId, draft, users};
 use crate::core::error::{Error, Result};
 use crate::core::path::UserName;
 use crate::core::types::Digest;
+use crate::core::wire::journal::Change;
 
 /// How many tokens an account may have. One more takes the place of the one that was not used for
 /// the longest time, so that forgotten ones do not pile up.
 pub const TOKENS_MAX: usize = 100;
 
 /// When a token was last used is noted to this, in milliseconds: noting it each time would cost every
-/// sign-in a synced write, which is most of what a token saves.
+/// sign-in an entry of the journal, which is most of what a token saves.
 const USED_PRECISION_MS: i64 = 3_600_000;
 
-/// A token's number in the catalog. None is used twice.
+/// A token, by its hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct TokenId(pub(in crate::core::catalog) i64);
+pub struct TokenId(pub(in crate::core::catalog) Digest);
 
-impl Catalog {
+impl Draft<'_> {
     /// Keeps a new token of an account, by its hash; `machine` says where it is used.
     ///
     /// # Errors
     /// [`Error::NotSignedIn`] if the account was removed or disabled meanwhile.
     pub fn add_token(
-        &self,
+        &mut self,
         account: &Account,
         hash: &Digest,
         machine: &str,
         now_ms: i64,
     ) -> Result<TokenId> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let added = transaction
-            .execute(
-                "INSERT INTO tokens (user_id, hash, machine, created_ms, used_ms)
-                 SELECT id, ?3, ?4, ?5, ?5 FROM users
-                 WHERE id = ?1 AND generation = ?2 AND state = 'active'",
-                params![account.id.0, account.generation, hash.0, machine, now_ms],
-            )
-            .map_err(catalog_error)?;
-        if added == 0 {
+        draft::check_text("the name of a machine", machine)?;
+        let select = "SELECT 1 FROM users WHERE id = ?1 AND removed = 0 AND disabled = 0";
+        if first(self.connection, select, [account.id.0], |_| Ok(()))?.is_none() {
             return Err(Error::NotSignedIn);
         }
-        let id = TokenId(transaction.last_insert_rowid());
-        transaction
-            .execute(
-                "DELETE FROM tokens WHERE user_id = ?1 AND id IN (
-                     SELECT id FROM tokens WHERE user_id = ?1 AND id != ?3
-                     ORDER BY used_ms DESC, id DESC LIMIT -1 OFFSET ?2)",
-                params![account.id.0, TOKENS_MAX - 1, id.0],
-            )
-            .map_err(catalog_error)?;
-        self.commit(transaction)?;
-        Ok(id)
+        self.record(Change::TokenMade {
+            user: account.name.clone(),
+            hash: *hash,
+            machine: machine.to_owned(),
+            created_ms: now_ms,
+        })?;
+        Ok(TokenId(*hash))
     }
 
+    /// Notes that a token was used, if that was not done lately.
+    pub fn use_token(&mut self, token: TokenId, now_ms: i64) -> Result<()> {
+        if is_use_due(self.connection, token, now_ms)? {
+            self.record(Change::TokenUsed { hash: token.0, used_ms: now_ms })?;
+        }
+        Ok(())
+    }
+
+    /// Revokes a token. One that is revoked already is no error.
+    pub fn revoke_token(&mut self, token: TokenId) -> Result<()> {
+        let select = "SELECT 1 FROM tokens WHERE hash = ?1";
+        if first(self.connection, select, [token.0.0], |_| Ok(()))?.is_some() {
+            self.record(Change::TokenRevoked { hash: token.0 })?;
+        }
+        Ok(())
+    }
+}
+
+impl Catalog {
     /// The account that this token is of.
     ///
     /// # Errors
     /// [`Error::TokenRefused`] if there is none, or it is another's than `name`;
     /// [`Error::Disabled`].
-    pub fn sign_in_by_token(
-        &self,
-        name: &str,
-        hash: &Digest,
-        now_ms: i64,
-    ) -> Result<(Account, TokenId)> {
+    pub fn sign_in_by_token(&self, name: &str, hash: &Digest) -> Result<(Account, TokenId)> {
         let name = UserName::parse(name).map_err(|_| Error::TokenRefused)?;
-        let found = self
-            .reader
-            .lock()
-            .prepare_cached(
-                "SELECT tokens.id, users.id, generation, state = 'disabled', used_ms
-                 FROM tokens JOIN users ON users.id = user_id
-                 WHERE hash = ?1 AND name = ?2 AND state != 'removed'",
-            )
-            .and_then(|mut query| {
-                query
-                    .query_row(params![hash.0, name.as_str()], |row| {
-                        let (id, generation) = (UserId(row.get(1)?), row.get(2)?);
-                        let account = Account { id, name: name.clone(), generation };
-                        let (disabled, used_ms): (bool, i64) = (row.get(3)?, row.get(4)?);
-                        Ok((TokenId(row.get(0)?), account, disabled, used_ms))
-                    })
-                    .optional()
-            })
-            .map_err(catalog_error)?;
-        let (token, account, disabled, used_ms) = found.ok_or(Error::TokenRefused)?;
-        if disabled {
-            return Err(Error::Disabled(account.name.to_string()));
+        let select = "SELECT users.id, disabled FROM tokens JOIN users ON users.id = user_id
+                      WHERE hash = ?1 AND name = ?2 AND removed = 0";
+        let found = self.read(|connection| {
+            let values = params![hash.0, name.as_str()];
+            first(connection, select, values, |row| Ok((UserId(row.get(0)?), row.get(1)?)))
+        })?;
+        match found {
+            None => Err(Error::TokenRefused),
+            Some((_, true)) => Err(Error::Disabled(name.to_string())),
+            Some((id, false)) => Ok((Account { id, name }, TokenId(*hash))),
         }
-        if now_ms.saturating_sub(used_ms) >= USED_PRECISION_MS {
-            self.note_token_used(token, now_ms)?;
-        }
-        Ok((account, token))
     }
 
-    fn note_token_used(&self, token: TokenId, now_ms: i64) -> Result<()> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        transaction
-            .execute("UPDATE tokens SET used_ms = ?2 WHERE id = ?1", params![token.0, now_ms])
-            .map_err(catalog_error)?;
-        self.commit(transaction)
+    /// Is it so long ago that a token was noted to be used that [`Draft::use_token`] is due?
+    pub fn is_use_due(&self, token: TokenId, now_ms: i64) -> Result<bool> {
+        self.read(|connection| is_use_due(connection, token, now_ms))
     }
+}
 
-    /// Revokes a token. One that is revoked already is no error.
-    ///
-    /// # Errors
-    /// If the catalog cannot be written.
-    pub fn revoke_token(&self, token: TokenId) -> Result<()> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        transaction
-            .execute("DELETE FROM tokens WHERE id = ?1", [token.0])
-            .map_err(catalog_error)?;
-        self.commit(transaction)
-    }
+fn is_use_due(connection: &Connection, token: TokenId, now_ms: i64) -> Result<bool> {
+    let select = "SELECT used_ms FROM tokens WHERE hash = ?1";
+    let used: Option<i64> = first(connection, select, [token.0.0], |row| row.get(0))?;
+    Ok(used.is_some_and(|used_ms| now_ms.saturating_sub(used_ms) >= USED_PRECISION_MS))
+}
+
+pub(super) fn is_of(connection: &Connection, token: TokenId, user: UserId) -> Result<bool> {
+    let select = "SELECT 1 FROM tokens WHERE hash = ?1 AND user_id = ?2";
+    let found = first(connection, select, params![token.0.0, user.0], |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
+pub(super) fn make(
+    connection: &Connection,
+    user: &UserName,
+    hash: &Digest,
+    machine: &str,
+    created_ms: i64,
+) -> Result<()> {
+    let Some((user, _)) = users::live(connection, user)? else { return Ok(()) };
+    let insert = "INSERT INTO tokens (hash, user_id, machine, created_ms, used_ms)
+                  VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
+    execute(connection, insert, params![hash.0, user.0, machine, created_ms])?;
+    let delete = "DELETE FROM tokens WHERE hash IN (
+                      SELECT hash FROM tokens WHERE user_id = ?1 AND hash != ?2
+                      ORDER BY used_ms DESC, hash LIMIT -1 OFFSET ?3)";
+    execute(connection, delete, params![user.0, hash.0, limit(TOKENS_MAX - 1)]).map(drop)
+}
+
+pub(super) fn note_used(connection: &Connection, hash: &Digest, used_ms: i64) -> Result<()> {
+    let update = "UPDATE tokens SET used_ms = max(used_ms, ?2) WHERE hash = ?1";
+    execute(connection, update, params![hash.0, used_ms]).map(drop)
+}
+
+pub(super) fn revoke(connection: &Connection, hash: &Digest) -> Result<()> {
+    execute(connection, "DELETE FROM tokens WHERE hash = ?1", [hash.0]).map(drop)
 }
 
 /// Revokes all tokens of an account but this one.
 pub(super) fn revoke_all(
     connection: &Connection,
     user: UserId,
-    keep: Option<TokenId>,
+    keep: Option<&Digest>,
 ) -> Result<()> {
-    connection
-        .execute(
-            "DELETE FROM tokens WHERE user_id = ?1 AND id IS NOT ?2",
-            params![user.0, keep.map(|token| token.0)],
-        )
-        .map_err(catalog_error)?;
-    Ok(())
+    let delete = "DELETE FROM tokens WHERE user_id = ?1 AND hash IS NOT ?2";
+    execute(connection, delete, params![user.0, keep.map(|hash| hash.0)]).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::catalog::accounts::HashGate;
+    use crate::core::catalog::fixture::{fixture, name};
     use crate::core::error::Code;
-    use crate::core::types::ClusterId;
-
-    fn catalog(folder: &std::path::Path) -> (Catalog, HashGate, Account) {
-        let catalog = Catalog::open(&folder.join("palk.db"), ClusterId([1; 16])).unwrap();
-        let (gate, demo) = (HashGate::default(), UserName::parse("demo").unwrap());
-        catalog.create_user(&gate, &demo, "pw", 0).unwrap();
-        let account = catalog.account(&demo).unwrap();
-        (catalog, gate, account)
-    }
 
     fn hash(n: usize) -> Digest {
         Digest([u8::try_from(n % 251).unwrap(); 32])
@@ -160,47 +154,61 @@ mod tests {
 
     #[test]
     fn a_token_signs_its_own_account_in_until_it_is_revoked() {
-        let folder = tempfile::tempdir().unwrap();
-        let (catalog, gate, account) = catalog(folder.path());
-        catalog.create_user(&gate, &UserName::parse("eve").unwrap(), "pw", 0).unwrap();
-        let token = catalog.add_token(&account, &hash(1), "laptop", 5).unwrap();
-        assert_eq!(catalog.sign_in_by_token("demo", &hash(1), 6).unwrap(), (account, token));
+        let f = fixture();
+        f.change(|draft| draft.create_user(&name("eve"), "", 0)).unwrap();
+        let account = f.catalog.account(&name("demo")).unwrap();
+        let token = f.change(|draft| draft.add_token(&account, &hash(1), "laptop", 5)).unwrap();
+        assert_eq!(f.catalog.sign_in_by_token("demo", &hash(1)).unwrap(), (account, token));
         for (name, n) in [("eve", 1), ("demo", 2), ("../x", 1), ("nobody", 1)] {
-            let refused = catalog.sign_in_by_token(name, &hash(n), 6).unwrap_err();
+            let refused = f.catalog.sign_in_by_token(name, &hash(n)).unwrap_err();
             assert_eq!(refused.code(), Code::SignIn, "{name} {n}");
         }
-        catalog.revoke_token(token).unwrap();
-        catalog.revoke_token(token).unwrap();
-        assert!(catalog.sign_in_by_token("demo", &hash(1), 6).is_err());
+        f.change(|draft| draft.revoke_token(token)).unwrap();
+        f.change(|draft| draft.revoke_token(token)).unwrap();
+        assert!(f.catalog.sign_in_by_token("demo", &hash(1)).is_err());
     }
 
     #[test]
-    fn another_password_revokes_all_tokens_but_the_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let (catalog, gate, account) = catalog(folder.path());
-        let own = catalog.add_token(&account, &hash(1), "here", 5).unwrap();
-        catalog.add_token(&account, &hash(2), "stolen", 5).unwrap();
-        catalog.change_password(&gate, &account.name, ["pw", "new"], Some(own), ()).unwrap();
-        assert!(catalog.sign_in_by_token("demo", &hash(1), 6).is_ok());
-        assert!(catalog.sign_in_by_token("demo", &hash(2), 6).is_err());
-        catalog.set_password(&gate, &account.name, "newer", None).unwrap();
-        assert!(catalog.sign_in_by_token("demo", &hash(1), 6).is_err());
+    fn another_password_revokes_all_tokens_but_the_one_that_is_kept() {
+        let f = fixture();
+        let account = f.catalog.account(&name("demo")).unwrap();
+        let own = f.change(|draft| draft.add_token(&account, &hash(1), "here", 5)).unwrap();
+        f.change(|draft| draft.add_token(&account, &hash(2), "stolen", 5)).unwrap();
+        f.change(|draft| draft.set_password(&account.name, "new", Some(own))).unwrap();
+        assert!(f.catalog.sign_in_by_token("demo", &hash(1)).is_ok());
+        assert!(f.catalog.sign_in_by_token("demo", &hash(2)).is_err());
+        f.change(|draft| draft.set_password(&account.name, "newer", None)).unwrap();
+        assert!(f.catalog.sign_in_by_token("demo", &hash(1)).is_err());
     }
 
     #[test]
     fn the_tokens_of_an_account_are_limited_and_the_least_used_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let (catalog, _, account) = catalog(folder.path());
+        let f = fixture();
+        let account = f.catalog.account(&name("demo")).unwrap();
         for n in 1..=TOKENS_MAX {
             let now_ms = i64::try_from(n).unwrap();
-            catalog.add_token(&account, &hash(n), "m", now_ms).unwrap();
+            f.change(|draft| draft.add_token(&account, &hash(n), "m", now_ms)).unwrap();
         }
-        let hours = 2 * USED_PRECISION_MS;
-        catalog.sign_in_by_token("demo", &hash(1), hours).unwrap();
-        catalog.add_token(&account, &hash(200), "m", 1).unwrap();
-        assert!(catalog.sign_in_by_token("demo", &hash(1), hours).is_ok(), "used lately");
-        assert!(catalog.sign_in_by_token("demo", &hash(200), hours).is_ok(), "the new one");
-        assert!(catalog.sign_in_by_token("demo", &hash(2), hours).is_err(), "used the least");
-        assert!(catalog.sign_in_by_token("demo", &hash(3), hours).is_ok());
+        let (first, later) = (TokenId(hash(1)), 2 * USED_PRECISION_MS);
+        assert!(f.catalog.is_use_due(first, later).unwrap());
+        f.change(|draft| draft.use_token(first, later)).unwrap();
+        assert!(!f.catalog.is_use_due(first, later + 1).unwrap());
+        let end = f.catalog.end().unwrap();
+        f.change(|draft| draft.use_token(first, later + 1)).unwrap();
+        assert_eq!(f.catalog.end().unwrap(), end, "noted to the hour");
+        f.change(|draft| draft.add_token(&account, &hash(200), "m", 1)).unwrap();
+        let is_in = |n| f.catalog.sign_in_by_token("demo", &hash(n)).is_ok();
+        assert!(is_in(1), "used lately");
+        assert!(is_in(200), "the new one");
+        assert!(!is_in(2) && is_in(3), "the one that was used the least is gone");
+    }
+
+    #[test]
+    fn what_does_not_fit_a_record_is_refused() {
+        let f = fixture();
+        let account = f.catalog.account(&name("demo")).unwrap();
+        let machine = "m".repeat(2000);
+        let refused = f.change(|draft| draft.add_token(&account, &hash(1), &machine, 0));
+        assert_eq!(refused.unwrap_err().code(), Code::Usage);
     }
 }

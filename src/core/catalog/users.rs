@@ -1,17 +1,16 @@
-//! What whoever runs the server does with accounts: to list, disable and remove them, and to say how
-//! much each may store. What every account stores is counted in its row.
+//! Accounts as those who run the server see them: to make, list, disable and remove them, and to say
+//! how much each may store. What every account stores is counted in its row, by triggers.
 
 use std::fmt;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, params};
 
-use crate::core::catalog::accounts::Account;
-use crate::core::catalog::database::catalog_error;
-use crate::core::catalog::{Catalog, TokenId, UserId, accounts, files, journal, tokens};
+use crate::core::catalog::database::{all, execute, first, one};
+use crate::core::catalog::{Account, Catalog, Draft, TokenId, UserId, tokens, tree};
 use crate::core::error::{Code, Error, Result};
-use crate::core::path::{FilePath, UserName};
+use crate::core::path::UserName;
 use crate::core::wire::journal::Change;
-use crate::core::wire::node::Place;
 
 /// Whether an account can be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +40,7 @@ pub enum Quota {
     Default,
     /// As much as there is room for.
     Unlimited,
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
 }
 
@@ -54,7 +53,7 @@ impl Quota {
         }
     }
 
-    fn column(self) -> Option<i64> {
+    pub(super) fn column(self) -> Option<i64> {
         match self {
             Quota::Default => None,
             Quota::Unlimited => Some(i64::MAX),
@@ -74,7 +73,7 @@ pub struct UserRecord {
     pub created_ms: i64,
     /// How many files it has.
     pub files: u64,
-    /// Their sizes together, in bytes.
+    /// What they and the versions that no file names any more take, in bytes.
     pub bytes: u64,
     /// How much it may store.
     pub quota: Quota,
@@ -82,383 +81,280 @@ pub struct UserRecord {
     pub tokens: u64,
 }
 
-impl Catalog {
-    /// All accounts by name, also those whose removal is under way.
+/// What an account has stored.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Usage {
+    /// The bytes of all its versions.
+    pub stored_bytes: u64,
+    /// How many of them are of versions that no file names any more: they go as soon as nobody reads
+    /// them.
+    pub reclaimable_bytes: u64,
+}
+
+impl Draft<'_> {
+    /// Makes an account.
     ///
     /// # Errors
-    /// If the catalog cannot be read.
-    pub fn users(&self) -> Result<Vec<UserRecord>> {
-        let reader = self.reader.lock();
-        let mut query = reader
-            .prepare_cached(
-                "SELECT name, state, created_ms, stored_files, stored_bytes, quota,
-                     (SELECT count(*) FROM tokens WHERE user_id = users.id)
-                 FROM users
-                 WHERE state != 'removed' OR stored_files > 0
-                     OR EXISTS (SELECT 1 FROM folders WHERE user_id = users.id)
-                 ORDER BY name",
-            )
-            .map_err(catalog_error)?;
-        let rows = query
-            .query_map([], |row| {
-                let state: String = row.get(1)?;
-                let name: String = row.get(0)?;
-                Ok(UserName::parse(&name).map(|name| UserRecord {
-                    name,
-                    state: match state.as_str() {
-                        "active" => UserState::Active,
-                        "disabled" => UserState::Disabled,
-                        _ => UserState::Removing,
-                    },
-                    created_ms: row.get(2).unwrap_or_default(),
-                    files: row.get(3).unwrap_or_default(),
-                    bytes: row.get(4).unwrap_or_default(),
-                    quota: Quota::from_column(row.get(5).unwrap_or_default()),
-                    tokens: row.get(6).unwrap_or_default(),
-                }))
-            })
-            .map_err(catalog_error)?;
-        rows.map(|row| Ok(row.map_err(catalog_error)??)).collect()
+    /// [`Error::UserExists`].
+    pub fn create_user(&mut self, name: &UserName, hash: &str, now_ms: i64) -> Result<UserId> {
+        if live(self.connection, name)?.is_some() {
+            return Err(Error::UserExists(name.to_string()));
+        }
+        let (user, password) = (name.clone(), hash.to_owned());
+        self.record(Change::UserMade { user, password, created_ms: now_ms })?;
+        self.known(name)
     }
 
-    /// May whoever signed in like this go on? Asked before each request.
+    /// Gives an account another password, and revokes all of its tokens but `keep`.
     ///
     /// # Errors
-    /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked; [`Error::NoSuchUser`]
-    /// if the account was removed.
-    pub fn check_standing(&self, account: &Account, token: Option<TokenId>) -> Result<()> {
-        let found: Option<(bool, bool)> = self
-            .reader
-            .lock()
-            .prepare_cached(
-                "SELECT state = 'disabled',
-                     ?3 IS NULL OR EXISTS (SELECT 1 FROM tokens WHERE id = ?3 AND user_id = ?1)
-                 FROM users WHERE id = ?1 AND generation = ?2 AND state != 'removed'",
-            )
-            .and_then(|mut query| {
-                let token = token.map(|token| token.0);
-                query
-                    .query_row(params![account.id.0, account.generation, token], |row| {
-                        Ok((row.get(0)?, row.get(1)?))
-                    })
-                    .optional()
-            })
-            .map_err(catalog_error)?;
-        match found {
-            None => Err(Error::NoSuchUser(account.name.to_string())),
-            Some((true, _)) => Err(Error::Disabled(account.name.to_string())),
-            Some((false, false)) => Err(Error::TokenRefused),
-            Some((false, true)) => Ok(()),
-        }
+    /// [`Error::NoSuchUser`].
+    pub fn set_password(
+        &mut self,
+        name: &UserName,
+        hash: &str,
+        keep: Option<TokenId>,
+    ) -> Result<()> {
+        self.known(name)?;
+        let (user, password) = (name.clone(), hash.to_owned());
+        let keep = keep.map(|token| token.0);
+        self.record(Change::PasswordSet { user, password, keep }).map(drop)
     }
 
     /// Disables or enables an account.
     ///
     /// # Errors
     /// [`Error::NoSuchUser`].
-    pub fn set_disabled(&self, name: &UserName, disabled: bool) -> Result<()> {
-        let state = if disabled { "disabled" } else { "active" };
-        let change = Change::AccountDisabled { user: name.clone(), disabled };
-        self.update_user(name, "state", &state, &change)
+    pub fn set_disabled(&mut self, name: &UserName, disabled: bool) -> Result<()> {
+        self.known(name)?;
+        self.record(Change::UserDisabled { user: name.clone(), disabled }).map(drop)
     }
 
     /// Says how much an account may store.
     ///
     /// # Errors
     /// [`Error::NoSuchUser`].
-    pub fn set_quota(&self, name: &UserName, quota: Quota) -> Result<()> {
-        let change = Change::QuotaSet { user: name.clone(), bytes: quota.column() };
-        self.update_user(name, "quota", &quota.column(), &change)
+    pub fn set_quota(&mut self, name: &UserName, quota: Quota) -> Result<()> {
+        self.known(name)?;
+        self.record(Change::QuotaSet { user: name.clone(), bytes: quota.column() }).map(drop)
     }
 
-    fn update_user(
-        &self,
-        name: &UserName,
-        column: &str,
-        value: &dyn rusqlite::ToSql,
-        change: &Change,
-    ) -> Result<()> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        if !update(&transaction, name, column, value)? {
-            return Err(Error::NoSuchUser(name.to_string()));
-        }
-        journal::record(&transaction, change)?;
-        self.commit(transaction)
-    }
-
-    /// How much an account may store, and how many bytes its files have.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn quota_and_stored(&self, user: UserId) -> Result<(Quota, u64)> {
-        self.reader
-            .lock()
-            .prepare_cached("SELECT quota, stored_bytes FROM users WHERE id = ?1")
-            .and_then(|mut query| {
-                query.query_row([user.0], |row| Ok((Quota::from_column(row.get(0)?), row.get(1)?)))
-            })
-            .map_err(catalog_error)
-    }
-
-    /// Begins to remove an account: from here on nobody can sign in to it, none of its sessions goes
-    /// on and no running store of it commits. [`Catalog::remove_page`] does the rest, also after a
-    /// crash.
+    /// Removes an account with all that it has stored: from here on nobody can sign in to it, none of
+    /// its sessions goes on, and its name is free.
     ///
     /// # Errors
     /// [`Error::NoSuchUser`].
-    pub fn begin_removal(&self, name: &UserName) -> Result<UserId> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let id = mark_removed(&transaction, name)?;
-        let id = id.ok_or_else(|| Error::NoSuchUser(name.to_string()))?;
-        tokens::revoke_all(&transaction, id, None)?;
-        journal::record(&transaction, &Change::RemovalBegun { user: name.clone() })?;
-        self.commit(transaction)?;
-        Ok(id)
+    pub fn remove_user(&mut self, name: &UserName) -> Result<()> {
+        self.known(name)?;
+        self.record(Change::UserRemoved { user: name.clone() }).map(drop)
     }
 
-    /// Removes up to `most` files of an account whose removal has begun, in one transaction with
-    /// what the nodes owe for it; at last its folders. False once nothing is left.
+    /// The account of this name.
     ///
     /// # Errors
-    /// If the catalog cannot be written.
-    pub fn remove_page(&self, user: UserId, most: usize) -> Result<bool> {
-        // One number for all of them: every file's own was drawn before the removal began.
-        let seq = self.draw_seq()?;
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(catalog_error)?;
-        let paths: Vec<String> = transaction
-            .prepare_cached(
-                "SELECT path FROM files JOIN users ON users.id = user_id
-                 WHERE user_id = ?1 AND state = 'removed' ORDER BY path LIMIT ?2",
-            )
-            .and_then(|mut query| {
-                query.query_map(params![user.0, most], |row| row.get(0))?.collect()
-            })
-            .map_err(catalog_error)?;
-        for path in &paths {
-            let path = FilePath::parse_rooted(path)?;
-            files::remove_file(&transaction, user, &path, seq)?;
-            let place = Place { user: accounts::name_of(&transaction, user)?, path };
-            journal::record(&transaction, &Change::Deleted { place, seq })?;
+    /// [`Error::NoSuchUser`].
+    pub fn account(&self, name: &UserName) -> Result<Account> {
+        self.known(name).map(|id| Account { id, name: name.clone() })
+    }
+
+    /// Is this account still there? Its name may be another's by now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`].
+    pub fn check_account(&self, account: &Account) -> Result<()> {
+        if self.known(&account.name)? == account.id {
+            Ok(())
+        } else {
+            Err(Error::NoSuchUser(account.name.to_string()))
         }
-        if paths.is_empty() && remove_folders(&transaction, user)? {
-            let name = accounts::name_of(&transaction, user)?;
-            journal::record(&transaction, &Change::FoldersRemoved { user: name })?;
-        }
-        self.commit(transaction)?;
-        Ok(!paths.is_empty())
     }
 
-    /// The accounts whose removal has begun and has not come to its end.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn removals(&self) -> Result<Vec<UserId>> {
-        self.reader
-            .lock()
-            .prepare_cached(
-                "SELECT id FROM users WHERE state = 'removed'
-                     AND (stored_files > 0
-                         OR EXISTS (SELECT 1 FROM folders WHERE user_id = users.id))",
-            )
-            .and_then(|mut query| query.query_map([], |row| Ok(UserId(row.get(0)?)))?.collect())
-            .map_err(catalog_error)
-    }
-
-    /// The removed account of this name, if there is one.
-    ///
-    /// # Errors
-    /// If the catalog cannot be read.
-    pub fn removed_user(&self, name: &UserName) -> Result<Option<UserId>> {
-        self.reader
-            .lock()
-            .prepare_cached("SELECT id FROM users WHERE name = ?1 AND state = 'removed'")
-            .and_then(|mut query| {
-                query.query_row([name.as_str()], |row| Ok(UserId(row.get(0)?))).optional()
-            })
-            .map_err(catalog_error)
+    fn known(&self, name: &UserName) -> Result<UserId> {
+        let found = live(self.connection, name)?;
+        found.map(|(id, _)| id).ok_or_else(|| Error::NoSuchUser(name.to_string()))
     }
 }
 
-/// Changes a column of an account that was not removed. False if there is none.
-fn update(
+impl Catalog {
+    /// All accounts by name, also those that were removed and whose versions are still there.
+    pub fn users(&self) -> Result<Vec<UserRecord>> {
+        let select = "SELECT name, disabled, removed, created_ms, stored_files - doomed_files,
+                          stored_bytes, quota,
+                          (SELECT count(*) FROM tokens WHERE user_id = users.id)
+                      FROM users ORDER BY name, id";
+        let rows = self.read(|connection| {
+            all(connection, select, [], |row| {
+                let name: String = row.get(0)?;
+                let state = match (row.get(1)?, row.get(2)?) {
+                    (_, true) => UserState::Removing,
+                    (true, _) => UserState::Disabled,
+                    _ => UserState::Active,
+                };
+                let (created_ms, files, bytes) = (row.get(3)?, row.get(4)?, row.get(5)?);
+                let (quota, tokens) = (Quota::from_column(row.get(6)?), row.get(7)?);
+                Ok(UserName::parse(&name).map(|name| UserRecord {
+                    name,
+                    state,
+                    created_ms,
+                    files,
+                    bytes,
+                    quota,
+                    tokens,
+                }))
+            })
+        })?;
+        rows.into_iter().map(|row| Ok(row?)).collect()
+    }
+
+    /// May a session that was signed in like this go on? Asked before each request.
+    ///
+    /// # Errors
+    /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked; [`Error::NoSuchUser`]
+    /// if the account was removed.
+    pub fn check_standing(&self, account: &Account, token: Option<TokenId>) -> Result<()> {
+        self.read(|connection| {
+            let select = "SELECT disabled FROM users WHERE id = ?1 AND removed = 0";
+            match first(connection, select, [account.id.0], |row| row.get(0))? {
+                None => return Err(Error::NoSuchUser(account.name.to_string())),
+                Some(true) => return Err(Error::Disabled(account.name.to_string())),
+                Some(false) => {}
+            }
+            match token {
+                Some(token) if !tokens::is_of(connection, token, account.id)? => {
+                    Err(Error::TokenRefused)
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// How much an account may store, and how much it has stored.
+    pub fn quota_and_usage(&self, user: UserId) -> Result<(Quota, Usage)> {
+        self.read(|connection| {
+            let select = "SELECT quota, stored_bytes, retired_bytes + doomed_bytes
+                          FROM users WHERE id = ?1";
+            one(connection, select, [user.0], |row| {
+                let (stored_bytes, reclaimable_bytes) = (row.get(1)?, row.get(2)?);
+                let usage = Usage { stored_bytes, reclaimable_bytes };
+                Ok((Quota::from_column(row.get(0)?), usage))
+            })
+        })
+    }
+}
+
+/// An account that was not removed, and the entry of its top folder.
+pub(super) fn live(connection: &Connection, name: &UserName) -> Result<Option<(UserId, i64)>> {
+    let select = "SELECT id, root FROM users WHERE name = ?1 AND removed = 0";
+    first(connection, select, [name.as_str()], |row| Ok((UserId(row.get(0)?), row.get(1)?)))
+}
+
+/// The entry of an account's top folder, unless the account was removed.
+pub(super) fn top_of(connection: &Connection, user: UserId) -> Result<Option<i64>> {
+    let select = "SELECT root FROM users WHERE id = ?1 AND removed = 0";
+    first(connection, select, [user.0], |row| row.get(0))
+}
+
+/// The name of an account and its top folder. What was under way while its account was removed must
+/// not bring anything back.
+pub(super) fn still_there(connection: &Connection, user: UserId) -> Result<(UserName, i64)> {
+    let select = "SELECT name, root FROM users WHERE id = ?1 AND removed = 0";
+    let found =
+        first(connection, select, [user.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let gone = || Error::other(Code::NotAllowed, "the account was removed meanwhile");
+    let (name, top) = found.ok_or_else(gone)?;
+    Ok((UserName::parse(&name)?, top))
+}
+
+pub(super) fn make(
+    connection: &Connection,
+    name: &UserName,
+    password: &str,
+    created_ms: i64,
+) -> Result<()> {
+    if live(connection, name)?.is_some() {
+        return Ok(());
+    }
+    let top = tree::insert(connection, None, "", None)?;
+    let insert = "INSERT INTO users (name, password, created_ms, root) VALUES (?1, ?2, ?3, ?4)";
+    execute(connection, insert, params![name.as_str(), password, created_ms, top]).map(drop)
+}
+
+/// Sets a column of an account, if there is one of this name.
+pub(super) fn set(
     connection: &Connection,
     name: &UserName,
     column: &str,
-    value: &dyn rusqlite::ToSql,
-) -> Result<bool> {
-    let update = format!("UPDATE users SET {column} = ?2 WHERE name = ?1 AND state != 'removed'");
-    let changed = connection.execute(&update, params![name.as_str(), value]);
-    Ok(changed.map_err(catalog_error)? > 0)
+    value: &dyn ToSql,
+) -> Result<()> {
+    let update = format!("UPDATE users SET {column} = ?2 WHERE name = ?1 AND removed = 0");
+    execute(connection, &update, params![name.as_str(), value]).map(drop)
 }
 
-/// From here on nobody can sign in to an account, and its name waits for its files to go.
-fn mark_removed(connection: &Connection, name: &UserName) -> Result<Option<UserId>> {
-    connection
-        .query_row(
-            "UPDATE users SET state = 'removed', password = '', generation = generation + 1
-             WHERE name = ?1 AND state != 'removed' RETURNING id",
-            [name.as_str()],
-            |row| Ok(UserId(row.get(0)?)),
-        )
-        .optional()
-        .map_err(catalog_error)
-}
-
-/// The end of a removal. False if there were no folders, or the account was not removed.
-fn remove_folders(connection: &Connection, user: UserId) -> Result<bool> {
-    let removed = connection.execute(
-        "DELETE FROM folders WHERE user_id IN (
-             SELECT id FROM users WHERE id = ?1 AND state = 'removed')",
-        [user.0],
-    );
-    Ok(removed.map_err(catalog_error)? > 0)
-}
-
-/// Makes a change of an account again, for a recovery. One of an account that is not there any more
-/// comes to nothing.
-pub(super) fn remake(connection: &Connection, change: &Change) -> Result<()> {
-    match change {
-        Change::PasswordChanged { user, password } => {
-            update(connection, user, "password", password).map(drop)
-        }
-        Change::AccountDisabled { user, disabled } => {
-            let state = if *disabled { "disabled" } else { "active" };
-            update(connection, user, "state", &state).map(drop)
-        }
-        Change::QuotaSet { user, bytes } => update(connection, user, "quota", bytes).map(drop),
-        Change::RemovalBegun { user } => mark_removed(connection, user).map(drop),
-        Change::FoldersRemoved { user } => match accounts::id_of(connection, user)? {
-            Some(id) => remove_folders(connection, id).map(drop),
-            None => Ok(()),
-        },
-        _ => Ok(()),
-    }
-}
-
-/// Was this account removed? Its row is there all the same.
-pub(super) fn is_removed(connection: &Connection, user: UserId) -> Result<bool> {
-    connection
-        .prepare_cached("SELECT state = 'removed' FROM users WHERE id = ?1")
-        .and_then(|mut query| query.query_row([user.0], |row| row.get(0)))
-        .map_err(catalog_error)
-}
-
-/// A store that was running while its account was removed must not bring a file back.
-pub(super) fn check_not_removed(connection: &Connection, user: UserId) -> Result<()> {
-    if is_removed(connection, user)? {
-        return Err(Error::other(Code::NotAllowed, "the account was removed meanwhile"));
-    }
-    Ok(())
+pub(super) fn remove(connection: &Connection, name: &UserName) -> Result<()> {
+    let Some((user, top)) = live(connection, name)? else { return Ok(()) };
+    tokens::revoke_all(connection, user, None)?;
+    tree::doom(connection, top, user)?;
+    let update = "UPDATE users SET removed = 1, password = '' WHERE id = ?1";
+    execute(connection, update, [user.0]).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::catalog::accounts::HashGate;
-    use crate::core::catalog::{NewFile, Task, Ticket};
-    use crate::core::types::{ClusterId, Digest, NodeId, NodeSet, Precondition, VersionId};
-    use crate::core::wire::node::Order;
+    use crate::core::catalog::NewFile;
+    use crate::core::catalog::fixture::{Fixture, fixture, folder, name, new_file, path, v};
+    use crate::core::types::Digest;
 
-    struct Fixture {
-        catalog: Catalog,
-        gate: HashGate,
-        demo: UserName,
-        account: Account,
-        folder: tempfile::TempDir,
-    }
-
-    fn fixture() -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap();
-        let (gate, demo) = (HashGate::default(), UserName::parse("demo").unwrap());
-        catalog.create_user(&gate, &demo, "pw", 7).unwrap();
-        let account = catalog.account(&demo).unwrap();
-        Fixture { catalog, gate, demo, account, folder }
-    }
-
-    fn path(text: &str) -> FilePath {
-        FilePath::parse_rooted(text).unwrap()
-    }
-
-    impl Fixture {
-        fn begin(&self, n: u8) -> Ticket {
-            self.catalog.begin_store(VersionId([n; 16])).unwrap()
-        }
-
-        fn commit(&self, ticket: &Ticket, at: &str, bytes: u64) -> Result<()> {
-            let new = NewFile {
-                user: self.account.id,
-                path: path(at),
-                bytes,
-                blake3: Digest([7; 32]),
-                stored_ms: 5,
-                staged: NodeSet::ALL,
-                precondition: Precondition::Any,
-                stored_by: String::new(),
-            };
-            self.catalog.commit_store(ticket, &new).map(drop)
-        }
-
-        fn removals_owed(&self) -> Vec<FilePath> {
-            let owed = self.catalog.owed(NodeId::ALL[3], false, 0, 1_000).unwrap();
-            owed.into_iter()
-                .filter_map(|owed| match owed.task {
-                    Task::Order(Order::Remove { place, .. }) => Some(place.path),
-                    _ => None,
-                })
-                .collect()
-        }
+    fn store(f: &Fixture, at: &str, version: u8, bytes: u64) {
+        let new = NewFile { bytes, ..new_file(f.user, at, v(version)) };
+        f.change(|draft| draft.store(&new, None)).unwrap();
     }
 
     #[test]
     fn a_disabled_account_lets_nobody_in_and_keeps_its_files() {
         let f = fixture();
-        f.commit(&f.begin(1), "up/a", 5).unwrap();
+        f.store("up/a", 1);
+        let account = f.catalog.account(&name("demo")).unwrap();
         let hash = Digest([1; 32]);
-        let token = f.catalog.add_token(&f.account, &hash, "m", 0).unwrap();
-        f.catalog.set_disabled(&f.demo, true).unwrap();
+        let token = f.change(|draft| draft.add_token(&account, &hash, "m", 0)).unwrap();
+        f.change(|draft| draft.set_disabled(&account.name, true)).unwrap();
         let code = |outcome: Result<()>| outcome.unwrap_err().code();
-        assert_eq!(code(f.catalog.check_standing(&f.account, None)), Code::Disabled);
-        assert_eq!(code(f.catalog.check_standing(&f.account, Some(token))), Code::Disabled);
-        let sign_in = |password| f.catalog.sign_in(&f.gate, "demo", password, ()).map(drop);
-        assert_eq!(code(sign_in("pw")), Code::Disabled);
-        assert_eq!(code(sign_in("wrong")), Code::SignIn, "only the owner is told");
-        assert_eq!(code(f.catalog.sign_in_by_token("demo", &hash, 0).map(drop)), Code::Disabled);
-        assert!(f.catalog.add_token(&f.account, &Digest([2; 32]), "m", 0).is_err());
+        assert_eq!(code(f.catalog.check_standing(&account, None)), Code::Disabled);
+        assert_eq!(code(f.catalog.check_standing(&account, Some(token))), Code::Disabled);
+        assert_eq!(code(f.catalog.sign_in_by_token("demo", &hash).map(drop)), Code::Disabled);
+        let refused = f.change(|draft| draft.add_token(&account, &Digest([2; 32]), "m", 0));
+        assert_eq!(code(refused.map(drop)), Code::SignIn);
         assert_eq!(f.catalog.users().unwrap()[0].state, UserState::Disabled);
-        f.catalog.set_disabled(&f.demo, false).unwrap();
-        f.catalog.check_standing(&f.account, Some(token)).unwrap();
-        sign_in("pw").unwrap();
-        f.catalog.revoke_token(token).unwrap();
-        assert_eq!(code(f.catalog.check_standing(&f.account, Some(token))), Code::SignIn);
-        assert_eq!(f.catalog.list(f.account.id).unwrap().len(), 2);
-        let nobody = UserName::parse("nobody").unwrap();
-        assert_eq!(code(f.catalog.set_disabled(&nobody, true)), Code::NoSuchUser);
+        f.change(|draft| draft.set_disabled(&account.name, false)).unwrap();
+        f.catalog.check_standing(&account, Some(token)).unwrap();
+        f.change(|draft| draft.revoke_token(token)).unwrap();
+        assert_eq!(code(f.catalog.check_standing(&account, Some(token))), Code::SignIn);
+        assert_eq!(f.list(), ["up/", "up/a"]);
+        let nobody = f.change(|draft| draft.set_disabled(&name("nobody"), true));
+        assert_eq!(code(nobody), Code::NoSuchUser);
     }
 
     #[test]
     fn what_is_known_of_an_account_is_listed() {
         let f = fixture();
-        f.commit(&f.begin(1), "up/a", 5).unwrap();
-        f.commit(&f.begin(2), "up/b", 7).unwrap();
-        f.commit(&f.begin(3), "up/a", 6).unwrap();
-        f.catalog.set_quota(&f.demo, Quota::Bytes(100)).unwrap();
-        f.catalog.add_token(&f.account, &Digest([1; 32]), "m", 0).unwrap();
-        f.catalog.create_user(&f.gate, &UserName::parse("ann").unwrap(), "pw", 8).unwrap();
+        store(&f, "up/a", 1, 5);
+        store(&f, "up/b", 2, 7);
+        store(&f, "up/a", 3, 6);
+        let account = f.catalog.account(&name("demo")).unwrap();
+        f.change(|draft| draft.set_quota(&account.name, Quota::Bytes(100))).unwrap();
+        f.change(|draft| draft.add_token(&account, &Digest([1; 32]), "m", 0)).unwrap();
+        f.change(|draft| draft.create_user(&name("ann"), "", 8)).unwrap();
+        let again = f.change(|draft| draft.create_user(&name("ann"), "", 9)).unwrap_err();
+        assert_eq!(again.code(), Code::UserExists);
         let users = f.catalog.users().unwrap();
-        assert_eq!(
-            users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(),
-            ["ann", "demo"]
-        );
+        let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!(names, ["ann", "demo"]);
         let expected = UserRecord {
-            name: f.demo.clone(),
+            name: name("demo"),
             state: UserState::Active,
             created_ms: 7,
             files: 2,
-            bytes: 13,
+            bytes: 5 + 7 + 6,
             quota: Quota::Bytes(100),
             tokens: 1,
         };
@@ -466,44 +362,53 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_that_was_cut_off_goes_on_after_a_restart() {
+    fn every_byte_counts_until_it_is_dropped_and_what_will_be_is_told() {
         let f = fixture();
-        for n in 1..=5 {
-            f.commit(&f.begin(n), &format!("up/{n}"), 5).unwrap();
-        }
-        let hash = Digest([1; 32]);
-        f.catalog.add_token(&f.account, &hash, "m", 0).unwrap();
-        let running = f.begin(9);
-        let user = f.catalog.begin_removal(&f.demo).unwrap();
-        assert!(f.catalog.begin_removal(&f.demo).is_err());
-        assert!(f.catalog.sign_in(&f.gate, "demo", "pw", ()).is_err());
-        assert!(f.catalog.sign_in_by_token("demo", &hash, 0).is_err());
-        assert!(f.catalog.check_standing(&f.account, None).is_err());
-        assert_eq!(f.commit(&running, "up/9", 5).unwrap_err().code(), Code::NotAllowed);
-        assert!(f.catalog.remove_page(user, 2).unwrap());
-        assert_eq!(f.catalog.users().unwrap()[0].state, UserState::Removing);
-        // Its name is not free yet.
-        let early = f.catalog.create_user(&f.gate, &f.demo, "new", 9).unwrap_err();
-        assert_eq!(early.code(), Code::Temporary);
+        let usage = || {
+            let (_, usage) = f.catalog.quota_and_usage(f.user).unwrap();
+            (usage.stored_bytes, usage.reclaimable_bytes)
+        };
+        let drop_all = || {
+            let some = f.catalog.retired(99).unwrap();
+            f.change(|draft| draft.drop_versions(&some)).unwrap();
+            f.catalog.sweep_doomed().unwrap();
+        };
+        assert_eq!(usage(), (0, 0));
+        store(&f, "a", 1, 1);
+        store(&f, "a", 2, 10);
+        store(&f, "x/y/b", 3, 100);
+        store(&f, "x/c", 4, 1000);
+        assert_eq!(usage(), (1111, 1));
+        f.change(|draft| draft.delete(f.user, &path("x/c"))).unwrap();
+        assert_eq!(usage(), (1111, 1001));
+        f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        assert_eq!(usage(), (1111, 1101), "below a removed folder");
+        drop_all();
+        assert_eq!(usage(), (10, 0));
+        let count = |f: &Fixture| f.catalog.users().unwrap()[0].files;
+        assert_eq!(count(&f), 1);
+        f.change(|draft| draft.relocate(f.user, &path("a"), &folder("b"), false)).unwrap();
+        assert_eq!((usage(), count(&f)), ((10, 0), 1), "a move costs nothing");
+    }
 
-        let Fixture { catalog, gate, demo, account, folder } = f;
-        drop(catalog);
-        let catalog = Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap();
-        let f = Fixture { catalog, gate, demo, account, folder };
-        assert_eq!(f.catalog.removals().unwrap(), [user]);
-        while f.catalog.remove_page(user, 2).unwrap() {}
-        assert!(f.catalog.removals().unwrap().is_empty() && f.catalog.users().unwrap().is_empty());
-        let expected: Vec<FilePath> = (1..=5).map(|n| path(&format!("up/{n}"))).collect();
-        assert_eq!(f.removals_owed(), expected);
-        // Whatever goes wrong, files of an account that is not removed are never touched by it.
-        f.catalog.create_user(&f.gate, &f.demo, "new", 9).unwrap();
-        let again = f.catalog.account(&f.demo).unwrap();
-        assert_ne!(again.generation, f.account.generation);
-        assert!(f.catalog.check_standing(&f.account, None).is_err(), "a session of the former one");
-        f.catalog.check_standing(&again, None).unwrap();
-        assert!(f.catalog.list(again.id).unwrap().is_empty());
-        f.commit(&f.begin(10), "up/new", 5).unwrap();
-        f.catalog.remove_page(again.id, 100).unwrap();
-        assert_eq!(f.catalog.list(again.id).unwrap().len(), 2);
+    #[test]
+    fn nothing_that_was_under_way_goes_on_after_its_account_was_removed() {
+        let f = fixture();
+        let account = f.catalog.account(&name("demo")).unwrap();
+        let hash = Digest([1; 32]);
+        f.change(|draft| draft.add_token(&account, &hash, "m", 0)).unwrap();
+        f.change(|draft| draft.remove_user(&account.name)).unwrap();
+        assert!(f.change(|draft| draft.remove_user(&account.name)).is_err());
+        f.change(|draft| draft.create_user(&account.name, "", 9)).unwrap();
+        let new = new_file(f.user, "a", v(1));
+        let refused = f.change(|draft| draft.store(&new, None)).unwrap_err();
+        assert_eq!(refused.code(), Code::NotAllowed);
+        assert!(f.change(|draft| draft.make_folder(f.user, &folder("x"), true)).is_err());
+        assert!(f.change(|draft| draft.add_token(&account, &hash, "m", 0)).is_err());
+        assert!(f.change(|draft| draft.check_account(&account)).is_err());
+        assert!(f.catalog.check_standing(&account, None).is_err());
+        assert!(f.catalog.sign_in_by_token("demo", &hash).is_err());
+        let again = f.catalog.account(&account.name).unwrap();
+        f.change(|draft| draft.check_account(&again)).unwrap();
     }
 }

@@ -11,6 +11,7 @@
 
 use blake3::Hasher;
 
+use crate::core::catalog::Surveyed;
 use crate::core::cluster::check::Checked;
 use crate::core::cluster::node::{PieceSource, Query};
 use crate::core::cluster::reading::check_units;
@@ -20,8 +21,8 @@ use crate::core::code::layout::Layout;
 use crate::core::code::repair::Select;
 use crate::core::code::witness::{Verdict, witness};
 use crate::core::error::Result;
-use crate::core::types::{Digest, NODE_COUNT, NodeId, NodeSet, READ_QUORUM, VersionId};
-use crate::core::wire::node::{Formerly, Place};
+use crate::core::types::{Digest, NODE_COUNT, NodeId, NodeSet, READ_QUORUM};
+use crate::core::wire::node::Place;
 
 /// Stripes that are read in one step.
 const STEP_STRIPES: u64 = 4;
@@ -31,6 +32,7 @@ pub(super) struct Audit {
     place: Place,
     layout: Layout,
     blake3: Digest,
+    in_step: NodeSet,
     sources: Vec<Source>,
     stripe: u64,
     digests: Digests,
@@ -64,31 +66,35 @@ impl Audit {
     /// Begins to read from these nodes; those that cannot be read are noted in `checked`.
     pub(super) fn begin(
         roster: &Roster,
-        version: VersionId,
-        place: &Place,
-        layout: Layout,
-        blake3: Digest,
+        (file, layout): (&Surveyed, Layout),
         nodes: NodeSet,
+        in_step: NodeSet,
         checked: &mut Checked,
     ) -> Audit {
         let mut sources = Vec::new();
         for id in nodes.iter() {
             let query = Query {
-                version,
-                place: place.clone(),
-                formerly: Formerly::default(),
+                version: file.record.version,
                 first_stripe: 0,
                 stripes: layout.stripe_count(),
                 select: Select::Both,
             };
             match roster.used(id, roster.node(id).read(&query)) {
                 Ok(units) => sources.push(Source { id, units, body: Vec::new() }),
-                Err(error) => checked.failed(id, &error),
+                Err(error) => checked.failed(id, &error, in_step),
             }
         }
         let digests = Digests::One(Box::new(Contents { hasher: Hasher::new(), padded: true }));
-        let (place, named) = (place.clone(), NodeSet::EMPTY);
-        Audit { place, layout, blake3, sources, stripe: 0, digests, named }
+        Audit {
+            place: file.place.clone(),
+            layout,
+            blake3: file.record.blake3,
+            in_step,
+            sources,
+            stripe: 0,
+            digests,
+            named: NodeSet::EMPTY,
+        }
     }
 
     /// Reads some stripes; gives how many bytes, and whether it has come to an end.
@@ -114,11 +120,12 @@ impl Audit {
 
     fn fetch(&mut self, roster: &Roster, checked: &mut Checked) {
         let unit_bytes = self.layout.unit_bytes(self.stripe);
+        let in_step = self.in_step;
         self.sources.retain_mut(|source| {
             let fetched = source.fetch(unit_bytes);
             roster
                 .used(source.id, fetched)
-                .map_err(|error| checked.failed(source.id, &error))
+                .map_err(|error| checked.failed(source.id, &error, in_step))
                 .is_ok()
         });
         if let Digests::Pairs(pairs) = &mut self.digests {

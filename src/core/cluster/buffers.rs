@@ -62,7 +62,7 @@ impl Allowance {
         Allowance { pool, free, give_back }
     }
 
-    /// A buffer for a stripe of units of this length; nothing if none becomes free in time. What is
+    /// A buffer for a stripe of units of this length; `None` if none becomes free in time. What is
     /// in it is of no meaning.
     pub(super) fn lease(&self, unit_bytes: usize, longest: Duration) -> Option<StripeBuffer> {
         self.free.recv_timeout(longest).ok()?;

@@ -1,20 +1,28 @@
-//! Are the pieces of one file what they should be? Step by step.
+//! Are the pieces of a file what they should be? Step by step, one file after the other.
 //!
 //! Every node reads its own piece from its disk and sends the checksums of what it has read. Those
 //! of three or four nodes are held against each other, which costs nothing. If they contradict each
 //! other, or if that is wanted anyway, the bytes of all are read and compared ([`Audit`]).
 
+use std::collections::VecDeque;
+
 use crate::core::catalog::Surveyed;
+use crate::core::cluster::Cluster;
 use crate::core::cluster::audit::Audit;
+use crate::core::cluster::pace::Throttle;
 use crate::core::cluster::roster::Roster;
+use crate::core::cluster::volume::Volume;
 use crate::core::code::agreement::agree;
 use crate::core::code::layout::Layout;
-use crate::core::error::{Error, NodeFailure};
-use crate::core::types::{NodeId, NodeSet};
-use crate::core::wire::node::{Formerly, Place, VERIFY_STRIPES_MAX};
+use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::types::{NodeId, NodeSet, VersionId};
+use crate::core::wire::node::VERIFY_STRIPES_MAX;
 
 /// Stripes that every node reads in one step: 32 MiB on four nodes together.
 const STEP_STRIPES: u64 = 16;
+
+/// Files that are taken from the catalog at a time.
+const FILES_PAGE: usize = 64;
 
 const _: () = assert!(STEP_STRIPES <= VERIFY_STRIPES_MAX);
 
@@ -34,11 +42,13 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Takes in why a node did not answer for its piece.
-    pub(super) fn failed(&mut self, id: NodeId, error: &Error) {
+    /// Takes in why a node did not answer for its piece. One that is not in step may still receive it.
+    pub(super) fn failed(&mut self, id: NodeId, error: &Error, in_step: NodeSet) {
         self.sound.remove(id);
         match error {
-            Error::Node { why: NodeFailure::NotHeld(_), .. } => self.missing.insert(id),
+            Error::Node { why: NodeFailure::NotHeld(_), .. } if in_step.contains(id) => {
+                self.missing.insert(id);
+            }
             Error::Node { why: NodeFailure::Damaged(_), .. } => self.wrong.insert(id),
             _ => self.unchecked.insert(id),
         }
@@ -50,13 +60,62 @@ impl Checked {
     }
 }
 
+/// Checks one file after the other, in the order of their versions' ids.
+pub(super) struct Walk {
+    after: Option<VersionId>,
+    page: VecDeque<Surveyed>,
+    check: Option<Check>,
+    witness: bool,
+}
+
+/// What a step of a walk has come to; with it the bytes that were read on the nodes.
+pub(super) enum Walked {
+    /// There is more to do.
+    On(u64),
+    /// A file has been checked.
+    Checked(u64, Surveyed, Checked),
+    /// A version that was replaced or deleted since it was listed.
+    Gone(VersionId),
+    /// There are no more files.
+    End,
+}
+
+impl Walk {
+    /// Begins behind this version; `witness` wants the bytes compared in any case.
+    pub(super) fn new(after: Option<VersionId>, witness: bool) -> Walk {
+        Walk { after, page: VecDeque::new(), check: None, witness }
+    }
+
+    pub(super) fn step(&mut self, cluster: &Cluster, throttle: &mut Throttle) -> Result<Walked> {
+        if let Some(check) = &mut self.check {
+            throttle.begin();
+            let (bytes, checked) = check.step(&cluster.roster);
+            throttle.moved(bytes);
+            let file = checked.and_then(|_| self.check.take()).map(|check| check.file);
+            return Ok(match file.zip(checked) {
+                Some((file, checked)) => Walked::Checked(bytes, file, checked),
+                None => Walked::On(bytes),
+            });
+        }
+        if let Some(version) = self.page.front().map(|listed| listed.record.version) {
+            let current = cluster.catalog.version(version)?;
+            self.page.pop_front();
+            let Some(file) = current else { return Ok(Walked::Gone(version)) };
+            self.check = Some(Check::begin(&cluster.volume, file, self.witness));
+            return Ok(Walked::On(0));
+        }
+        self.page = cluster.catalog.files_after(self.after, FILES_PAGE)?.into();
+        let Some(last) = self.page.back() else { return Ok(Walked::End) };
+        self.after = Some(last.record.version);
+        Ok(Walked::On(0))
+    }
+}
+
 /// A file that is being checked.
-pub(super) struct Check {
-    /// The file.
-    pub(super) file: Surveyed,
-    /// Where it lies on the nodes that are asked; it may have been moved since it was listed.
-    place: Place,
+struct Check {
+    file: Surveyed,
     layout: Layout,
+    in_step: NodeSet,
     checked: Checked,
     next_stripe: u64,
     witness: bool,
@@ -64,27 +123,22 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Begins to check these nodes' pieces of a file that is called so now, none of which a move is
-    /// owed to; `witness` wants the bytes compared in any case.
-    pub(super) fn begin(
-        roster: &Roster,
-        file: Surveyed,
-        place: Place,
-        nodes: NodeSet,
-        witness: bool,
-    ) -> Check {
-        let up = roster.up();
+    /// Begins to check the pieces of a file on the nodes where they are placed; `witness` wants the
+    /// bytes compared in any case.
+    fn begin(volume: &Volume, file: Surveyed, witness: bool) -> Check {
+        let (placed, up) = (file.record.placed, volume.roster().up());
         let checked = Checked {
-            sound: nodes.and(up),
-            unchecked: nodes.and(up.complement()),
+            sound: placed.and(up),
+            unchecked: placed.and(up.complement()),
             ..Checked::default()
         };
         let layout = Layout::new(file.record.bytes);
-        Check { file, place, layout, checked, next_stripe: 0, witness, audit: None }
+        let in_step = volume.in_step();
+        Check { file, layout, in_step, checked, next_stripe: 0, witness, audit: None }
     }
 
     /// Makes a step. Gives how many bytes were read on the nodes, and at the end what is known.
-    pub(super) fn step(&mut self, roster: &Roster) -> (u64, Option<Checked>) {
+    fn step(&mut self, roster: &Roster) -> (u64, Option<Checked>) {
         if let Some(audit) = &mut self.audit {
             let (bytes, ended) = audit.step(roster, &mut self.checked);
             return (bytes, ended.then_some(self.checked));
@@ -95,17 +149,9 @@ impl Check {
         let (bytes, agreed) = self.verify(roster);
         let ended = self.next_stripe == self.layout.stripe_count();
         if !agreed || (ended && self.witness) {
-            let (record, place) = (&self.file.record, &self.place);
             let nodes = self.checked.sound;
-            self.audit = Some(Audit::begin(
-                roster,
-                record.version,
-                place,
-                self.layout,
-                record.blake3,
-                nodes,
-                &mut self.checked,
-            ));
+            let file = (&self.file, self.layout);
+            self.audit = Some(Audit::begin(roster, file, nodes, self.in_step, &mut self.checked));
             return (bytes, None);
         }
         (bytes, ended.then_some(self.checked))
@@ -115,16 +161,15 @@ impl Check {
     fn verify(&mut self, roster: &Roster) -> (u64, bool) {
         let first = self.next_stripe;
         let stripes = STEP_STRIPES.min(self.layout.stripe_count() - first);
-        let (version, place) = (self.file.record.version, &self.place);
+        let version = self.file.record.version;
         let mut answers: [Option<Vec<[u64; 2]>>; 4] = Default::default();
         for id in self.checked.sound.iter() {
             let node = roster.node(id);
-            match roster.used(id, node.verify(version, place, &Formerly::default(), first, stripes))
-            {
+            match roster.used(id, node.verify(version, first, stripes)) {
                 Ok(sums) => answers[id.index()] = Some(sums),
                 Err(error) => {
-                    tracing::debug!("{place}: {error}");
-                    self.checked.failed(id, &error);
+                    tracing::debug!("{}: {error}", self.file.place);
+                    self.checked.failed(id, &error, self.in_step);
                 }
             }
         }

@@ -4,23 +4,23 @@
 //! after a whole exchange, so what is read from it always belongs to the latest question.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::core::cluster::node::{InventoryPages, Node, PieceSink, PieceSource, Query};
+use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{Connector, check_without_key};
-use crate::core::types::{Claim, ClusterId, Digest, NodeId, VersionId};
-use crate::core::wire::backup::{Answer, Ask, FINDINGS_MAX, Finding};
+use crate::core::types::{Claim, ClusterId, Digest, NodeId, Seq, VersionId};
+use crate::core::wire::journal::{Entry, JournalState, Point};
 use crate::core::wire::node::{
-    self as wire, Formerly, INVENTORY_ENTRIES_MAX, InventoryEntry, Order, Outcome, PROTOCOL,
-    PieceMeta, Place, Reply, Request, Room, Serves,
+    self as wire, Alive, Append, ENTRIES_MAX, PROTOCOL, PieceMeta, Reply, Request, Serves,
+    VERSION_IDS_MAX, ViewReport,
 };
+use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 /// Connections that are kept for their next use, for each node.
 const IDLE_CONNECTIONS_MAX: usize = 16;
@@ -34,11 +34,14 @@ const TAKE: Deadline = Deadline::new(Duration::from_secs(5), "take a stripe");
 const ASK: Deadline = Deadline::new(Duration::from_secs(5), "take a request");
 const SEND_UNITS: Deadline = Deadline::new(Duration::from_secs(5), "send a stripe");
 const REST: Deadline = Deadline::new(Duration::from_secs(5), "finish an answer");
-const BACKUP: Deadline = Deadline::new(Duration::from_secs(20), "take a part of the backup");
-const EVIDENCE: Deadline = Deadline::new(Duration::from_secs(60), "look through its blocks");
-const CARRY: Deadline = Deadline::new(Duration::from_secs(20), "carry out its orders");
+const APPEND: Deadline = Deadline::new(Duration::from_secs(5), "add to its journal");
+const POINT: Deadline = Deadline::new(Duration::from_secs(5), "look into its journal");
+const ENTRIES: Deadline = Deadline::new(Duration::from_secs(20), "read its journal");
+const SNAPSHOT: Deadline = Deadline::new(Duration::from_secs(30), "take a part of a snapshot");
+const REMOVE: Deadline = Deadline::new(Duration::from_secs(30), "remove pieces");
 const VERIFY: Deadline = Deadline::new(Duration::from_secs(30), "read its blocks from the disk");
-const PAGE: Deadline = Deadline::new(Duration::from_secs(30), "list what lies on its disk");
+const LIST: Deadline = Deadline::new(Duration::from_secs(30), "list what lies on its disk");
+const VIEW: Deadline = Deadline::new(Duration::from_secs(600), "check its view");
 
 /// Syncing a piece takes the longer the larger it is; most of it is on disk already by then.
 const STAGE_BASE: Duration = Duration::from_secs(8);
@@ -52,10 +55,8 @@ pub struct TcpNode {
     connector: Option<Connector>,
     address: Mutex<String>,
     idle: std::sync::Arc<Mutex<Idle>>,
-    /// Has it said that it belonged to no cluster before, and nobody has asked yet?
-    was_fresh: AtomicBool,
-    /// How many requests to carry out orders there have been.
-    carried: AtomicU64,
+    /// How far its journal was when it last said hello.
+    greeted: Mutex<Option<JournalState>>,
 }
 
 /// Connections that wait for their next use.
@@ -73,11 +74,11 @@ impl TcpNode {
     }
 
     /// The node at this address, for somebody who is not its server and only asks: whom it serves,
-    /// what is in its backup, what lies on its disk. The node refuses everything else.
+    /// what is in its journal and its snapshots. The node refuses everything else.
     pub fn asking(id: NodeId, address: String) -> TcpNode {
-        let (was_fresh, address) = (AtomicBool::new(false), Mutex::new(address));
-        let (server, connector, idle) = (None, None, std::sync::Arc::default());
-        TcpNode { id, server, connector, address, idle, was_fresh, carried: AtomicU64::new(0) }
+        let (address, idle, greeted) =
+            (Mutex::new(address), std::sync::Arc::default(), Mutex::default());
+        TcpNode { id, server: None, connector: None, address, idle, greeted }
     }
 
     /// The same, encrypted with the cluster's key if there is one. A node without it is then not
@@ -105,8 +106,8 @@ impl TcpNode {
         };
         link.send(&hello, &[], &ASK)?;
         match (link.receive(&WELCOME)?, self.server) {
-            (Reply::Welcome { fresh, .. }, Some(_)) => {
-                self.was_fresh.fetch_or(fresh, Ordering::SeqCst);
+            (Reply::Welcome { journal, .. }, Some(_)) => {
+                *self.greeted.lock() = Some(journal);
                 Ok(link)
             }
             (Reply::Serves(_), None) => Ok(link),
@@ -117,6 +118,14 @@ impl TcpNode {
     fn link(&self, stream: Stream, address: u64) -> Link {
         let home = self.idle.clone();
         Link { id: self.id, stream: Some(stream), home, address, body: Vec::new() }
+    }
+
+    /// Tells it something that is answered by `Done`.
+    fn tell(&self, request: &Request, deadline: &Deadline) -> Result<()> {
+        match self.ask(request, deadline)? {
+            Reply::Done => Ok(()),
+            _ => Err(out_of_turn(self.id)),
+        }
     }
 
     /// Asks one question and gives back the connection.
@@ -134,9 +143,9 @@ impl Node for TcpNode {
         self.id
     }
 
-    fn ping(&self) -> Result<Option<Room>> {
-        match self.ask(&Request::Ping, &PING)? {
-            Reply::Alive(room) => Ok(room),
+    fn ping(&self, decided: u64) -> Result<Alive> {
+        match self.ask(&Request::Ping { decided }, &PING)? {
+            Reply::Alive(alive) => Ok(alive),
             _ => Err(out_of_turn(self.id)),
         }
     }
@@ -154,8 +163,6 @@ impl Node for TcpNode {
         let mut link = self.open()?;
         let request = Request::Read {
             version: query.version,
-            place: query.place.clone(),
-            formerly: query.formerly.clone(),
             first_stripe: query.first_stripe,
             stripes: query.stripes,
             select: query.select,
@@ -164,49 +171,97 @@ impl Node for TcpNode {
         Ok(Box::new(TcpSource { link, left: query.stripes }))
     }
 
-    fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>> {
-        let number = self.carried.fetch_add(1, Ordering::SeqCst);
-        match self.ask(&Request::Carry { number, orders: orders.to_vec() }, &CARRY)? {
-            Reply::Carried(outcomes) if outcomes.len() == orders.len() => Ok(outcomes),
-            _ => Err(out_of_turn(self.id)),
-        }
-    }
-
-    fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
-        match self.ask(&Request::ListStaged { after }, &CARRY)? {
-            Reply::StagedVersions(versions) if goes_on(after, &versions) => Ok(versions),
-            _ => Err(out_of_turn(self.id)),
-        }
-    }
-
-    fn forget_connections(&self) {
-        self.idle.lock().streams.clear();
-    }
-
-    fn verify(
-        &self,
-        version: VersionId,
-        place: &Place,
-        formerly: &Formerly,
-        first_stripe: u64,
-        stripes: u64,
-    ) -> Result<Vec<[u64; 2]>> {
-        let (place, formerly) = (place.clone(), formerly.clone());
-        let request = Request::Verify { version, place, formerly, first_stripe, stripes };
-        match self.ask(&request, &VERIFY)? {
+    fn verify(&self, version: VersionId, first_stripe: u64, stripes: u64) -> Result<Vec<[u64; 2]>> {
+        match self.ask(&Request::Verify { version, first_stripe, stripes }, &VERIFY)? {
             Reply::Verified { checksums } if checksums.len() as u64 == stripes => Ok(checksums),
             _ => Err(out_of_turn(self.id)),
         }
     }
 
-    fn inventory(&self) -> Result<Box<dyn InventoryPages>> {
+    fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState> {
         let mut link = self.open()?;
-        link.send(&Request::Inventory, &[], &ASK)?;
-        Ok(Box::new(TcpInventory { link }))
+        link.send(&Request::Append(append.clone()), body, &TAKE)?;
+        match link.receive(&APPEND)? {
+            Reply::Journal(journal) => {
+                link.give_back();
+                Ok(journal)
+            }
+            _ => Err(link.out_of_turn()),
+        }
     }
 
-    fn was_fresh(&self) -> bool {
-        self.was_fresh.swap(false, Ordering::SeqCst)
+    fn point_at(&self, id: u64) -> Result<Option<Point>> {
+        match self.ask(&Request::PointAt { id }, &POINT)? {
+            Reply::PointAt(point) => Ok(point),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn entries(&self, after: Point, take: &mut dyn FnMut(Vec<Entry>) -> Result<()>) -> Result<()> {
+        let mut link = self.open()?;
+        link.send(&Request::Entries { after }, &[], &ASK)?;
+        loop {
+            match link.receive(&ENTRIES)? {
+                Reply::Entries(entries) if entries.is_empty() => break,
+                Reply::Entries(entries) if entries.len() <= ENTRIES_MAX => take(entries)?,
+                _ => return Err(link.out_of_turn()),
+            }
+        }
+        link.give_back();
+        Ok(())
+    }
+
+    fn snapshot(&self, request: &SnapshotRequest, body: &[u8]) -> Result<(SnapshotReply, Vec<u8>)> {
+        let mut link = self.open()?;
+        link.send(&Request::Snapshot(request.clone()), &[body], &TAKE)?;
+        match link.receive(&SNAPSHOT)? {
+            Reply::Snapshot(reply) => {
+                link.give_back();
+                Ok((reply, std::mem::take(&mut link.body)))
+            }
+            _ => Err(link.out_of_turn()),
+        }
+    }
+
+    fn pieces(&self, after: Option<VersionId>) -> Result<Vec<VersionId>> {
+        match self.ask(&Request::Pieces { after }, &LIST)? {
+            Reply::Pieces(versions)
+                if versions.len() <= VERSION_IDS_MAX && goes_on(after, &versions) =>
+            {
+                Ok(versions)
+            }
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn lacks(&self, versions: &[VersionId]) -> Result<Vec<VersionId>> {
+        match self.ask(&Request::Lacks { versions: versions.to_vec() }, &LIST)? {
+            Reply::Pieces(lacking) if lacking.len() <= versions.len() => Ok(lacking),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn discard(&self, versions: &[VersionId]) -> Result<()> {
+        self.tell(&Request::Discard { versions: versions.to_vec() }, &REMOVE)
+    }
+
+    fn close_gap(&self, gap: u64) -> Result<()> {
+        self.tell(&Request::CloseGap { gap }, &ASK)
+    }
+
+    fn check_view(&self) -> Result<ViewReport> {
+        match self.ask(&Request::CheckView, &VIEW)? {
+            Reply::ViewChecked(report) => Ok(report),
+            _ => Err(out_of_turn(self.id)),
+        }
+    }
+
+    fn greeted(&self) -> Option<JournalState> {
+        *self.greeted.lock()
+    }
+
+    fn forget_connections(&self) {
+        self.idle.lock().streams.clear();
     }
 
     fn who_serves_at(&self, address: &str) -> Result<Serves> {
@@ -218,42 +273,14 @@ impl Node for TcpNode {
 
     fn move_to(&self, address: &str) {
         *self.address.lock() = address.to_owned();
+        *self.greeted.lock() = None;
         let mut idle = self.idle.lock();
         idle.streams.clear();
         idle.address += 1;
     }
 
     fn bye(&self) -> Result<()> {
-        match self.ask(&Request::Bye, &BYE)? {
-            Reply::Done => Ok(()),
-            _ => Err(out_of_turn(self.id)),
-        }
-    }
-
-    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)> {
-        let mut link = self.open()?;
-        link.send(&Request::Backup(ask.clone()), &[body], &TAKE)?;
-        match link.receive(&BACKUP)? {
-            Reply::Backup(answer) => {
-                link.give_back();
-                Ok((answer, std::mem::take(&mut link.body)))
-            }
-            _ => Err(link.out_of_turn()),
-        }
-    }
-
-    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
-        let mut link = self.open()?;
-        link.send(&Request::Evidence, &[], &ASK)?;
-        loop {
-            match link.receive(&EVIDENCE)? {
-                Reply::Evidence(findings) if findings.is_empty() => break,
-                Reply::Evidence(findings) if findings.len() <= FINDINGS_MAX => take(findings)?,
-                _ => return Err(link.out_of_turn()),
-            }
-        }
-        link.give_back();
-        Ok(())
+        self.tell(&Request::Bye, &BYE)
     }
 
     fn who_serves(&self) -> Result<Serves> {
@@ -396,8 +423,8 @@ impl PieceSink for TcpSink {
         self.send(&Request::KeepAlive, [&[], &[]])
     }
 
-    fn ask_finish(&mut self, blake3: Digest) -> Result<()> {
-        self.send(&Request::Finish { blake3 }, [&[], &[]])
+    fn ask_finish(&mut self, seq: Seq, blake3: Digest) -> Result<()> {
+        self.send(&Request::Finish { seq, blake3 }, [&[], &[]])
     }
 
     fn await_staged(&mut self) -> Result<()> {
@@ -425,24 +452,6 @@ impl PieceSource for TcpSource {
                     self.link.give_back();
                 }
                 Ok(checksums)
-            }
-            _ => Err(self.link.out_of_turn()),
-        }
-    }
-}
-
-struct TcpInventory {
-    link: Link,
-}
-
-impl InventoryPages for TcpInventory {
-    fn page(&mut self) -> Result<Vec<InventoryEntry>> {
-        match self.link.receive(&PAGE)? {
-            Reply::Inventory(page) if page.len() <= INVENTORY_ENTRIES_MAX => {
-                if page.is_empty() {
-                    self.link.give_back();
-                }
-                Ok(page)
             }
             _ => Err(self.link.out_of_turn()),
         }

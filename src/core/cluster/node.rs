@@ -1,26 +1,20 @@
-//! What the server needs of a node: a small trait, so that the same volume runs over simulated
-//! nodes.
+//! What the server needs of a node: a small trait, so that the same code runs over simulated nodes.
 //!
 //! Every error of an implementation is [`Error::Node`](crate::core::error::Error::Node) and names
 //! the node.
 
 use crate::core::code::repair::Select;
 use crate::core::error::Result;
-use crate::core::types::{Digest, NodeId, VersionId};
-use crate::core::wire::backup::{Answer, Ask, Finding};
-use crate::core::wire::node::{
-    Formerly, InventoryEntry, Order, Outcome, PieceMeta, Place, Room, Serves,
-};
+use crate::core::types::{Digest, NodeId, Seq, VersionId};
+use crate::core::wire::journal::{Entry, JournalState, Point};
+use crate::core::wire::node::{Alive, Append, PieceMeta, Serves, ViewReport};
+use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 /// Which units of a version to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Query {
     /// The version.
     pub version: VersionId,
-    /// Its final place.
-    pub place: Place,
-    /// Where else it may lie on this node.
-    pub formerly: Formerly,
     /// The first stripe.
     pub first_stripe: u64,
     /// How many stripes, at least one.
@@ -35,11 +29,11 @@ pub trait Node: Send + Sync {
     /// Which one.
     fn id(&self) -> NodeId;
 
-    /// Is it there? With the room on its disk, if it can tell.
+    /// Probes it, and tells it up to which entry all is decided.
     ///
     /// # Errors
     /// If it does not answer.
-    fn ping(&self) -> Result<Option<Room>>;
+    fn ping(&self, decided: u64) -> Result<Alive>;
 
     /// Begins to send it a piece.
     ///
@@ -53,51 +47,86 @@ pub trait Node: Send + Sync {
     /// If it cannot be reached.
     fn read(&self, query: &Query) -> Result<Box<dyn PieceSource>>;
 
-    /// Has it carry out orders; one outcome for each. What was sent to it before a move and reaches
-    /// it after that is not done.
-    ///
-    /// # Errors
-    /// If it cannot be reached; some may have been carried out.
-    fn carry(&self, orders: &[Order]) -> Result<Vec<Outcome>>;
-
-    /// The versions it has staged, above `after`, ascending; empty once there are no more.
-    ///
-    /// # Errors
-    /// If it cannot be reached.
-    fn staged(&self, after: Option<VersionId>) -> Result<Vec<VersionId>>;
-
-    /// Forgets kept connections, which may lead to a process that is gone.
-    fn forget_connections(&self);
-
     /// Has it read stripes of a version from its disk; the checksums of what it has read, a pair for
     /// each stripe. At most [`VERIFY_STRIPES_MAX`](crate::core::wire::node::VERIFY_STRIPES_MAX).
     ///
     /// # Errors
     /// If it does not hold them, they are damaged, or it cannot be reached.
-    fn verify(
-        &self,
-        version: VersionId,
-        place: &Place,
-        formerly: &Formerly,
-        first_stripe: u64,
-        stripes: u64,
-    ) -> Result<Vec<[u64; 2]>>;
+    fn verify(&self, version: VersionId, first_stripe: u64, stripes: u64) -> Result<Vec<[u64; 2]>>;
 
-    /// Begins to list what lies under its final names.
+    /// Adds entries to its journal, with the pieces in `body`. Gives how far its journal is then: not
+    /// where the last of the entries is, if they do not fit behind what is there.
+    ///
+    /// # Errors
+    /// If it cannot be reached or its disk fails; it may have them all the same.
+    fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState>;
+
+    /// What entry `id` of its journal is; `None` if it does not have it, or no longer.
     ///
     /// # Errors
     /// If it cannot be reached.
-    fn inventory(&self) -> Result<Box<dyn InventoryPages>>;
+    fn point_at(&self, id: u64) -> Result<Option<Point>>;
 
-    /// Has it said, since this was last asked, that it belonged to no cluster before this server
-    /// came? Asks nothing of it.
-    fn was_fresh(&self) -> bool;
+    /// Passes on all entries behind this point, part by part.
+    ///
+    /// # Errors
+    /// If it does not have that point, or cannot be reached; those of `take`.
+    fn entries(&self, after: Point, take: &mut dyn FnMut(Vec<Entry>) -> Result<()>) -> Result<()>;
+
+    /// Asks about snapshots; the bytes are those of a message's body, both ways.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or cannot do it.
+    fn snapshot(&self, request: &SnapshotRequest, body: &[u8]) -> Result<(SnapshotReply, Vec<u8>)>;
+
+    /// The versions of which it holds any block, above `after`, ascending; empty once there are no
+    /// more.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its disk fails.
+    fn pieces(&self, after: Option<VersionId>) -> Result<Vec<VersionId>>;
+
+    /// Those of these versions of which it does not hold both blocks.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its disk fails.
+    fn lacks(&self, versions: &[VersionId]) -> Result<Vec<VersionId>>;
+
+    /// Has it remove the pieces of these versions.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its disk fails.
+    fn discard(&self, versions: &[VersionId]) -> Result<()>;
+
+    /// Tells it that the catalog says what it lacks; see [`JournalState::gap`].
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its disk fails.
+    fn close_gap(&self, gap: u64) -> Result<()>;
+
+    /// Has it compare its view with its journal and put it right.
+    ///
+    /// # Errors
+    /// If it cannot be reached, or its disk fails.
+    fn check_view(&self) -> Result<ViewReport>;
+
+    /// How far its journal was when it last said hello; `None` if it never has. Asks nothing of it.
+    fn greeted(&self) -> Option<JournalState>;
+
+    /// Forgets kept connections, which may lead to a process that is gone.
+    fn forget_connections(&self);
 
     /// Asks who is at this address, as this node, without joining it to anything.
     ///
     /// # Errors
     /// If nobody answers there, or it is no such node.
     fn who_serves_at(&self, address: &str) -> Result<Serves>;
+
+    /// Asks whom it serves, without becoming its server.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    fn who_serves(&self) -> Result<Serves>;
 
     /// Looks for it at another address from now on.
     fn move_to(&self, address: &str);
@@ -107,33 +136,6 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// If it cannot be reached.
     fn bye(&self) -> Result<()>;
-
-    /// Asks about the catalog's backup; the bytes are those of a message's body, both ways.
-    ///
-    /// # Errors
-    /// If it cannot be reached, or cannot do it.
-    fn backup(&self, ask: &Ask, body: &[u8]) -> Result<(Answer, Vec<u8>)>;
-
-    /// All that lies on its disk, passed on part by part.
-    ///
-    /// # Errors
-    /// If it cannot be reached; those of `take`.
-    fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()>;
-
-    /// Asks whom it serves, without becoming its server.
-    ///
-    /// # Errors
-    /// If it cannot be reached.
-    fn who_serves(&self) -> Result<Serves>;
-}
-
-/// What lies on a node, on its way from it.
-pub trait InventoryPages: Send {
-    /// The next entries; none at the end.
-    ///
-    /// # Errors
-    /// If it cannot read its folder, or does not answer in time.
-    fn page(&mut self) -> Result<Vec<InventoryEntry>>;
 }
 
 /// A piece on its way to a node. Dropped before it is staged, it leaves nothing there.
@@ -154,7 +156,7 @@ pub trait PieceSink: Send {
     ///
     /// # Errors
     /// If the node has gone.
-    fn ask_finish(&mut self, blake3: Digest) -> Result<()>;
+    fn ask_finish(&mut self, seq: Seq, blake3: Digest) -> Result<()>;
 
     /// Waits until the piece is durable. To be called once, after `ask_finish`.
     ///

@@ -55,7 +55,7 @@ pub struct Pace {
 }
 
 struct Bucket {
-    /// Bytes per second; without a limit if there is none.
+    /// Bytes per second; `None` for no limit.
     rate: Option<u64>,
     /// Below zero while overdrawn.
     bytes: i64,
@@ -63,8 +63,8 @@ struct Bucket {
 }
 
 impl Pace {
-    /// A full bucket of this rate in bytes per second, at least [`RATE_MIN`]; without a limit if
-    /// there is none.
+    /// A full bucket of this rate in bytes per second, at least [`RATE_MIN`]; `None`
+    /// for no limit.
     pub fn new(rate: Option<u64>) -> Pace {
         let rate = rate.map(|rate| rate.max(RATE_MIN));
         Pace { bucket: Mutex::new(Bucket { rate, bytes: 0, filled_at: Duration::ZERO }) }
@@ -90,7 +90,7 @@ impl Pace {
         }
     }
 
-    /// How long the next step has to wait; nothing if it may be made now.
+    /// How long the next step has to wait; `None` if it may be made now.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         let mut bucket = self.bucket.lock();
         let rate = bucket.rate?;
@@ -115,9 +115,9 @@ pub enum Rest {
     Never,
 }
 
-/// What one engine keeps to: its rate, and users' transfers.
+/// What a worker keeps to: its rate, and users' transfers.
 #[derive(Clone)]
-pub struct Manners {
+pub struct Throttle {
     /// The rate, which several may share.
     pub pace: Arc<Pace>,
     /// The users' transfers.
@@ -127,10 +127,10 @@ pub struct Manners {
     last: Duration,
 }
 
-impl Manners {
-    /// Manners that begin now.
-    pub fn new(pace: Arc<Pace>, traffic: Arc<Traffic>, rest: Rest) -> Manners {
-        Manners { pace, traffic, rest, start: Instant::now(), last: Duration::ZERO }
+impl Throttle {
+    /// A throttle that begins now.
+    pub fn new(pace: Arc<Pace>, traffic: Arc<Traffic>, rest: Rest) -> Throttle {
+        Throttle { pace, traffic, rest, start: Instant::now(), last: Duration::ZERO }
     }
 
     /// Begins to count the time that a step takes.

@@ -8,7 +8,6 @@
 
 use std::sync::Arc;
 
-use crate::core::cluster::locate::{Locator, NotThere};
 use crate::core::cluster::node::{PieceSource, Query};
 use crate::core::cluster::roster::Roster;
 use crate::core::code::layout::Layout;
@@ -16,23 +15,22 @@ use crate::core::code::repair::Select;
 use crate::core::code::{checksum, kernel};
 use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::io::random::Random;
-use crate::core::types::{NodeId, NodeSet, READ_QUORUM};
-
-/// A file that is moved more often while it is read is looked for on other nodes.
-const FOLLOWED_MAX: u8 = 16;
+use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
+use crate::core::wire::node::Place;
 
 /// A version that is being read, stripe by stripe.
 pub struct Reading {
     roster: Arc<Roster>,
     random: Arc<Random>,
-    locator: Locator,
+    version: VersionId,
+    label: Place,
     layout: Layout,
     placed: NodeSet,
+    /// The nodes that have received what the catalog places on them.
+    in_step: NodeSet,
     stripe: u64,
     sources: Vec<Source>,
     past: [Past; 4],
-    /// How often each was asked again because the file had been moved.
-    followed: [u8; 4],
     used: NodeSet,
     bytes_read: u64,
     troubles: Troubles,
@@ -62,33 +60,39 @@ struct Source {
 
 impl Reading {
     /// Picks two nodes and has the first stripe at hand when it returns, so that a version that
-    /// cannot be read is refused before anything is promised.
+    /// cannot be read is refused before anything is promised. An error comes with the nodes that
+    /// [`Reading::unsound`] gives else.
     pub(super) fn begin(
         roster: Arc<Roster>,
         random: Arc<Random>,
-        locator: Locator,
+        version: VersionId,
+        label: &Place,
         file_bytes: u64,
         placed: NodeSet,
-    ) -> Result<Reading> {
+        in_step: NodeSet,
+    ) -> std::result::Result<Reading, (Error, NodeSet)> {
         let troubles = roster.troubles(placed);
         let mut reading = Reading {
             roster,
             random,
-            locator,
+            version,
+            label: label.clone(),
             layout: Layout::new(file_bytes),
             placed,
+            in_step,
             stripe: 0,
             sources: Vec::new(),
             past: [Past::Fresh; 4],
-            followed: [0; 4],
             used: NodeSet::EMPTY,
             bytes_read: 0,
             troubles,
             unsound: NodeSet::EMPTY,
             data: Vec::new(),
         };
-        reading.fetch()?;
-        Ok(reading)
+        match reading.fetch() {
+            Ok(()) => Ok(reading),
+            Err(error) => Err((error, reading.unsound)),
+        }
     }
 
     /// The next bytes of the file in two parts, one behind the other; nothing at its end.
@@ -176,13 +180,13 @@ impl Reading {
         let Some(id) = self.candidate() else {
             return Err(self.too_few());
         };
-        let roster = self.roster.clone();
-        let (first_stripe, stripes) = (self.stripe, self.layout.stripe_count() - self.stripe);
-        let read = self.locator.ask(id).and_then(|(place, formerly)| {
-            let (version, select) = (self.locator.version(), Select::Both);
-            let query = Query { version, place, formerly, first_stripe, stripes, select };
-            roster.node(id).read(&query)
-        });
+        let query = Query {
+            version: self.version,
+            first_stripe: self.stripe,
+            stripes: self.layout.stripe_count() - self.stripe,
+            select: Select::Both,
+        };
+        let read = self.roster.node(id).read(&query);
         match read {
             Ok(units) => {
                 self.sources.push(Source { id, units, body: Vec::new(), has_stripe: false });
@@ -211,37 +215,17 @@ impl Reading {
     }
 
     fn give_up(&mut self, id: NodeId, error: Error) {
-        let mut may_have_it = false;
-        if matches!(error, Error::Node { why: NodeFailure::NotHeld(_), .. }) {
-            match self.locator.not_there(id) {
-                Ok(NotThere::Moved) if self.followed[id.index()] < FOLLOWED_MAX => {
-                    self.followed[id.index()] += 1;
-                    return;
-                }
-                Ok(NotThere::Lost) => {}
-                // What cannot be told is no reason to call a piece lost.
-                Ok(NotThere::Moved | NotThere::Moving) | Err(_) => may_have_it = true,
-            }
+        let is_held = !matches!(error, Error::Node { why: NodeFailure::NotHeld(_), .. });
+        self.past[id.index()] = if is_held { Past::FailedAt(self.stripe) } else { Past::Useless };
+        if says_unsound(&error, self.in_step) && self.placed.contains(id) {
+            self.unsound.insert(id);
         }
-        self.past[id.index()] = match &error {
-            Error::Node { why: NodeFailure::NotHeld(_), .. } => Past::Useless,
-            _ => Past::FailedAt(self.stripe),
-        };
         let why = match self.roster.used::<()>(id, Err(error)) {
-            Err(Error::Node { why, .. }) => {
-                if matches!(why, NodeFailure::NotHeld(_) | NodeFailure::Damaged(_))
-                    && !may_have_it
-                    && self.placed.contains(id)
-                {
-                    self.unsound.insert(id);
-                }
-                why.to_string()
-            }
+            Err(Error::Node { why, .. }) => why.to_string(),
             Err(other) => other.to_string(),
             Ok(()) => String::new(),
         };
-        let place = self.locator.place();
-        tracing::warn!("reading {place}: node {id}: {why}; another node is asked");
+        tracing::warn!("reading {}: node {id}: {why}; another node is asked", self.label);
         self.troubles.note(id, why);
     }
 
@@ -250,7 +234,7 @@ impl Reading {
         for trouble in self.roster.troubles(self.placed).0 {
             troubles.note(trouble.node, trouble.why);
         }
-        Error::TooFewToRead { path: self.locator.place().path.to_string(), troubles }
+        Error::TooFewToRead { path: self.label.path.to_string(), troubles }
     }
 }
 
@@ -263,6 +247,16 @@ impl Source {
         check_units(self.id, &self.body, layout.unit_bytes(stripe), &checksums)?;
         self.has_stripe = true;
         Ok(())
+    }
+}
+
+/// Does the error say that a node does not hold a piece that it should, or holds it damaged? One that
+/// is not in step may still receive it.
+pub(super) fn says_unsound(error: &Error, in_step: NodeSet) -> bool {
+    match error {
+        Error::Node { why: NodeFailure::Damaged(_), .. } => true,
+        Error::Node { node, why: NodeFailure::NotHeld(_) } => in_step.contains(*node),
+        _ => false,
     }
 }
 
@@ -288,4 +282,58 @@ pub(super) fn check_units(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cluster::volume::fixture::{bytes, fixture, version};
+
+    #[test]
+    fn what_is_stored_is_read_from_every_pair() {
+        let mut f = fixture();
+        let contents = [0, 1, 353, 256 << 10, (256 << 10) + 1, 1 << 20, 2_500_000].map(bytes);
+        for (byte, content) in (1..).zip(&contents) {
+            assert_eq!(f.store(byte, content), NodeSet::ALL);
+        }
+        for pair in (0..16).map(NodeSet::from_bits).filter(|pair| pair.len() == 2) {
+            f.switch(pair);
+            for (byte, content) in (1..).zip(&contents) {
+                let (read, unsound) = f.read(byte, content.len()).unwrap();
+                assert!(read == *content, "{} bytes from {pair}", content.len());
+                assert_eq!(unsound, NodeSet::EMPTY);
+            }
+        }
+    }
+
+    #[test]
+    fn a_piece_that_is_damaged_or_gone_is_gone_around_and_named() {
+        let f = fixture();
+        let content = bytes(2_500_000);
+        f.store(1, &content);
+        f.node(1).damaged.insert(version(1));
+        f.node(3).pieces.clear();
+        for _ in 0..10 {
+            let (read, unsound) = f.read(1, content.len()).unwrap();
+            assert!(read == content);
+            assert_eq!(unsound.and(NodeSet::from_bits(0b1010)), NodeSet::EMPTY);
+        }
+        f.node(2).pieces.clear();
+        let (error, unsound) = f.read(1, content.len()).unwrap_err();
+        assert!(matches!(error, Error::TooFewToRead { .. }), "{error}");
+        assert_eq!(unsound, NodeSet::from_bits(0b0111));
+    }
+
+    #[test]
+    fn a_node_that_is_away_is_not_unsound_nor_is_one_behind_in_the_journal() {
+        let mut f = fixture();
+        let content = bytes(353);
+        f.store(1, &content);
+        f.switch(NodeSet::from_bits(0b0001));
+        let (_, unsound) = f.read(1, content.len()).unwrap_err();
+        assert_eq!(unsound, NodeSet::EMPTY);
+        let error = Error::node(NodeId::ALL[0], NodeFailure::NotHeld(version(1)));
+        assert!(says_unsound(&error, NodeSet::ALL));
+        assert!(!says_unsound(&error, NodeSet::from_bits(0b1110)));
+    }
 }

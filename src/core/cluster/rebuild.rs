@@ -2,27 +2,27 @@
 //!
 //! Three units a stripe, one from each of them, are enough (two nodes would have to send four). Where
 //! that cannot be had, the file is read as for a user, from any two, around whatever is damaged, and
-//! coded again. The new piece goes through the same staging and commit as every other.
+//! coded again. The new piece goes through the same staging as every other.
 
 use std::sync::Arc;
 
-use crate::core::catalog::Catalog;
-use crate::core::cluster::locate::{Locator, NotThere};
 use crate::core::cluster::node::{PieceSink, PieceSource, Query};
-use crate::core::cluster::reading::{Reading, check_units};
+use crate::core::cluster::reading::{Reading, check_units, says_unsound};
 use crate::core::cluster::roster::Roster;
 use crate::core::code::layout::Layout;
 use crate::core::code::repair;
 use crate::core::code::{checksum, kernel};
-use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::error::{Error, Result};
 use crate::core::io::random::Random;
-use crate::core::types::{Digest, NodeId, NodeSet};
+use crate::core::types::{Digest, NodeId, NodeSet, Seq};
 use crate::core::wire::node::PieceMeta;
 
 /// The version of which a node lacks its piece.
 pub struct Lacking {
     /// What the node is told of it.
     pub meta: PieceMeta,
+    /// Its sequence number.
+    pub seq: Seq,
     /// The digest of the whole file.
     pub blake3: Digest,
     /// The nodes that hold it.
@@ -42,15 +42,11 @@ pub struct Rebuilt {
 pub(super) fn rebuild(
     roster: &Arc<Roster>,
     random: &Arc<Random>,
-    catalog: Option<&Arc<Catalog>>,
+    in_step: NodeSet,
     lost: NodeId,
     lacking: &Lacking,
     moved: &mut dyn FnMut(u64),
 ) -> Rebuilt {
-    let locator = || {
-        let PieceMeta { version, place, .. } = lacking.meta.clone();
-        Locator::new(catalog.cloned(), version, place.into())
-    };
     let mut unsound = NodeSet::EMPTY;
     // Nothing is read from the others that the node would then have no room for.
     if let Err(error) = roster.check_room(lost, &lacking.meta) {
@@ -59,34 +55,28 @@ pub(super) fn rebuild(
     let mut holders = roster.up().and(lacking.placed);
     holders.remove(lost);
     if holders.len() == 3 {
-        let mut finder = locator();
-        match from_three(roster, &mut finder, lost, lacking, moved) {
+        match from_three(roster, lost, lacking, moved) {
             Ok(bytes) => return Rebuilt { outcome: Ok(bytes), unsound },
             // The one that is to get the piece cannot take it, wherever it comes from.
             Err(error @ Error::Node { node, .. }) if node == lost => {
                 return Rebuilt { outcome: Err(error), unsound };
             }
             Err(error) => {
-                match error {
-                    Error::Node { node, why: NodeFailure::Damaged(_) } => unsound.insert(node),
-                    Error::Node { node, why: NodeFailure::NotHeld(_) }
-                        if matches!(finder.not_there(node), Ok(NotThere::Lost)) =>
-                    {
-                        unsound.insert(node);
-                    }
-                    _ => {}
+                if let Error::Node { node, .. } = error
+                    && says_unsound(&error, in_step)
+                {
+                    unsound.insert(node);
                 }
                 tracing::debug!("{}: not from three nodes: {error}", lacking.meta.place);
             }
         }
     }
-    let outcome = from_any(roster, random, locator(), lost, lacking, &mut unsound, moved);
+    let outcome = from_any(roster, random, in_step, lost, lacking, &mut unsound, moved);
     Rebuilt { outcome, unsound }
 }
 
 fn from_three(
     roster: &Roster,
-    locator: &mut Locator,
     lost: NodeId,
     lacking: &Lacking,
     moved: &mut dyn FnMut(u64),
@@ -94,11 +84,8 @@ fn from_three(
     let layout = Layout::new(lacking.meta.file_bytes);
     let mut sources: Vec<(NodeId, Box<dyn PieceSource>)> = Vec::new();
     for (id, select) in repair::plan(lost) {
-        let (place, formerly) = locator.ask(id)?;
         let query = Query {
             version: lacking.meta.version,
-            place,
-            formerly,
             first_stripe: 0,
             stripes: layout.stripe_count(),
             select,
@@ -124,23 +111,35 @@ fn from_three(
         repair::rebuild(lost, [a, b, c], [&mut first, &mut second]);
         piece.units([&first, &second])?;
     }
-    piece.finish(lacking.blake3)?;
+    piece.finish(lacking)?;
     Ok(bytes_read)
 }
 
 fn from_any(
     roster: &Arc<Roster>,
     random: &Arc<Random>,
-    locator: Locator,
+    in_step: NodeSet,
     lost: NodeId,
     lacking: &Lacking,
     unsound: &mut NodeSet,
     moved: &mut dyn FnMut(u64),
 ) -> Result<u64> {
-    let (file_bytes, placed) = (lacking.meta.file_bytes, lacking.placed);
-    let mut reading = Reading::begin(roster.clone(), random.clone(), locator, file_bytes, placed)?;
+    let meta = &lacking.meta;
+    let begun = Reading::begin(
+        roster.clone(),
+        random.clone(),
+        meta.version,
+        &meta.place,
+        meta.file_bytes,
+        lacking.placed,
+        in_step,
+    );
+    let mut reading = begun.map_err(|(error, nodes)| {
+        *unsound = unsound.or(nodes);
+        error
+    })?;
     let copied = code_again(roster, lost, lacking, &mut reading, moved);
-    reading.unsound().iter().for_each(|id| unsound.insert(id));
+    *unsound = unsound.or(reading.unsound());
     copied.map(|()| reading.bytes_read())
 }
 
@@ -168,7 +167,7 @@ fn code_again(
         piece.units(kernel::node_units(lost, &data, &parity))?;
         moved(stripe_bytes as u64);
     }
-    piece.finish(lacking.blake3)
+    piece.finish(lacking)
 }
 
 /// The piece on its way to the node that lacks it.
@@ -188,8 +187,8 @@ impl<'a> NewPiece<'a> {
         self.roster.used(self.lost, self.sink.units(units, units.map(checksum::unit)))
     }
 
-    fn finish(mut self, blake3: Digest) -> Result<()> {
-        self.roster.used(self.lost, self.sink.ask_finish(blake3))?;
+    fn finish(mut self, lacking: &Lacking) -> Result<()> {
+        self.roster.used(self.lost, self.sink.ask_finish(lacking.seq, lacking.blake3))?;
         self.roster.used(self.lost, self.sink.await_staged())
     }
 }

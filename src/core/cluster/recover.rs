@@ -1,33 +1,39 @@
-//! A catalog made anew from what the nodes have: their backups, and what lies on their disks.
+//! A catalog made anew from what the nodes have: the newest snapshot, and the best journal that follows
+//! it.
 //!
 //! ```text
 //!   survey: whom does each node serve?    at least two of one cluster, no server about
-//!   the newest snapshot that is whole     of any node; else the next one; else none
-//!   the journals of all nodes             put together, as far as they follow it
-//!   the evidence of all nodes
+//!   the newest snapshot that is whole     of any node; else nothing
+//!   the entries that follow it            of the node whose history is the best one
 //! ```
 //!
-//! The nodes are only asked. The catalog is made in a file that whoever calls gives its place when
-//! all has succeeded.
+//! It is what every start does, from the beginning. Whatever was answered is on three nodes, so on one of
+//! any two. The nodes are only asked. The catalog is made in a file that whoever calls gives its place
+//! when all has succeeded.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::core::catalog::{Evidence, Recovery, Report};
+use crate::core::catalog::{Catalog, Contents, Loader, contents};
 use crate::core::cluster::node::Node;
 use crate::core::error::{Code, Error, NodeFailure, Result, Troubles};
 use crate::core::io::disk::{Disk, RealDisk};
-use crate::core::io::random::Random;
 use crate::core::types::{ClusterId, NodeId, NodeSet, READ_QUORUM};
-use crate::core::wire::backup::{
-    Answer, Ask, CHUNK_BYTES, FORMAT, JournalHead, Kind, SnapshotHead, SnapshotId, decode,
-    file_name, read_frame,
+use crate::core::wire::journal::{Change, Entry, Point};
+use crate::core::wire::snapshot::{
+    FORMAT, SNAPSHOTS_KEPT, SnapshotHead, SnapshotReply, SnapshotRequest, decode_chunk,
 };
-use crate::core::wire::journal::{Entry, Point};
 
-/// The most bytes that are read of a journal: more than a node adds to one.
-const JOURNAL_BYTES_MAX: u64 = 128 << 20;
+/// What a recovery has come to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Report {
+    /// What is in the new catalog.
+    pub contents: Contents,
+    /// How many changes came from a journal.
+    pub from_journal: u64,
+    /// What could not be read on the nodes; others have made up for it.
+    pub damaged: Vec<String>,
+}
 
 /// The nodes to recover from, 1 to 4; nothing for one that is known to be gone.
 pub type Nodes = [Option<Arc<dyn Node>>; 4];
@@ -105,39 +111,115 @@ pub fn survey(nodes: &Nodes) -> Result<Survey> {
 /// now on; where one is missing, the one that is remembered stays.
 ///
 /// # Errors
-/// If a node fails while it is asked, or the file cannot be written.
+/// If a node fails while it is asked, the file cannot be written, or snapshots are there and none of
+/// them can be read.
 pub fn recover(
     nodes: &Nodes,
     survey: &Survey,
     path: &Path,
-    random: &Random,
     addresses: &[Option<String>; 4],
 ) -> Result<Report> {
-    let mut backups = Collected::default();
-    for id in survey.asked.iter() {
-        backups.collect(id, node(nodes, id)?, survey.cluster)?;
-    }
-    let mut recovery = backups.base(nodes, survey.cluster, path)?;
-    let entries = backups.history_after(recovery.end()?);
-    recovery.replay(&entries)?;
-    recovery.note_damaged(std::mem::take(&mut backups.damaged));
-    let mut evidence = Evidence::default();
-    for id in survey.asked.iter() {
-        let walk = |evidence: &mut Evidence| {
-            node(nodes, id)?.evidence(&mut |findings| {
-                findings.into_iter().for_each(|finding| evidence.add(id, finding));
-                Ok(())
-            })
-        };
-        walk(&mut evidence)?;
-        // The second walk adds to what the first has found.
-        if evidence.forget_unread(id) {
-            walk(&mut evidence)?;
+    let mut report = Report::default();
+    let base = load_newest(nodes, survey, path, &mut report)?;
+    let catalog = Catalog::open(path, survey.cluster)?;
+    if let Some((id, end)) = best_after(nodes, survey, base, &mut report)? {
+        node(nodes, id)?.entries(base, &mut |entries| {
+            report.from_journal += entries.len() as u64;
+            catalog.apply(&entries)
+        })?;
+        if catalog.end()? != end {
+            let why = NodeFailure::Refused("it did not give all of its journal".into());
+            return Err(Error::node(id, why));
         }
     }
-    let mark = random.version();
-    recovery.adopt(&evidence, survey.asked, backups.generation, mark, addresses)?;
-    recovery.finish()
+    let known = catalog.node_addresses()?;
+    let now: [Option<String>; 4] = std::array::from_fn(|at| {
+        addresses[at].clone().or_else(|| known.as_ref().map(|known| known[at].clone()))
+    });
+    if let [Some(a), Some(b), Some(c), Some(d)] = now {
+        catalog.remember_node_addresses(&[a, b, c, d])?;
+    }
+    drop(catalog);
+    report.contents = contents(path)?.unwrap_or_default();
+    Ok(report)
+}
+
+/// Loads the newest snapshot that is whole into the file; gives where it ends.
+fn load_newest(nodes: &Nodes, survey: &Survey, path: &Path, report: &mut Report) -> Result<Point> {
+    let snapshots = list_snapshots(survey.asked, &|id| node(nodes, id).ok())?;
+    let found = snapshots.len();
+    for (head, id) in snapshots {
+        clear(path)?;
+        let mut loader = Loader::create(path, survey.cluster)?;
+        let read = read_snapshot(id, node(nodes, id)?, &head, &mut |changes| loader.load(&changes));
+        match read.and_then(|()| loader.finish(head.at)) {
+            Ok(_) => return Ok(head.at),
+            Err(
+                error @ Error::Node {
+                    why: NodeFailure::Refused(_) | NodeFailure::Damaged(_), ..
+                },
+            )
+            | Err(error @ Error::Damaged(_)) => {
+                let name = format!("snapshot-{}-{}", head.at.epoch, head.at.id);
+                report.damaged.push(format!("node {id}: backup/{name} is damaged: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    clear(path)?;
+    if found > 0 {
+        report.damaged.push("no snapshot can be read; the journals alone are used".into());
+    }
+    let start = Point::start(survey.cluster);
+    Loader::create(path, survey.cluster)?.finish(start)?;
+    Ok(start)
+}
+
+/// The node whose journal goes on from this point to the best history, and where that ends; `None` if no
+/// journal goes on from there.
+fn best_after(
+    nodes: &Nodes,
+    survey: &Survey,
+    base: Point,
+    report: &mut Report,
+) -> Result<Option<(NodeId, Point)>> {
+    let mut best: Option<(NodeId, Point)> = None;
+    for id in survey.asked.iter() {
+        let mut end = base;
+        let mut take = |entries: Vec<Entry>| {
+            for entry in entries {
+                if !entry.follows(end) {
+                    return Err(Error::Damaged(format!("entry {} follows nothing", entry.id)));
+                }
+                end = entry.point();
+            }
+            Ok(())
+        };
+        match node(nodes, id)?.entries(base, &mut take) {
+            Ok(()) => {}
+            // It does not have this point: its history is an older one, or damaged before it.
+            Err(Error::Node { why: NodeFailure::Refused(why), .. }) => {
+                report.damaged.push(format!("node {id}: its journal is not used: {why}"));
+                continue;
+            }
+            Err(Error::Damaged(why) | Error::Node { why: NodeFailure::Damaged(why), .. }) => {
+                report.damaged.push(format!("node {id}: its journal is damaged: {why}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        if best.is_none_or(|(_, known)| end.rank() > known.rank()) {
+            best = Some((id, end));
+        }
+    }
+    match best {
+        // Journals that are empty were lost: an empty catalog would have all pieces called strays.
+        None | Some((_, Point { id: 0, .. })) if base.id == 0 => {
+            let text = "no snapshot and no journal of these nodes can be read from its beginning";
+            Err(Error::other(Code::Damaged, text))
+        }
+        best => Ok(best.filter(|(_, end)| *end != base)),
+    }
 }
 
 fn node(nodes: &Nodes, id: NodeId) -> Result<&dyn Node> {
@@ -145,117 +227,46 @@ fn node(nodes: &Nodes, id: NodeId) -> Result<&dyn Node> {
     node.ok_or_else(|| Error::node(id, NodeFailure::Unreachable("left out".into())))
 }
 
-/// What the nodes' backups hold.
-#[derive(Default)]
-struct Collected {
-    snapshots: Vec<(SnapshotId, NodeId)>,
-    /// By number; an entry comes from the journals of several nodes, and histories that parted have
-    /// different entries of one number.
-    entries: BTreeMap<u64, Vec<(u64, Entry)>>,
-    /// The highest of any file.
-    generation: u64,
-    damaged: Vec<String>,
+/// All snapshots of these nodes, the newest first.
+///
+/// # Errors
+/// If a node does not answer.
+pub(super) fn list_snapshots<'a>(
+    among: NodeSet,
+    node: &dyn Fn(NodeId) -> Option<&'a dyn Node>,
+) -> Result<Vec<(SnapshotHead, NodeId)>> {
+    let mut all = Vec::new();
+    for id in among.iter() {
+        let Some(node) = node(id) else { continue };
+        match node.snapshot(&SnapshotRequest::List, &[])? {
+            (SnapshotReply::Heads(heads), _) if heads.len() <= SNAPSHOTS_KEPT => {
+                let known = heads.into_iter().filter(|head| head.format == FORMAT);
+                all.extend(known.map(|head| (head, id)));
+            }
+            _ => return Err(out_of_turn(id)),
+        }
+    }
+    all.sort_by_key(|(head, _)| std::cmp::Reverse(head.at.rank()));
+    Ok(all)
 }
 
-impl Collected {
-    fn collect(&mut self, id: NodeId, node: &dyn Node, cluster: ClusterId) -> Result<()> {
-        let files = match node.backup(&Ask::List, &[])? {
-            (Answer::Files(files), _) => files,
+/// Passes on the changes of a node's snapshot, chunk by chunk.
+///
+/// # Errors
+/// [`Error::Damaged`] if a chunk is none; those of the node and of `take`.
+pub(super) fn read_snapshot(
+    id: NodeId,
+    node: &dyn Node,
+    head: &SnapshotHead,
+    take: &mut dyn FnMut(Vec<Change>) -> Result<()>,
+) -> Result<()> {
+    for index in 0..head.chunks {
+        match node.snapshot(&SnapshotRequest::Read { at: head.at, index }, &[])? {
+            (SnapshotReply::Chunk, content) => take(decode_chunk(&content)?)?,
             _ => return Err(out_of_turn(id)),
-        };
-        for (kind, snapshot) in files {
-            self.generation = self.generation.max(snapshot.generation);
-            if kind == Kind::Snapshot {
-                self.snapshots.push((snapshot, id));
-                continue;
-            }
-            if let Err(error) = self.journal(id, node, snapshot, cluster) {
-                // What was read of it is good.
-                self.complain(id, kind, snapshot, &error)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn journal(
-        &mut self,
-        id: NodeId,
-        node: &dyn Node,
-        snapshot: SnapshotId,
-        cluster: ClusterId,
-    ) -> Result<()> {
-        let mut last: Option<Point> = None;
-        read_frames(id, node, Kind::Journal, snapshot, JOURNAL_BYTES_MAX, &mut |content| {
-            let Some(before) = last else {
-                let head: JournalHead = decode(content)?;
-                if head.format != FORMAT || head.cluster != cluster {
-                    return Err(Error::Damaged("it is of another cluster or format".into()));
-                }
-                last = Some(head.after);
-                return Ok(());
-            };
-            let entry: Entry = decode(content)?;
-            if !entry.follows(before) {
-                return Err(Error::Damaged(format!("entry {} follows nothing", entry.id)));
-            }
-            last = Some(entry.point());
-            let same = self.entries.entry(entry.id).or_default();
-            if !same.iter().any(|(_, known)| known.chain == entry.chain) {
-                same.push((snapshot.generation, entry));
-            }
-            Ok(())
-        })
-        .map(drop)
-    }
-
-    /// Puts the newest snapshot that is whole into the file.
-    fn base(&mut self, nodes: &Nodes, cluster: ClusterId, path: &Path) -> Result<Recovery> {
-        let mut snapshots = std::mem::take(&mut self.snapshots);
-        snapshots.sort_by_key(|(snapshot, _)| std::cmp::Reverse(*snapshot));
-        for (snapshot, id) in snapshots {
-            clear(path)?;
-            let copied = copy_snapshot(id, node(nodes, id)?, snapshot, cluster, path);
-            match copied.and_then(|head| Recovery::from_snapshot(path, &head)) {
-                Ok(recovery) => return Ok(recovery),
-                Err(error) => self.complain(id, Kind::Snapshot, snapshot, &error)?,
-            }
-        }
-        clear(path)?;
-        Recovery::from_nothing(path, cluster)
-    }
-
-    /// The entries that follow this point, from whatever journals. Where histories parted, the one
-    /// of the highest generation is followed.
-    fn history_after(&self, mut point: Point) -> Vec<Entry> {
-        let mut history = Vec::new();
-        loop {
-            let next = self.entries.get(&(point.id + 1)).into_iter().flatten();
-            let next = next.filter(|(_, entry)| entry.follows(point));
-            let Some((_, entry)) = next.max_by_key(|(generation, _)| *generation) else {
-                return history;
-            };
-            point = entry.point();
-            history.push(entry.clone());
         }
     }
-
-    /// Damage is noted and gone around; a node that has gone, or this machine's disk, ends it.
-    fn complain(
-        &mut self,
-        id: NodeId,
-        kind: Kind,
-        snapshot: SnapshotId,
-        error: &Error,
-    ) -> Result<()> {
-        let why = match error {
-            Error::Damaged(_) => error.to_string(),
-            Error::Node { why: NodeFailure::Refused(why), .. } => why.clone(),
-            other => return Err(Error::other(other.code(), other.to_string())),
-        };
-        let name = file_name(kind, snapshot);
-        self.damaged.push(format!("node {id}: backup/{name} is damaged: {why}"));
-        Ok(())
-    }
+    Ok(())
 }
 
 fn out_of_turn(id: NodeId) -> Error {
@@ -272,70 +283,4 @@ fn clear(path: &Path) -> Result<()> {
             .map_err(Error::io(format!("cannot remove {}", Path::new(&name).display())))?;
     }
     Ok(())
-}
-
-fn copy_snapshot(
-    id: NodeId,
-    node: &dyn Node,
-    snapshot: SnapshotId,
-    cluster: ClusterId,
-    path: &Path,
-) -> Result<SnapshotHead> {
-    let failed = |e| Error::io(format!("cannot write {}", path.display()))(e);
-    let mut file = RealDisk.create(path).map_err(failed)?;
-    let (mut head, mut bytes): (Option<SnapshotHead>, u64) = (None, 0);
-    let damaged = |what: &str| Error::Damaged(what.into());
-    let torn = read_frames(id, node, Kind::Snapshot, snapshot, u64::MAX, &mut |content| {
-        let Some(known) = &head else {
-            let found: SnapshotHead = decode(content)?;
-            if found.format != FORMAT || found.cluster != cluster || found.id() != snapshot {
-                return Err(damaged("it is of another cluster or format"));
-            }
-            head = Some(found);
-            return Ok(());
-        };
-        bytes += content.len() as u64;
-        if bytes > known.bytes {
-            return Err(damaged("it is longer than it says"));
-        }
-        file.append(content).map_err(failed)
-    })?;
-    match head {
-        Some(head) if bytes == head.bytes && !torn => {
-            file.sync().map_err(failed)?;
-            Ok(head)
-        }
-        _ => Err(damaged("it was cut off")),
-    }
-}
-
-/// Reads a file of a node's backup frame by frame, up to so many bytes. True if it ends in the
-/// middle of one.
-fn read_frames(
-    id: NodeId,
-    node: &dyn Node,
-    kind: Kind,
-    snapshot: SnapshotId,
-    bytes_max: u64,
-    take: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<bool> {
-    let (mut offset, mut bytes) = (0, Vec::new());
-    while offset < bytes_max {
-        let part = match node.backup(&Ask::Read { kind, id: snapshot, offset }, &[])? {
-            (Answer::Bytes, part) if part.len() <= CHUNK_BYTES => part,
-            _ => return Err(out_of_turn(id)),
-        };
-        if part.is_empty() {
-            break;
-        }
-        offset += part.len() as u64;
-        bytes.extend_from_slice(&part);
-        let mut done = 0;
-        while let Some((content, length)) = read_frame(&bytes[done..])? {
-            take(content)?;
-            done += length;
-        }
-        bytes.drain(..done);
-    }
-    Ok(!bytes.is_empty())
 }

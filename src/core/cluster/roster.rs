@@ -1,21 +1,25 @@
 //! The four nodes and what is believed of each.
 //!
-//! Real traffic and the attendants' probes feed the same belief: whoever finds a node silent tells
+//! Real traffic and the supervisors' probes feed the same belief: whoever finds a node silent tells
 //! everyone, and nobody else waits for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use crate::core::cluster::again::Again;
+use crate::core::cluster::leadership::{Leadership, LeadershipPhase};
 use crate::core::cluster::node::Node;
-use crate::core::cluster::standing::Standing;
-use crate::core::error::{Error, NodeFailure, Reached, Result, Troubles};
+use crate::core::cluster::retry::Retry;
+use crate::core::error::{Code, Error, NodeFailure, Reached, Result, Troubles};
 use crate::core::health::{Health, Heard};
-use crate::core::types::{CONFIRM_QUORUM, NodeId, NodeSet, WRITE_QUORUM};
-use crate::core::wire::node::{PieceMeta, Room};
+use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
+use crate::core::wire::journal::JournalState;
+use crate::core::wire::node::{Alive, PieceMeta, Room};
+
+/// How long a change waits for the server to take up the nodes' journals, where enough nodes are up.
+const LEADING_SOON: Duration = Duration::from_secs(3);
 
 /// The nodes, in order.
 pub struct Roster {
@@ -23,7 +27,9 @@ pub struct Roster {
     health: Mutex<[Health; 4]>,
     seen: Mutex<[Seen; 4]>,
     clock: Clock,
-    standing: Standing,
+    leadership: Leadership,
+    /// Does a change wait until the server leads? Not in simulations.
+    may_wait: bool,
     /// Called with a node that has just been lost.
     when_lost: OnceLock<Box<dyn Fn(NodeId) + Send + Sync>>,
     /// How often each has been lost.
@@ -32,11 +38,7 @@ pub struct Roster {
     times_up: [AtomicU64; 4],
     /// How often each has moved.
     moves: [AtomicU64; 4],
-    /// Up to which entry of the journal each has certainly a copy of the catalog's backup.
-    backed_up: [AtomicU64; 4],
-    /// Held while names change on a node, or while somebody acts on what lay under one.
-    names: [Mutex<()>; 4],
-    again: Again,
+    retry: Retry,
 }
 
 /// Tells how long ago some fixed moment was.
@@ -49,15 +51,23 @@ pub struct Seen {
     pub answered: Option<Duration>,
     /// The room on its disk by its last answer, if it could tell.
     pub room: Option<Room>,
-    /// Why its disk did not carry out some order in the last delivery, if it did not.
-    pub refused_order: Option<String>,
+    /// How far its journal was by its last answer.
+    pub journal: Option<JournalState>,
+}
+
+impl Seen {
+    /// May the node lack pieces that the catalog places on it?
+    pub fn has_gap(&self) -> bool {
+        self.journal.is_some_and(|journal| journal.gap.is_some())
+    }
 }
 
 impl Roster {
     /// Nothing is believed of any node yet.
     pub fn new(nodes: [Arc<dyn Node>; 4]) -> Roster {
         let start = Instant::now();
-        Roster::with_clock(nodes, Box::new(move || start.elapsed()))
+        let may_wait = true;
+        Roster { may_wait, ..Roster::with_clock(nodes, Box::new(move || start.elapsed())) }
     }
 
     /// The same with a clock of the caller's, for simulations.
@@ -68,14 +78,13 @@ impl Roster {
             health: Mutex::new(health),
             seen: Mutex::default(),
             clock,
-            standing: Standing::default(),
+            leadership: Leadership::default(),
+            may_wait: false,
             when_lost: OnceLock::new(),
             times_lost: Default::default(),
             times_up: Default::default(),
             moves: Default::default(),
-            backed_up: Default::default(),
-            names: Default::default(),
-            again: Again::default(),
+            retry: Retry::default(),
         }
     }
 
@@ -84,20 +93,20 @@ impl Roster {
         &self.nodes[id.index()]
     }
 
-    /// Whether this server is still the cluster's.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    /// Whether this server is the cluster's, and how far it is.
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
     }
 
-    /// Requests to try at once what is owed.
-    pub fn again(&self) -> &Again {
-        &self.again
+    /// Requests to try at once what was put off.
+    pub fn retry(&self) -> &Retry {
+        &self.retry
     }
 
     /// The nodes that requests may be sent to: those that are up, and where they are too few for a
     /// store also those on probation. None once another server has taken over.
     pub fn up(&self) -> NodeSet {
-        if self.standing.check().is_err() {
+        if self.leadership.check().is_err() {
             return NodeSet::EMPTY;
         }
         let health = self.health.lock();
@@ -126,16 +135,16 @@ impl Roster {
         (self.clock)()
     }
 
-    /// Notes that a node has answered a probe, and the room on its disk.
-    pub fn note_answer(&self, id: NodeId, room: Option<Room>) {
+    /// Notes what a node has answered to a probe.
+    pub fn note_alive(&self, id: NodeId, alive: &Alive) {
         let now = self.now();
         let seen = &mut self.seen.lock()[id.index()];
-        (seen.answered, seen.room) = (Some(now), room);
+        (seen.answered, seen.room, seen.journal) = (Some(now), alive.room, Some(alive.journal));
     }
 
-    /// Notes how the last delivery of orders to a node went: why one was not carried out, if so.
-    pub fn note_delivery(&self, id: NodeId, refused_order: Option<String>) {
-        self.seen.lock()[id.index()].refused_order = refused_order;
+    /// Notes how far a node's journal is.
+    pub fn note_journal(&self, id: NodeId, journal: JournalState) {
+        self.seen.lock()[id.index()].journal = Some(journal);
     }
 
     /// Refuses a piece that a node has no room for by its last answer, before anything is sent.
@@ -184,32 +193,11 @@ impl Roster {
     pub fn move_node(&self, id: NodeId, address: &str) {
         self.nodes[id.index()].move_to(address);
         self.moves[id.index()].fetch_add(1, Ordering::SeqCst);
-        self.note_backup(id, 0);
+        self.leadership.forget(id);
+        self.seen.lock()[id.index()] = Seen::default();
         let why = NodeFailure::Unreachable("it is being replaced".into());
         // What is believed is all that matters here.
         let _ = self.heard::<()>(id, Err(Error::Node { node: id, why }));
-    }
-
-    /// Notes up to which entry of the journal a node has the catalog's backup.
-    pub fn note_backup(&self, id: NodeId, entry: u64) {
-        self.backed_up[id.index()].store(entry, Ordering::SeqCst);
-    }
-
-    /// The nodes that have the catalog's backup up to this entry of the journal. That is on their
-    /// disks, so one that has gone away since counts.
-    pub fn backed_up(&self, entry: u64) -> NodeSet {
-        let has = |id: &NodeId| self.backed_up[id.index()].load(Ordering::SeqCst) >= entry;
-        NodeId::ALL.into_iter().filter(has).collect()
-    }
-
-    /// Is this entry of the journal on so many nodes that a recovery from any two knows it?
-    pub fn is_recorded(&self, entry: u64) -> bool {
-        entry == 0 || self.backed_up(entry).len() >= WRITE_QUORUM
-    }
-
-    /// Keeps names on a node from being changed by a move, until what this gives is dropped.
-    pub fn keep_names(&self, id: NodeId) -> MutexGuard<'_, ()> {
-        self.names[id.index()].lock()
     }
 
     /// Why each of these nodes that is not up is not.
@@ -233,7 +221,7 @@ impl Roster {
                 Heard::Refusal(why.clone())
             }
             Err(Error::Node { why: NodeFailure::Fenced { epoch }, .. }) => {
-                self.standing.taken_over(id, *epoch);
+                self.leadership.taken_over(id, *epoch);
                 return (result, false);
             }
             // It is there, even if it could not help.
@@ -257,7 +245,7 @@ impl Roster {
     fn believe<T>(&self, id: NodeId, result: Result<T>, heard: Heard) -> (Result<T>, bool) {
         let is_up = heard == Heard::Answer;
         if is_up {
-            self.standing.registered(id);
+            self.leadership.registered(id);
         }
         let changed = self.health.lock()[id.index()].hear(heard, (self.clock)());
         if changed && !is_up {
@@ -287,43 +275,47 @@ impl Roster {
         }
     }
 
-    /// May this server change anything now? Asks nobody; for what can be refused before it begins.
+    /// May this server read its catalog and its nodes now?
     ///
     /// # Errors
-    /// [`Error::TakenOver`], [`Error::NotRegistered`], [`Error::TooFewToChange`].
+    /// [`Error::TakenOver`], [`Error::NotReady`].
+    pub fn may_read(&self) -> Result<()> {
+        self.await_phase(LeadershipPhase::Reading)?;
+        if self.leadership.phase() >= LeadershipPhase::Reading {
+            return Ok(());
+        }
+        let heard = Reached(self.leadership.who_registered());
+        Err(Error::NotReady { heard, troubles: self.troubles(heard.0.complement()) })
+    }
+
+    /// May this server change anything now? For what can be refused before it begins.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], [`Error::NotReady`], [`Error::TooFewToChange`]; [`Code::Temporary`] while
+    /// it takes up the nodes' journals.
     pub fn may_change(&self) -> Result<()> {
-        self.standing.check()?;
+        self.leadership.check()?;
         let up = self.up();
-        if up.len() < CONFIRM_QUORUM {
+        if up.len() < WRITE_QUORUM {
             let troubles = self.troubles(NodeSet::ALL);
             return Err(Error::TooFewToChange { reached: Reached(up), troubles });
         }
-        if !self.standing.is_established() {
-            let missing = self.standing.who_registered().complement();
-            return Err(Error::NotRegistered(self.troubles(missing)));
+        self.await_phase(LeadershipPhase::Leading)?;
+        if self.leadership.phase() < LeadershipPhase::Leading {
+            self.may_read()?;
+            let text = "the server is still taking up the nodes' journals, try again in a moment";
+            return Err(Error::other(Code::Temporary, text));
         }
         Ok(())
     }
 
-    /// Has two nodes confirm that they serve this server. Asked between a change and its answer: no
-    /// other server can have changed anything before that change then, see [`Standing`].
-    ///
-    /// # Errors
-    /// [`Error::TakenOver`], [`Error::Unconfirmed`]: the change must not be answered as done.
-    pub fn confirm(&self) -> Result<()> {
-        let mut confirmed = NodeSet::EMPTY;
-        for id in self.up().iter() {
-            if self.used(id, self.node(id).ping()).is_ok() {
-                confirmed.insert(id);
-            }
-            self.standing.check()?;
-            if confirmed.len() == CONFIRM_QUORUM {
-                return Ok(());
-            }
+    /// Gives a server that has just started, or is just reaching its nodes, a moment.
+    fn await_phase(&self, phase: LeadershipPhase) -> Result<()> {
+        self.leadership.check()?;
+        if self.may_wait && self.leadership.phase() < phase {
+            self.leadership.wait(phase, LEADING_SOON);
         }
-        self.standing.check()?;
-        let troubles = self.troubles(confirmed.complement());
-        Err(Error::Unconfirmed { reached: Reached(confirmed), troubles })
+        self.leadership.check()
     }
 
     /// Says good-bye to every node that is up, as far as they take it.

@@ -3,42 +3,33 @@
 //!
 //! ```text
 //!   start ──> inventory ──────────> files ──────────────> mending ──────> done
-//!             what lies on each     every piece of every  until what it
-//!             node that is up,      file is read from     found is in
-//!             held against the      its disk, and the     its place
-//!             catalog               four compared
+//!             the pieces of each    every piece of every  until what it
+//!             node that is up, and  file is read from     found is in
+//!             its view, compared    its disk, and the     its place
+//!             with the catalog      four compared
 //! ```
 //!
-//! A step is one page of an inventory or some stripes of one file. How far it is, and what it has
-//! found, is kept in the catalog, so it goes on after a restart. Nothing that is found is believed
-//! without a second look where something may just have been delivered: the catalog is asked in one
-//! moment, and the node once more after it.
-//!
-//! A block that belongs to no file is removed only by its own sequence number, only after it has
-//! been known for the grace time, and never a file that is no block of its node.
+//! A step is one page of a node's pieces or some stripes of one file. How far it is, and what it has
+//! found, is kept in the catalog, so it goes on after a restart. A finding is noted in the transaction
+//! that records the loss of the piece, and once for each piece, so nothing is counted twice.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use crate::core::catalog::{Catalog, Phase, Scrub, Surveyed, What};
-use crate::core::cluster::attendant::Bell;
-use crate::core::cluster::check::{Check, Checked};
-use crate::core::cluster::inventory::Lister;
-use crate::core::cluster::pace::Manners;
-use crate::core::cluster::readers::Readers;
+use crate::core::catalog::{Phase, Scrub, Surveyed, What};
+use crate::core::cluster::Cluster;
+use crate::core::cluster::check::{Checked, Walk, Walked};
+use crate::core::cluster::compare::{Compared, Comparison};
+use crate::core::cluster::pace::Throttle;
 use crate::core::cluster::scrubs::{Shared, Wanted};
-use crate::core::cluster::volume::Volume;
-use crate::core::error::Result;
-use crate::core::types::NodeSet;
+use crate::core::error::{Error, Result};
+use crate::core::types::{NodeId, VersionId};
 
-pub use crate::core::cluster::scrubs::{GRACE, Options, Progress, Scrubs};
-
-/// Files that are taken from the catalog at a time.
-const FILES_PAGE: usize = 64;
+pub use crate::core::cluster::compare::GRACE;
+pub use crate::core::cluster::scrubs::{Options, Progress, Scrubs};
 
 /// How often it is noted how far a scrub is.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -49,12 +40,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// No estimate is made before a scrub has gone on for so long.
 const ESTIMATE_AFTER: Duration = Duration::from_secs(2);
 
+/// How long a scrub waits for a node that still receives the journal.
+const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long it rests after a failure that is none of a node.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// The engine: does a step at a time.
 pub struct Scrubber {
-    catalog: Arc<Catalog>,
-    volume: Arc<Volume>,
-    bell: Bell,
-    manners: Manners,
+    cluster: Cluster,
+    throttle: Throttle,
     every: Option<Duration>,
     /// The wall clock where `now` is zero, in milliseconds since 1970.
     start_ms: i64,
@@ -62,13 +57,18 @@ pub struct Scrubber {
     wake: (Sender<()>, Receiver<()>),
     /// The scrub that has not ended.
     scrub: Option<Scrub>,
-    lister: Lister,
-    page: VecDeque<Surveyed>,
-    check: Option<Check>,
+    comparison: Option<(NodeId, Comparison)>,
+    /// Since when it waits for the next node to be compared.
+    waits_since: Option<Duration>,
+    walk: Option<Walk>,
+    /// What has been found about a file and is not noted yet.
+    found: Option<(Surveyed, Checked)>,
     saved_at: Duration,
     looked_at: Option<Duration>,
     /// When reading began in this process, and how much had been read by then.
     began: Option<(Duration, u64)>,
+    rests_until: Duration,
+    complained: String,
 }
 
 impl Scrubber {
@@ -79,40 +79,36 @@ impl Scrubber {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn new(
-        catalog: Arc<Catalog>,
-        volume: Arc<Volume>,
-        readers: Arc<Readers>,
-        bell: Bell,
-        manners: Manners,
+        cluster: &Cluster,
+        throttle: Throttle,
         every: Option<Duration>,
         start_ms: i64,
     ) -> Result<Scrubber> {
-        let last = catalog.last_scrub()?;
+        let last = cluster.catalog.last_scrub()?;
         let shared = Arc::new(Mutex::new(Shared { scrub: last.clone(), ..Shared::default() }));
-        let lister = Lister::new(catalog.clone(), volume.roster().clone(), readers);
         Ok(Scrubber {
-            catalog,
-            volume,
-            bell,
-            manners,
+            cluster: cluster.clone(),
+            throttle,
             every,
             start_ms,
             shared,
             wake: bounded(1),
             scrub: last.filter(|scrub| scrub.ended_ms.is_none()),
-            lister,
-            page: VecDeque::new(),
-            check: None,
+            comparison: None,
+            waits_since: None,
+            walk: None,
+            found: None,
             saved_at: Duration::ZERO,
             looked_at: None,
             began: None,
+            rests_until: Duration::ZERO,
+            complained: String::new(),
         })
     }
 
     /// The facade of this engine.
     pub fn scrubs(&self) -> Scrubs {
-        let (catalog, shared) = (self.catalog.clone(), self.shared.clone());
-        Scrubs::new(catalog, shared, self.wake.0.clone())
+        Scrubs::new(&self.cluster, self.shared.clone(), self.wake.0.clone())
     }
 
     /// Waits until it is woken by a start, or for so long.
@@ -122,12 +118,24 @@ impl Scrubber {
 
     /// Does a step; true if there is more to do now. `now` counts from a fixed point.
     pub fn round(&mut self, now: Duration) -> bool {
-        let ended = self.obey(now).and_then(|()| self.step(now));
+        let leads = self.cluster.roster.leadership().is_established();
+        let done = self.obey(now).and_then(|()| {
+            let may_go_on = leads && now >= self.rests_until;
+            if may_go_on { self.step(now) } else { Ok(false) }
+        });
         self.publish(now);
-        ended.unwrap_or_else(|error| {
-            tracing::warn!("scrub: {error}");
-            false
-        })
+        match done {
+            Ok(more) => more,
+            Err(error) => {
+                self.rests_until = now + PAUSE;
+                let text = error.to_string();
+                if self.complained != text {
+                    tracing::warn!("the scrub goes on later: {text}");
+                    self.complained = text;
+                }
+                false
+            }
+        }
     }
 
     fn wall_ms(&self, now: Duration) -> i64 {
@@ -153,9 +161,9 @@ impl Scrubber {
             return Ok(false);
         };
         if self.shared.lock().next_ms.is_none() {
-            let since = match self.catalog.last_scrub()? {
+            let since = match self.cluster.catalog.last_scrub()? {
                 Some(last) => last.ended_ms.unwrap_or(last.started_ms),
-                None => self.catalog.scrubs_since(self.wall_ms(now))?,
+                None => self.cluster.catalog.scrubs_since(self.wall_ms(now))?,
             };
             let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
             self.shared.lock().next_ms = Some(since.saturating_add(every_ms));
@@ -166,11 +174,13 @@ impl Scrubber {
 
     fn begin(&mut self, options: Options, now: Duration) -> Result<()> {
         let grace_ms = i64::try_from(options.grace.as_millis()).unwrap_or(i64::MAX);
-        let scrub = self.catalog.begin_scrub(options.witness, grace_ms, self.wall_ms(now))?;
+        let scrub =
+            self.cluster.catalog.begin_scrub(options.witness, grace_ms, self.wall_ms(now))?;
         tracing::info!("scrub: begins, {} files", scrub.files_all);
         self.scrub = Some(scrub);
-        self.lister.restart();
-        (self.page, self.check, self.began) = (VecDeque::new(), None, None);
+        (self.comparison, self.waits_since) = (None, None);
+        (self.walk, self.found, self.began) = (None, None, None);
+        (self.rests_until, self.complained) = (now, String::new());
         (self.saved_at, self.looked_at) = (now, None);
         self.shared.lock().next_ms = None;
         Ok(())
@@ -182,23 +192,21 @@ impl Scrubber {
             return Ok(());
         };
         (scrub.phase, scrub.ended_ms) = (phase, Some(wall_ms));
-        self.catalog.save_scrub(scrub)?;
-        let found = self.catalog.mending(scrub.id)?;
+        self.cluster.catalog.save_scrub(scrub)?;
+        let found = self.cluster.catalog.mending(scrub.id)?;
         let unchecked = if scrub.unchecked.is_empty() {
             String::new()
         } else {
             format!("; not all of {} could be checked", scrub.unchecked)
         };
         tracing::info!(
-            "scrub: {}: {} files, {} wrong, {} missing, {} stale pieces, {} of them repaired; {} \
-             strays, {} removed; {} files damaged beyond repair{unchecked}",
+            "scrub: {}: {} files, {} wrong and {} missing pieces, {} of them repaired; {} pieces and \
+             names of no file removed; {} files damaged beyond repair{unchecked}",
             phase.as_str(),
             scrub.files_done,
             found.wrong,
             found.missing,
-            found.stale,
             found.repaired,
-            found.stray,
             scrub.removed,
             found.damaged
         );
@@ -222,101 +230,132 @@ impl Scrubber {
     }
 
     fn step(&mut self, now: Duration) -> Result<bool> {
-        let wall_ms = self.wall_ms(now);
-        let Some(scrub) = &mut self.scrub else {
-            return Ok(false);
+        match self.scrub.as_ref().map(|scrub| scrub.phase) {
+            Some(Phase::Inventory) => self.take_inventory(now),
+            Some(Phase::Files) => self.check_files(now).map(|()| true),
+            Some(Phase::Mending) => self.look_whether_mended(now).map(|()| false),
+            Some(Phase::Done | Phase::Stopped) | None => Ok(false),
+        }
+    }
+
+    /// Compares a page of the next node's pieces. False if it waits for the node.
+    fn take_inventory(&mut self, now: Duration) -> Result<bool> {
+        let Some(scrub) = &mut self.scrub else { return Ok(false) };
+        let Some(next) = scrub.listed.complement().iter().next() else {
+            scrub.phase = Phase::Files;
+            self.cluster.catalog.save_scrub(scrub)?;
+            return Ok(true);
         };
-        match scrub.phase {
-            Phase::Inventory => {
-                self.manners.begin();
-                let found = self.lister.step(scrub, wall_ms)?;
-                if found {
-                    self.bell.ring();
-                }
-                if scrub.listed == NodeSet::ALL {
-                    scrub.phase = Phase::Files;
-                    self.catalog.save_scrub(scrub)?;
-                }
-                // Names and trailers: what users wait for is the disk's arm, not its throughput.
-                self.manners.moved(0);
-                Ok(true)
+        self.throttle.begin();
+        let stepped = match self.comparison.take() {
+            Some((id, mut comparison)) => {
+                let stepped = comparison.step(&self.cluster, Some(scrub.id));
+                self.comparison = Some((id, comparison)).filter(|_| matches!(stepped, Ok(None)));
+                stepped
             }
-            Phase::Files => self.check_files(now).map(|()| true),
-            Phase::Mending => self.look_whether_mended(now).map(|()| false),
-            Phase::Done | Phase::Stopped => Ok(false),
+            None if !self.cluster.roster.up().contains(next) => {
+                self.leave_out(next, "it is not up");
+                return Ok(true);
+            }
+            None => {
+                let grace = Duration::from_millis(u64::try_from(scrub.grace_ms).unwrap_or(0));
+                match Comparison::begin(&self.cluster, next, grace) {
+                    Ok(Some(comparison)) => {
+                        (self.comparison, self.waits_since) = (Some((next, comparison)), None);
+                        Ok(None)
+                    }
+                    Ok(None) if now < *self.waits_since.get_or_insert(now) + IN_STEP_WITHIN => {
+                        return Ok(false);
+                    }
+                    Ok(None) => {
+                        self.leave_out(next, "it does not have the whole journal");
+                        return Ok(true);
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match stepped {
+            Ok(None) => {}
+            Ok(Some(compared)) => self.check_view(next, compared)?,
+            Err(error @ Error::Node { .. }) => self.leave_out(next, &error.to_string()),
+            Err(error) => return Err(error),
+        }
+        // Names, not contents: what users wait for is the disk's arm, not its throughput.
+        self.throttle.moved(0);
+        Ok(true)
+    }
+
+    /// The node's pieces have been compared; its view is next.
+    fn check_view(&mut self, id: NodeId, compared: Compared) -> Result<()> {
+        let roster = &self.cluster.roster;
+        let checked = roster.used(id, roster.node(id).check_view());
+        let Some(scrub) = &mut self.scrub else { return Ok(()) };
+        scrub.removed += compared.removed;
+        match checked {
+            Ok(report) => {
+                if report.mended + report.removed + report.foreign + report.blocked > 0 {
+                    tracing::info!(
+                        "scrub: the view of data server {id}: {} of {} names put right, {} removed; \
+                         {} files and folders are none of Palk's and stay, {} are in the way of a name",
+                        report.mended,
+                        report.names,
+                        report.removed,
+                        report.foreign,
+                        report.blocked
+                    );
+                }
+                scrub.removed += report.removed;
+                scrub.foreign += report.foreign;
+                scrub.listed.insert(id);
+            }
+            Err(error) => self.leave_out(id, &error.to_string()),
+        }
+        self.scrub.as_ref().map_or(Ok(()), |scrub| self.cluster.catalog.save_scrub(scrub))
+    }
+
+    fn leave_out(&mut self, id: NodeId, why: &str) {
+        tracing::warn!("scrub: not all that lies on data server {id} is known: {why}");
+        self.waits_since = None;
+        if let Some(scrub) = &mut self.scrub {
+            scrub.listed.insert(id);
+            scrub.unchecked.insert(id);
         }
     }
 
     fn check_files(&mut self, now: Duration) -> Result<()> {
-        let (roster, Some(scrub)) = (self.volume.roster(), &mut self.scrub) else {
-            return Ok(());
-        };
+        let Some(scrub) = &mut self.scrub else { return Ok(()) };
         self.began.get_or_insert((now, scrub.bytes_done));
-        if let Some(check) = &mut self.check {
-            self.manners.begin();
-            let (bytes, checked) = check.step(roster);
-            scrub.bytes_done += bytes;
-            if let Some(checked) = checked {
-                let file = self.check.take().map(|check| check.file);
-                if let Some(file) = file {
-                    self.conclude(&file, checked)?;
-                }
+        if let Some((file, checked)) = &self.found {
+            note_found(&self.cluster, scrub, file, *checked)?;
+            self.found = None;
+            return self.save_now_and_then(now);
+        }
+        let (cursor, witness) = (scrub.cursor, scrub.witness);
+        let walk = self.walk.get_or_insert_with(|| Walk::new(cursor, witness));
+        match walk.step(&self.cluster, &mut self.throttle)? {
+            Walked::On(bytes) => scrub.bytes_done += bytes,
+            Walked::Checked(bytes, file, checked) => {
+                scrub.bytes_done += bytes;
+                self.found = Some((file, checked));
             }
-            self.manners.moved(bytes);
-        } else if let Some(file) = self.page.pop_front() {
-            self.check = begin_check(&self.catalog, &self.volume, scrub, file)?;
-        } else {
-            self.page = self.catalog.files_after(scrub.cursor.as_ref(), FILES_PAGE)?.into();
-            if self.page.is_empty() {
+            // What has replaced it is the next scrub's matter.
+            Walked::Gone(version) => note_done(scrub, version),
+            Walked::End => {
                 scrub.phase = Phase::Mending;
                 // What was estimated at the beginning is known now.
                 scrub.bytes_all = scrub.bytes_done;
-                self.catalog.save_scrub(scrub)?;
-                self.bell.ring();
+                self.cluster.catalog.save_scrub(scrub)?;
             }
         }
         self.save_now_and_then(now)
-    }
-
-    /// Owes repairs for what was found about a file.
-    fn conclude(&mut self, file: &Surveyed, checked: Checked) -> Result<()> {
-        let Some(scrub) = &mut self.scrub else {
-            return Ok(());
-        };
-        let version = file.record.version;
-        let found = [(What::Missing, checked.missing), (What::Wrong, checked.wrong)];
-        for (what, nodes) in found {
-            for node in nodes.iter() {
-                let asked = file.record.seq;
-                if what == What::Missing && self.catalog.may_be_elsewhere(node, version, asked)? {
-                    continue;
-                }
-                if self.catalog.scrub_found(scrub.id, what, node, version)? {
-                    tracing::warn!(
-                        "scrub: the piece of {} on data server {node} is {}",
-                        file.place,
-                        what.as_str()
-                    );
-                }
-            }
-        }
-        if checked.damaged {
-            self.catalog.scrub_found_damaged(scrub.id, version)?;
-        }
-        scrub.unchecked = scrub.unchecked.or(checked.unchecked);
-        scrub.files_done += 1;
-        scrub.cursor = Some((file.user, file.place.path.as_str().to_owned()));
-        if !(checked.missing.is_empty() && checked.wrong.is_empty()) {
-            self.bell.ring();
-        }
-        Ok(())
     }
 
     fn save_now_and_then(&mut self, now: Duration) -> Result<()> {
         if let Some(scrub) = &self.scrub
             && now.saturating_sub(self.saved_at) >= SAVE_EVERY
         {
-            self.catalog.save_scrub(scrub)?;
+            self.cluster.catalog.save_scrub(scrub)?;
             self.saved_at = now;
         }
         Ok(())
@@ -330,32 +369,155 @@ impl Scrubber {
             return Ok(());
         }
         self.looked_at = Some(now);
-        if self.catalog.mending(scrub.id)?.owed == 0 { self.end(Phase::Done, now) } else { Ok(()) }
+        if self.cluster.catalog.mending(scrub.id)?.owed == 0 {
+            self.end(Phase::Done, now)
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// Begins to check a file on the nodes that should have it and to which nothing about it is owed:
-/// those are about to get it. A node that should have it according to nobody is owed it.
-fn begin_check(
-    catalog: &Catalog,
-    volume: &Volume,
+/// Notes what was found about a file, then has the journal say what its nodes lack.
+fn note_found(
+    cluster: &Cluster,
     scrub: &mut Scrub,
-    file: Surveyed,
-) -> Result<Option<Check>> {
-    let version = file.record.version;
-    // What has been replaced since the page was read is the next scrub's matter.
-    let Some(record) = catalog.version(version)? else {
-        scrub.files_done += 1;
-        scrub.cursor = Some((file.user, file.place.path.as_str().to_owned()));
-        return Ok(None);
-    };
-    let file = Surveyed { record, ..file };
-    let concerned = catalog.concerned(version)?;
-    let placed = file.record.placed;
-    for node in placed.or(concerned.repair).complement().iter() {
-        catalog.scrub_found(scrub.id, What::Missing, node, version)?;
+    file: &Surveyed,
+    checked: Checked,
+) -> Result<()> {
+    let (id, version) = (scrub.id, file.record.version);
+    let found: Vec<(What, NodeId)> =
+        [(What::Missing, checked.missing), (What::Wrong, checked.wrong)]
+            .into_iter()
+            .flat_map(|(what, nodes)| nodes.iter().map(move |node| (what, node)))
+            .collect();
+    if !found.is_empty() {
+        let noted = cluster.committer.submit(move |draft| {
+            let mut noted = Vec::new();
+            for (what, node) in found {
+                // Unless the version was replaced or deleted meanwhile.
+                if draft.scrub_found(id, what, node, version)? {
+                    noted.push((what, node));
+                }
+            }
+            Ok(noted)
+        })?;
+        for (what, node) in noted {
+            let (place, what) = (&file.place, what.as_str());
+            tracing::warn!("scrub: the piece of {place} on data server {node} is {what}");
+        }
+        cluster.notifier.notify();
     }
-    let nodes = placed.and(concerned.any.complement());
-    let place = catalog.whereabouts(version, &file.place)?.place;
-    Ok(Some(Check::begin(volume.roster(), file, place, nodes, scrub.witness)))
+    if checked.damaged {
+        cluster.catalog.scrub_found_damaged(id, version)?;
+    }
+    scrub.unchecked = scrub.unchecked.or(checked.unchecked);
+    note_done(scrub, version);
+    Ok(())
+}
+
+fn note_done(scrub: &mut Scrub, version: VersionId) {
+    scrub.files_done += 1;
+    scrub.cursor = Some(version);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::Mending;
+    use crate::core::cluster::volume::fixture::{Fixture, bytes, fixture, version};
+    use crate::core::code::checksum;
+    use crate::core::types::NodeSet;
+
+    /// Scrubs until that is done, while what is found is rebuilt.
+    fn scrub(f: &mut Fixture, options: Options) -> Progress {
+        let mut scrubber = Scrubber::new(&f.cluster, f.throttle(), None, 0).unwrap();
+        let scrubs = scrubber.scrubs();
+        scrubs.start(options).unwrap();
+        for _ in 0..100 {
+            while scrubber.round(f.now()) {}
+            f.repair();
+            f.look();
+            f.pass(LOOK_EVERY);
+            let progress = scrubs.progress().unwrap();
+            if progress.scrub.as_ref().is_some_and(|scrub| scrub.ended_ms.is_some()) {
+                return progress;
+            }
+        }
+        panic!("it does not end");
+    }
+
+    #[test]
+    fn what_is_missing_damaged_or_abandoned_is_found_and_mended() {
+        let mut f = fixture();
+        let contents = [1, 2, 3].map(|n| bytes(n * 700_000));
+        (1..)
+            .zip(&contents)
+            .for_each(|(byte, content)| assert_eq!(f.store(byte, content).len(), 4));
+        f.node(2).pieces.remove(&version(1));
+        f.node(3).damaged.insert(version(2));
+        let piece = f.node(1).pieces[&version(3)].clone();
+        f.node(1).pieces.insert(version(9), piece);
+        let options = Options { witness: false, grace: Duration::ZERO };
+        let progress = scrub(&mut f, options);
+        let expected = Mending { wrong: 1, missing: 1, repaired: 2, ..Mending::default() };
+        assert_eq!(progress.found, expected);
+        let done = progress.scrub.as_ref().unwrap();
+        assert_eq!((done.files_done, done.removed), (3, 1));
+        assert!(progress.is_clean() && progress.strays == 0);
+        assert!(f.holds(2, 1, &contents[0]) && f.holds(3, 2, &contents[1]));
+        assert_eq!(f.cluster.catalog.errors().unwrap(), [0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn bytes_that_are_wrong_under_right_checksums_are_traced_to_their_node() {
+        let mut f = fixture();
+        let content = bytes(2_500_000);
+        f.store(1, &content);
+        f.node(4).pieces.get_mut(&version(1)).unwrap()[1][0][77] ^= 1;
+        let sound = |f: &Fixture| {
+            let pieces = [1, 2, 3, 4].map(|n| f.node(n).pieces[&version(1)][1].clone());
+            pieces.map(|units| units.map(|unit| checksum::unit(&unit)))
+        };
+        let before = sound(&f);
+        let progress = scrub(&mut f, Options { witness: true, grace: GRACE });
+        assert_eq!((progress.found.wrong, progress.found.repaired), (1, 1));
+        assert!(f.holds(4, 1, &content));
+        assert_eq!(sound(&f)[..3], before[..3]);
+    }
+
+    #[test]
+    fn a_node_that_is_away_is_not_checked_and_loses_nothing() {
+        let mut f = fixture();
+        f.store(1, &bytes(300_000));
+        f.switch(NodeSet::from_bits(0b0111));
+        let progress = scrub(&mut f, Options::default());
+        let done = progress.scrub.as_ref().unwrap();
+        assert_eq!(done.unchecked, NodeSet::from_bits(0b1000));
+        assert!(!progress.is_clean());
+        assert_eq!(f.placed(1), NodeSet::ALL);
+    }
+
+    #[test]
+    fn a_scrub_goes_on_where_it_was_after_a_restart() {
+        let mut f = fixture();
+        (1..=3).for_each(|byte| assert_eq!(f.store(byte, &bytes(300_000)).len(), 4));
+        f.node(2).damaged.insert(version(1));
+        let new = |f: &Fixture| Scrubber::new(&f.cluster, f.throttle(), None, 0).unwrap();
+        let mut scrubber = new(&f);
+        scrubber.scrubs().start(Options::default()).unwrap();
+        while scrubber.scrub.as_ref().is_none_or(|scrub| scrub.files_done == 0) {
+            scrubber.round(f.now());
+        }
+        // Nothing was noted since the files began, so the first one is checked again.
+        let mut scrubber = new(&f);
+        while scrubber.scrub.is_some() {
+            scrubber.round(f.now());
+            f.repair();
+            f.pass(LOOK_EVERY);
+        }
+        let progress = scrubber.scrubs().progress().unwrap();
+        assert_eq!((progress.found.wrong, progress.found.repaired), (1, 1));
+        assert!(progress.is_clean());
+        f.look();
+    }
 }

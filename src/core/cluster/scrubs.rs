@@ -1,4 +1,4 @@
-//! Scrubs as seen by whoever starts them and shows how they go.
+//! The facade for starting and stopping scrubs and for showing how they go.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use crate::core::catalog::{Catalog, Mending, Phase, Scrub};
+use crate::core::cluster::Cluster;
+use crate::core::cluster::compare::GRACE;
+use crate::core::cluster::volume::Volume;
 use crate::core::error::{Code, Error, Result};
-
-/// How long a stray is left alone unless somebody says otherwise.
-pub const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// How a scrub is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Compare the bytes of all nodes, and not their checksums only.
     pub witness: bool,
-    /// How long a stray must have been known before it is removed.
+    /// How long a piece of no version that the catalog knows must have been known before it is removed.
     pub grace: Duration,
 }
 
@@ -30,14 +30,16 @@ impl Default for Options {
 /// How the last scrub, or the one that is running, has gone so far.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Progress {
-    /// The scrub; nothing if there has never been one.
+    /// The scrub; `None` if there has never been one.
     pub scrub: Option<Scrub>,
     /// What it has found, and what has become of that.
     pub found: Mending,
     /// Bytes per second that the nodes have read for it, since it began or the server was started.
     pub bytes_per_second: Option<f64>,
-    /// When its reading will be done at that rate, from now; nothing as long as that is a guess.
+    /// When its reading will be done at that rate, from now; `None` as long as that is a guess.
     pub left: Option<Duration>,
+    /// Pieces of no version that the catalog knows, which stay until their grace time is over.
+    pub strays: u64,
     /// When the next one begins by itself, in milliseconds since 1970.
     pub next_ms: Option<i64>,
 }
@@ -51,10 +53,11 @@ impl Progress {
     }
 }
 
-/// The facade for whoever starts scrubs and shows how they go.
+/// Starts and stops scrubs, and shows how they go.
 #[derive(Clone)]
 pub struct Scrubs {
     catalog: Arc<Catalog>,
+    volume: Arc<Volume>,
     shared: Arc<Mutex<Shared>>,
     wake: Sender<()>,
 }
@@ -69,19 +72,16 @@ pub(super) struct Shared {
     pub(super) next_ms: Option<i64>,
 }
 
-/// What somebody has asked for.
+/// A request to the engine.
 pub(super) enum Wanted {
     Start(Options),
     Stop,
 }
 
 impl Scrubs {
-    pub(super) fn new(
-        catalog: Arc<Catalog>,
-        shared: Arc<Mutex<Shared>>,
-        wake: Sender<()>,
-    ) -> Scrubs {
-        Scrubs { catalog, shared, wake }
+    pub(super) fn new(cluster: &Cluster, shared: Arc<Mutex<Shared>>, wake: Sender<()>) -> Scrubs {
+        let (catalog, volume) = (cluster.catalog.clone(), cluster.volume.clone());
+        Scrubs { catalog, volume, shared, wake }
     }
 
     /// Has a scrub begin.
@@ -128,6 +128,7 @@ impl Scrubs {
             let rate = bytes_per_second.filter(|rate| *rate > 0.0)?;
             Duration::try_from_secs_f64(bytes as f64 / rate).ok()
         });
-        Ok(Progress { scrub, found, bytes_per_second, left, next_ms })
+        let strays = self.volume.strays().count_all();
+        Ok(Progress { scrub, found, bytes_per_second, left, strays, next_ms })
     }
 }

@@ -1,45 +1,72 @@
 //! The four nodes as one place for versions of files: put one, get one, rebuild a piece of one.
 //!
-//! It knows no users and no paths but as labels; which version is the current one is the catalog's
+//! It knows no users, and paths only for messages; which version is the current one is the catalog's
 //! business.
 
-use std::sync::Arc;
+#[cfg(test)]
+pub(in crate::core::cluster) mod fixture;
 
-use crate::core::catalog::Catalog;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
 use crate::core::cluster::buffers::{Allowance, BufferPool};
-use crate::core::cluster::locate::{Locator, Spot};
+use crate::core::cluster::compare::Strays;
 use crate::core::cluster::pace::Traffic;
 use crate::core::cluster::reading::Reading;
 use crate::core::cluster::rebuild::{self, Lacking, Rebuilt};
+use crate::core::cluster::replication::Replication;
 use crate::core::cluster::roster::Roster;
 use crate::core::cluster::writing::{Fanout, Writing};
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::io::random::Random;
-use crate::core::types::{NodeId, NodeSet, VersionId};
-use crate::core::wire::node::{Order, PieceMeta};
+use crate::core::types::{NodeId, NodeSet, Seq, VersionId};
+use crate::core::wire::node::{PieceMeta, Place};
+
+/// The low bits of a sequence number count within an epoch.
+const COUNTER_BITS: u32 = 40;
+
+/// The highest epoch that has sequence numbers of its own: the catalog keeps them as `i64`. No server
+/// starts that often.
+const SEQ_EPOCH_MAX: u64 = (1 << (63 - COUNTER_BITS)) - 1;
 
 /// Versions of files on four nodes.
 pub struct Volume {
     roster: Arc<Roster>,
+    /// Tells which nodes may still have to receive what they should hold; `None` in tests.
+    replication: Option<Arc<Replication>>,
     random: Arc<Random>,
     buffers: Arc<BufferPool>,
     fanout: Fanout,
     traffic: Arc<Traffic>,
-    /// Knows what has been moved; missing where nothing ever is.
-    catalog: Option<Arc<Catalog>>,
+    sequence: Arc<Sequence>,
+    running: Arc<Running>,
+    strays: Strays,
 }
 
 impl Volume {
-    /// A volume on these nodes.
-    pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout) -> Volume {
-        let (buffers, traffic) = (Arc::default(), Arc::default());
-        Volume { roster, random, buffers, fanout, traffic, catalog: None }
+    /// A volume on these nodes, for the server of this epoch.
+    pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout, epoch: u64) -> Volume {
+        Volume {
+            roster,
+            replication: None,
+            random,
+            buffers: Arc::default(),
+            fanout,
+            traffic: Arc::default(),
+            sequence: Arc::new(Sequence::new(epoch)),
+            running: Arc::default(),
+            strays: Strays::default(),
+        }
     }
 
-    /// The same for versions whose files can be moved while they are read: the catalog says where.
+    /// The same where pieces also reach the nodes inside the journal: one that a node does not have
+    /// yet is not taken for lost.
     #[must_use]
-    pub fn following(mut self, catalog: Arc<Catalog>) -> Volume {
-        self.catalog = Some(catalog);
+    pub fn following(mut self, replication: Arc<Replication>) -> Volume {
+        self.replication = Some(replication);
         self
     }
 
@@ -51,33 +78,40 @@ impl Volume {
     /// Begins to store a version.
     ///
     /// # Errors
-    /// [`TooFewToStore`](crate::core::error::Error::TooFewToStore) if fewer than three nodes are up,
-    /// [`NodesFull`](crate::core::error::Error::NodesFull) if fewer than three have room for it.
+    /// [`TooFewToStore`](Error::TooFewToStore) if fewer than three nodes are up,
+    /// [`NodesFull`](Error::NodesFull) if fewer than three have room for it.
     pub fn write(&self, meta: &PieceMeta) -> Result<Writing> {
         let allowance = Allowance::new(self.buffers.clone());
-        Writing::begin(self.roster.clone(), allowance, self.fanout, meta)
+        let running = Running::enter(&self.running, meta.version);
+        let (roster, sequence) = (self.roster.clone(), self.sequence.clone());
+        Writing::begin(roster, allowance, self.fanout, sequence, running, meta)
     }
 
-    /// Begins to read a version. `spot` is the name of its file, where a move notes the new one.
+    /// Begins to read a version; `label` is what messages call it.
     ///
     /// # Errors
-    /// [`TooFewToRead`](crate::core::error::Error::TooFewToRead) if it cannot be read now.
+    /// [`TooFewToRead`](Error::TooFewToRead) if it cannot be read now, with the nodes that turned out
+    /// not to hold their piece, or to hold it damaged.
     pub fn read(
         &self,
         version: VersionId,
-        spot: impl Into<Spot>,
+        label: &Place,
         file_bytes: u64,
         placed: NodeSet,
-    ) -> Result<Reading> {
-        let random = self.random.clone();
-        let locator = Locator::new(self.catalog.clone(), version, spot.into());
-        Reading::begin(self.roster.clone(), random, locator, file_bytes, placed)
+    ) -> std::result::Result<Reading, (Error, NodeSet)> {
+        let (roster, random) = (self.roster.clone(), self.random.clone());
+        Reading::begin(roster, random, version, label, file_bytes, placed, self.in_step())
     }
 
     /// Rebuilds and stages the piece of a version that a node lacks. `moved` hears after every stripe
     /// how many bytes were read for it, and may take its time.
     pub fn rebuild(&self, lost: NodeId, lacking: &Lacking, moved: &mut dyn FnMut(u64)) -> Rebuilt {
-        rebuild::rebuild(&self.roster, &self.random, self.catalog.as_ref(), lost, lacking, moved)
+        rebuild::rebuild(&self.roster, &self.random, self.in_step(), lost, lacking, moved)
+    }
+
+    /// A sequence number above all that this server, or any before it, has drawn.
+    pub fn draw_seq(&self) -> Seq {
+        self.sequence.draw()
     }
 
     /// Users' transfers, before which background work steps back.
@@ -85,14 +119,83 @@ impl Volume {
         &self.traffic
     }
 
-    /// Drops a staged version that will not be committed, as far as the nodes can be reached. What
-    /// is missed is found when a node's staged versions are next listed.
-    pub fn discard(&self, version: VersionId, nodes: NodeSet) {
-        for id in nodes.and(self.roster.up()).iter() {
-            let told = self.roster.node(id).carry(&[Order::Discard { version }]);
-            if let Err(error) = self.roster.used(id, told) {
-                tracing::debug!("version {version} is discarded later: {error}");
-            }
-        }
+    /// Is this version being stored just now?
+    pub(super) fn is_running(&self, version: VersionId) -> bool {
+        self.running.versions.lock().contains(&version)
+    }
+
+    /// Pieces that the catalog does not know.
+    pub(super) fn strays(&self) -> &Strays {
+        &self.strays
+    }
+
+    /// The nodes that hold what the catalog places on them, unless they have lost it.
+    pub(super) fn in_step(&self) -> NodeSet {
+        self.replication.as_ref().map_or(NodeSet::ALL, |replication| replication.in_step())
+    }
+}
+
+/// Sequence numbers of one epoch.
+pub(super) struct Sequence {
+    first: u64,
+    drawn: AtomicU64,
+}
+
+impl Sequence {
+    fn new(epoch: u64) -> Sequence {
+        Sequence { first: epoch.min(SEQ_EPOCH_MAX) << COUNTER_BITS, drawn: AtomicU64::new(0) }
+    }
+
+    pub(super) fn draw(&self) -> Seq {
+        Seq(self.first + self.drawn.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// The versions that are being stored: nodes may hold pieces of them that the catalog does not know.
+#[derive(Default)]
+pub(super) struct Running {
+    versions: Mutex<HashSet<VersionId>>,
+}
+
+/// One of them, until this is dropped.
+pub(super) struct RunningVersion {
+    running: Arc<Running>,
+    version: VersionId,
+}
+
+impl Running {
+    fn enter(running: &Arc<Running>, version: VersionId) -> RunningVersion {
+        running.versions.lock().insert(version);
+        RunningVersion { running: running.clone(), version }
+    }
+}
+
+impl Drop for RunningVersion {
+    fn drop(&mut self) {
+        self.running.versions.lock().remove(&self.version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_grow_with_every_draw_and_with_every_epoch() {
+        let (older, newer) = (Sequence::new(1), Sequence::new(2));
+        let [first, second] = [older.draw(), older.draw()];
+        assert!(first < second && second < newer.draw());
+        let last = Sequence::new(u64::MAX).draw();
+        assert!(i64::try_from(last.0).is_ok(), "the catalog can keep it");
+    }
+
+    #[test]
+    fn a_version_is_running_until_its_guard_is_dropped() {
+        let running = Arc::new(Running::default());
+        let version = VersionId([1; 16]);
+        let guard = Running::enter(&running, version);
+        assert!(running.versions.lock().contains(&version));
+        drop(guard);
+        assert!(running.versions.lock().is_empty());
     }
 }

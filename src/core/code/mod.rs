@@ -21,6 +21,7 @@
 
 pub mod agreement;
 pub mod checksum;
+pub mod coded;
 pub mod kernel;
 pub mod layout;
 pub mod repair;

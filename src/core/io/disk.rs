@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -32,6 +32,10 @@ pub struct Space {
     /// Bytes that the disk has in all, used ones included.
     pub total_bytes: u64,
 }
+
+/// Tells files and folders apart: device and number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FileIdentity(pub u64, pub u64);
 
 /// What a store needs of a disk. All paths are the store's own; nothing here follows a user's text.
 pub trait Disk: Send + Sync {
@@ -96,6 +100,27 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the operating system says.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Gives a file a second name, which must be free, in a folder that is there.
+    ///
+    /// # Errors
+    /// As the operating system says; `AlreadyExists` if the name is taken, `Unsupported` or
+    /// `PermissionDenied` where the file system has no hard links.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Which file or folder this path leads to: the same for all names of one file, and another one
+    /// for every other that is there.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity>;
+
+    /// Makes everything durable that has been written on the disk that this folder lies on: all
+    /// files, all names.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
 
     /// Opens a file that is there for adding to its end, after cutting it to `length` bytes.
     ///
@@ -247,6 +272,19 @@ impl Disk for RealDisk {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
         })
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        let found = fs::metadata(path)?;
+        Ok(FileIdentity(found.dev(), found.ino()))
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(path)?)?)
     }
 
     fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {

@@ -1,5 +1,5 @@
-//! Who is let in to a node: with a cluster key whoever proves to have it, encrypted; without one
-//! whoever can reach it, which is this machine alone.
+//! Which peers a node talks to: with a cluster key those that prove to have it, encrypted; without one
+//! all that can reach it, which is this machine alone.
 //!
 //! The two do not mix. A server and a node of which only one has the key are told which.
 

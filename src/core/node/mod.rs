@@ -1,13 +1,21 @@
 //! One storage node: its block store and the service that answers the server.
 
-mod backup;
 mod entrance;
-mod evidence;
-pub mod inventory;
+#[cfg(test)]
+mod fixture;
+mod follow;
+mod frames;
+mod gap;
+mod identity;
+mod journal;
 pub mod piece;
+mod pieces;
 pub mod registration;
 pub mod rescue;
 pub mod reserve;
 pub mod service;
+mod snapshots;
 pub mod stage;
 pub mod store;
+mod view;
+mod write_out;

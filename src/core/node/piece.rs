@@ -1,48 +1,62 @@
-//! A piece on its way out: the units of one version, from wherever its blocks lie.
+//! A piece that is being read: the units of one version, from its block files or, until they are written
+//! out, from the journal.
 //!
-//! Each of the two blocks is found on its own, since a commit renames them one after the other. Once
-//! open, a block stays readable even if its name is given to a newer version.
+//! Each of the two blocks is found on its own. Once open, a block stays readable even if its version is
+//! dropped. Errors that say nothing about bytes (no descriptor, no memory, no permission) are never
+//! taken for damage.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::core::code::checksum;
+use crate::core::code::layout::Layout;
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, ReadFile};
+use crate::core::io::reason;
+use crate::core::node::journal::Journal;
+use crate::core::node::pieces::Pieces;
+use crate::core::node::stage::disk_error;
 use crate::core::types::{NodeId, VersionId};
 use crate::core::wire::node::VERIFY_STRIPES_MAX;
 use crate::core::wire::trailer::{FOOTER_BYTES, Footer, Trailer};
 
+/// How often a block is looked up again that was written out in between.
+const LOOKS_MAX: usize = 5;
+
 /// The two blocks of one version on this node.
 pub struct Piece {
     disk: Arc<dyn Disk>,
+    pieces: Arc<Pieces>,
+    journal: Arc<Journal>,
     id: NodeId,
     version: VersionId,
-    /// Where each block may be, in the order to look.
-    candidates: [Vec<PathBuf>; 2],
     open: [Option<OpenBlock>; 2],
 }
 
+/// A block in an open file.
 struct OpenBlock {
     file: Box<dyn ReadFile>,
-    trailer: Trailer,
+    layout: Layout,
+    /// Where the block begins in the file.
+    offset: u64,
+    checksums: Vec<u64>,
 }
 
 impl Piece {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
+        pieces: Arc<Pieces>,
+        journal: Arc<Journal>,
         id: NodeId,
         version: VersionId,
-        candidates: [Vec<PathBuf>; 2],
     ) -> Piece {
-        Piece { disk, id, version, candidates, open: [None, None] }
+        Piece { disk, pieces, journal, id, version, open: [None, None] }
     }
 
     /// Puts what is selected of a stripe into `body` (emptied first) and gives the checksums that
-    /// belong to it. The units are held against them here, so that damage of this disk is told from
-    /// damage on the way, which the server notices.
+    /// belong to it. The units are checked against them here, so that damage on this disk is told from
+    /// damage in transit, which the server notices.
     ///
     /// # Errors
     /// [`NodeFailure::NotHeld`] or [`NodeFailure::Damaged`].
@@ -70,20 +84,18 @@ impl Piece {
     fn unit(&mut self, which: usize, stripe: u64, body: &mut Vec<u8>) -> Result<u64> {
         let (id, version) = (self.id, self.version);
         let block = self.block(which)?;
-        let layout = block.trailer.layout();
-        if stripe >= layout.stripe_count() {
+        if stripe >= block.layout.stripe_count() {
             let why = format!("version {version} has no stripe {stripe}");
             return Err(Error::node(id, NodeFailure::Refused(why)));
         }
         let start = body.len();
-        body.resize(start + layout.unit_bytes(stripe), 0);
+        body.resize(start + block.layout.unit_bytes(stripe), 0);
         block
             .file
-            .read_exact_at(&mut body[start..], layout.unit_offset(stripe))
-            .map_err(|e| Error::node(id, NodeFailure::Damaged(format!("cannot be read: {e}"))))?;
-        let expected = usize::try_from(stripe)
-            .ok()
-            .and_then(|stripe| block.trailer.checksums.get(stripe).copied());
+            .read_exact_at(&mut body[start..], block.offset + block.layout.unit_offset(stripe))
+            .map_err(|e| read_error(id, &e))?;
+        let expected =
+            usize::try_from(stripe).ok().and_then(|stripe| block.checksums.get(stripe).copied());
         if expected != Some(checksum::unit(&body[start..])) {
             let why = "a unit does not match its checksum";
             return Err(Error::node(id, NodeFailure::Damaged(why.into())));
@@ -113,28 +125,49 @@ impl Piece {
         Ok(self.open[which].insert(found))
     }
 
+    /// Opens a block. The journal forgets a piece only after it is written out, so asking the
+    /// journal first and then the folder finds every piece that is held.
     fn find(&self, which: usize) -> Result<OpenBlock> {
-        let mut failure = NodeFailure::NotHeld(self.version);
-        for path in &self.candidates[which] {
-            let file = match self.disk.open(path) {
-                Ok(file) => file,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => {
-                    failure = NodeFailure::Damaged(format!("cannot be opened: {e}"));
+        for _ in 0..LOOKS_MAX {
+            if let Some(inline) = self.journal.inline(self.version) {
+                let opened = self.disk.open(&inline.path);
+                // A compaction in between has put other bytes there.
+                if self.journal.inline(self.version).as_ref() != Some(&inline) {
                     continue;
                 }
-            };
-            match read_trailer(&*file) {
-                Ok(trailer)
-                    if trailer.header.version == self.version
-                        && trailer.header.block == self.id.blocks()[which] =>
-                {
-                    return Ok(OpenBlock { file, trailer });
+                return Ok(OpenBlock {
+                    file: opened.map_err(|e| read_error(self.id, &e))?,
+                    layout: inline.layout,
+                    offset: inline.offset + (which * inline.layout.unit_bytes(0)) as u64,
+                    checksums: vec![inline.checksums[which]],
+                });
+            }
+            match self.disk.open(&self.pieces.path(self.version, self.id.blocks()[which])) {
+                Ok(file) => return self.open_file(which, file),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(read_error(self.id, &e));
                 }
-                Ok(_) => {}
-                Err(e) => failure = NodeFailure::Damaged(e.to_string()),
+                // It may have come with the journal in between.
+                Err(_) if self.journal.inline(self.version).is_some() => {}
+                Err(_) => break,
             }
         }
+        Err(Error::node(self.id, NodeFailure::NotHeld(self.version)))
+    }
+
+    fn open_file(&self, which: usize, file: Box<dyn ReadFile>) -> Result<OpenBlock> {
+        let failure = match read_trailer(&*file) {
+            Ok(trailer)
+                if trailer.header.version == self.version
+                    && trailer.header.block == self.id.blocks()[which] =>
+            {
+                let layout = trailer.layout();
+                return Ok(OpenBlock { file, layout, offset: 0, checksums: trailer.checksums });
+            }
+            Ok(_) => NodeFailure::Damaged("its trailer names another block".into()),
+            Err(Error::Io { source, .. }) => return Err(read_error(self.id, &source)),
+            Err(e) => NodeFailure::Damaged(e.to_string()),
+        };
         Err(Error::node(self.id, failure))
     }
 }
@@ -142,10 +175,13 @@ impl Piece {
 /// Reads and checks the trailer of a block file, and that the file is as long as it should be.
 ///
 /// # Errors
-/// [`Error::Damaged`].
+/// [`Error::Damaged`]; [`Error::Io`] if the error says nothing about the bytes.
 pub(super) fn read_trailer(file: &dyn ReadFile) -> Result<Trailer> {
     let damaged = |what: String| Error::Damaged(format!("block trailer: {what}"));
-    let unreadable = |e: io::Error| Error::Damaged(format!("block trailer: cannot be read: {e}"));
+    let unreadable = |e: io::Error| match is_damage(&e) {
+        true => Error::Damaged(format!("block trailer: cannot be read: {}", reason(&e))),
+        false => Error::io("cannot read a block trailer")(e),
+    };
     let length = file.length().map_err(unreadable)?;
     let Some(footer_at) = length.checked_sub(FOOTER_BYTES as u64) else {
         return Err(damaged(format!("the file has only {length} bytes")));
@@ -164,3 +200,23 @@ pub(super) fn read_trailer(file: &dyn ReadFile) -> Result<Trailer> {
     }
     Ok(trailer)
 }
+
+fn read_error(id: NodeId, e: &io::Error) -> Error {
+    if is_damage(e) {
+        let why = format!("cannot be read: {}", reason(e));
+        return Error::node(id, NodeFailure::Damaged(why));
+    }
+    disk_error(id, e)
+}
+
+/// Does an I/O error say that bytes are lost? Others say something about the process (no descriptor, no
+/// memory, no permission) or may be gone at the next try.
+fn is_damage(e: &io::Error) -> bool {
+    match e.raw_os_error() {
+        Some(number) => BYTES_LOST.contains(&number) || e.kind() == io::ErrorKind::IsADirectory,
+        None => matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData),
+    }
+}
+
+/// EIO, EBADMSG and EUCLEAN of Linux: the disk or the file system cannot give the bytes.
+const BYTES_LOST: [i32; 3] = [5, 74, 117];

@@ -1,10 +1,10 @@
 //! Which server a node serves, and when it last heard of it.
 //!
 //! Invariants: the epoch only grows, and is on disk before its server is welcomed. What a server has
-//! asked for is done under [`Admitted`], and registering waits until nobody holds one: once a newer
-//! server has been welcomed, nothing that an older one has asked for is done any more. Whoever holds
-//! one asks it, not the [`Registration`], what is registered: behind a newer server that waits, the
-//! second look would wait for that one, and that one for the first.
+//! asked for is done under [`Admitted`], and registering waits until no one is held: once a newer server
+//! has been welcomed, nothing that an older one has asked for is done any more. Code that holds an
+//! `Admitted` asks it, not the [`Registration`], what is registered: behind a newer server that waits,
+//! a second read lock would wait for that server, and the server for the first lock.
 //!
 //! When a server was last heard of is not kept on disk: after a restart the node has not heard of
 //! anybody, and a server that runs is heard of again within a second.
@@ -60,14 +60,14 @@ impl Registration {
     }
 
     /// The cluster that the node belongs to, and the claim of the server that it serves. Not to be
-    /// asked by whoever holds an [`Admitted`].
+    /// called while an [`Admitted`] is held.
     pub fn current(&self) -> (Option<ClusterId>, Option<Claim>) {
         let current = self.current.read();
         (current.cluster, current.claim)
     }
 
-    /// How long before `now` that server was last heard of; nothing if it has not been since the
-    /// node started, or has said good-bye.
+    /// How long before `now` that server was last heard of; `None` if it has not been since the node
+    /// started, or has said good-bye.
     pub fn heard_ago(&self, now: Duration) -> Option<Duration> {
         match *self.heard.lock() {
             Heard::At(at) => Some(now.saturating_sub(at)),
@@ -75,7 +75,7 @@ impl Registration {
         }
     }
 
-    /// Registers a server; `keep` makes it durable. True if the node belonged to no cluster before.
+    /// Registers a server; `keep` makes it durable.
     pub(super) fn register(
         &self,
         node: NodeId,
@@ -84,12 +84,11 @@ impl Registration {
         claim: Claim,
         now: Duration,
         keep: impl FnOnce() -> Result<()>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         if self.hear_again(cluster, claim, now) {
-            return Ok(false);
+            return Ok(());
         }
         let mut current = self.current.write();
-        let is_fresh = current.cluster.is_none();
         if let Some(own) = current.cluster.filter(|own| *own != cluster) {
             return Err(Error::other(
                 Code::NotAllowed,
@@ -113,7 +112,7 @@ impl Registration {
                 return Err(Error::node(node, NodeFailure::Refused(why)));
             }
         }
-        Ok(is_fresh)
+        Ok(())
     }
 
     /// Is it the server that is served already? It says hello on every connection, and then nobody
@@ -174,7 +173,6 @@ mod tests {
     use crate::core::node::service;
     use crate::core::node::store::BlockStore;
     use crate::core::types::ServerId;
-    use crate::core::wire::backup::{Answer, Ask};
     use crate::core::wire::node::{PROTOCOL, Reply, Request};
     use crate::deadlocks;
     use std::sync::Arc;
@@ -286,7 +284,7 @@ mod tests {
         let _admitted = store.admit(claim(1, 1), at(0)).unwrap();
         let (again, (tell, told)) = (store.clone(), mpsc::channel());
         thread::spawn(move || tell.send(again.register(CLUSTER, claim(1, 1), at(5))));
-        assert!(!told.recv_timeout(HANG.limit).unwrap().unwrap());
+        told.recv_timeout(HANG.limit).unwrap().unwrap();
         assert_eq!(store.registration().heard_ago(at(7)), Some(at(2)));
     }
 
@@ -308,14 +306,14 @@ mod tests {
         // Stops the request where it has just been admitted.
         let registration = store.registration();
         let stop = registration.heard.lock();
-        frames::send(&mut stream, &Request::Backup(Ask::State), &[], &HANG).unwrap();
+        frames::send(&mut stream, &Request::Ping { decided: 0 }, &[], &HANG).unwrap();
         until(|| registration.current.try_write().is_none());
         let newer = store.clone();
         let registering = thread::spawn(move || newer.register(CLUSTER, claim(2, 2), at(0)));
         until(|| registration.current.try_read().is_none());
         drop(stop);
         let answer = frames::receive(&mut stream, &mut Vec::new(), &HANG, &HANG).unwrap();
-        assert!(matches!(answer, Some(Reply::Backup(Answer::State(None)))));
+        assert!(matches!(answer, Some(Reply::Alive(_))));
         registering.join().unwrap().unwrap();
     }
 }

@@ -1,12 +1,15 @@
 //! Files out of node folders alone: no server, no catalog, no key.
 //!
 //! ```text
-//!   two to four folders ─ walk ─▶ blocks ─ choose ─▶ files, versions ─ rebuild ─▶ OUT/USER/PATH
+//!   two to four folders ─ walk ────▶ blocks ─╮
+//!                       ╰ history ─▶ names ──┴ choose ─▶ files, versions ─ rebuild ─▶ OUT/USER/PATH
 //! ```
 //!
-//! Every block file names itself, so two folders of different nodes say all that is to be known:
-//! `walk` reads what is there, `choose` decides (on values alone) which version a file is and what it
-//! is called, `rebuild` makes it stripe by stripe from `sources`, its open blocks.
+//! `walk` reads the blocks, under `.palk/pieces` and in the view; every one names itself. `history`
+//! reads the snapshots and journals, which say what everything is called, and hold the pieces of small
+//! files that are not written out yet. `choose` decides (on values alone) which version a file is and
+//! what it is called, `rebuild` makes it stripe by stripe from `sources`, its open blocks. Pieces alone
+//! are enough, and so is the view alone, or a copy of it that has no hard links.
 //!
 //! Invariants: nothing is ever written into a node's folder. A file gets its name only when all of
 //! it has the digest that it was stored with. Only the newest version that was found gets the file's
@@ -15,6 +18,7 @@
 //! over in silence.
 
 mod choose;
+mod history;
 mod rebuild;
 mod sources;
 mod walk;
@@ -30,6 +34,7 @@ use crate::core::path::UserName;
 use crate::core::types::{ClusterId, NodeId, NodeSet};
 
 pub use choose::{StoredFile, Survey};
+use history::Journals;
 pub use rebuild::{Outcome, Rescuer, Written, part_path};
 pub use walk::Unread;
 use walk::{Found, Walk};
@@ -60,7 +65,7 @@ pub struct NodeFolder {
     pub at: PathBuf,
     /// Whose it is.
     pub node: NodeId,
-    /// Of which cluster; nothing if that cannot be told.
+    /// Of which cluster; `None` if that is unknown.
     pub cluster: Option<ClusterId>,
     /// Its `node.toml` is missing or damaged: its blocks have said which node it is.
     pub is_by_blocks: bool,
@@ -102,11 +107,23 @@ impl Folders {
 
     /// Reads what is in all of them, or what is one user's.
     pub fn survey(&self, user: Option<&UserName>) -> Survey {
+        let disk = &*self.disk;
         let mut found = Found::default();
+        let mut journals = Journals::default();
         for folder in &self.list {
-            Walk { disk: &*self.disk, root: &folder.at, user, found: &mut found }.run();
+            journals.read(disk, &folder.at, folder.node, &mut found.named);
         }
-        Survey::of(found, user)
+        found.named.retain(|own| user.is_none_or(|only| *only == own.stored_as.user));
+        let count = journals.folders();
+        let history = journals.best(disk, &mut found.unread);
+        for folder in &self.list {
+            let mut walk = Walk::new(disk, &folder.at, user, &mut found);
+            walk.run();
+            if let Some(history) = &history {
+                walk.look_for(folder.node, &history.names);
+            }
+        }
+        Survey::of(found, history, count, user)
     }
 }
 
@@ -139,7 +156,7 @@ fn identify(disk: &dyn Disk, at: &Path) -> Result<NodeFolder, Refusal> {
         Ok(None) | Err(_) => {}
     }
     let mut found = Found::default();
-    Walk { disk, root: at, user: None, found: &mut found }.run();
+    Walk::new(disk, at, None, &mut found).run();
     let nodes = found.nodes();
     let at = at.to_path_buf();
     match (nodes.iter().next(), nodes.len()) {
@@ -153,3 +170,6 @@ fn identify(disk: &dyn Disk, at: &Path) -> Result<NodeFolder, Refusal> {
 fn cannot_write(at: &Path, error: &std::io::Error) -> Error {
     Error::other(Code::LocalFile, format!("cannot write {}: {}", at.display(), reason(error)))
 }
+
+#[cfg(test)]
+mod tests;

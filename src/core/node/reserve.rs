@@ -15,10 +15,10 @@ use crate::core::error::NodeFailure;
 use crate::core::io::disk::Space;
 use crate::core::wire::node::Room;
 
-/// The reserve of a large disk if nobody says otherwise.
+/// The default reserve of a large disk.
 const USUAL_BYTES_MAX: u64 = 256 << 20;
 
-/// A small disk keeps one part in so many.
+/// On a small disk the default is one part in this many.
 const USUAL_PART: u64 = 20;
 
 /// How much room new files leave free.
@@ -27,7 +27,7 @@ pub enum Reserve {
     /// 256 MiB, but at most 5 % of the disk.
     #[default]
     Usual,
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
 }
 
@@ -40,7 +40,7 @@ impl Reserve {
         }
     }
 
-    /// What is left on a disk while so many bytes are still to come of running stages.
+    /// What is left on a disk, less the bytes that are still to come of running stages.
     pub(super) fn room(self, space: Space, pledged_bytes: u64) -> Room {
         let Space { free_bytes, total_bytes } = space;
         let kept = self.bytes(total_bytes).saturating_add(pledged_bytes);
@@ -78,21 +78,17 @@ impl Reserve {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io;
-    use std::path::Path;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::core::code::checksum;
     use crate::core::code::repair::Select;
     use crate::core::error::Error;
-    use crate::core::io::disk::{Disk, Listed, ReadFile, RealDisk, WriteFile};
+    use crate::core::node::fixture::{TestDisk, place, version};
     use crate::core::node::stage::Stage;
     use crate::core::node::store::BlockStore;
-    use crate::core::path::{FilePath, UserName};
-    use crate::core::types::{Digest, NodeId, Seq, VersionId};
-    use crate::core::wire::node::{Formerly, Order, Outcome, PieceMeta, Place};
+    use crate::core::types::{Digest, NodeId, Seq};
+    use crate::core::wire::node::PieceMeta;
 
     const MIB: u64 = 1 << 20;
 
@@ -144,53 +140,10 @@ mod tests {
         assert_eq!(refused.to_string(), text);
     }
 
-    /// The machine's disk, which says that it has so much room.
-    struct Tight(AtomicU64);
-
-    impl Disk for Tight {
-        fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-            RealDisk.create(path)
-        }
-        fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-            RealDisk.open(path)
-        }
-        fn exists(&self, path: &Path) -> io::Result<bool> {
-            RealDisk.exists(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            RealDisk.rename(from, to)
-        }
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            RealDisk.remove(path)
-        }
-        fn create_folder(&self, path: &Path) -> io::Result<bool> {
-            RealDisk.create_folder(path)
-        }
-        fn remove_folder(&self, path: &Path) -> io::Result<bool> {
-            RealDisk.remove_folder(path)
-        }
-        fn sync_folder(&self, path: &Path) -> io::Result<()> {
-            RealDisk.sync_folder(path)
-        }
-        fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
-            RealDisk.list(path)
-        }
-        fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
-            RealDisk.append_to(path, length)
-        }
-        fn space(&self, _: &Path) -> io::Result<Space> {
-            Ok(space(self.0.load(Ordering::SeqCst), 1 << 40))
-        }
-    }
-
     fn meta(n: u8, repair: bool) -> PieceMeta {
         PieceMeta {
-            version: VersionId([n; 16]),
-            seq: Seq(n.into()),
-            place: Place {
-                user: UserName::parse("demo").unwrap(),
-                path: FilePath::parse_rooted("a").unwrap(),
-            },
+            version: version(n),
+            place: place("a"),
             file_bytes: 4 * 1000 - 4,
             stored_ms: 0,
             repair,
@@ -198,16 +151,22 @@ mod tests {
     }
 
     /// Node 2 on a disk with so much room, of which 10,000 bytes are the reserve.
-    fn node(free_bytes: u64) -> (tempfile::TempDir, Arc<Tight>, BlockStore) {
+    fn node(free_bytes: u64) -> (tempfile::TempDir, TestDisk, BlockStore) {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Arc::new(Tight(free_bytes.into()));
-        let store = BlockStore::open(disk.clone(), folder.path(), NodeId::ALL[1]).unwrap();
+        let disk = TestDisk::default();
+        disk.leave_free(free_bytes);
+        let store =
+            BlockStore::open(Arc::new(disk.clone()), folder.path(), NodeId::ALL[1]).unwrap();
         (folder, disk, store.keeping(Reserve::Bytes(10_000)))
     }
 
     fn take(stage: &mut Stage) {
         let unit = [7; 1000];
         stage.units([&unit, &unit], [checksum::unit(&unit); 2]).unwrap();
+    }
+
+    fn finish(stage: Stage) {
+        stage.finish(Seq(1), Digest([1; 32])).unwrap();
     }
 
     fn is_full(result: crate::core::error::Result<Stage>) -> bool {
@@ -219,8 +178,8 @@ mod tests {
         let (folder, _, store) = node(100_000);
         let mut stage = store.stage(meta(1, false)).unwrap();
         take(&mut stage);
-        stage.finish(Digest([1; 32])).unwrap();
-        let entries = fs::read_dir(folder.path().join(".palk/staging")).unwrap();
+        finish(stage);
+        let entries = fs::read_dir(folder.path().join(".palk/pieces/01")).unwrap();
         let bytes: u64 = entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
         let said = meta(1, false).piece_bytes();
         assert!((bytes..bytes + 512).contains(&said), "{said} for {bytes}");
@@ -231,28 +190,20 @@ mod tests {
         let (_folder, disk, store) = node(100_000);
         let mut stage = store.stage(meta(1, false)).unwrap();
         take(&mut stage);
-        disk.0.store(12_000, Ordering::SeqCst);
+        disk.leave_free(12_000);
         // What has begun goes on.
-        stage.finish(Digest([1; 32])).unwrap();
+        finish(stage);
         assert!(is_full(store.stage(meta(2, false))));
         let mut repair = store.stage(meta(3, true)).unwrap();
         take(&mut repair);
-        repair.finish(Digest([3; 32])).unwrap();
+        finish(repair);
         for n in [1, 3] {
-            let PieceMeta { version, seq, place, .. } = meta(n, false);
-            let commit = Order::Commit { version, seq, place: place.clone() };
-            assert_eq!(store.carry(&[commit]), [Outcome::Done]);
-            let mut body = Vec::new();
-            store
-                .open_piece(version, &place, &Formerly::default())
-                .units(0, Select::Both, &mut body)
-                .unwrap();
+            store.open_piece(version(n)).units(0, Select::Both, &mut Vec::new()).unwrap();
         }
-        disk.0.store(1000, Ordering::SeqCst);
+        disk.leave_free(1000);
         assert!(is_full(store.stage(meta(4, true))), "no room at all");
-        let remove = Order::Remove { place: meta(3, false).place, up_to: Seq(3) };
-        assert_eq!(store.carry(&[remove]), [Outcome::Done]);
-        disk.0.store(100_000, Ordering::SeqCst);
+        store.discard(&[version(3)]).unwrap();
+        disk.leave_free(100_000);
         assert!(store.stage(meta(2, false)).is_ok(), "there is room again");
     }
 

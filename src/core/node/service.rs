@@ -1,10 +1,11 @@
 //! What a node does on the wire: reads a request, asks the store, answers.
 //!
 //! ```text
-//!   WhoServes ──> Serves, any number of times before
-//!   Hello ──> Welcome ──┬─ Ping, Carry, ListStaged ──> answer ──┐
-//!                       ├─ Read ──> Units ... Units             ├──> next request
-//!                       └─ Stage, Units ... Finish ──> Staged ──┘
+//!   WhoServes ──> Serves, any number of times before; then what only asks: Entries, PointAt, Snapshot
+//!   Hello ──> Welcome ──┬─ Ping, Append, Pieces, ... ──> answer ──────────────┐
+//!                       ├─ Read ──> Units ... Units                           ├──> next request
+//!                       ├─ Entries ──> Entries ... no Entries                 │
+//!                       └─ Stage, Units ... Finish ──> Staged ────────────────┘
 //! ```
 //!
 //! While a piece comes in, nothing is answered until its end, so that the server never waits for a
@@ -14,7 +15,9 @@
 //! A connection that ends in the middle of a piece leaves nothing behind.
 
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::core::code::repair::Select;
@@ -25,15 +28,14 @@ use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
 use crate::core::node::entrance;
-use crate::core::node::piece::Piece;
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
-use crate::core::types::{Claim, ClusterId, NodeId};
-use crate::core::wire::backup::{Answer, Ask};
+use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
+use crate::core::wire::journal::Point;
 use crate::core::wire::node::{
-    Failure, ORDERS_MAX, PROTOCOL, Place, Reply, Request, STAGED_VERSIONS_MAX, Serves,
-    VERIFY_STRIPES_MAX, shorten,
+    Failure, PROTOCOL, Reply, Request, Serves, VERIFY_STRIPES_MAX, VERSION_IDS_MAX, shorten,
 };
+use crate::core::wire::snapshot::SnapshotRequest;
 
 /// The most connections at once: far more than a server with a connection for each transfer opens.
 const CONNECTIONS_MAX: usize = 512;
@@ -54,6 +56,10 @@ const REST_OF_FRAME: Deadline = Deadline::new(Duration::from_secs(30), "finish a
 /// before this.
 const TAKE_ANSWER: Deadline = Deadline::new(Duration::from_secs(600), "take an answer");
 
+/// How often the journal is followed and pieces are written out. What comes in between is synced
+/// together.
+const BACKGROUND_EVERY: Duration = Duration::from_millis(100);
+
 /// One connection from a server.
 struct Connection {
     store: Arc<BlockStore>,
@@ -64,8 +70,13 @@ struct Connection {
     body: Vec<u8>,
 }
 
-/// Serves the store until the process ends; with an acceptor nobody who has not the cluster's key.
+/// Serves the store until the process ends; with an acceptor only peers that have the cluster's key.
 pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Acceptor>) {
+    let own = store.clone();
+    let background = thread::Builder::new().name("background".into());
+    if let Err(error) = background.spawn(move || run_background(&own)) {
+        tracing::error!("no thread for the background: {}", reason(&error));
+    }
     let (store, state, start) = (store.clone(), listener.state(), Instant::now());
     let serve = move |socket: TcpStream, peer| {
         let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
@@ -86,6 +97,44 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Accept
     });
 }
 
+/// How often pieces are written out. A name is in the view within two seconds.
+const WRITE_OUT_EVERY: Duration = Duration::from_millis(700);
+
+/// Follows the journal and writes out pieces until the process ends.
+fn run_background(store: &BlockStore) {
+    let mut complained = String::new();
+    let mut written_out: Option<Instant> = None;
+    loop {
+        // Pieces first: a name in the view leads to a block file. In turn, so that neither waits until
+        // the other has nothing left to do.
+        let both = [BlockStore::write_out, BlockStore::follow];
+        // A batch costs a sync of the whole disk, whose other writers wait for it.
+        let is_due = written_out.is_none_or(|at| at.elapsed() >= WRITE_OUT_EVERY);
+        if is_due {
+            written_out = Some(Instant::now());
+        }
+        let steps = if is_due { &both[..] } else { &both[1..] };
+        let mut trouble = String::new();
+        let mut has_more = true;
+        while has_more {
+            has_more = false;
+            for step in steps {
+                match catch_unwind(AssertUnwindSafe(|| step(store))) {
+                    Ok(Ok(more)) => has_more |= more,
+                    Ok(Err(error)) => trouble = error.to_string(),
+                    // The panic itself is in the log.
+                    Err(_) => {}
+                }
+            }
+        }
+        if !trouble.is_empty() && trouble != complained {
+            tracing::warn!("cannot follow the journal yet: {trouble}");
+        }
+        complained = trouble;
+        thread::sleep(BACKGROUND_EVERY);
+    }
+}
+
 impl Connection {
     fn serve(mut self) -> Result<()> {
         let Some(claim) = self.greet()? else {
@@ -103,7 +152,7 @@ impl Connection {
 
     /// What the server has registered with, if it may go on.
     fn greet(&mut self) -> Result<Option<Claim>> {
-        // Whoever has asked whom this node serves may ask on without becoming its server.
+        // After `WhoServes` a peer may ask more without becoming the node's server.
         let mut only_asks = false;
         loop {
             let patience = if only_asks { IDLE } else { HELLO };
@@ -115,20 +164,26 @@ impl Connection {
                     }
                     only_asks = true;
                 }
-                Some(Request::Backup(ask @ (Ask::List | Ask::Read { .. }))) if only_asks => {
-                    let answer = self.backup(self.store.cluster(), &ask);
-                    self.send_backup(answer)?;
+                Some(Request::Snapshot(ask)) if only_asks && only_reads(&ask) => {
+                    let cluster = self.store.registration().current().0;
+                    let answer = self.snapshot(cluster, &ask);
+                    self.send_snapshot(answer)?;
                 }
-                Some(Request::Evidence) if only_asks => self.evidence()?,
+                Some(Request::PointAt { id }) if only_asks => {
+                    let found = self.store.point_at(id).map(Reply::PointAt);
+                    self.reply(found)?;
+                }
+                Some(Request::Entries { after }) if only_asks => self.entries(after)?,
                 Some(Request::Hello { protocol, cluster, node, claim }) => {
                     if let Some(why) = self.misaddressed(protocol, node) {
                         return self.turn_away(&NodeFailure::Refused(why));
                     }
-                    let fresh = match self.store.register(cluster, claim, self.start.elapsed()) {
-                        Ok(fresh) => fresh,
+                    let registered = self.store.register(cluster, claim, self.start.elapsed());
+                    let journal = match registered.and_then(|()| self.store.journal_state()) {
+                        Ok(journal) => journal,
                         Err(error) => return self.turn_away(&failure(error)),
                     };
-                    self.send(&Reply::Welcome { folder: self.folder(), fresh })?;
+                    self.send(&Reply::Welcome { folder: self.folder(), journal })?;
                     return Ok(Some(claim));
                 }
                 Some(_) => return Err(Error::Protocol("the first message is no hello".into())),
@@ -137,31 +192,41 @@ impl Connection {
         }
     }
 
-    fn backup(&self, cluster: Option<ClusterId>, ask: &Ask) -> Result<(Answer, Vec<u8>)> {
+    fn snapshot(
+        &self,
+        cluster: Option<ClusterId>,
+        request: &SnapshotRequest,
+    ) -> Result<(Reply, Vec<u8>)> {
         let mut out = Vec::new();
-        let answer = self.store.backup().ask(cluster, ask, &self.body, &mut out)?;
-        Ok((answer, out))
+        let answer = self.store.snapshot(cluster, request, &self.body, &mut out)?;
+        Ok((Reply::Snapshot(answer), out))
     }
 
-    fn send_backup(&mut self, answer: Result<(Answer, Vec<u8>)>) -> Result<()> {
+    fn send_snapshot(&mut self, answer: Result<(Reply, Vec<u8>)>) -> Result<()> {
         match answer {
-            Ok((answer, body)) => {
-                frames::send(&mut self.stream, &Reply::Backup(answer), &[&body], &TAKE_ANSWER)
-            }
+            Ok((reply, body)) => frames::send(&mut self.stream, &reply, &[&body], &TAKE_ANSWER),
             Err(error) => {
-                tracing::warn!("backup: {error}");
+                tracing::warn!("snapshot: {error}");
                 self.fail(&failure(error))
             }
         }
     }
 
-    fn evidence(&mut self) -> Result<()> {
+    /// A failure of the disk is answered, one of the connection ends it.
+    fn entries(&mut self, after: Point) -> Result<()> {
         let store = self.store.clone();
-        store.evidence(&mut |findings| self.send(&Reply::Evidence(findings)))?;
-        self.send(&Reply::Evidence(Vec::new()))
+        let mut lost = None;
+        let sent = store.entries(after, &mut |entries| {
+            self.send(&Reply::Entries(entries)).inspect_err(|error| lost = Some(error.to_string()))
+        });
+        match sent {
+            Ok(()) => self.send(&Reply::Entries(Vec::new())),
+            Err(error) if lost.is_some() => Err(error),
+            Err(error) => self.fail(&failure(error)),
+        }
     }
 
-    /// Why whoever asks means another node, or does not speak as this one does.
+    /// Why a request is for another node, or of another protocol.
     fn misaddressed(&self, protocol: u32, node: NodeId) -> Option<String> {
         let own = self.store.id();
         if protocol != PROTOCOL {
@@ -207,78 +272,84 @@ impl Connection {
             }
             Err(error) => return self.stage(Err(error), claim),
         };
+        // Changes are made while the server is admitted. Reading and sending is not: the receiver may
+        // be slow, and must not keep a newer server from registering.
         match request {
-            Request::Ping => {
-                // Whoever does not take an answer keeps nobody from registering.
+            Request::Ping { decided } => {
+                store.decided(decided);
                 drop(admitted);
-                let room = store.room();
-                if let Err(error) = &room {
-                    tracing::debug!("the room on the disk cannot be told: {}", reason(error));
-                }
-                self.send(&Reply::Alive(room.ok()))
+                self.reply(store.alive().map(Reply::Alive))
             }
             Request::Stage(meta) => {
                 drop(admitted);
                 self.stage(store.stage(meta), claim)
             }
-            Request::Backup(ask) => {
-                let answer = self.backup(admitted.cluster(), &ask);
+            Request::Append(append) => {
+                let appended = store.append(&append, &self.body);
                 drop(admitted);
-                self.send_backup(answer)
+                self.reply(appended.map(Reply::Journal))
             }
-            Request::Evidence => {
+            Request::PointAt { id } => {
                 drop(admitted);
-                self.evidence()
+                self.reply(store.point_at(id).map(Reply::PointAt))
             }
-            Request::Carry { number, orders } if orders.len() <= ORDERS_MAX => {
-                let outcomes = store.carry_in_turn(claim, number, &orders);
+            Request::Entries { after } => {
                 drop(admitted);
-                self.send(&Reply::Carried(outcomes))
+                self.entries(after)
             }
-            Request::Read { version, place, formerly, first_stripe, stripes, select } => {
-                // Reading changes nothing, and takes as long as a client likes.
+            Request::Snapshot(ask) => {
+                let answer = self.snapshot(admitted.cluster(), &ask);
                 drop(admitted);
-                let piece = store.open_piece(version, &place, &formerly);
-                self.read(piece, &place, first_stripe, stripes, select)
+                self.send_snapshot(answer)
             }
-            Request::ListStaged { after } => {
-                let listed = store.staged(after, STAGED_VERSIONS_MAX);
+            Request::Read { version, first_stripe, stripes, select } => {
                 drop(admitted);
-                match listed {
-                    Ok(versions) => self.send(&Reply::StagedVersions(versions)),
-                    Err(error) => self.fail(&failure(error)),
-                }
+                self.read(version, first_stripe, stripes, select)
             }
-            Request::Verify { version, place, formerly, first_stripe, stripes }
+            Request::Verify { version, first_stripe, stripes }
                 if (1..=VERIFY_STRIPES_MAX).contains(&stripes) =>
             {
                 drop(admitted);
-                let mut piece = store.open_piece(version, &place, &formerly);
-                match piece.verify(first_stripe, stripes) {
-                    Ok(checksums) => self.send(&Reply::Verified { checksums }),
-                    Err(error) => {
-                        tracing::warn!("{place}: {error}");
-                        self.fail(&failure(error))
-                    }
+                let verified = store.open_piece(version).verify(first_stripe, stripes);
+                if let Err(error) = &verified {
+                    tracing::warn!("version {version}: {error}");
                 }
+                self.reply(verified.map(|checksums| Reply::Verified { checksums }))
             }
-            Request::Inventory => {
+            Request::Pieces { after } => {
                 drop(admitted);
-                self.inventory()
+                self.reply(store.pieces(after, VERSION_IDS_MAX).map(Reply::Pieces))
+            }
+            Request::Lacks { versions } if versions.len() <= VERSION_IDS_MAX => {
+                drop(admitted);
+                self.reply(store.lacks(&versions).map(Reply::Pieces))
+            }
+            Request::Discard { versions } if versions.len() <= VERSION_IDS_MAX => {
+                let discarded = store.discard(&versions);
+                drop(admitted);
+                self.reply(discarded.map(|()| Reply::Done))
+            }
+            Request::CloseGap { gap } => {
+                let closed = store.close_gap(gap);
+                drop(admitted);
+                self.reply(closed.map(|()| Reply::Done))
+            }
+            Request::CheckView => {
+                drop(admitted);
+                self.reply(store.check_view().map(Reply::ViewChecked))
             }
             Request::Bye => {
                 drop(admitted);
-                match store.registration().bye(store.id(), claim, self.start.elapsed()) {
-                    Ok(()) => self.send(&Reply::Done),
-                    Err(error) => self.fail(&failure(error)),
-                }
+                let bye = store.registration().bye(store.id(), claim, self.start.elapsed());
+                self.reply(bye.map(|()| Reply::Done))
             }
             Request::Verify { .. }
+            | Request::Lacks { .. }
+            | Request::Discard { .. }
             | Request::Hello { .. }
             | Request::Units { .. }
             | Request::KeepAlive
             | Request::Finish { .. }
-            | Request::Carry { .. }
             | Request::WhoServes { .. } => Err(Error::Protocol("a message out of its turn".into())),
         }
     }
@@ -293,8 +364,8 @@ impl Connection {
             match request {
                 Request::KeepAlive => {}
                 Request::Units { checksums } => stage = self.take_units(stage, checksums),
-                Request::Finish { blake3 } => {
-                    let finished = stage.and_then(|stage| stage.finish(blake3));
+                Request::Finish { seq, blake3 } => {
+                    let finished = stage.and_then(|stage| stage.finish(seq, blake3));
                     drop(admitted);
                     return self.finished(finished);
                 }
@@ -322,12 +393,12 @@ impl Connection {
 
     fn read(
         &mut self,
-        mut piece: Piece,
-        place: &Place,
+        version: VersionId,
         first_stripe: u64,
         stripes: u64,
         select: Select,
     ) -> Result<()> {
+        let mut piece = self.store.open_piece(version);
         let end = first_stripe.saturating_add(stripes);
         let mut body = std::mem::take(&mut self.body);
         for stripe in first_stripe..end {
@@ -337,28 +408,13 @@ impl Connection {
                     frames::send(&mut self.stream, &reply, &[&body], &TAKE_ANSWER)?;
                 }
                 Err(error) => {
-                    tracing::warn!("{place}: {error}");
+                    tracing::warn!("version {version}: {error}");
                     return self.fail(&failure(error));
                 }
             }
         }
         self.body = body;
         Ok(())
-    }
-
-    fn inventory(&mut self) -> Result<()> {
-        let mut inventory = self.store.inventory();
-        loop {
-            let page = match inventory.page() {
-                Ok(page) => page,
-                Err(error) => return self.fail(&failure(error)),
-            };
-            let ended = page.is_empty();
-            self.send(&Reply::Inventory(page))?;
-            if ended {
-                return Ok(());
-            }
-        }
     }
 
     fn receive(&mut self, first: &Deadline) -> Result<Option<Request>> {
@@ -369,14 +425,200 @@ impl Connection {
         frames::send(&mut self.stream, reply, &[], &TAKE_ANSWER)
     }
 
+    fn reply(&mut self, answer: Result<Reply>) -> Result<()> {
+        match answer {
+            Ok(reply) => self.send(&reply),
+            Err(error) => self.fail(&failure(error)),
+        }
+    }
+
     fn fail(&mut self, why: &NodeFailure) -> Result<()> {
         self.send(&Reply::Failed(Failure::from(why)))
     }
+}
+
+/// May a peer ask for this that is not the node's server?
+fn only_reads(request: &SnapshotRequest) -> bool {
+    matches!(request, SnapshotRequest::List | SnapshotRequest::Read { .. })
 }
 
 fn failure(error: Error) -> NodeFailure {
     match error {
         Error::Node { why, .. } => why,
         other => NodeFailure::Refused(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::code::checksum;
+    use crate::core::node::fixture::{CLUSTER, History, NODE, TestDisk, place, version};
+    use crate::core::types::{Digest, Seq, ServerId};
+    use crate::core::wire::node::PieceMeta;
+    use crate::core::wire::snapshot::SnapshotReply;
+
+    /// Only a hang takes this long.
+    const HANG: Deadline = Deadline::new(Duration::from_secs(60), "answer");
+
+    /// A connection to node 2, and how it is asked.
+    struct Asking {
+        stream: Stream,
+        body: Vec<u8>,
+    }
+
+    impl Asking {
+        fn send(&mut self, request: &Request, body: &[u8]) {
+            frames::send(&mut self.stream, request, &[body], &HANG).unwrap();
+        }
+
+        fn receive(&mut self) -> Option<Reply> {
+            frames::receive(&mut self.stream, &mut self.body, &HANG, &HANG).unwrap_or(None)
+        }
+
+        fn ask(&mut self, request: &Request) -> Reply {
+            self.send(request, &[]);
+            self.receive().unwrap()
+        }
+
+        fn hello(&mut self) -> Reply {
+            let claim = Claim { epoch: 1, server: ServerId([9; 16]) };
+            self.ask(&Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NODE, claim })
+        }
+
+        fn who_serves(&mut self) -> Reply {
+            self.ask(&Request::WhoServes { protocol: PROTOCOL, node: NODE })
+        }
+    }
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        address: String,
+    }
+
+    fn fixture() -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Arc::new(TestDisk::default());
+        let store = Arc::new(BlockStore::open(disk, folder.path(), NODE).unwrap());
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let address = listener.address().to_string();
+        thread::spawn(move || run(&listener, &store, None));
+        Fixture { folder, address }
+    }
+
+    impl Fixture {
+        fn connect(&self) -> Asking {
+            let stream = Stream::connect("node", &self.address, &HANG).unwrap();
+            Asking { stream, body: Vec::new() }
+        }
+    }
+
+    fn stored(n: u8) -> History {
+        let mut history = History::default();
+        history.add_stored(n, 1000, true);
+        history
+    }
+
+    #[test]
+    fn a_piece_that_came_with_the_journal_is_read_and_named_in_the_view() {
+        let f = fixture();
+        let mut node = f.connect();
+        let Reply::Welcome { journal, .. } = node.hello() else { panic!() };
+        assert_eq!((journal.end, journal.gap), (Point::start(CLUSTER), Some(1)));
+        let history = stored(7);
+        let (append, body) = history.append(0, 1, true);
+        node.send(&Request::Append(append), &body);
+        let Some(Reply::Journal(journal)) = node.receive() else { panic!() };
+        assert_eq!(journal.end, history.end());
+        let read = Request::Read {
+            version: version(7),
+            first_stripe: 0,
+            stripes: 1,
+            select: Select::Both,
+        };
+        assert!(matches!(node.ask(&read), Reply::Units { .. }));
+        assert_eq!(node.body, history.units(1));
+        assert!(matches!(node.ask(&Request::Ping { decided: 1 }), Reply::Alive(_)));
+        let begun = Instant::now();
+        let name = f.folder.path().join("demo/file 7_B1");
+        while !name.exists() {
+            assert!(begun.elapsed() < HANG.limit);
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(node.ask(&Request::Pieces { after: None }), Reply::Pieces(vec![version(7)]));
+        let lacks = Request::Lacks { versions: vec![version(7), version(8)] };
+        assert_eq!(node.ask(&lacks), Reply::Pieces(vec![version(8)]));
+        assert_eq!(node.ask(&Request::CloseGap { gap: 1 }), Reply::Done);
+        let Reply::Alive(alive) = node.ask(&Request::Ping { decided: 1 }) else { panic!() };
+        assert_eq!((alive.journal.gap, alive.journal.decided), (None, 1));
+        assert!(matches!(node.ask(&Request::CheckView), Reply::ViewChecked(_)));
+        assert!(matches!(node.ask(&read), Reply::Units { .. }), "and then from its files");
+    }
+
+    #[test]
+    fn a_peer_that_is_no_server_reads_the_journal_and_changes_nothing() {
+        let f = fixture();
+        let mut server = f.connect();
+        server.hello();
+        let history = stored(7);
+        let (append, body) = history.append(0, 1, true);
+        server.send(&Request::Append(append.clone()), &body);
+        server.receive().unwrap();
+
+        let mut node = f.connect();
+        assert!(matches!(node.who_serves(), Reply::Serves(_)));
+        let expected = Reply::PointAt(Some(history.end()));
+        assert_eq!(node.ask(&Request::PointAt { id: 1 }), expected);
+        let entries = node.ask(&Request::Entries { after: history.point(0) });
+        assert_eq!(entries, Reply::Entries(history.entries.clone()));
+        assert_eq!(node.receive(), Some(Reply::Entries(Vec::new())));
+        let list = Request::Snapshot(SnapshotRequest::List);
+        assert_eq!(node.ask(&list), Reply::Snapshot(SnapshotReply::Heads(Vec::new())));
+        for request in [
+            Request::Append(append),
+            Request::Snapshot(SnapshotRequest::End),
+            Request::Discard { versions: Vec::new() },
+            Request::Ping { decided: 0 },
+        ] {
+            let mut node = f.connect();
+            node.who_serves();
+            node.send(&request, &[]);
+            assert_eq!(node.receive(), None, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_in_the_middle_of_a_piece_is_told_at_its_end() {
+        let f = fixture();
+        let mut node = f.connect();
+        node.hello();
+        let meta = PieceMeta {
+            version: version(1),
+            place: place("a"),
+            file_bytes: 3,
+            stored_ms: 0,
+            repair: false,
+        };
+        for (sum, is_fine) in [(checksum::unit(&[1]), true), (0, false)] {
+            node.send(&Request::Stage(meta.clone()), &[]);
+            node.send(&Request::Units { checksums: [sum; 2] }, &[1, 1]);
+            node.send(&Request::KeepAlive, &[]);
+            let reply = node.ask(&Request::Finish { seq: Seq(1), blake3: Digest([1; 32]) });
+            assert_eq!(reply == Reply::Staged, is_fine, "{reply:?}");
+        }
+        assert_eq!(node.ask(&Request::Pieces { after: None }), Reply::Pieces(vec![version(1)]));
+    }
+
+    #[test]
+    fn a_newer_server_ends_what_an_older_one_does() {
+        let f = fixture();
+        let (mut old, mut new) = (f.connect(), f.connect());
+        old.hello();
+        let claim = Claim { epoch: 2, server: ServerId([8; 16]) };
+        let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node: NODE, claim };
+        assert!(matches!(new.ask(&hello), Reply::Welcome { .. }));
+        let (append, body) = stored(7).append(0, 1, true);
+        old.send(&Request::Append(append), &body);
+        assert_eq!(old.receive(), Some(Reply::Failed(Failure::Fenced { epoch: 2 })));
     }
 }

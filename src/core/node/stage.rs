@@ -1,14 +1,14 @@
-//! A piece on its way in: two block files in staging that are not yet committed.
+//! A piece that is being received: two block files that do not have their names yet.
 //!
-//! Units are held against their checksums as they arrive. Until it is finished a stage writes to
-//! names of its own: a second stage of the same version (the server tries again after this node has
-//! hung) can neither cut short nor remove what the first has finished, nor the other way round. One
-//! that is dropped before it is finished removes its files; what a crash or a failing disk
-//! leaves of it is removed at the next start, or when the server next asks what is staged.
+//! Units are checked against their checksums as they arrive. Until it is finished a stage writes to
+//! names of its own: a second stage of the same version (the server retries after this node has hung)
+//! can neither cut short nor remove what the first has finished, nor the other way round. A stage that
+//! is dropped unfinished removes its files; what a crash or a disk error leaves is swept up in the
+//! background.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -17,7 +17,9 @@ use crate::core::code::checksum;
 use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, WriteFile};
-use crate::core::types::{Digest, NodeId};
+use crate::core::io::reason;
+use crate::core::node::pieces::Pieces;
+use crate::core::types::{Block, Digest, NodeId, Seq};
 use crate::core::wire::node::PieceMeta;
 use crate::core::wire::trailer::{Header, STRIPES_MAX, Trailer};
 
@@ -41,6 +43,8 @@ pub(super) struct Stages {
     last: u64,
     /// Each with the bytes that it has still to receive.
     live: BTreeMap<u64, u64>,
+    /// Files of a stage could not be removed when it was given up.
+    failed_removal: bool,
 }
 
 /// The number of a stage, taken while this lives.
@@ -50,8 +54,8 @@ pub(super) struct Live {
 }
 
 impl Stages {
-    /// Begins a stage of so many bytes, if `admit` finds room for it. What it is told is how many
-    /// bytes the running stages have still to receive; while it looks, no other stage begins.
+    /// Begins a stage of this many bytes, if `admit` finds room for it. `admit` gets the bytes that the
+    /// running stages have still to receive; meanwhile no other stage begins.
     pub(super) fn begin(
         stages: &Arc<Mutex<Stages>>,
         bytes: u64,
@@ -69,6 +73,11 @@ impl Stages {
         self.live.contains_key(&number)
     }
 
+    /// Has a stage left files behind since this was last asked?
+    pub(super) fn take_failed_removal(&mut self) -> bool {
+        std::mem::take(&mut self.failed_removal)
+    }
+
     /// The bytes that the running stages have still to receive.
     pub(super) fn pledged_bytes(&self) -> u64 {
         self.live.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
@@ -76,11 +85,19 @@ impl Stages {
 }
 
 impl Live {
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    /// What a file is called until it is whole and has its own name.
+    pub(super) fn path(&self, finished: &Path) -> PathBuf {
+        finished.with_extension(self.number.to_string())
     }
 
-    /// So many bytes have come and are on the disk.
+    /// Removes a file that is not wanted any more.
+    pub(super) fn give_up(&self, disk: &dyn Disk, path: &Path) {
+        if disk.remove(path).is_err() {
+            self.stages.lock().failed_removal = true;
+        }
+    }
+
+    /// This many bytes have arrived and are on the disk.
     fn received(&self, bytes: u64) {
         if let Some(left) = self.stages.lock().live.get_mut(&self.number) {
             *left = left.saturating_sub(bytes);
@@ -105,30 +122,31 @@ struct BlockFile {
 impl Stage {
     pub(super) fn create(
         disk: Arc<dyn Disk>,
+        pieces: &Pieces,
         id: NodeId,
         meta: PieceMeta,
-        paths: [[PathBuf; 2]; 2],
-        folder: PathBuf,
         live: Live,
     ) -> Result<Stage> {
         let layout = Layout::checked(meta.file_bytes)
             .filter(|layout| layout.stripe_count() <= STRIPES_MAX)
             .ok_or_else(|| refused(id, "the file is too big for this format"))?;
-        let [first, second] = paths;
-        let open = |[path, finished]: [PathBuf; 2]| -> Result<BlockFile> {
+        pieces.prepare(meta.version).map_err(|e| disk_error(id, &e))?;
+        let open = |block: Block| -> Result<BlockFile> {
+            let finished = pieces.path(meta.version, block);
+            let path = live.path(&finished);
             let file = disk.create(&path).map_err(|e| disk_error(id, &e))?;
             Ok(BlockFile { path, finished, file, checksums: Vec::new() })
         };
-        let first_path = first[0].clone();
-        let blocks = match (open(first), open(second)) {
+        let [first, second] = id.blocks().map(open);
+        let blocks = match (first, second) {
             (Ok(first), Ok(second)) => [first, second],
             (Err(e), other) | (other, Err(e)) => {
-                // An error of the disk is told already; what is left over goes when the server next asks what is staged.
-                let _ = disk.remove(&first_path);
-                other.into_iter().for_each(|block| drop(disk.remove(&block.path)));
+                let paths = other.into_iter().map(|block| block.path);
+                paths.for_each(|path| live.give_up(&*disk, &path));
                 return Err(e);
             }
         };
+        let folder = pieces.folder_of(meta.version);
         Ok(Stage { disk, id, meta, layout, folder, blocks, next_stripe: 0, finished: false, live })
     }
 
@@ -146,7 +164,7 @@ impl Stage {
                 return Err(refused(self.id, "a unit has another length than the file's layout"));
             }
             if checksum::unit(unit) != sum {
-                return Err(refused(self.id, "a unit was damaged on its way"));
+                return Err(refused(self.id, "a unit was damaged in transit"));
             }
             block.file.append(unit).map_err(|e| disk_error(self.id, &e))?;
             block.checksums.push(sum);
@@ -156,25 +174,25 @@ impl Stage {
         Ok(())
     }
 
-    /// Adds the trailers and makes the piece durable in staging.
+    /// Adds the trailers and makes the piece durable.
     ///
     /// # Errors
     /// If stripes are missing or the disk fails; nothing stays behind then.
-    pub fn finish(mut self, blake3: Digest) -> Result<()> {
+    pub fn finish(mut self, seq: Seq, blake3: Digest) -> Result<()> {
         if self.next_stripe != self.layout.stripe_count() {
             return Err(refused(self.id, "the piece ended before all its stripes had come"));
         }
-        self.write_trailers(blake3).map_err(|e| disk_error(self.id, &e))?;
+        self.write_trailers(seq, blake3).map_err(|e| disk_error(self.id, &e))?;
         self.finished = true;
         Ok(())
     }
 
-    fn write_trailers(&mut self, blake3: Digest) -> io::Result<()> {
+    fn write_trailers(&mut self, seq: Seq, blake3: Digest) -> io::Result<()> {
         for (file, block) in self.blocks.iter_mut().zip(self.id.blocks()) {
             let trailer = Trailer {
                 header: Header {
                     version: self.meta.version,
-                    seq: self.meta.seq,
+                    seq,
                     user: self.meta.place.user.clone(),
                     path: self.meta.place.path.clone(),
                     file_bytes: self.meta.file_bytes,
@@ -198,10 +216,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if !self.finished {
-            for block in &self.blocks {
-                // What cannot be removed now is removed when the server next asks what is staged.
-                let _ = self.disk.remove(&block.path);
-            }
+            self.blocks.iter().for_each(|block| self.live.give_up(&*self.disk, &block.path));
         }
     }
 }
@@ -210,12 +225,13 @@ fn refused(id: NodeId, why: &str) -> Error {
     Error::node(id, NodeFailure::Refused(why.into()))
 }
 
+/// An error of the disk that says nothing about any bytes that lie there.
 pub(super) fn disk_error(id: NodeId, e: &io::Error) -> Error {
     let why = match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             NodeFailure::NoSpace(String::new())
         }
-        _ => NodeFailure::Refused(format!("its disk failed: {e}")),
+        _ => NodeFailure::Refused(format!("its disk failed: {}", reason(e))),
     };
     Error::node(id, why)
 }

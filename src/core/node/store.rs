@@ -1,147 +1,87 @@
-//! A node's block store: pieces are staged, committed, read and removed here.
+//! A node's folder: pieces found by version, the journal, and the view that follows it.
 //!
 //! ```text
 //!   files_2/
-//!     demo/test/yeet_B1.txt  yeet_B2.txt     final names
+//!     demo/test/yeet_B1.txt  yeet_B2.txt     the view: hard links to block files, see follow.rs
+//!     .palk/pieces/3f/<version>_B1, _B2      block files, see pieces.rs
 //!     .palk/node.toml                        which node of which cluster this is, whom it serves
+//!     .palk/gap                              whether it may lack pieces, see gap.rs
 //!     .palk/lock                             held while a node runs
-//!     .palk/staging/<version>_B1, _B2        on disk, not yet committed
-//!     .palk/staging/<version>_B1.7           being received, by the seventh stage of this process
-//!     backup/                                the catalog's backup; no user can be called that
+//!     backup/                                snapshots and journal; no user can be called that
 //! ```
 //!
-//! Invariants: a file under a final name is always a whole block with a valid trailer, since it got
-//! its name by a rename after it was synced; a name only ever goes from a lower to a higher sequence
-//! number, but by a move. So every order can be repeated as long as no move has come after it, and a
-//! crash between the renames of a piece's two blocks is finished by the same order when it comes
-//! again.
+//! Nothing here names a thread, a socket or a clock: the service calls in, and a background thread of
+//! it calls [`BlockStore::follow`] and [`BlockStore::write_out`].
 
-mod moving;
-
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use crate::core::code::checksum;
-use crate::core::error::{Code, Error, Result};
-use crate::core::io::disk::{Disk, Listed, create_folders, read_whole, write_whole};
+use crate::core::error::{Code, Error, NodeFailure, Result};
+use crate::core::io::disk::{Disk, FileIdentity, ReadFile, create_folders};
 use crate::core::io::reason;
-use crate::core::node::backup::Backup;
-use crate::core::node::evidence::Walk;
-use crate::core::node::inventory::Inventory;
-use crate::core::node::piece::{Piece, read_trailer};
+use crate::core::node::follow::Follower;
+use crate::core::node::gap::Gap;
+pub use crate::core::node::identity::FOLDER_FORMAT;
+pub(super) use crate::core::node::identity::identity_of;
+use crate::core::node::identity::{Identity, identity_path};
+use crate::core::node::journal::Journal;
+use crate::core::node::piece::Piece;
+use crate::core::node::pieces::Pieces;
 use crate::core::node::registration::{Admitted, Registration};
 use crate::core::node::reserve::Reserve;
+use crate::core::node::snapshots::Snapshots;
 use crate::core::node::stage::{Stage, Stages, disk_error};
-use crate::core::path::{
-    FolderPath, PATH_BYTES_MAX, USER_NAME_BYTES_MAX, UserName, block_file_name,
-};
-use crate::core::types::{Block, Claim, ClusterId, NodeId, VersionId};
-use crate::core::wire::backup::Finding;
-use crate::core::wire::node::{Formerly, Order, Outcome, PieceMeta, Place, Room};
-use crate::core::wire::trailer::Header;
-
-/// The version of the folder's layout that this program writes, and the only one that it reads.
-pub const FOLDER_FORMAT: u32 = 1;
-
-/// So many folders are remembered to be durable; forgetting one costs a sync.
-const DURABLE_FOLDERS_MAX: usize = 10_000;
+use crate::core::path::{PATH_BYTES_MAX, USER_NAME_BYTES_MAX};
+use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
+use crate::core::wire::journal::{Entry, JournalState, Point};
+use crate::core::wire::node::{Alive, Append, PieceMeta, Room, ViewReport};
+use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 /// The longest path that systems take, in bytes.
 const SYSTEM_PATH_BYTES_MAX: usize = 4095;
 
-/// The longest path of a node's folder, in bytes: what the longest name of a block leaves over. An
-/// order for a path that the system does not take would be owed for ever.
+/// The longest path of a node's folder, in bytes: what the longest name of a block leaves over.
 pub const ROOT_BYTES_MAX: usize =
     SYSTEM_PATH_BYTES_MAX - USER_NAME_BYTES_MAX - PATH_BYTES_MAX - "//_A1".len();
 
-/// `node.toml` is a few lines.
-const IDENTITY_BYTES_MAX: u64 = 4096;
-
-/// What to do about a `node.toml` that is missing or damaged.
-const WAY_BACK: &str = "to keep the folder, copy node.toml from another node of the cluster, give its \
-                        line `node` this node's number and take out its line `sum`; or start with \
-                        an empty folder, which the server fills";
-
-/// What `node.toml` says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Identity {
-    /// The checksum of what follows, in hex; missing where a person wrote the file. It comes first,
-    /// so that a file that is cut off has it and does not fit it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sum: Option<String>,
-    format: u32,
-    node: NodeId,
-    /// Hex; missing until the first server has come.
-    cluster: Option<String>,
-    /// The highest epoch that a server has registered with; missing until one has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    epoch: Option<u64>,
-    /// That server's id in hex; there if the epoch is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    server: Option<String>,
-}
-
-impl Identity {
-    fn of(node: NodeId, cluster: Option<ClusterId>, claim: Option<Claim>) -> Identity {
-        Identity {
-            sum: None,
-            format: FOLDER_FORMAT,
-            node,
-            cluster: cluster.map(|cluster| cluster.to_string()),
-            epoch: claim.map(|claim| claim.epoch),
-            server: claim.map(|claim| claim.server.to_string()),
-        }
-    }
-
-    /// It as text, without its sum.
-    fn text(&self) -> Result<String> {
-        toml::to_string(&Identity { sum: None, ..self.clone() })
-            .map_err(|e| Error::other(Code::Unexpected, format!("cannot write node.toml: {e}")))
-    }
-
-    /// The cluster that the node belongs to, and the server that it serves.
-    fn registered(&self, path: &Path) -> Result<(Option<ClusterId>, Option<Claim>)> {
-        let cluster = self.cluster.as_deref().map(str::parse).transpose();
-        let cluster = cluster.map_err(|_| bad_identity(path, "its cluster is not an id"))?;
-        let server = self.server.as_deref().map(str::parse).transpose();
-        let server = server.map_err(|_| bad_identity(path, "its server is not an id"))?;
-        let claim = match (self.epoch, server) {
-            (None, None) => None,
-            (Some(epoch), Some(server)) => Some(Claim { epoch, server }),
-            _ => {
-                return Err(bad_identity(
-                    path,
-                    "it has an epoch without a server, or a server without an epoch",
-                ));
-            }
-        };
-        Ok((cluster, claim))
-    }
-}
-
 /// The folder of one node.
 pub struct BlockStore {
-    disk: Arc<dyn Disk>,
-    root: PathBuf,
-    id: NodeId,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) root: PathBuf,
+    pub(super) id: NodeId,
     registration: Registration,
-    /// Renames and removals take turns, so that each sees whole what another did. Inside are the
-    /// folders whose names this process has made durable: one that is merely there may have been
-    /// made by an order whose sync failed or never came.
-    changing: Mutex<HashSet<PathBuf>>,
-    /// The server and the number of its last orders that held a move. Taken while `changing` is.
-    moved: Mutex<Option<(Claim, u64)>>,
-    /// The stages that are being received.
-    stages: Arc<Mutex<Stages>>,
+    pub(super) pieces: Arc<Pieces>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) snapshots: Snapshots,
+    pub(super) gap: Arc<Gap>,
+    /// Asked only while `turn` is held.
+    pub(super) follower: Follower,
+    /// The stages that are being received or written out.
+    pub(super) stages: Arc<Mutex<Stages>>,
     reserve: Reserve,
-    backup: Backup,
+    /// `None` after a change that may have failed halfway; the next check takes it again.
+    anchor: Mutex<Option<Anchor>>,
+    /// Following, writing out, installing a snapshot and checking the view take turns.
+    pub(super) turn: Mutex<()>,
+}
+
+/// Tells the folder from another one in its place. The file is kept open so that the system does not
+/// give its number to another file.
+struct Anchor {
+    _file: Box<dyn ReadFile>,
+    identity: FileIdentity,
+}
+
+impl Anchor {
+    fn of(disk: &dyn Disk, root: &Path) -> io::Result<Anchor> {
+        let path = identity_path(root);
+        Ok(Anchor { _file: disk.open(&path)?, identity: disk.identity(&path)? })
+    }
 }
 
 impl BlockStore {
@@ -160,42 +100,42 @@ impl BlockStore {
             return Err(Error::other(Code::Usage, text));
         }
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
-        let path = identity_path(root);
-        let known = match read_whole(&*disk, &path, IDENTITY_BYTES_MAX).map_err(failed)? {
-            Some(bytes) => Some(read_identity(&path, &bytes, id)?),
-            // Taken for an empty node, it would have all its pieces called lost.
-            None if holds_files(&*disk, root).map_err(failed)? => {
-                return Err(bad_identity(
-                    &path,
-                    "it is missing, and there are files in the folder",
-                ));
-            }
-            None => None,
-        };
-        create_folders(&*disk, &root.join(".palk/staging")).map_err(failed)?;
+        let known = Identity::read(&*disk, root, id)?;
+        create_folders(&*disk, &root.join(".palk/pieces")).map_err(failed)?;
         create_folders(&*disk, &root.join("backup")).map_err(failed)?;
-        let identity = match known {
-            Some(identity) => identity,
+        // Before node.toml, which says that the folder is not new any more.
+        let gap = Arc::new(Gap::open(disk.clone(), root).map_err(failed)?);
+        let (cluster, claim) = match known {
+            Some(identity) => identity.registered(root)?,
             None => {
-                let fresh = Identity::of(id, None, None);
-                write_identity(&*disk, &path, &fresh)?;
-                fresh
+                Identity::of(id, None, None).write(&*disk, root)?;
+                (None, None)
             }
         };
-        let (cluster, claim) = identity.registered(&path)?;
-        let backup = Backup::new(disk.clone(), root.join("backup"), id);
+        let anchor = Anchor::of(&*disk, root).map_err(failed)?;
+        let stages: Arc<Mutex<Stages>> = Arc::default();
+        let pieces = Arc::new(Pieces::new(disk.clone(), root, id, stages.clone()));
+        let snapshots = Snapshots::open(disk.clone(), root, id)?;
+        let follower = Follower::open(disk.clone(), root, id, pieces.clone())?;
+        let journal = Journal::new(disk.clone(), root, id, pieces.clone(), gap.clone());
         let store = BlockStore {
             disk,
             root: root.to_path_buf(),
             id,
             registration: Registration::new(cluster, claim),
-            changing: Mutex::default(),
-            moved: Mutex::default(),
-            stages: Arc::default(),
+            pieces,
+            journal: Arc::new(journal),
+            snapshots,
+            gap,
+            follower,
+            stages,
             reserve: Reserve::Bytes(0),
-            backup,
+            anchor: Mutex::new(Some(anchor)),
+            turn: Mutex::default(),
         };
-        store.drop_unfinished().map_err(failed)?;
+        if let Some(cluster) = cluster {
+            store.begin_journal(cluster)?;
+        }
         Ok(store)
     }
 
@@ -204,15 +144,6 @@ impl BlockStore {
     pub fn keeping(mut self, reserve: Reserve) -> BlockStore {
         self.reserve = reserve;
         self
-    }
-
-    /// The room on its disk.
-    ///
-    /// # Errors
-    /// If the disk does not tell.
-    pub fn room(&self) -> io::Result<Room> {
-        let pledged_bytes = self.stages.lock().pledged_bytes();
-        Ok(self.reserve.room(self.disk.space(&self.root)?, pledged_bytes))
     }
 
     /// Which node this is.
@@ -230,426 +161,307 @@ impl BlockStore {
         &self.registration
     }
 
-    /// Registers a server: the node joins its cluster if it belongs to none yet, and serves it from
-    /// now on if its epoch is higher than any before. That is durable when this returns, and nothing
-    /// that an older server has asked for is still being done. True if the node belonged to no
-    /// cluster before. `now` counts from any fixed point.
+    /// The room on its disk. What waits in the journal to be written out is not free any more.
     ///
     /// # Errors
-    /// If the node belongs to another cluster, or the disk fails;
-    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced).
-    pub fn register(&self, cluster: ClusterId, claim: Claim, now: Duration) -> Result<bool> {
+    /// If the disk does not tell.
+    pub fn room(&self) -> io::Result<Room> {
+        let pledged_bytes = self.stages.lock().pledged_bytes() + self.journal.backlog_bytes();
+        Ok(self.reserve.room(self.disk.space(&self.root)?, pledged_bytes))
+    }
+
+    /// Registers a server: the node joins its cluster if it belongs to none yet, and serves it from
+    /// now on if its epoch is higher than any before. That is durable when this returns, and nothing
+    /// that an older server has asked for is still being done. `now` counts from any fixed point.
+    ///
+    /// # Errors
+    /// If the node belongs to another cluster, or the disk fails; [`NodeFailure::Fenced`].
+    pub fn register(&self, cluster: ClusterId, claim: Claim, now: Duration) -> Result<()> {
+        self.check_folder()?;
         self.registration.register(self.id, &self.root, cluster, claim, now, || {
+            self.begin_journal(cluster)?;
             let identity = Identity::of(self.id, Some(cluster), Some(claim));
-            write_identity(&*self.disk, &identity_path(&self.root), &identity)
+            let mut anchor = self.anchor.lock();
+            *anchor = None;
+            identity.write(&*self.disk, &self.root)?;
+            *anchor = Anchor::of(&*self.disk, &self.root).ok();
+            self.journal.change_server();
+            Ok(())
         })
+    }
+
+    fn begin_journal(&self, cluster: ClusterId) -> Result<()> {
+        self.journal.begin(cluster, &self.snapshots, self.follower.position())
     }
 
     /// Lets a registered server ask for something. As long as what this gives is kept, no newer
     /// server can register. `now` counts from the same point as in [`BlockStore::register`].
     ///
     /// # Errors
-    /// [`NodeFailure::Fenced`](crate::core::error::NodeFailure::Fenced) if another server has
-    /// registered since.
+    /// [`NodeFailure::Fenced`] if another server has registered since; [`NodeFailure::Refused`] if
+    /// the folder is not there any more.
     pub fn admit(&self, claim: Claim, now: Duration) -> Result<Admitted<'_>> {
-        self.registration.admit(self.id, claim, now)
+        let admitted = self.registration.admit(self.id, claim, now)?;
+        self.check_folder()?;
+        Ok(admitted)
+    }
+
+    /// Is the folder still the one that was opened? It is not if it was moved away or its disk was
+    /// unmounted, and then nothing that this node has acknowledged is in its place.
+    pub(super) fn check_folder(&self) -> Result<()> {
+        let mut anchor = self.anchor.lock();
+        let root = self.root.display();
+        let found = match &*anchor {
+            Some(known) => {
+                let found = self.disk.identity(&identity_path(&self.root));
+                found.map(|found| found == known.identity)
+            }
+            None => Anchor::of(&*self.disk, &self.root).map(|taken| {
+                *anchor = Some(taken);
+                true
+            }),
+        };
+        let why = match found {
+            Ok(true) => return Ok(()),
+            Ok(false) => format!("its folder {root} is another one than when it started"),
+            Err(e) if is_missing(&e) => format!("its folder {root} is gone"),
+            Err(e) => format!("its folder {root} cannot be read ({})", reason(&e)),
+        };
+        let why = format!("{why}: put the folder back, or restart the node");
+        Err(Error::node(self.id, NodeFailure::Refused(why)))
+    }
+
+    /// How the node is.
+    ///
+    /// # Errors
+    /// If its folder is gone, or its journal cannot be read.
+    pub fn alive(&self) -> Result<Alive> {
+        self.check_folder()?;
+        let room = self.room();
+        if let Err(error) = &room {
+            tracing::debug!("cannot tell the free space of the disk: {}", reason(error));
+        }
+        Ok(Alive { room: room.ok(), journal: self.journal_state()? })
+    }
+
+    /// How far its journal is.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn journal_state(&self) -> Result<JournalState> {
+        self.journal.state()
+    }
+
+    /// The server says that all up to this entry is decided.
+    pub fn decided(&self, id: u64) {
+        self.journal.decide(id);
+    }
+
+    /// Adds entries to the journal, with the pieces in `body`.
+    ///
+    /// # Errors
+    /// If they contradict what is decided, are damaged, or the disk fails; they may be in the journal
+    /// all the same.
+    pub fn append(&self, append: &Append, body: &[u8]) -> Result<JournalState> {
+        self.check_folder()?;
+        self.journal.append(append, body)
+    }
+
+    /// Entry `id` of the journal; `None` if it does not have it, or no longer.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn point_at(&self, id: u64) -> Result<Option<Point>> {
+        self.check_folder()?;
+        self.journal.point_at(id)
+    }
+
+    /// Passes all entries behind a point to `take`, page by page.
+    ///
+    /// # Errors
+    /// If the journal does not have that point, or the disk fails; those of `take`.
+    pub fn entries(
+        &self,
+        after: Point,
+        take: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_folder()?;
+        self.journal.entries(after, take)
+    }
+
+    /// Does what the server of this cluster asks about snapshots; the answer's body replaces what is
+    /// in `out`.
+    ///
+    /// # Errors
+    /// [`NodeFailure::NoSpace`]; [`NodeFailure::Refused`] if it does not fit what is here, or the disk
+    /// fails.
+    pub fn snapshot(
+        &self,
+        cluster: Option<ClusterId>,
+        request: &SnapshotRequest,
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<SnapshotReply> {
+        self.check_folder()?;
+        out.clear();
+        match request {
+            SnapshotRequest::Begin(head) => self.snapshots.begin(cluster, head)?,
+            SnapshotRequest::Chunk { index, checksum } => {
+                self.snapshots.chunk(*index, *checksum, body)?;
+            }
+            SnapshotRequest::End => self.install_snapshot()?,
+            SnapshotRequest::List => return Ok(SnapshotReply::Heads(self.snapshots.heads())),
+            SnapshotRequest::Read { at, index } => {
+                *out = self.snapshots.read_chunk(*at, *index)?;
+                return Ok(SnapshotReply::Chunk);
+            }
+        }
+        Ok(SnapshotReply::Done)
+    }
+
+    /// A snapshot beyond the journal restarts the journal. Pieces that only the journal has are written
+    /// out first.
+    fn install_snapshot(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        let head = self.snapshots.finish()?;
+        if !self.journal.reaches(head.at)? {
+            self.gap.raise().map_err(|e| disk_error(self.id, &e))?;
+            while self.write_out_up_to(u64::MAX)? {}
+        }
+        self.snapshots.install(head)?;
+        self.journal.take_snapshot(head, &self.snapshots)
     }
 
     /// Begins to receive a piece, if there is room for it: a new one leaves the reserve free, the
     /// repair of an old one may use it.
     ///
     /// # Errors
-    /// [`NodeFailure::NoSpace`](crate::core::error::NodeFailure::NoSpace), or the disk fails.
+    /// [`NodeFailure::NoSpace`], or the disk fails.
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
+        self.check_folder()?;
         let piece_bytes = meta.piece_bytes();
         let live = Stages::begin(&self.stages, piece_bytes, |pledged_bytes| {
+            let pledged_bytes = pledged_bytes + self.journal.backlog_bytes();
             let space = self.disk.space(&self.root).map_err(|e| disk_error(self.id, &e))?;
             self.reserve
                 .admit(space, pledged_bytes, piece_bytes, meta.repair)
                 .map_err(|why| Error::node(self.id, why))
         })?;
-        let paths = self.id.blocks().map(|block| {
-            let finished = self.staging_path(meta.version, block);
-            [finished.with_extension(live.number().to_string()), finished]
-        });
-        let folder = self.root.join(".palk/staging");
-        Stage::create(self.disk.clone(), self.id, meta, paths, folder, live)
+        Stage::create(self.disk.clone(), &self.pieces, self.id, meta, live)
     }
 
-    /// Does things in this order and makes them durable before it answers. One outcome for each.
-    pub fn carry(&self, orders: &[Order]) -> Vec<Outcome> {
-        self.carry_locked(orders, &mut self.changing.lock())
+    /// The piece of a version. Whether it is held turns out when its units are asked for.
+    pub fn open_piece(&self, version: VersionId) -> Piece {
+        let (disk, pieces) = (self.disk.clone(), self.pieces.clone());
+        Piece::new(disk, pieces, self.journal.clone(), self.id, version)
     }
 
-    /// The same for orders of a server, numbered by it as they were sent. What was sent before a move
-    /// and arrives after it (over a connection that the server has given up, in a process that had
-    /// hung) would find other files under its names, and is not done.
-    pub fn carry_in_turn(&self, claim: Claim, number: u64, orders: &[Order]) -> Vec<Outcome> {
-        let mut durable = self.changing.lock();
-        let mut moved = self.moved.lock();
-        if moved.is_some_and(|(server, last)| server == claim && number < last) {
-            let late = "it came too late: something was moved since it was sent";
-            return vec![Outcome::Failed(late.into()); orders.len()];
-        }
-        if orders.iter().any(Order::is_move) {
-            *moved = Some((claim, number));
-        }
-        self.carry_locked(orders, &mut durable)
-    }
-
-    fn carry_locked(&self, orders: &[Order], durable: &mut HashSet<PathBuf>) -> Vec<Outcome> {
-        let mut touched = Touched { durable: std::mem::take(durable), ..Touched::default() };
-        let mut stopped = false;
-        let mut outcomes: Vec<Outcome> = orders
-            .iter()
-            .map(|order| {
-                if stopped {
-                    return Outcome::Failed("it waits for an order before it".into());
-                }
-                self.carry_one(order, &mut touched).unwrap_or_else(|e| {
-                    // Others are about to take its place.
-                    stopped = matches!(order, Order::TakeBack { .. });
-                    Outcome::Failed(reason(&e))
-                })
-            })
-            .collect();
-        match touched.sync(&*self.disk) {
-            Ok(all) => *durable = all,
-            // Renamed but not durable: all of them are to come again.
-            Err(e) => outcomes.fill(Outcome::Failed(format!("cannot sync a folder: {e}"))),
-        }
-        outcomes
-    }
-
-    /// The piece of a version, from staging, from its final name or one that it had before. Whether
-    /// it is there is told when its units are asked for.
-    pub fn open_piece(&self, version: VersionId, place: &Place, formerly: &Formerly) -> Piece {
-        let places = formerly.paths().iter().map(|path| moving::place(&place.user, path));
-        let places: Vec<Place> = std::iter::once(place.clone()).chain(places).collect();
-        let candidates = self.id.blocks().map(|block| {
-            let last = places.iter().map(|place| self.block_path(place, block));
-            let staged = std::iter::once(self.staging_path(version, block));
-            // The final names once more, the other way round: between two looks a commit or a move
-            // may have renamed it.
-            last.clone().chain(staged).chain(last.rev()).collect()
-        });
-        Piece::new(self.disk.clone(), self.id, version, candidates)
-    }
-
-    /// What lies under final names, page by page.
-    pub fn inventory(&self) -> Inventory {
-        Inventory::new(self.disk.clone(), self.root.clone(), self.id)
-    }
-
-    /// The versions in staging above `after`, ascending, at most `most`. Looks for what is left
-    /// over there as well.
+    /// The versions of which any block is here, above `after`, ascending, at most `most`.
     ///
     /// # Errors
     /// If the disk fails.
-    pub fn staged(&self, after: Option<VersionId>, most: usize) -> Result<Vec<VersionId>> {
-        self.drop_unfinished().map_err(Error::io("cannot clear the staging folder"))?;
-        let listed = self
-            .disk
-            .list(&self.root.join(".palk/staging"))
-            .map_err(Error::io("cannot list the staged pieces"))?;
-        let mut versions: Vec<VersionId> = listed
-            .iter()
-            .filter(|entry| !is_unfinished(&entry.name))
-            .filter_map(|entry| entry.name.split('_').next()?.parse().ok())
-            .filter(|version| after.is_none_or(|after| *version > after))
-            .collect();
-        versions.dedup();
-        versions.truncate(most);
-        Ok(versions)
+    pub fn pieces(&self, after: Option<VersionId>, most: usize) -> Result<Vec<VersionId>> {
+        self.check_folder()?;
+        let mut found = Vec::new();
+        for first in after.map_or(0, |after| after.0[0])..=u8::MAX {
+            // The journal first: a piece that is written out in between is in both.
+            let inline = self.journal.inline_versions(first);
+            let listed = self.pieces.in_folder(first).map_err(|e| disk_error(self.id, &e))?;
+            let all: BTreeSet<VersionId> = inline.into_iter().chain(listed).collect();
+            let above =
+                all.into_iter().filter(|version| after.is_none_or(|after| *version > after));
+            found.extend(above.take(most - found.len()));
+            if found.len() == most {
+                break;
+            }
+        }
+        Ok(found)
     }
 
-    /// The cluster that it belongs to, if it has joined one. Not to be asked by whoever holds an
-    /// [`Admitted`].
-    pub fn cluster(&self) -> Option<ClusterId> {
-        self.registration.current().0
-    }
-
-    /// The catalog's backup.
-    pub fn backup(&self) -> &Backup {
-        &self.backup
-    }
-
-    /// Passes on what lies here, part by part, each of at most
-    /// [`FINDINGS_MAX`](crate::core::wire::backup::FINDINGS_MAX).
+    /// Those of these versions of which not both blocks are here.
     ///
     /// # Errors
-    /// Those of `take`. What the disk does not give is among the findings.
-    pub fn evidence(&self, take: &mut dyn FnMut(Vec<Finding>) -> Result<()>) -> Result<()> {
-        Walk { disk: &*self.disk, root: &self.root, id: self.id, found: Vec::new(), take }.run()
-    }
-
-    /// Removes what a crash, or a disk that failed, has left of stages that were never finished:
-    /// nobody was told of them.
-    fn drop_unfinished(&self) -> io::Result<()> {
-        let staging = self.root.join(".palk/staging");
-        for entry in self.disk.list(&staging)? {
-            let number = entry.name.rsplit_once('.').map(|(_, number)| number.parse());
-            // A name that this process is still writing to stays.
-            let is_left_over = match number {
-                Some(Ok(number)) => !self.stages.lock().is_live(number),
-                Some(Err(_)) => true,
-                None => false,
-            };
-            if is_left_over && !entry.is_folder {
-                self.disk.remove(&staging.join(&entry.name))?;
+    /// If the disk fails.
+    pub fn lacks(&self, versions: &[VersionId]) -> Result<Vec<VersionId>> {
+        self.check_folder()?;
+        let mut lacking = Vec::new();
+        for version in versions {
+            if !self.holds(*version).map_err(|e| disk_error(self.id, &e))? {
+                lacking.push(*version);
             }
         }
-        Ok(())
+        Ok(lacking)
     }
 
-    fn carry_one(&self, order: &Order, touched: &mut Touched) -> io::Result<Outcome> {
-        match order {
-            Order::MakeFolder { user, folder } => {
-                self.make_folder(user, folder, touched)?;
-                Ok(Outcome::Done)
-            }
-            Order::Commit { version, seq, place } => {
-                for block in self.id.blocks() {
-                    let staged = self.staging_path(*version, block);
-                    let last = self.block_path(place, block);
-                    let there = self.header_at(&last)?;
-                    let newer = there.as_ref().is_some_and(|header| header.seq > *seq);
-                    let whole = self.header_at(&staged)?.is_some_and(|own| own.version == *version);
-                    if !whole {
-                        if newer || there.is_some_and(|header| header.version == *version) {
-                            // Done before, but maybe by a process that was killed before its sync.
-                            touched.folder_of(&last);
-                            continue;
-                        }
-                        return Ok(Outcome::NotHeld);
-                    }
-                    if newer {
-                        self.disk.remove(&staged)?;
-                    } else {
-                        self.make_folder(&place.user, &place.path.folder(), touched)?;
-                        self.disk.rename(&staged, &last)?;
-                        touched.folder_of(&last);
-                    }
-                    touched.folder_of(&staged);
-                }
-                Ok(Outcome::Done)
-            }
-            Order::Remove { place, up_to } => {
-                for path in self.id.blocks().map(|block| self.block_path(place, block)) {
-                    if !self.disk.exists(&path)? {
-                        // As above, where there is a folder to sync.
-                        if path.parent().map_or(Ok(false), |folder| self.disk.exists(folder))? {
-                            touched.folder_of(&path);
-                        }
-                        continue;
-                    }
-                    // A block whose trailer cannot be read is older than this order: orders come in
-                    // the order of their numbers, so nothing newer can lie here yet.
-                    if self.header_at(&path)?.is_none_or(|header| header.seq <= *up_to) {
-                        self.disk.remove(&path)?;
-                        touched.folder_of(&path);
-                    }
-                }
-                Ok(Outcome::Done)
-            }
-            Order::Discard { version } => {
-                for path in self.id.blocks().map(|block| self.staging_path(*version, block)) {
-                    self.disk.remove(&path)?;
-                    touched.folder_of(&path);
-                }
-                Ok(Outcome::Done)
-            }
-            Order::MoveFile { version, user, from, to } => {
-                let [from, to] = [from, to].map(|path| moving::place(user, path));
-                self.move_file(*version, [&from, &to], touched).map(|()| Outcome::Done)
-            }
-            Order::MoveFolder { user, from, to } => {
-                self.move_folder(user, [from, to], touched).map(|()| Outcome::Done)
-            }
-            Order::RemoveFolder { user, folder } => {
-                self.remove_folder(user, folder, touched).map(|()| Outcome::Done)
-            }
-            Order::TakeBack { version, place } => {
-                self.take_back(*version, place, touched).map(|()| Outcome::Done)
+    fn holds(&self, version: VersionId) -> io::Result<bool> {
+        Ok(self.journal.inline(version).is_some() || self.pieces.holds(version)?)
+    }
+
+    /// Removes the block files of versions that the catalog does not know. It knows those that are in
+    /// the journal.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn discard(&self, versions: &[VersionId]) -> Result<()> {
+        self.check_folder()?;
+        let unknown = versions.iter().filter(|version| self.journal.inline(**version).is_none());
+        let unknown: Vec<VersionId> = unknown.copied().collect();
+        self.pieces.remove(&unknown).map_err(|e| disk_error(self.id, &e))
+    }
+
+    /// Removes the pieces of versions that the journal has dropped.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(super) fn drop_pieces(&self, versions: &[VersionId]) -> io::Result<()> {
+        versions.iter().for_each(|version| self.journal.forget_piece(*version));
+        self.pieces.remove(versions)
+    }
+
+    /// The catalog says what the node lacks; see [`JournalState::gap`].
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn close_gap(&self, gap: u64) -> Result<()> {
+        self.check_folder()?;
+        self.gap.close(gap).map_err(|e| disk_error(self.id, &e))
+    }
+
+    /// Compares the view with the newest snapshot and the journal, and puts it right.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn check_view(&self) -> Result<ViewReport> {
+        self.check_folder()?;
+        let mut check = None;
+        loop {
+            // Others have their turn between the steps of a long check.
+            let _turn = self.turn.lock();
+            if let Some(report) = self.follower.check(self, &mut check)? {
+                return Ok(report);
             }
         }
     }
 
-    /// Makes a user's folder and the folders in it that are missing.
-    fn make_folder(
-        &self,
-        user: &UserName,
-        folder: &FolderPath,
-        touched: &mut Touched,
-    ) -> io::Result<()> {
-        let top = self.root.join(user.as_str());
-        let inner = folder.ancestry();
-        let all = std::iter::once(top.clone()).chain(inner.iter().map(|f| top.join(f.as_str())));
-        for path in all {
-            if self.disk.create_folder(&path)? || !touched.durable.contains(&path) {
-                touched.folder_of(&path);
-                touched.made.push(path);
-            }
-        }
-        Ok(())
-    }
-
-    /// The header of the block at a final name; nothing if there is no block or its trailer is
-    /// damaged.
-    fn header_at(&self, path: &Path) -> io::Result<Option<Header>> {
-        match self.disk.open(path) {
-            Ok(file) => Ok(read_trailer(&*file).ok().map(|trailer| trailer.header)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    fn block_path(&self, place: &Place, block: Block) -> PathBuf {
-        self.root
-            .join(place.user.as_str())
-            .join(place.path.folder().as_str())
-            .join(block_file_name(place.path.name(), block))
-    }
-
-    fn staging_path(&self, version: VersionId, block: Block) -> PathBuf {
-        self.root.join(".palk/staging").join(format!("{version}_{block}"))
+    /// Does what decided entries of the journal mean for the node, a few of them; true if there are
+    /// more.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn follow(&self) -> Result<bool> {
+        self.check_folder()?;
+        let _turn = self.turn.lock();
+        self.follower.step(self)
     }
 }
 
-/// Folders in which names changed and that are still to be synced, each once.
-#[derive(Default)]
-struct Touched {
-    folders: Vec<PathBuf>,
-    /// Folders whose own names will be durable then.
-    made: Vec<PathBuf>,
-    /// Folders whose own names are durable already.
-    durable: HashSet<PathBuf>,
-}
-
-impl Touched {
-    fn folder_of(&mut self, path: &Path) {
-        if let Some(folder) = path.parent()
-            && !self.folders.iter().any(|known| known == folder)
-        {
-            self.folders.push(folder.to_path_buf());
-        }
-    }
-
-    /// A folder has gone, or has another name: nothing is known of it and of what is in it.
-    fn forget(&mut self, path: &Path) {
-        self.folders.retain(|known| !known.starts_with(path));
-        self.made.retain(|known| !known.starts_with(path));
-        self.durable.retain(|known| !known.starts_with(path));
-    }
-
-    /// Outer folders were noted after inner ones only if they are new, and then hold them; syncing
-    /// the shortest paths first makes every inner name reachable. Gives back the folders whose own
-    /// names are durable; after an error none is known to be.
-    fn sync(mut self, disk: &dyn Disk) -> io::Result<HashSet<PathBuf>> {
-        self.folders.sort_by_key(|path| path.as_os_str().len());
-        self.folders.iter().try_for_each(|path| disk.sync_folder(path))?;
-        if self.durable.len() + self.made.len() > DURABLE_FOLDERS_MAX {
-            self.durable.clear();
-        }
-        self.durable.extend(self.made);
-        Ok(self.durable)
-    }
-}
-
-/// Is this name in staging that of a block which was still being received?
-fn is_unfinished(name: &str) -> bool {
-    name.contains('.')
-}
-
-fn identity_path(root: &Path) -> PathBuf {
-    root.join(".palk/node.toml")
+fn is_missing(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The lock file of a node's folder.
 pub fn lock_path(root: &Path) -> PathBuf {
     root.join(".palk/lock")
-}
-
-/// Which node of which cluster a folder says that it is, in its `node.toml`; nothing if there is
-/// none. Only reads.
-///
-/// # Errors
-/// [`Code::Damaged`] if the file cannot be read, [`Code::Version`] if it is of another format.
-pub(super) fn identity_of(
-    disk: &dyn Disk,
-    root: &Path,
-) -> Result<Option<(NodeId, Option<ClusterId>)>> {
-    let path = identity_path(root);
-    let Some(bytes) = read_whole(disk, &path, IDENTITY_BYTES_MAX)
-        .map_err(|e| bad_identity(&path, &format!("it cannot be read: {}", reason(&e))))?
-    else {
-        return Ok(None);
-    };
-    let identity = parse_identity(&path, &bytes)?;
-    let (cluster, _) = identity.registered(&path)?;
-    Ok(Some((identity.node, cluster)))
-}
-
-fn read_identity(path: &Path, bytes: &[u8], id: NodeId) -> Result<Identity> {
-    let identity = parse_identity(path, bytes)?;
-    if identity.node != id {
-        return Err(Error::other(
-            Code::NotAllowed,
-            format!(
-                "this folder holds the files of node {}, not of node {id}: \
-                 start it with --id {} or give node {id} a folder of its own with --dir",
-                identity.node, identity.node
-            ),
-        ));
-    }
-    Ok(identity)
-}
-
-fn parse_identity(path: &Path, bytes: &[u8]) -> Result<Identity> {
-    let text = std::str::from_utf8(bytes).map_err(|_| bad_identity(path, "it is not text"))?;
-    let unread = |e: toml::de::Error| bad_identity(path, e.message().trim());
-    // Another format may have other lines.
-    let format = text.parse::<toml::Table>().map_err(unread)?.get("format").cloned();
-    if let Some(format) = format.filter(|format| format.as_integer() != Some(FOLDER_FORMAT.into()))
-    {
-        let what = format!("its format {format} is not the {FOLDER_FORMAT} of this Palk");
-        return Err(Error::other(Code::Version, format!("{}: {what}", path.display())));
-    }
-    let identity: Identity = toml::from_str(text).map_err(unread)?;
-    if let Some(sum) = &identity.sum
-        && *sum != sum_of(&identity.text()?)
-    {
-        return Err(bad_identity(path, "its lines do not fit its checksum"));
-    }
-    Ok(identity)
-}
-
-fn write_identity(disk: &dyn Disk, path: &Path, identity: &Identity) -> Result<()> {
-    let text = identity.text()?;
-    let text = format!("sum = \"{}\"\n{text}", sum_of(&text));
-    write_whole(disk, path, text.as_bytes())
-        .map_err(Error::io(format!("cannot write {}", path.display())))
-}
-
-fn sum_of(text: &str) -> String {
-    format!("{:016x}", checksum::unit(text.as_bytes()))
-}
-
-/// Has a node put anything here that users or the server gave it?
-fn holds_files(disk: &dyn Disk, root: &Path) -> io::Result<bool> {
-    let list = |at: &Path| match disk.list(at) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed,
-    };
-    let is_users = |entry: &Listed| entry.is_folder && UserName::parse(&entry.name).is_ok();
-    Ok(list(root)?.iter().any(is_users)
-        || !list(&root.join("backup"))?.is_empty()
-        || !list(&root.join(".palk/staging"))?.is_empty())
-}
-
-fn bad_identity(path: &Path, what: &str) -> Error {
-    let text = format!("cannot use {}: {what}; {WAY_BACK}", path.display());
-    Error::other(Code::Damaged, text)
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::core::error::{Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::unix::Lines;
+use crate::core::remote::in_doubt;
 use crate::core::wire::admin::{ADMIN_SOCKET, Answer, LINE_BYTES_MAX, Line, Verb};
+use crate::core::wire::users::UserAsk;
 
 const SEND: Deadline = Deadline::new(Duration::from_secs(10), "take what was asked");
 
@@ -20,7 +22,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Connects to the server whose folder this is; nothing if there is no socket in it.
+    /// Connects to the server whose folder this is; `None` if there is no socket in it.
     ///
     /// # Errors
     /// [`Code::Unreachable`](crate::core::error::Code::Unreachable) if the server has ended without
@@ -32,13 +34,18 @@ impl Admin {
     /// Asks for something and waits for its end. What comes before that is handed to `each`.
     ///
     /// # Errors
-    /// What the server answers; the first of `each`; [`Error::Closed`] if it goes away.
+    /// What the server answers; the first of `each`; [`Error::Closed`] if it goes away, or
+    /// [`Code::InDoubt`](crate::core::error::Code::InDoubt) where an account was to be changed.
     pub fn ask(mut self, verb: &Verb, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<Answer> {
         self.lines.write(&verb.encode()?, &SEND)?;
+        let changes = matches!(verb, Verb::User(ask) if *ask != UserAsk::List);
         loop {
-            let Some(line) = self.lines.read(LINE_BYTES_MAX, &ANSWER)? else {
-                return Err(Error::Closed("by the server before it answered".into()));
+            let line = match self.lines.read(LINE_BYTES_MAX, &ANSWER) {
+                Ok(Some(line)) => Ok(line),
+                Ok(None) => Err(Error::Closed("by the server before it answered".into())),
+                Err(error) => Err(error),
             };
+            let line = if changes { line.map_err(in_doubt)? } else { line? };
             match Line::decode(&line)? {
                 Line::Result(outcome) => return Ok(outcome),
                 Line::Error { code, text } => return Err(Error::Remote { code, text }),

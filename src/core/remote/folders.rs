@@ -59,17 +59,17 @@ impl Remote {
     /// Makes a folder; with `parents` also those above it, and then one that is there is no error.
     ///
     /// # Errors
-    /// [`Code::Exists`], [`Code::NoSuchFolder`], and those of any request.
+    /// [`Code::Exists`], [`Code::NoSuchFolder`], and those of any change.
     pub fn make_folder(&mut self, folder: &FolderPath, parents: bool) -> Result<()> {
-        self.request(&Request::MakeFolder { folder: folder.clone(), parents }).map(drop)
+        self.change(&Request::MakeFolder { folder: folder.clone(), parents }).map(drop)
     }
 
     /// Removes a folder, which has to be empty unless `recursive`.
     ///
     /// # Errors
-    /// [`Code::NoSuchFolder`], [`Code::NotAllowed`] if it is not empty, and those of any request.
+    /// [`Code::NoSuchFolder`], [`Code::NotAllowed`] if it is not empty, and those of any change.
     pub fn remove_folder(&mut self, folder: &FolderPath, recursive: bool) -> Result<Removed> {
-        let fields = self.request(&Request::RemoveFolder { folder: folder.clone(), recursive })?;
+        let fields = self.change(&Request::RemoveFolder { folder: folder.clone(), recursive })?;
         let removed = Removed::from_fields(&fields);
         self.keep(removed)
     }
@@ -78,10 +78,10 @@ impl Remote {
     ///
     /// # Errors
     /// [`Code::Exists`] if a file is there, unless `replace`; [`Code::NoSuchFile`],
-    /// [`Code::NoSuchFolder`], and those of any request.
+    /// [`Code::NoSuchFolder`], and those of any change.
     pub fn move_to(&mut self, from: &FilePath, to: &FolderPath, replace: bool) -> Result<Moved> {
         let (from, to) = (from.clone(), to.clone());
-        let fields = self.request(&Request::Move { from, to, replace })?;
+        let fields = self.change(&Request::Move { from, to, replace })?;
         let moved = Moved::from_fields(&fields);
         self.keep(moved)
     }

@@ -15,7 +15,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use super::{ANSWER, Progress, Remote, SEND, Stored};
+use super::{ANSWER, Progress, Remote, SEND, Stored, in_doubt};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
@@ -55,8 +55,9 @@ impl Remote {
     /// # Errors
     /// [`Code::Exists`], [`Code::NoSuchFile`] or [`Code::Changed`] if the precondition does not hold;
     /// [`Code::LocalFile`] if the source cannot be read or does not have the announced size;
-    /// [`Code::Damaged`] if the server's digest is another one than that of what was read; those
-    /// of any request. Nothing is stored then, unless the answer itself was lost.
+    /// [`Code::Damaged`] if the server's digest is another one than that of what was read;
+    /// [`Code::InDoubt`] if all of it was sent and no answer came; those of any request. Nothing is
+    /// stored then, except that after `InDoubt` it may be.
     pub fn store(
         &mut self,
         path: &FilePath,
@@ -69,9 +70,7 @@ impl Remote {
         let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
         let digest = self.send_file(&mut sending, source, watch)?;
         self.send(&chunk::end(&digest), &TAKE)?;
-        self.take_acknowledgements(&mut sending, 0, watch)?;
-        watch(sending.progress(true));
-        let message = self.message(&COMMIT)?;
+        let message = self.await_answer(&mut sending, watch).map_err(in_doubt)?;
         let fields = self.reply(&message)?;
         let stored = Stored {
             version: field(&fields, "version")?,
@@ -82,6 +81,13 @@ impl Remote {
             return Err(Error::Damaged("the server has stored another digest".into()));
         }
         Ok(stored)
+    }
+
+    /// What the server says once it has the whole file.
+    fn await_answer(&mut self, sending: &mut Sending, watch: Watch<'_>) -> Result<Vec<String>> {
+        self.take_acknowledgements(sending, 0, watch)?;
+        watch(sending.progress(true));
+        self.message(&COMMIT)
     }
 
     fn send_file(

@@ -163,6 +163,37 @@ fn a_farewell_is_passed_on() {
 }
 
 #[test]
+fn a_change_whose_answer_does_not_come_is_in_doubt() {
+    let server = FakeServer::start(Fault::ClosesBeforeAnswer).with_file("/up/a", b"x");
+    let folder = FolderPath::parse_rooted("up").unwrap();
+    type Change<'a> = &'a dyn Fn(&mut Remote) -> Result<()>;
+    let changes: [Change<'_>; 9] = [
+        &|remote| remote.delete(&path("up/a")),
+        &|remote| remote.make_folder(&folder, true),
+        &|remote| remote.remove_folder(&folder, true).map(drop),
+        &|remote| remote.move_to(&path("up/a"), &folder, true).map(drop),
+        &|remote| remote.change_password("pw", "new"),
+        &|remote| remote.issue_token("here").map(drop),
+        &|remote| remote.revoke_token(),
+        &|remote| remote.sign_up("ann", "pw"),
+        &|remote| store(remote, &content(3 * CHUNK_BYTES)).map(drop),
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        let mut remote = signed_in(&server);
+        let error = change(&mut remote).unwrap_err();
+        assert_eq!(error.code(), Code::InDoubt, "{at}: {error}");
+        assert!(error.to_string().starts_with("no answer came (the connection was closed by"));
+        assert!(!remote.is_usable());
+    }
+    // What only asks did certainly change nothing.
+    let closes = FakeServer::start(Fault::Closes).with_file("/up/a", &content(3 * CHUNK_BYTES));
+    let error = retrieve(&mut signed_in(&closes), &mut Vec::new()).unwrap_err();
+    assert_eq!(error.code(), Code::Unreachable);
+    let error = store(&mut signed_in(&closes), &content(40 * CHUNK_BYTES)).unwrap_err();
+    assert_eq!(error.code(), Code::Unreachable, "it was cut off before its end was sent");
+}
+
+#[test]
 fn a_listing_comes_line_by_line() {
     let server = FakeServer::start(Fault::None);
     let mut remote = signed_in(&server);

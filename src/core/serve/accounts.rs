@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::core::catalog::accounts::{Attempt, HASHES_WAITING_MAX, HashGate};
-use crate::core::catalog::{Catalog, UserId};
+use crate::core::catalog::{Catalog, Draft};
 use crate::core::error::{Error, Result};
 use crate::core::io::clock;
 use crate::core::io::listener::network_of;
@@ -72,9 +72,17 @@ fn real_clock() -> Clock {
     Arc::new(move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Signing in, passwords and tokens.
+/// A change of the catalog that is to be made.
+pub type Job = Box<dyn FnOnce(&mut Draft<'_>) -> Result<()> + Send>;
+
+/// Makes a change, and waits until it is decided.
+pub type Submit = Arc<dyn Fn(Job) -> Result<()> + Send + Sync>;
+
+/// Signing in, passwords and tokens. Passwords are hashed before a change begins: nobody waits for the
+/// hash of another's.
 pub struct Accounts {
     catalog: Arc<Catalog>,
+    submit: Submit,
     gate: HashGate,
     random: Arc<Random>,
     brake: Arc<Brake>,
@@ -84,14 +92,26 @@ pub struct Accounts {
 
 impl Accounts {
     /// The accounts of a catalog.
-    pub fn new(catalog: Arc<Catalog>, random: Arc<Random>) -> Accounts {
-        Accounts::with_clock(catalog, random, real_clock())
+    pub fn new(catalog: Arc<Catalog>, submit: Submit, random: Arc<Random>) -> Accounts {
+        Accounts::with_clock(catalog, submit, random, real_clock())
     }
 
     /// The same by another clock, for tests and simulations.
-    pub fn with_clock(catalog: Arc<Catalog>, random: Arc<Random>, clock: Clock) -> Accounts {
+    pub fn with_clock(
+        catalog: Arc<Catalog>,
+        submit: Submit,
+        random: Arc<Random>,
+        clock: Clock,
+    ) -> Accounts {
         let brake = Arc::new(Brake { clock, counts: Mutex::new(Counts::default()) });
-        Accounts { catalog, gate: HashGate::default(), random, brake, sign_up: true }
+        Accounts { catalog, submit, gate: HashGate::default(), random, brake, sign_up: true }
+    }
+
+    fn change(
+        &self,
+        job: impl FnOnce(&mut Draft<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        (self.submit)(Box::new(job))
     }
 
     /// May anybody make an account?
@@ -109,44 +129,60 @@ impl Accounts {
         Ok(User::new(account, None))
     }
 
-    /// Signs in with a token.
+    /// Signs in with a token; true if it is time to note that it was used.
     ///
     /// # Errors
     /// [`Error::TokenRefused`], [`Error::Disabled`].
-    pub fn sign_in_by_token(&self, name: &str, token: &Token) -> Result<User> {
+    pub fn sign_in_by_token(&self, name: &str, token: &Token) -> Result<(User, bool)> {
         let now_ms = clock::now_ms();
-        let (account, id) = self.catalog.sign_in_by_token(name, &hash(token), now_ms)?;
-        Ok(User::new(account, Some(id)))
+        let (account, id) = self.catalog.sign_in_by_token(name, &hash(token))?;
+        let is_due = self.catalog.is_use_due(id, now_ms)?;
+        Ok((User::new(account, Some(id)), is_due))
+    }
+
+    /// Notes that a user's token is used now. Nothing depends on it, so a failure is only logged.
+    pub fn note_token_used(&self, user: &User) {
+        let (Some(token), now_ms) = (user.token, clock::now_ms()) else { return };
+        if let Err(error) = self.change(move |draft| draft.use_token(token, now_ms)) {
+            tracing::warn!("cannot record that a token was used: {error}");
+        }
     }
 
     /// Makes a token for a user. `machine` is what its client says of where it will be used.
     ///
     /// # Errors
-    /// If the catalog cannot be written.
+    /// [`Error::NotSignedIn`] if the account was removed or disabled meanwhile; those of any change.
     pub fn issue_token(&self, user: &User, machine: &str) -> Result<Token> {
         let token = Token(self.random.secret());
         let machine = printable(machine);
-        let machine = &machine[..machine.floor_char_boundary(MACHINE_BYTES_MAX)];
-        self.catalog.add_token(&user.account, &hash(&token), machine, clock::now_ms())?;
+        let machine = machine[..machine.floor_char_boundary(MACHINE_BYTES_MAX)].to_owned();
+        let (account, hash, now_ms) = (user.account.clone(), hash(&token), clock::now_ms());
+        self.change(move |draft| draft.add_token(&account, &hash, &machine, now_ms).map(drop))?;
         Ok(token)
     }
 
     /// Revokes the token that the user has signed in with. Without one there is nothing to do.
     ///
     /// # Errors
-    /// If the catalog cannot be written.
+    /// Those of any change.
     pub fn revoke_token(&self, user: &User) -> Result<()> {
-        user.token.map_or(Ok(()), |token| self.catalog.revoke_token(token))
+        user.token.map_or(Ok(()), |token| self.change(move |draft| draft.revoke_token(token)))
     }
 
     /// Changes a user's password, if the old one is right, and revokes all tokens but the one that
     /// the user has signed in with.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::Throttled`]; or the new one cannot be a password.
+    /// [`Error::WrongPassword`], [`Error::Throttled`]; the new one cannot be a password; those of any
+    /// change.
     pub fn change_password(&self, user: &User, old: &str, new: &str, from: Origin) -> Result<()> {
         let attempt = self.attempt(user.name.as_str(), from);
-        self.catalog.change_password(&self.gate, &user.name, [old, new], user.token, attempt)
+        self.catalog.verify_password(&self.gate, &user.name, old, attempt)?;
+        let (account, hash, keep) = (user.account.clone(), self.gate.hash(new)?, user.token);
+        self.change(move |draft| {
+            draft.check_account(&account)?;
+            draft.set_password(&account.name, &hash, keep)
+        })
     }
 
     /// The name of an account, if it is one.
@@ -156,15 +192,21 @@ impl Accounts {
     }
 
     /// Makes an account.
-    pub(super) fn create(&self, name: &UserName, password: &str) -> Result<UserId> {
-        let id = self.catalog.create_user(&self.gate, name, password, clock::now_ms())?;
+    pub(super) fn create(&self, name: &UserName, password: &str) -> Result<()> {
+        if self.catalog.user_id(name).is_ok() {
+            return Err(Error::UserExists(name.to_string()));
+        }
+        let (user, hash, now_ms) = (name.clone(), self.gate.hash(password)?, clock::now_ms());
+        self.change(move |draft| draft.create_user(&user, &hash, now_ms).map(drop))?;
         self.brake.forget(name);
-        Ok(id)
+        Ok(())
     }
 
     /// Gives an account another password without knowing the old one, and revokes all its tokens.
     pub(super) fn set_password(&self, name: &UserName, password: &str) -> Result<()> {
-        self.catalog.set_password(&self.gate, name, password, None)?;
+        self.catalog.user_id(name)?;
+        let (user, hash) = (name.clone(), self.gate.hash(password)?);
+        self.change(move |draft| draft.set_password(&user, &hash, None))?;
         self.brake.forget(name);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! One request a connection: a line comes in, any number of lines about progress go out, and the last
 //! one is the result or the error. Another verb is one more arm in `carry_out` and one function of
-//! [`Operator`], which gets the connection as an [`Asker`].
+//! [`Operator`], which gets the connection as an [`Caller`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::core::io::listener::State;
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
 use crate::core::io::unix::{self, ACCEPT_PAUSE, Lines, Socket};
-use crate::core::serve::operator::{Asker, Names, Operator};
+use crate::core::serve::operator::{Caller, Names, Operator};
 use crate::core::wire::admin::{
     ADMIN_SOCKET, Answer, Fields, Line, REQUEST_BYTES_MAX, Verb, fields,
 };
@@ -108,20 +108,20 @@ fn serve(mut lines: Lines, operator: &Operator, state: &State) -> Result<()> {
         Ok(None) => return Ok(()),
         Err(error) => Err(error),
     };
-    let mut asker = Connection { lines, state, lost: false };
+    let mut caller = Connection { lines, state, lost: false };
     let outcome = request.and_then(|verb| {
         tracing::debug!("admin: {verb:?}");
-        carry_out(&verb, operator, &mut asker)
+        carry_out(&verb, operator, &mut caller)
     });
     let last = match outcome {
         Ok(outcome) => Line::Result(outcome),
         Err(error) => Line::from_error(&error),
     };
-    tell(&mut asker.lines, &last)
+    tell(&mut caller.lines, &last)
 }
 
 /// Does what is asked for.
-fn carry_out(verb: &Verb, operator: &Operator, asker: &mut dyn Asker) -> Result<Answer> {
+fn carry_out(verb: &Verb, operator: &Operator, caller: &mut dyn Caller) -> Result<Answer> {
     match verb {
         Verb::Status => {
             let status = operator.status(Names::Shown)?;
@@ -129,13 +129,13 @@ fn carry_out(verb: &Verb, operator: &Operator, asker: &mut dyn Asker) -> Result<
         }
         Verb::Scrub { witness, grace_ms, detach } => {
             let grace = grace_ms.map(Duration::from_millis);
-            answer(operator.scrub(*witness, grace, *detach, asker)?)
+            answer(operator.scrub(*witness, grace, *detach, caller)?)
         }
-        Verb::ScrubStop => answer(operator.stop_scrub(asker)?),
-        Verb::Heal => answer(operator.heal(asker)?),
-        Verb::Replace { node, to, force } => answer(operator.replace(*node, to, *force, asker)?),
-        Verb::Backup => answer(operator.back_up(asker)?),
-        Verb::User(ask) => operator.users().carry_out(ask, asker),
+        Verb::ScrubStop => answer(operator.stop_scrub(caller)?),
+        Verb::Heal => answer(operator.heal(caller)?),
+        Verb::Replace { node, to, force } => answer(operator.replace(*node, to, *force, caller)?),
+        Verb::Backup => answer(operator.back_up(caller)?),
+        Verb::User(ask) => operator.users().carry_out(ask, caller),
     }
 }
 
@@ -161,7 +161,7 @@ impl Connection<'_> {
     }
 }
 
-impl Asker for Connection<'_> {
+impl Caller for Connection<'_> {
     fn progress(&mut self, fields: Fields) {
         self.tell(&Line::Progress(fields));
     }
@@ -188,32 +188,32 @@ mod tests {
     }
 
     #[test]
-    fn an_asker_is_told_how_far_it_is_until_it_goes() {
+    fn a_caller_is_told_how_far_it_is_until_it_goes() {
         let state = State::default();
         let (mut near, far) = pair();
-        let mut asker = Connection { lines: far, state: &state, lost: false };
-        asker.progress(Fields::from_iter([("bytes".to_owned(), 7.into())]));
-        asker.item(Fields::new());
+        let mut caller = Connection { lines: far, state: &state, lost: false };
+        caller.progress(Fields::from_iter([("bytes".to_owned(), 7.into())]));
+        caller.item(Fields::new());
         let line = near.read(100, &REQUEST).unwrap().unwrap();
         assert!(
             matches!(Line::decode(&line).unwrap(), Line::Progress(fields) if fields["bytes"] == 7)
         );
         let line = near.read(100, &REQUEST).unwrap().unwrap();
         assert_eq!(Line::decode(&line).unwrap(), Line::Item(Fields::new()));
-        assert!(!asker.has_gone());
+        assert!(!caller.has_gone());
         drop(near);
-        assert!(asker.has_gone());
-        asker.progress(Fields::new());
-        assert!(asker.has_gone());
+        assert!(caller.has_gone());
+        caller.progress(Fields::new());
+        assert!(caller.has_gone());
     }
 
     #[test]
-    fn a_server_that_ends_leaves_no_asker_waiting() {
+    fn a_server_that_ends_leaves_no_caller_waiting() {
         let state = State::default();
         let (_near, far) = pair();
-        let mut asker = Connection { lines: far, state: &state, lost: false };
-        assert!(!asker.has_gone());
+        let mut caller = Connection { lines: far, state: &state, lost: false };
+        assert!(!caller.has_gone());
         state.stop(Duration::ZERO);
-        assert!(asker.has_gone());
+        assert!(caller.has_gone());
     }
 }

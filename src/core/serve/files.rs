@@ -3,32 +3,26 @@
 //! A door knows a protocol; this knows what storing, reading, deleting and listing mean. Nothing
 //! here knows how a client talks.
 
-mod moving;
-
 use std::sync::Arc;
 
 use crate::core::catalog::accounts::Account;
-use crate::core::catalog::{Catalog, Committed, NewFile, Removed, Scope, Ticket, TokenId};
-use crate::core::cluster::attendant::Bell;
-use crate::core::cluster::backup::Backups;
+use crate::core::catalog::{Draft, NewFile, Relocated, Removed, Scope, TokenId};
+use crate::core::cluster::leadership::Leadership;
 use crate::core::cluster::pace::Transfer;
-use crate::core::cluster::readers::{Reader, Readers};
-use crate::core::cluster::standing::Standing;
-use crate::core::cluster::volume::Volume;
-use crate::core::cluster::{Reading, Writing};
+use crate::core::cluster::readers::Reader;
+use crate::core::cluster::reaper::Reaper;
+use crate::core::cluster::{Cluster, Reading, Writing, Written};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::serve::accounts::{Accounts, Origin};
-use crate::core::serve::quota::{Reservation, Usage};
-use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
-use crate::core::wire::extended::Entry;
+use crate::core::serve::accounts::{Accounts, Origin, Submit};
+use crate::core::serve::quota::{Reservation, Room, Usage};
+use crate::core::types::{Digest, NodeSet, Precondition, VersionId, WRITE_QUORUM};
+use crate::core::wire::extended::{Entry, Moved};
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
 use crate::core::wire::trailer::STRIPES_MAX;
-
-pub use moving::Moved;
 
 /// The largest file that the format takes, in bytes; `--max-file-size` stays below it.
 pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
@@ -51,7 +45,7 @@ impl User {
         User { account, token, origin: String::new(), name }
     }
 
-    /// The same, with a note of where the requests come from (`127.0.0.1:40312`), for whoever finds
+    /// The same, with a note of where the requests come from (`127.0.0.1:40312`), for those who find
     /// a file changed.
     #[must_use]
     pub fn coming_from(self, origin: String) -> User {
@@ -83,19 +77,15 @@ impl Default for Policy {
     }
 }
 
-/// Users' files. Once another server has taken over, everything is refused with
-/// [`Error::TakenOver`].
+/// Users' files. Reads need a catalog that is up to date, changes a server that leads; once another
+/// server has taken over, everything is refused with [`Error::TakenOver`].
 pub struct Files {
-    pub(super) catalog: Arc<Catalog>,
-    volume: Arc<Volume>,
-    readers: Arc<Readers>,
-    pub(super) bell: Bell,
+    pub(super) cluster: Cluster,
     random: Arc<Random>,
     accounts: Accounts,
     pub(super) usage: Usage,
     file_bytes_max: u64,
-    /// Where moves are recorded before any node is told; without it nothing is moved.
-    backups: Option<Arc<Backups>>,
+    reaper: Reaper,
 }
 
 /// What a finished store has come to.
@@ -108,28 +98,14 @@ pub struct Stored {
 }
 
 impl Files {
-    /// The facade over a catalog and a volume; `file_bytes_max` is the largest file to take.
-    pub fn new(
-        catalog: Arc<Catalog>,
-        volume: Arc<Volume>,
-        readers: Arc<Readers>,
-        bell: Bell,
-        random: Arc<Random>,
-        file_bytes_max: u64,
-    ) -> Files {
+    /// The facade over a cluster; `file_bytes_max` is the largest file to take.
+    pub fn new(cluster: Cluster, random: Arc<Random>, file_bytes_max: u64) -> Files {
         let file_bytes_max = file_bytes_max.min(FILE_BYTES_MAX);
-        let accounts = Accounts::new(catalog.clone(), random.clone());
-        Files {
-            catalog,
-            volume,
-            readers,
-            bell,
-            random,
-            accounts,
-            usage: Usage::default(),
-            file_bytes_max,
-            backups: None,
-        }
+        let committer = cluster.committer.clone();
+        let submit: Submit = Arc::new(move |job| committer.submit(job));
+        let accounts = Accounts::new(cluster.catalog.clone(), submit, random.clone());
+        let reaper = Reaper::new(&cluster);
+        Files { cluster, random, accounts, usage: Usage::default(), file_bytes_max, reaper }
     }
 
     /// The same under a policy other than the default one.
@@ -137,13 +113,6 @@ impl Files {
     pub fn with_policy(mut self, policy: Policy) -> Files {
         self.accounts.sign_up = policy.sign_up;
         self.usage.quota = policy.quota;
-        self
-    }
-
-    /// The same with the catalog's backup, in which moves are recorded: nothing is moved without.
-    #[must_use]
-    pub fn recording(mut self, backups: Arc<Backups>) -> Files {
-        self.backups = Some(backups);
         self
     }
 
@@ -158,30 +127,31 @@ impl Files {
     /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::NoSuchUser`], where the account or the
     /// token has gone since the sign-in.
     pub fn check_standing(&self, user: &User) -> Result<()> {
-        self.catalog.check_standing(&user.account, user.token)
+        self.cluster.catalog.check_standing(&user.account, user.token)
     }
 
     /// Somebody who is known to be who it is: for doors that act as one named account, and for
     /// simulations.
     ///
     /// # Errors
-    /// [`Error::NoSuchUser`].
+    /// [`Error::NoSuchUser`], [`Error::NotReady`].
     pub fn trusted_user(&self, name: &UserName) -> Result<User> {
-        Ok(User::new(self.catalog.account(name)?, None))
+        self.may_read()?;
+        Ok(User::new(self.cluster.catalog.account(name)?, None))
     }
 
-    /// Makes an account and signs in. The nodes make the user's folder as soon as they are there.
+    /// Makes an account and signs in.
     ///
     /// # Errors
-    /// [`Error::SignUpClosed`], [`Error::UserExists`], [`Error::TooFewToChange`],
-    /// [`Error::NotRegistered`], [`Error::Unconfirmed`]; or the name or the password cannot be one.
+    /// [`Error::SignUpClosed`], [`Error::UserExists`]; the name or the password cannot be one; those
+    /// of any change.
     pub fn sign_up(&self, name: &str, password: &str) -> Result<User> {
         if !self.accounts.sign_up {
             return Err(Error::SignUpClosed);
         }
         let name = UserName::parse(name)?;
         self.add_account(&name, password)?;
-        Ok(User::new(self.catalog.account(&name)?, None))
+        Ok(User::new(self.cluster.catalog.account(&name)?, None))
     }
 
     /// Makes an account.
@@ -189,44 +159,61 @@ impl Files {
     /// # Errors
     /// As [`Files::sign_up`].
     pub(super) fn add_account(&self, name: &UserName, password: &str) -> Result<()> {
-        // Else a store that began for the former account of this name could end in the new one.
-        if self.catalog.removed_user(name)?.is_some_and(|user| self.usage.is_running(user)) {
-            let text = format!("the former account {name} is still being removed");
-            return Err(Error::other(Code::Temporary, text));
+        self.may_change()?;
+        self.accounts.create(name, password)
+    }
+
+    /// Refuses early what the committer would refuse: no password is hashed and no file is taken in
+    /// vain.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], [`Error::NotReady`], [`Error::TooFewToChange`],
+    /// [`Error::EarlierInDoubt`].
+    pub(super) fn may_change(&self) -> Result<()> {
+        self.cluster.roster.may_change()?;
+        if self.cluster.committer.is_in_doubt() {
+            let troubles = self.cluster.roster.troubles(NodeSet::ALL);
+            return Err(Error::EarlierInDoubt(troubles));
         }
-        self.change(|| self.accounts.create(name, password))?;
-        self.bell.ring();
         Ok(())
     }
 
-    /// Makes a change of the accounts. As for a deletion, that takes two nodes.
+    fn may_read(&self) -> Result<()> {
+        self.cluster.roster.may_read()
+    }
+
+    /// Makes a change.
     ///
     /// # Errors
-    /// Those of the change; [`Error::TooFewToChange`], [`Error::NotRegistered`],
-    /// [`Error::Unconfirmed`].
-    pub(super) fn change<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.volume.roster().may_change()?;
-        let changed = change()?;
-        self.volume.roster().confirm()?;
-        Ok(changed)
+    /// As [`Committer::submit`](crate::core::cluster::committer::Committer::submit).
+    pub(super) fn change<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Draft<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.cluster.committer.submit(job)
     }
 
     /// Signs in with a password.
     ///
     /// # Errors
-    /// As [`Accounts::sign_in`].
+    /// As [`Accounts::sign_in`]; [`Error::NotReady`].
     pub fn sign_in(&self, name: &str, password: &str, from: Origin) -> Result<User> {
-        self.standing().check()?;
+        self.may_read()?;
         self.accounts.sign_in(name, password, from)
     }
 
     /// Signs in with a token.
     ///
     /// # Errors
-    /// As [`Accounts::sign_in_by_token`].
+    /// As [`Accounts::sign_in_by_token`]; [`Error::NotReady`].
     pub fn sign_in_by_token(&self, name: &str, token: &Token) -> Result<User> {
-        self.standing().check()?;
-        self.accounts.sign_in_by_token(name, token)
+        self.may_read()?;
+        let (user, is_due) = self.accounts.sign_in_by_token(name, token)?;
+        // When it was last used is good to know and not worth a wait.
+        if is_due && self.may_change_at_once().is_ok() {
+            self.accounts.note_token_used(&user);
+        }
+        Ok(user)
     }
 
     /// Makes a token for a user.
@@ -234,8 +221,6 @@ impl Files {
     /// # Errors
     /// As [`Accounts::issue_token`].
     pub fn issue_token(&self, user: &User, machine: &str) -> Result<Token> {
-        // It takes no nodes: one that another server does not know is no harm.
-        self.standing().check()?;
         self.accounts.issue_token(user, machine)
     }
 
@@ -244,16 +229,16 @@ impl Files {
     /// # Errors
     /// As [`Accounts::revoke_token`].
     pub fn revoke_token(&self, user: &User) -> Result<()> {
-        self.standing().check()?;
         self.accounts.revoke_token(user)
     }
 
     /// Changes a user's password.
     ///
     /// # Errors
-    /// As [`Accounts::change_password`]; [`Error::TooFewToChange`] and its like.
+    /// As [`Accounts::change_password`].
     pub fn change_password(&self, user: &User, old: &str, new: &str, from: Origin) -> Result<()> {
-        self.change(|| self.accounts.change_password(user, old, new, from))
+        self.may_change()?;
+        self.accounts.change_password(user, old, new, from)
     }
 
     /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
@@ -262,7 +247,7 @@ impl Files {
     /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::NameCollision`],
     /// [`Error::TooFewToStore`], [`Error::NodesFull`]; for a precondition that is not met
     /// [`Error::Exists`], [`Error::NoSuchFile`], [`Error::NoSuchFolder`],
-    /// [`Error::ChangedMeanwhile`] or [`Error::GoneMeanwhile`].
+    /// [`Error::ChangedMeanwhile`] or [`Error::GoneMeanwhile`]; those of any change.
     pub fn store(
         &self,
         user: &User,
@@ -273,51 +258,42 @@ impl Files {
         if bytes > self.file_bytes_max {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
         }
-        self.standing().check()?;
+        self.may_change().map_err(too_few_to_store)?;
         let id = user.account.id;
-        let reservation = self.usage.reserve(&self.catalog, id, path, bytes)?;
-        // Only now: a name is not given to a new account while a store of the former one is running.
+        let reclaim = || self.reclaim();
+        let reservation = self.usage.reserve(self.room(&reclaim), id, path, bytes)?;
         self.check_standing(user)?;
-        self.await_moves(user, path.as_str())?;
-        self.catalog.check_store(id, path, precondition)?;
-        let ticket = self.catalog.begin_store(self.random.version())?;
+        self.cluster.catalog.check_store(id, path, precondition)?;
         let meta = PieceMeta {
-            version: ticket.version,
-            seq: ticket.seq,
+            version: self.random.version(),
             place: place(user, path),
             file_bytes: bytes,
             stored_ms: clock::now_ms(),
             repair: false,
         };
-        let writing = self.volume.write(&meta)?;
-        let transfer = self.volume.traffic().enter();
-        Ok(Store {
-            files: self,
-            reservation,
-            path: path.clone(),
-            precondition,
-            stored_by: user.described(),
-            meta,
-            ticket,
-            writing,
-            transfer,
-        })
+        let writing = self.cluster.volume.write(&meta)?;
+        let transfer = self.cluster.volume.traffic().enter();
+        let stored_by = user.described();
+        Ok(Store { files: self, reservation, precondition, stored_by, meta, writing, transfer })
     }
 
     /// Begins to read a file's current version.
     ///
     /// # Errors
-    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`].
+    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`], [`Error::NotReady`].
     pub fn retrieve(&self, user: &User, path: &FilePath) -> Result<Retrieve<'_>> {
-        self.standing().check()?;
-        let place = place(user, path);
-        let (record, reader) = self.readers.enter(&place, || {
-            let record = self.catalog.file(user.account.id, path)?;
-            let (version, seq) = (record.version, record.seq);
-            Ok((record, version, seq))
+        self.may_read()?;
+        let (record, reader) = self.cluster.readers.enter(|| {
+            let record = self.cluster.catalog.file(user.account.id, path)?;
+            let version = record.version;
+            Ok((record, version))
         })?;
-        let spot = reader.spot();
-        let reading = self.volume.read(record.version, spot, record.bytes, record.placed)?;
+        let (volume, label) = (&self.cluster.volume, place(user, path));
+        let begun = volume.read(record.version, &label, record.bytes, record.placed);
+        let reading = begun.map_err(|(error, unsound)| {
+            self.pieces_lost(record.version, unsound);
+            error
+        })?;
         Ok(Retrieve {
             files: self,
             bytes: record.bytes,
@@ -326,74 +302,85 @@ impl Files {
             stored_ms: record.stored_ms,
             reading,
             reader: Some(reader),
-            _transfer: self.volume.traffic().enter(),
+            _transfer: volume.traffic().enter(),
         })
     }
 
-    /// Deletes a file. That takes two nodes: a deletion that only this server's catalog knows could
-    /// come after another server has taken over, and would be lost.
+    /// Deletes a file.
     ///
     /// # Errors
-    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToChange`],
-    /// [`Error::NotRegistered`], [`Error::Unconfirmed`].
+    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`]; those of any change.
     pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
-        self.volume.roster().may_change()?;
-        self.await_moves(user, path.as_str())?;
-        let seq = self.catalog.draw_seq()?;
-        self.catalog.delete(user.account.id, path, seq)?;
-        self.volume.roster().confirm()?;
-        self.bell.ring();
+        let (id, path) = (user.account.id, path.clone());
+        self.change(move |draft| draft.delete(id, &path))?;
+        self.cluster.notifier.notify();
         Ok(())
     }
 
-    /// Makes a folder; with `parents` also those above it, and it may be there already. Takes two
-    /// nodes, like a deletion.
+    /// Makes a folder; with `parents` also those above it, and it may be there already.
     ///
     /// # Errors
     /// [`Error::FolderExists`], [`Error::NoSuchFolder`] for the one above it,
-    /// [`Error::NameCollision`]; [`Error::TooFewToChange`] and its like.
+    /// [`Error::NameCollision`]; those of any change.
     pub fn make_folder(&self, user: &User, folder: &FolderPath, parents: bool) -> Result<()> {
-        self.await_moves(user, folder.as_str())?;
-        self.change(|| self.catalog.make_folder(user.account.id, folder, parents))?;
-        self.bell.ring();
-        Ok(())
+        let (id, folder) = (user.account.id, folder.clone());
+        self.change(move |draft| draft.make_folder(id, &folder, parents))
     }
 
-    /// Removes a folder: an empty one, or with `recursive` one with all that is in it, in one
-    /// transaction.
+    /// Removes a folder: an empty one, or with `recursive` one with all that is in it.
     ///
     /// # Errors
-    /// [`Error::NoSuchFolder`], [`Error::FolderNotEmpty`], [`Code::Changed`];
-    /// [`Error::TooFewToChange`] and its like.
+    /// [`Error::NoSuchFolder`], [`Error::FolderNotEmpty`]; those of any change.
     pub fn remove_folder(
         &self,
         user: &User,
         folder: &FolderPath,
         recursive: bool,
     ) -> Result<Removed> {
-        self.await_moves(user, folder.as_str())?;
-        let removed = self.change(|| {
-            let seq = self.catalog.draw_seq()?;
-            self.catalog.remove_folder(user.account.id, folder, recursive, seq)
-        })?;
-        self.bell.ring();
+        let (id, folder) = (user.account.id, folder.clone());
+        let removed = self.change(move |draft| draft.remove_folder(id, &folder, recursive))?;
+        self.cluster.notifier.notify();
         Ok(removed)
+    }
+
+    /// Moves a file, or a folder with all that is in it: into `to` if that is a folder, else to that
+    /// name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`]; [`Error::NoSuchFolder`] for the folder that `to` would be in;
+    /// [`Error::Exists`] if a file is there, unless `replace`; [`Error::FolderExists`],
+    /// [`Error::NameCollision`], [`Error::IntoItself`]; those of any change.
+    pub fn move_to(
+        &self,
+        user: &User,
+        from: &FilePath,
+        to: &FolderPath,
+        replace: bool,
+    ) -> Result<Moved> {
+        let (id, from, to) = (user.account.id, from.clone(), to.clone());
+        let done = self.change(move |draft| draft.relocate(id, &from, &to, replace))?;
+        if done.replaced {
+            self.cluster.notifier.notify();
+        }
+        let Relocated { to, is_folder, files, replaced, .. } = done;
+        Ok(Moved { to, is_folder, files, replaced })
     }
 
     /// What is at a path: a file or a folder. The top folder is always there.
     ///
     /// # Errors
-    /// [`Error::NoSuchFolder`] for the folder it would be in, or [`Error::NoSuchFile`].
+    /// [`Error::NoSuchFolder`] for the folder it would be in, or [`Error::NoSuchFile`];
+    /// [`Error::NotReady`].
     pub fn look(&self, user: &User, path: &FolderPath) -> Result<Entry> {
-        self.standing().check()?;
-        self.catalog.look(user.account.id, path)
+        self.may_read()?;
+        self.cluster.catalog.look(user.account.id, path)
     }
 
     /// Some of what is in a folder, sorted by the bytes of the whole path: at most `most` entries
     /// that come behind `after`. None at the end, or where there is no such folder.
     ///
     /// # Errors
-    /// If the catalog cannot be read.
+    /// If the catalog cannot be read; [`Error::NotReady`].
     pub fn page(
         &self,
         user: &User,
@@ -402,17 +389,17 @@ impl Files {
         after: Option<&Entry>,
         most: usize,
     ) -> Result<Vec<Entry>> {
-        self.standing().check()?;
-        self.catalog.page(user.account.id, below, scope, after, most)
+        self.may_read()?;
+        self.cluster.catalog.page(user.account.id, below, scope, after, most)
     }
 
     /// Everything the user has, sorted by path. Asks no node.
     ///
     /// # Errors
-    /// If the catalog cannot be read.
+    /// If the catalog cannot be read; [`Error::NotReady`].
     pub fn list(&self, user: &User) -> Result<Vec<Entry>> {
-        self.standing().check()?;
-        self.catalog.list(user.account.id)
+        self.may_read()?;
+        self.cluster.catalog.list(user.account.id)
     }
 
     /// The largest file that is taken, in bytes.
@@ -420,23 +407,54 @@ impl Files {
         self.file_bytes_max
     }
 
-    /// Whether this server is still the cluster's.
-    pub fn standing(&self) -> &Standing {
-        self.volume.roster().standing()
+    /// Whether this server is the cluster's, and how far it is.
+    pub fn leadership(&self) -> &Leadership {
+        self.cluster.roster.leadership()
     }
 
     /// Says good-bye to the nodes, when the server ends.
     pub fn say_bye(&self) {
-        self.volume.roster().say_bye();
+        self.cluster.roster.say_bye();
+    }
+
+    fn room<'a>(&'a self, reclaim: &'a dyn Fn()) -> Room<'a> {
+        Room { catalog: &self.cluster.catalog, readers: &self.cluster.readers, reclaim }
+    }
+
+    /// Makes room by dropping what was replaced or deleted, as far as nobody reads it.
+    fn reclaim(&self) {
+        if let Err(error) = self.reaper.reclaim() {
+            tracing::warn!("cannot make room by dropping what was deleted: {error}");
+        }
+    }
+
+    /// Records that nodes do not hold a version's piece, or hold it damaged: it is rebuilt then. If that
+    /// cannot be recorded now it is noticed again; nobody waits for nodes that are away.
+    fn pieces_lost(&self, version: VersionId, nodes: NodeSet) {
+        if nodes.is_empty() {
+            return;
+        }
+        let recorded = self.may_change_at_once();
+        if let Err(error) = recorded.and_then(|()| self.cluster.record_lost(version, nodes)) {
+            tracing::warn!("cannot record that a piece was lost on {nodes}: {error}");
+        }
+    }
+
+    /// As [`Files::may_change`], without waiting for a server that is just starting.
+    fn may_change_at_once(&self) -> Result<()> {
+        if self.leadership().is_established() {
+            return self.may_change();
+        }
+        Err(Error::other(Code::Temporary, "the server does not lead the cluster yet"))
     }
 }
 
-/// Did the catalog refuse a change because of what is there? Then nothing has happened.
-fn is_refusal(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Exists | Code::NotAllowed | Code::Changed | Code::NoSuchFile | Code::NoSuchFolder
-    )
+/// A store says what it needs in words of its own.
+fn too_few_to_store(error: Error) -> Error {
+    match error {
+        Error::TooFewToChange { troubles, .. } => Error::TooFewToStore(troubles),
+        other => other,
+    }
 }
 
 fn place(user: &User, path: &FilePath) -> Place {
@@ -447,11 +465,9 @@ fn place(user: &User, path: &FilePath) -> Place {
 pub struct Store<'a> {
     files: &'a Files,
     reservation: Reservation<'a>,
-    path: FilePath,
     precondition: Precondition,
     stored_by: String,
     meta: PieceMeta,
-    ticket: Ticket,
     writing: Writing,
     transfer: Transfer,
 }
@@ -478,63 +494,58 @@ impl Store<'_> {
         self.writing.push()
     }
 
-    /// Makes the file durable on the nodes and then the current version, in one transaction. The
-    /// answer comes after both.
+    /// Makes the file the current version: its pieces are durable on the nodes before, or become so
+    /// with the journal's entry.
     ///
     /// # Errors
     /// [`Error::TooFewToStore`], [`Error::NameCollision`], or the precondition is not met any more;
-    /// the file is what it was before. After [`Error::Unconfirmed`] it may be the one or the other.
+    /// the file is what it was before. After [`Error::InDoubt`] it may be the one or the other.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store {
-            files,
-            reservation,
-            path,
-            precondition,
-            stored_by,
-            meta,
-            ticket,
-            writing,
-            transfer: _transfer,
-        } = self;
-        let staged = match writing.finish(blake3) {
-            Ok(staged) => staged,
-            Err((error, staged)) => {
-                files.volume.discard(ticket.version, staged);
-                return Err(error);
+        let Store { files, precondition, stored_by, meta, transfer, .. } = self;
+        let (mut reservation, mut writing) = (self.reservation, self.writing);
+        let cluster = &files.cluster;
+        let (seq, placed, stripe) = match writing.finish(blake3)? {
+            Written::Inline { seq, stripe } => {
+                cluster.replication.await_write_out();
+                (seq, in_step(cluster, writing.targets())?, Some(stripe))
             }
+            Written::Staged { seq, nodes, .. } => (seq, nodes, None),
         };
+        reservation.confirm(files.room(&|| files.reclaim()))?;
+        let is_inline = stripe.is_some();
         let new = NewFile {
             user: reservation.user(),
-            path,
+            path: meta.place.path,
+            version: meta.version,
+            seq,
             bytes: meta.file_bytes,
             blake3,
             stored_ms: meta.stored_ms,
-            staged: staged.nodes,
+            placed,
+            inline: is_inline,
             precondition,
             stored_by,
         };
-        match files.catalog.commit_store(&ticket, &new) {
-            Ok(Committed::Current | Committed::Overtaken) => {
-                // Nodes may have begun to serve another server since they staged the pieces. Then it
-                // drops them, since its catalog does not know them.
-                files.volume.roster().confirm()?;
-                files.bell.ring();
-                Ok(Stored { version: ticket.version, nodes: staged.nodes })
-            }
-            Err(error) if is_refusal(error.code()) => {
-                files.volume.discard(ticket.version, staged.nodes);
-                Err(error)
-            }
-            // The catalog's disk is full: the transaction did not happen, as that error says for certain.
-            Err(error) if error.code() == Code::NoSpace => {
-                files.volume.discard(ticket.version, staged.nodes);
-                Err(error)
-            }
-            // The disk failed in the middle of a commit: whether it happened is open, so the pieces
-            // must stay. The listing of staged versions settles it after the next start.
-            Err(error) => Err(error),
-        }
+        let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
+        let (_, have) = stored.inspect_err(|error| writing.refused(error))?;
+        cluster.notifier.notify();
+        drop((reservation, writing, transfer));
+        let nodes = if is_inline { have.and(placed) } else { placed };
+        Ok(Stored { version: meta.version, nodes })
     }
+}
+
+/// Those of these nodes, which have room for it, that a small file's pieces are placed on.
+fn in_step(cluster: &Cluster, targets: NodeSet) -> Result<NodeSet> {
+    let nodes = cluster.replication.in_step().and(targets);
+    if nodes.len() >= WRITE_QUORUM {
+        return Ok(nodes);
+    }
+    let mut troubles = cluster.roster.troubles(nodes.complement());
+    for id in nodes.complement().iter() {
+        troubles.note(id, "its journal is behind, or its disk is full");
+    }
+    Err(Error::TooFewToStore(troubles))
 }
 
 /// A file that is being read.
@@ -570,15 +581,7 @@ impl Retrieve<'_> {
 
 impl Drop for Retrieve<'_> {
     fn drop(&mut self) {
-        let unsound = self.reading.unsound();
-        for node in unsound.iter() {
-            if let Err(error) = self.files.catalog.piece_lost(node, self.version, None) {
-                tracing::warn!("cannot note what data server {node} lacks: {error}");
-            }
-        }
-        let waited_for = self.reader.take().is_some_and(Reader::leave);
-        if waited_for || !unsound.is_empty() {
-            self.files.bell.ring();
-        }
+        drop(self.reader.take());
+        self.files.pieces_lost(self.version, self.reading.unsound());
     }
 }

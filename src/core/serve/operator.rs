@@ -1,6 +1,6 @@
 //! What somebody who runs the cluster can ask of the server: the facade behind the admin socket.
 //!
-//! A verb that takes long reports to an [`Asker`] and looks now and then whether it is still there.
+//! A verb that takes long reports to an [`Caller`] and looks now and then whether it is still there.
 //! What must not end with it (a scrub, a replacement) is only begun here, and goes on by itself.
 
 mod backup;
@@ -11,19 +11,17 @@ mod scrub;
 mod upkeep;
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::core::catalog::Catalog;
-use crate::core::cluster::attendant::Bell;
-use crate::core::cluster::backup::Backups;
-use crate::core::cluster::volume::Volume;
+use crate::core::cluster::Cluster;
 use crate::core::error::Result;
 use crate::core::serve::upkeep::Upkeep;
 use crate::core::serve::users::Users;
-use crate::core::status::{Debt, Facts, NodeFacts, Status};
-use crate::core::types::NodeId;
+use crate::core::status::{Debt, Facts, NodeFacts, Status, Trust};
+use crate::core::types::{NodeId, NodeSet};
 use crate::core::wire::admin::{Fields, fields};
 
 /// So many unreadable files are named.
@@ -35,20 +33,23 @@ const ITEMS_MAX: usize = 1000;
 /// How often it is looked whether what is waited for has come.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How often an asker is told how far it is.
+/// A node that lacks for longer than this what was decided is behind.
+const IN_STEP_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often a caller is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// May files of all users be named?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Names {
-    /// To whoever runs the server.
+    /// To the operator.
     Shown,
     /// To its users.
     Hidden,
 }
 
-/// Whoever waits for a verb to end.
-pub trait Asker {
+/// Who waits for a verb to end.
+pub trait Caller {
     /// Says how far it is.
     fn progress(&mut self, fields: Fields);
 
@@ -59,37 +60,17 @@ pub trait Asker {
     fn has_gone(&mut self) -> bool;
 }
 
-/// What the server looks after its nodes with.
-pub struct Parts {
-    /// The catalog.
-    pub catalog: Arc<Catalog>,
-    /// The nodes as one place for files.
-    pub volume: Arc<Volume>,
-    /// The accounts.
-    pub users: Users,
-    /// Wakes those who look after the nodes.
-    pub bell: Bell,
-    /// Healing, scrubbing, replacing.
-    pub upkeep: Arc<Upkeep>,
-    /// The catalog's backup.
-    pub backups: Arc<Backups>,
-}
-
 /// The cluster as a whole.
 pub struct Operator {
-    catalog: Arc<Catalog>,
-    volume: Arc<Volume>,
+    cluster: Cluster,
     users: Users,
-    bell: Bell,
     upkeep: Arc<Upkeep>,
-    backups: Arc<Backups>,
 }
 
 impl Operator {
     /// The facade over these.
-    pub fn new(parts: Parts) -> Operator {
-        let Parts { catalog, volume, users, bell, upkeep, backups } = parts;
-        Operator { catalog, volume, users, bell, upkeep, backups }
+    pub fn new(cluster: Cluster, users: Users, upkeep: Arc<Upkeep>) -> Operator {
+        Operator { cluster, users, upkeep }
     }
 
     /// The accounts.
@@ -111,33 +92,50 @@ impl Operator {
         Ok(status)
     }
 
-    /// Refuses what would change something if this server may not.
+    /// Refuses what would change something if another server has taken over.
     fn may_work(&self) -> Result<()> {
-        self.volume.roster().standing().check()?;
-        self.catalog.refuse_in_doubt()
+        self.cluster.roster.leadership().check()
     }
 
     fn facts(&self) -> Result<Facts> {
-        let placements = self.catalog.placements()?;
-        let debts = self.catalog.debts()?;
-        let errors = self.catalog.errors()?;
-        let addresses = self.catalog.node_addresses()?.unwrap_or_default();
-        let backups = self.backups.progress();
+        let catalog = &self.cluster.catalog;
+        // Nodes first, the catalog then: a gap is closed when the catalog says what the node lacks.
+        let lagging = self.lagging();
+        let trust = NodeId::ALL.map(|id| self.trust(id, lagging.contains(id)));
+        let placements = catalog.placements()?;
+        let debts = catalog.debts()?;
+        let errors = catalog.errors()?;
+        let addresses = catalog.node_addresses()?.unwrap_or_default();
         let node = |id: NodeId| {
             let at = id.index();
-            let mut node = self.node(id, addresses[at].clone(), debts[at], errors[at]);
-            node.backup_refused = backups[at].trouble.clone();
-            node
+            self.node(id, addresses[at].clone(), debts[at], errors[at], trust[at].clone())
         };
         Ok(Facts {
             nodes: NodeId::ALL.map(node),
             placements,
-            catalog_in_doubt: self.catalog.is_in_doubt(),
+            is_leading: self.cluster.roster.leadership().is_established(),
+            change_in_doubt: self.cluster.committer.is_in_doubt(),
+            catalog_in_doubt: catalog.is_in_doubt(),
         })
     }
 
-    fn node(&self, id: NodeId, address: String, owed: Debt, errors: u64) -> NodeFacts {
-        let roster = self.volume.roster();
+    fn trust(&self, id: NodeId, is_lagging: bool) -> Trust {
+        match () {
+            () if self.cluster.roster.seen(id).has_gap() => Trust::Gap,
+            () if is_lagging => Trust::Behind(self.why_lagging(id)),
+            () => Trust::Full,
+        }
+    }
+
+    fn node(
+        &self,
+        id: NodeId,
+        address: String,
+        owed: Debt,
+        errors: u64,
+        trust: Trust,
+    ) -> NodeFacts {
+        let roster = &self.cluster.roster;
         let (health, seen) = (roster.health(id), roster.seen(id));
         NodeFacts {
             address,
@@ -147,16 +145,41 @@ impl Operator {
             silent: seen.answered.map(|at| roster.now().saturating_sub(at)),
             room: seen.room,
             owed,
-            refused_order: seen.refused_order,
             errors,
-            backup_refused: None,
+            trust,
+            snapshot_refused: self.cluster.snapshots.progress()[id.index()].trouble.clone(),
+        }
+    }
+
+    /// The nodes that are up and still lack, a while after it was decided, what is decided now. Right
+    /// after a change some always do.
+    fn lagging(&self) -> NodeSet {
+        let (roster, replication) = (&self.cluster.roster, &self.cluster.replication);
+        let (decided, begun) = (replication.decided(), Instant::now());
+        loop {
+            let lagging = roster.up().and(replication.who_has(decided).complement());
+            if lagging.is_empty() || begun.elapsed() >= IN_STEP_WITHIN {
+                return lagging;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn why_lagging(&self, id: NodeId) -> String {
+        let progress = &self.cluster.snapshots.progress()[id.index()];
+        match (&progress.trouble, self.cluster.replication.behind(id)) {
+            (Some(why), _) => why.clone(),
+            (None, Some(1)) => "it lacks the journal's last entry".to_owned(),
+            (None, Some(entries)) => format!("it lacks the journal's last {entries} entries"),
+            (None, None) => "it is not known how far its journal is".to_owned(),
         }
     }
 
     fn some_unreadable(&self, facts: &Facts) -> Result<Vec<String>> {
         let mut named = Vec::new();
         for placement in facts.unreadable() {
-            let places = self.catalog.files_placed(placement.placed, NAMES_MAX - named.len())?;
+            let places =
+                self.cluster.catalog.files_placed(placement.placed, NAMES_MAX - named.len())?;
             named.extend(places.iter().map(ToString::to_string));
             if named.len() == NAMES_MAX {
                 break;
@@ -167,33 +190,33 @@ impl Operator {
     }
 }
 
-/// Tells an asker now and then how far it is.
-struct Teller<'a> {
-    asker: &'a mut dyn Asker,
+/// Tells a caller now and then how far it is.
+struct Reporter<'a> {
+    caller: &'a mut dyn Caller,
     told: Option<Instant>,
 }
 
-impl<'a> Teller<'a> {
-    fn new(asker: &'a mut dyn Asker) -> Teller<'a> {
-        Teller { asker, told: None }
+impl<'a> Reporter<'a> {
+    fn new(caller: &'a mut dyn Caller) -> Reporter<'a> {
+        Reporter { caller, told: None }
     }
 
     /// Tells it if it is time to: at once the first time.
     fn tell<T: Serialize>(&mut self, far: impl FnOnce() -> Result<T>) -> Result<()> {
         if self.told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            self.asker.progress(fields(&far()?)?);
+            self.caller.progress(fields(&far()?)?);
             self.told = Some(Instant::now());
         }
         Ok(())
     }
 
     fn item<T: Serialize>(&mut self, item: &T) -> Result<()> {
-        self.asker.item(fields(item)?);
+        self.caller.item(fields(item)?);
         Ok(())
     }
 
     /// Does nobody wait any more?
     fn has_gone(&mut self) -> bool {
-        self.asker.has_gone()
+        self.caller.has_gone()
     }
 }

@@ -1,4 +1,4 @@
-//! A server's folder made anew from the nodes, with the server stopped.
+//! A server's folder made anew from the nodes' snapshots and journals, with the server stopped.
 //!
 //! The new catalog is made beside its place and gets its name when it is complete and synced, so a
 //! crash leaves nothing half: the next attempt begins anew. The nodes are only asked.
@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::core::catalog::contents;
-pub use crate::core::catalog::{Contents, Report, Unrecovered};
+use crate::core::catalog::{Contents, contents};
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
+pub use crate::core::cluster::recover::Report;
 use crate::core::cluster::recover::{self as engine, Nodes, Survey};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{Disk, RealDisk};
-use crate::core::io::random::Random;
 use crate::core::io::tls::{ClusterKey, Connector, check_without_key};
 use crate::core::serve::server::lock_folder;
 use crate::core::types::NodeId;
@@ -57,8 +56,7 @@ pub fn recover(config: &Config, tell: &mut dyn FnMut(&str)) -> Result<Report> {
     });
     let survey = await_silence(&nodes, tell)?;
     let beside = config.folder.join("palk.db.recovering");
-    let random = Random::from_system();
-    let report = engine::recover(&nodes, &survey, &beside, &random, &config.nodes)?;
+    let report = engine::recover(&nodes, &survey, &beside, &config.nodes)?;
     give_place(&config.folder, &beside, &place)?;
     Ok(report)
 }
@@ -111,6 +109,14 @@ fn await_silence(nodes: &Nodes, tell: &mut dyn FnMut(&str)) -> Result<Survey> {
 }
 
 fn give_place(folder: &Path, beside: &Path, place: &Path) -> Result<()> {
+    let failed = || Error::io(format!("cannot put the catalog into {}", folder.display()));
+    // SQLite moves all of its log into the file when the last connection is closed. Without that the
+    // file alone is not the catalog.
+    let log = folder.join("palk.db.recovering-wal");
+    if RealDisk.exists(&log).map_err(failed())? {
+        let text = format!("{} should be gone; was the disk full?", log.display());
+        return Err(Error::other(Code::Unexpected, text));
+    }
     let placed = (|| {
         // Those of an empty catalog; they must not be taken for the new one's.
         for name in ["palk.db-wal", "palk.db-shm"] {
@@ -119,5 +125,5 @@ fn give_place(folder: &Path, beside: &Path, place: &Path) -> Result<()> {
         RealDisk.rename(beside, place)?;
         RealDisk.sync_folder(folder)
     })();
-    placed.map_err(Error::io(format!("cannot put the catalog into {}", folder.display())))
+    placed.map_err(failed())
 }

@@ -9,13 +9,9 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::core::catalog::Catalog;
-use crate::core::cluster::Fanout;
-use crate::core::cluster::attendant;
-use crate::core::cluster::backup::Backups;
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
-use crate::core::cluster::roster::Roster;
-use crate::core::cluster::volume::Volume;
+use crate::core::cluster::{Cluster, Fanout};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
@@ -24,11 +20,11 @@ use crate::core::io::random::Random;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
 use crate::core::serve::client;
-use crate::core::serve::door::{Door, House, Spec};
+use crate::core::serve::door::{Backend, Door, Spec};
 use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::{Files, Policy};
 use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
-use crate::core::serve::operator::{Operator, Parts};
+use crate::core::serve::operator::Operator;
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::serve::users::Users;
@@ -84,7 +80,6 @@ pub struct Server {
     fingerprint: Fingerprint,
     acceptor: Acceptor,
     allow_plaintext: bool,
-    backups: Arc<Backups>,
     doors: Vec<Arc<Door>>,
     folder: PathBuf,
     _lock: FolderLock,
@@ -131,28 +126,15 @@ impl Server {
             let node = TcpNode::new(id, catalog.cluster(), claim, nodes[id.index()].clone());
             Arc::new(node.encrypted(connector.clone()))
         });
-        let roster = Arc::new(Roster::new(links));
-        let copy = config.folder.join("snapshot");
-        let backups = Backups::new(catalog.clone(), roster.clone(), random.clone(), copy);
-        let volume = Volume::new(roster, random.clone(), Fanout::Threads);
-        let volume = Arc::new(volume.following(catalog.clone()));
-        let readers = Arc::default();
-        let mut bell = attendant::start(&catalog, &volume, &readers)?;
-        let upkeep = upkeep::start(&catalog, &volume, &readers, &mut bell, config.rates)?;
-        let backups = Arc::new(backups);
-        backups.start()?;
-        let upkeep = Arc::new(upkeep);
-        let (surveyed, placed, ring) = (catalog.clone(), volume.clone(), bell.clone());
-        let files = Files::new(catalog, volume, readers, bell, random, config.file_bytes_max);
-        let files = Arc::new(files.with_policy(config.policy).recording(backups.clone()));
-        let operator = Arc::new(Operator::new(Parts {
-            catalog: surveyed,
-            volume: placed,
-            users: Users::new(files.clone()),
-            bell: ring,
-            upkeep: upkeep.clone(),
-            backups: backups.clone(),
-        }));
+        let snapshot = config.folder.join("snapshot");
+        let cluster =
+            Cluster::new(catalog, links, claim, &random, Fanout::Threads, None, snapshot)?;
+        let upkeep = Arc::new(upkeep::start(&cluster, config.rates)?);
+        cluster.start_replication()?;
+        let files = Files::new(cluster.clone(), random, config.file_bytes_max);
+        let files = Arc::new(files.with_policy(config.policy));
+        let users = Users::new(files.clone());
+        let operator = Arc::new(Operator::new(cluster, users, upkeep.clone()));
         admin::open(&config.folder, &operator, &listener.state());
         Ok(Server {
             listener,
@@ -164,7 +146,6 @@ impl Server {
             fingerprint: identity.fingerprint(),
             acceptor: Acceptor::for_clients(&identity)?,
             allow_plaintext: config.allow_plaintext,
-            backups,
             doors,
             folder: config.folder.clone(),
             _lock: lock,
@@ -186,22 +167,17 @@ impl Server {
         self.fingerprint
     }
 
-    /// Healing, scrubbing and replacing.
+    /// Repairing, scrubbing and replacing.
     pub fn upkeep(&self) -> &Upkeep {
         &self.upkeep
     }
 
-    /// The catalog's backup on the nodes: how far it is, and making one now.
-    pub fn backups(&self) -> &Arc<Backups> {
-        &self.backups
-    }
-
-    /// The other doors, for whoever announces them.
+    /// The other doors, for those who announce them.
     pub fn doors(&self) -> impl Iterator<Item = &Door> {
         self.doors.iter().map(AsRef::as_ref)
     }
 
-    /// The accounts, for whoever runs the server.
+    /// The accounts, for the operator of the server.
     pub fn users(&self) -> Users {
         Users::new(self.files.clone())
     }
@@ -214,7 +190,7 @@ impl Server {
     /// Waits until another server has taken over; gives its epoch. This one refuses everything by
     /// then.
     pub fn wait_until_taken_over(&self) -> u64 {
-        self.files.standing().wait_until_taken_over()
+        self.files.leadership().wait_until_taken_over()
     }
 
     /// Says good-bye to the nodes, so that the next server need not wait. For the very end.
@@ -232,17 +208,11 @@ impl Server {
             dialect: self.dialect,
             encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
         });
-        let users = self.users();
-        thread::spawn(move || {
-            if let Err(error) = users.finish_removals() {
-                tracing::warn!("cannot finish removing an account: {error}");
-            }
-        });
         for other in &self.doors {
             let other = other.clone();
             let (files, state) = (self.files.clone(), self.listener.state());
-            let house = House { files, state, folder: self.folder.clone() };
-            thread::spawn(move || other.run(house));
+            let backend = Backend { files, state, folder: self.folder.clone() };
+            thread::spawn(move || other.run(backend));
         }
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);

@@ -34,7 +34,7 @@ pub(super) fn settle_epoch(
                 if is_behind {
                     tracing::warn!(
                         "another server has served these nodes since this user database was last in \
-                         use; what was stored or deleted there is not known here"
+                         use; what was changed there is taken up from the nodes' journals"
                     );
                 }
                 return Ok(epoch);

@@ -1,21 +1,20 @@
-//! What keeps the nodes whole while the server runs: healing, scrubbing, replacing.
+//! What keeps the nodes whole while the server runs: supervising, repairing, scrubbing, replacing, and
+//! dropping what is not needed any more.
 //!
-//! The engines lie in `cluster`; here are their threads and the facades for whoever steers them.
+//! The engines lie in `cluster`; here they are started, and here are the facades for those who steer
+//! them.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::core::catalog::Catalog;
-use crate::core::cluster::attendant::Bell;
-use crate::core::cluster::heal::{self, Healing};
-use crate::core::cluster::pace::{Manners, Pace, Rest};
-use crate::core::cluster::readers::Readers;
+use crate::core::cluster::pace::{Pace, Rest, Throttle};
+use crate::core::cluster::reaper::Reaper;
+use crate::core::cluster::repair::{self, Healing};
 use crate::core::cluster::replace::{Replacements, Replacer};
 use crate::core::cluster::scrub::{Scrubber, Scrubs};
-use crate::core::cluster::volume::Volume;
-use crate::core::error::{Error, Result};
+use crate::core::cluster::{Cluster, spawn, supervisor};
+use crate::core::error::Result;
 use crate::core::io::clock;
 
 pub use crate::core::cluster::pace::RATE_MIN;
@@ -51,70 +50,41 @@ pub struct Upkeep {
     pub scrubs: Scrubs,
     /// Replacing nodes.
     pub replacements: Replacements,
-    /// What has been healed.
-    pub healing: Arc<Healing>,
+    /// What has been repaired.
+    pub repairs: Arc<Healing>,
     /// The limit of repairs; it can be changed while they run.
     pub heal_pace: Arc<Pace>,
     /// The limit of scrubs; it can be changed while they run.
     pub scrub_pace: Arc<Pace>,
 }
 
-/// Starts the engines, which run until the process ends. Healers hear the bell from now on.
+/// Starts the engines, which run until the process ends.
 ///
 /// # Errors
 /// If the catalog cannot be read, or the system has no threads left.
-pub fn start(
-    catalog: &Arc<Catalog>,
-    volume: &Arc<Volume>,
-    readers: &Arc<Readers>,
-    bell: &mut Bell,
-    rates: Rates,
-) -> Result<Upkeep> {
+pub fn start(cluster: &Cluster, rates: Rates) -> Result<Upkeep> {
     let [heal_pace, scrub_pace] = [rates.heal, rates.scrub].map(|rate| Arc::new(Pace::new(rate)));
-    let manners =
-        |pace: &Arc<Pace>| Manners::new(pace.clone(), volume.traffic().clone(), Rest::Sleep);
-    let healing = heal::start(catalog, volume, bell, &manners(&heal_pace))?;
+    let throttle = |pace: &Arc<Pace>| {
+        Throttle::new(pace.clone(), cluster.volume.traffic().clone(), Rest::Sleep)
+    };
+    supervisor::start(cluster)?;
+    let repairs = repair::start(cluster, &throttle(&heal_pace))?;
+    Arc::new(Reaper::new(cluster)).start()?;
     let (start, start_ms) = (Instant::now(), clock::now_ms());
-    let scrub_manners = manners(&scrub_pace);
-    let mut scrubber = Scrubber::new(
-        catalog.clone(),
-        volume.clone(),
-        readers.clone(),
-        bell.clone(),
-        scrub_manners.clone(),
-        rates.scrub_every,
-        start_ms,
-    )?;
-    let mut replacer = Replacer::new(
-        catalog.clone(),
-        volume.roster().clone(),
-        bell.clone(),
-        scrub_manners,
-        start_ms,
-    );
+    let mut scrubber = Scrubber::new(cluster, throttle(&scrub_pace), rates.scrub_every, start_ms)?;
+    let mut replacer = Replacer::new(cluster, throttle(&scrub_pace), start_ms)?;
     let (scrubs, replacements) = (scrubber.scrubs(), replacer.replacements());
     spawn("scrubber", move || {
         if !scrubber.round(start.elapsed()) {
             scrubber.rest(IDLE);
         }
+        true
     })?;
     spawn("replacer", move || {
         if !replacer.round(start.elapsed()) {
             thread::sleep(IDLE);
         }
+        true
     })?;
-    Ok(Upkeep { scrubs, replacements, healing, heal_pace, scrub_pace })
-}
-
-fn spawn(name: &str, mut step: impl FnMut() + Send + 'static) -> Result<()> {
-    let run = move || {
-        loop {
-            if panic::catch_unwind(AssertUnwindSafe(&mut step)).is_err() {
-                // What it was at is tried again, though not as fast as a thread can fail.
-                thread::sleep(IDLE);
-            }
-        }
-    };
-    let spawned = thread::Builder::new().name(name.into()).spawn(run);
-    spawned.map(drop).map_err(Error::io("cannot start a thread"))
+    Ok(Upkeep { scrubs, replacements, repairs, heal_pace, scrub_pace })
 }

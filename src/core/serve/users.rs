@@ -1,4 +1,4 @@
-//! What whoever runs the server can do with accounts: the facade behind `palk admin user`.
+//! What the operator can do with accounts: the facade behind `palk admin user`.
 
 use std::sync::Arc;
 
@@ -6,15 +6,11 @@ use crate::core::catalog::{Quota, UserRecord};
 use crate::core::error::{Error, Result};
 use crate::core::path::{UserName, printable};
 use crate::core::serve::files::Files;
-use crate::core::serve::operator::Asker;
+use crate::core::serve::operator::Caller;
 use crate::core::wire::admin::{Answer, Fields, fields};
 use crate::core::wire::users::{Allowance, UserAsk, UserLine};
 
-/// How many files of a removed account go in one transaction. While it runs nobody else's store can
-/// be committed, so it has to be short.
-const REMOVAL_PAGE: usize = 500;
-
-/// The accounts, for whoever runs the server.
+/// The accounts, for the operator of the server.
 pub struct Users {
     files: Arc<Files>,
 }
@@ -30,10 +26,10 @@ impl Users {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn list(&self) -> Result<Vec<UserRecord>> {
-        self.files.catalog.users()
+        self.files.cluster.catalog.users()
     }
 
-    /// How many bytes an account with this quota may store; nothing if there is no limit.
+    /// How many bytes an account with this quota may store; `None` if there is no limit.
     pub fn limit(&self, quota: Quota) -> Option<u64> {
         self.files.usage.limit(quota)
     }
@@ -54,7 +50,8 @@ impl Users {
     /// # Errors
     /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser); or the password cannot be one.
     pub fn set_password(&self, name: &UserName, password: &str) -> Result<()> {
-        self.files.change(|| self.files.accounts().set_password(name, password))?;
+        self.files.may_change()?;
+        self.files.accounts().set_password(name, password)?;
         tracing::info!("operator changed the password of {name}");
         Ok(())
     }
@@ -65,7 +62,8 @@ impl Users {
     /// # Errors
     /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
     pub fn disable(&self, name: &UserName) -> Result<()> {
-        self.files.change(|| self.files.catalog.set_disabled(name, true))?;
+        let user = name.clone();
+        self.files.change(move |draft| draft.set_disabled(&user, true))?;
         tracing::info!("operator disabled the account {name}");
         Ok(())
     }
@@ -75,7 +73,8 @@ impl Users {
     /// # Errors
     /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
     pub fn enable(&self, name: &UserName) -> Result<()> {
-        self.files.change(|| self.files.catalog.set_disabled(name, false))?;
+        let user = name.clone();
+        self.files.change(move |draft| draft.set_disabled(&user, false))?;
         tracing::info!("operator enabled the account {name}");
         Ok(())
     }
@@ -85,42 +84,21 @@ impl Users {
     /// # Errors
     /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
     pub fn set_quota(&self, name: &UserName, quota: Quota) -> Result<()> {
-        self.files.change(|| self.files.catalog.set_quota(name, quota))?;
+        let user = name.clone();
+        self.files.change(move |draft| draft.set_quota(&user, quota))?;
         tracing::info!("operator set the quota of {name}: {quota:?}");
         Ok(())
     }
 
-    /// Removes an account with its tokens, folders and files. It is gone for its user at once; a
-    /// removal that is cut off is brought to its end by [`Users::finish_removals`].
+    /// Removes an account with its tokens, folders and files. Its name can be had again at once.
     ///
     /// # Errors
     /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
     pub fn remove(&self, name: &UserName) -> Result<()> {
-        self.begin_removal(name)?;
-        self.finish(&mut || {})
-    }
-
-    fn begin_removal(&self, name: &UserName) -> Result<()> {
-        self.files.change(|| self.files.catalog.begin_removal(name))?;
+        let user = name.clone();
+        self.files.change(move |draft| draft.remove_user(&user))?;
+        self.files.cluster.notifier.notify();
         tracing::info!("operator removed the account {name}");
-        Ok(())
-    }
-
-    /// Brings removals to their end that were cut off. To be called when the server starts.
-    ///
-    /// # Errors
-    /// If the catalog cannot be written.
-    pub fn finish_removals(&self) -> Result<()> {
-        self.finish(&mut || {})
-    }
-
-    fn finish(&self, page_done: &mut dyn FnMut()) -> Result<()> {
-        for user in self.files.catalog.removals()? {
-            while self.files.catalog.remove_page(user, REMOVAL_PAGE)? {
-                self.files.bell.ring();
-                page_done();
-            }
-        }
         Ok(())
     }
 
@@ -128,11 +106,11 @@ impl Users {
     ///
     /// # Errors
     /// Those of the action; or the name cannot be one.
-    pub fn carry_out(&self, ask: &UserAsk, asker: &mut dyn Asker) -> Result<Answer> {
+    pub fn carry_out(&self, ask: &UserAsk, caller: &mut dyn Caller) -> Result<Answer> {
         match ask {
             UserAsk::List => {
                 for user in self.list()? {
-                    asker.item(fields(&self.line(&user))?);
+                    caller.item(fields(&self.line(&user))?);
                 }
             }
             UserAsk::Add { name, password } => self.add(&UserName::parse(name)?, &password.0)?,
@@ -140,14 +118,7 @@ impl Users {
             UserAsk::Disable { name } => self.disable(&known(name)?)?,
             UserAsk::Enable { name } => self.enable(&known(name)?)?,
             UserAsk::Quota { name, quota } => self.set_quota(&known(name)?, from_wire(*quota))?,
-            UserAsk::Remove { name } => {
-                let mut pages = 0_u64;
-                self.begin_removal(&known(name)?)?;
-                self.finish(&mut || {
-                    pages += 1;
-                    asker.progress(Fields::from_iter([("pages".to_owned(), pages.into())]));
-                })?;
-            }
+            UserAsk::Remove { name } => self.remove(&known(name)?)?,
         }
         Ok(Answer { code: 0, fields: Fields::new() })
     }

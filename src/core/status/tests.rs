@@ -20,10 +20,10 @@ fn facts(up: u8, placed: &[u8]) -> Facts {
                 spare_bytes: 49 * GIB,
             }),
             owed: Debt::default(),
-            refused_order: None,
             errors: 0,
             since: Duration::from_secs(192),
-            backup_refused: None,
+            trust: Trust::Full,
+            snapshot_refused: None,
         }
     };
     let placement =
@@ -31,6 +31,8 @@ fn facts(up: u8, placed: &[u8]) -> Facts {
     Facts {
         nodes: NodeId::ALL.map(node),
         placements: placed.iter().map(placement).collect(),
+        is_leading: true,
+        change_in_doubt: false,
         catalog_in_doubt: false,
     }
 }
@@ -79,27 +81,45 @@ fn a_set_without_files_counts_for_nothing() {
 }
 
 #[test]
-fn orders_on_their_way_are_no_trouble_and_all_else_that_is_owed_is() {
-    let debt = |orders, pieces| Debt { orders, pieces, piece_bytes: 10 * pieces };
-    let mut momentary = facts(0b1111, &[0b1111]);
-    momentary.nodes[1].owed = debt(5, 0);
-    let status = Status::judge(&momentary);
-    assert_eq!((status.state, status.owed.orders), (State::Healthy, 5));
-
-    let mut refused = momentary.clone();
-    refused.nodes[1].refused_order = Some("its disk failed".into());
-    assert_eq!(kinds(&Status::judge(&refused)), ["OrdersRefused"]);
-    refused.nodes[1].owed = Debt::default();
-    assert_eq!(Status::judge(&refused).state, State::Healthy, "delivered since");
-
+fn pieces_that_are_missing_are_trouble() {
+    let debt = |pieces| Debt { pieces, piece_bytes: 10 * pieces };
     let mut lacking = facts(0b1111, &[0b1111]);
-    lacking.nodes[0].owed = debt(0, 1);
-    lacking.nodes[3].owed = debt(1, 2);
+    lacking.nodes[0].owed = debt(1);
+    lacking.nodes[3].owed = debt(2);
     let status = Status::judge(&lacking);
     let nodes = vec![NodeId::ALL[0], NodeId::ALL[3]];
     assert_eq!(status.troubles, [Trouble::PiecesOwed { nodes, pieces: 3, bytes: 30 }]);
     assert_eq!(status.state, State::Degraded);
-    assert_eq!(status.owed, debt(1, 3));
+    assert_eq!(status.owed, debt(3));
+}
+
+#[test]
+fn a_node_that_cannot_be_relied_on_counts_for_nothing_and_takes_part_in_storing() {
+    let mut facts = facts(0b1111, &[0b1111, 0b0111]);
+    facts.nodes[1].trust = Trust::Gap;
+    let status = Status::judge(&facts);
+    assert_eq!(kinds(&status), ["NodeCatchingUp"]);
+    assert_eq!((status.state, status.can_store, status.nodes_to_spare), (State::Degraded, true, 0));
+    assert_eq!(status.nodes.iter().filter(|node| node.trusted).count(), 3);
+    facts.nodes[0].trust = Trust::Behind("its disk is full".into());
+    let status = Status::judge(&facts);
+    assert_eq!(kinds(&status), ["Unreadable", "JournalBehind", "NodeCatchingUp"]);
+    assert_eq!(status.files.unreadable, 2, "those that lie on nodes 1 to 3");
+}
+
+#[test]
+fn a_server_that_does_not_lead_stores_nothing() {
+    let mut facts = facts(0b1111, &[0b1111]);
+    facts.is_leading = false;
+    let status = Status::judge(&facts);
+    assert_eq!(
+        (kinds(&status).as_slice(), status.can_store),
+        (&["NotLeading".to_owned()][..], false)
+    );
+    facts.nodes[0].state = NodeState::Down;
+    facts.nodes[1].state = NodeState::Down;
+    let status = Status::judge(&facts);
+    assert_eq!(kinds(&status), ["NodeAway", "NodeAway"], "that is why");
 }
 
 #[test]
@@ -143,33 +163,39 @@ fn a_node_on_probation_is_there_and_is_trouble() {
 }
 
 #[test]
-fn a_backup_that_is_refused_is_trouble_once_the_node_has_been_up_for_a_while() {
+fn a_snapshot_that_is_refused_is_trouble_once_the_node_has_been_up_for_a_while() {
     let mut facts = facts(0b0111, &[0b1111]);
-    facts.nodes[1].backup_refused = Some("its disk is full".into());
-    facts.nodes[3].backup_refused = Some("it was full".into());
-    assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway", "BackupBehind"]);
-    facts.nodes[1].since = BACKUP_GRACE - Duration::from_millis(1);
+    facts.nodes[1].snapshot_refused = Some("its disk is full".into());
+    facts.nodes[3].snapshot_refused = Some("it was full".into());
+    assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway", "JournalBehind"]);
+    facts.nodes[1].since = SNAPSHOT_GRACE - Duration::from_millis(1);
     assert_eq!(kinds(&Status::judge(&facts)), ["NodeAway"]);
 }
 
 #[test]
-fn a_catalog_in_doubt_stores_nothing() {
+fn while_a_change_is_in_doubt_nothing_is_stored() {
     let mut facts = facts(0b1111, &[0b1111]);
-    facts.catalog_in_doubt = true;
+    facts.change_in_doubt = true;
     let status = Status::judge(&facts);
     assert_eq!((status.state, status.can_store), (State::Degraded, false));
-    assert_eq!(status.troubles, [Trouble::CatalogInDoubt]);
+    assert_eq!(status.troubles, [Trouble::ChangeInDoubt]);
+    (facts.change_in_doubt, facts.catalog_in_doubt) = (false, true);
+    let status = Status::judge(&facts);
+    assert_eq!(
+        (kinds(&status).as_slice(), status.can_store),
+        (&["CatalogInDoubt".to_owned()][..], false)
+    );
 }
 
 #[test]
 fn the_worst_is_told_first() {
     let mut facts = facts(0b1000, &[0b1111]);
-    facts.catalog_in_doubt = true;
+    facts.change_in_doubt = true;
     facts.nodes[0].silent = None;
     facts.nodes[0].owed.pieces = 1;
     let status = Status::judge(&facts);
     let expected =
-        ["Unreadable", "CatalogInDoubt", "NodeAway", "NodeAway", "NodeAway", "PiecesOwed"];
+        ["Unreadable", "ChangeInDoubt", "NodeAway", "NodeAway", "NodeAway", "PiecesOwed"];
     assert_eq!(kinds(&status), expected);
     let why = "connection refused".to_owned();
     assert_eq!(

@@ -1,5 +1,5 @@
 //! What goes on in the background to keep the nodes whole, as it is told: scrubs, repairs, nodes that
-//! are being replaced, the catalog's backup.
+//! are being replaced, the journal and the snapshots of the catalog.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,9 @@ use crate::core::types::NodeId;
 /// The work in the background.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Upkeep {
-    /// The last scrub, or the one that is running; nothing if there has never been one.
+    /// The last scrub, or the one that is running; `None` if there has never been one.
     pub scrub: Option<Scrubbing>,
-    /// How long until the next one begins by itself, in milliseconds; nothing if none does, or if
+    /// How long until the next one begins by itself, in milliseconds; `None` if none does, or if
     /// one is running.
     pub next_scrub_ms: Option<u64>,
     /// What was repaired since the server was started.
@@ -18,7 +18,7 @@ pub struct Upkeep {
     /// Nodes that are being replaced.
     #[serde(default)]
     pub replacing: Vec<Replacing>,
-    /// The catalog's backup on each node.
+    /// The journal and the snapshot of the catalog on each node.
     #[serde(default)]
     pub backups: Vec<Backup>,
 }
@@ -66,8 +66,6 @@ pub struct Scrubbing {
     pub wrong: u64,
     /// Pieces that were missing.
     pub missing: u64,
-    /// Pieces that were of an older version.
-    pub stale: u64,
     /// Files whose nodes contradict each other, and nobody can say which is right.
     pub damaged: u64,
     /// Pieces that it found and that are in their place again.
@@ -82,14 +80,14 @@ pub struct Scrubbing {
     pub foreign: u64,
     /// The nodes of which something could not be checked.
     pub unchecked: Vec<NodeId>,
-    /// How long ago it ended, in milliseconds; nothing if it is running.
+    /// How long ago it ended, in milliseconds; `None` if it is running.
     pub ended_ms_ago: Option<u64>,
 }
 
 impl Scrubbing {
     /// How much it found not to be as it should.
     pub fn errors(&self) -> u64 {
-        self.wrong + self.missing + self.stale + self.damaged
+        self.wrong + self.missing + self.damaged
     }
 
     /// Has it ended, and is everything as it should be now?
@@ -141,17 +139,17 @@ pub struct Replacing {
     pub not_whole: u64,
 }
 
-/// How far the catalog's backup on a node is.
+/// How far a node's copy of the catalog is: its journal, and its snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Backup {
     /// Which node.
     pub node: NodeId,
-    /// Changes that it lacks; nothing if it has not been asked yet.
+    /// Changes that its journal lacks; `None` if that is not known.
     pub behind: Option<u64>,
-    /// How long ago it last took something, in milliseconds; nothing if it has not since the server
-    /// was started.
+    /// How long ago it took a snapshot, in milliseconds; `None` if it has not since the server was
+    /// started.
     pub written_ms_ago: Option<u64>,
-    /// Why it took nothing the last time, if it did not.
+    /// Why it did not take the last snapshot that it was sent, if it did not.
     pub why: Option<String>,
 }
 

@@ -1,56 +1,128 @@
-//! The catalog's journal: every change as a record that says all that is needed to make it again.
+//! The replication journal: every change of the catalog as a record that says all that is needed to
+//! make it again.
 //!
 //! ```text
-//!   entry 41            entry 42                       entry 43
-//!   record, chain ────> record, chain = BLAKE3(chain of 41, record) ────> ...
+//!   entry 41                   entry 42                              entry 43
+//!   epoch, record, chain ────> epoch, record,                  ────> ...
+//!                              chain = BLAKE3(chain of 41, epoch, record)
 //! ```
 //!
-//! The chain makes an entry's place in a history its own: two catalogs that went different ways after
-//! the same entry are told apart by the next one, whatever its number.
+//! Entries are numbered from 1 without gaps. The epoch is that of the server that wrote the entry. The
+//! chain makes an entry's place in a history its own: two histories that diverge after the same entry
+//! are told apart by the next one, whatever its number.
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
-use crate::core::types::{ClusterId, Digest, NODE_COUNT, NodeSet, Seq, VersionId};
+use crate::core::types::{
+    ClusterId, Digest, NODE_COUNT, NodeId, NodeSet, Seq, ServerId, VersionId,
+};
 use crate::core::wire::node::Place;
 
 /// The longest record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 16 << 10;
 
-/// The longest password hash and node address in a record, in bytes.
+/// The longest password hash, address or description in a record, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// The most versions that one record names.
+pub const VERSIONS_MAX: usize = 500;
+
 const _: () = assert!(NODE_COUNT * (TEXT_BYTES_MAX + 2) + 1 < RECORD_BYTES_MAX);
-const _: () = assert!(3 * PATH_BYTES_MAX < RECORD_BYTES_MAX);
+const _: () = assert!(3 * PATH_BYTES_MAX + TEXT_BYTES_MAX < RECORD_BYTES_MAX);
+const _: () = assert!(VERSIONS_MAX * 16 + 64 < RECORD_BYTES_MAX);
 
 /// One change of the catalog. New kinds are added at the end: the number of a variant is its name on
 /// disk.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Change {
+    /// A server begins to lead the cluster: the first entry of its epoch.
+    Led {
+        /// Which run of which server.
+        server: ServerId,
+    },
     /// An account was made.
     UserMade {
-        /// Whose.
+        /// Its name.
         user: UserName,
         /// Its password's hash in PHC form; anything else is no password.
         password: String,
         /// When, in milliseconds since 1970.
         created_ms: i64,
     },
-    /// A folder was made in a folder that was there.
+    /// An account got another password; its tokens are revoked.
+    PasswordSet {
+        /// Whose.
+        user: UserName,
+        /// The new hash in PHC form.
+        password: String,
+        /// The hash of the one token that is kept.
+        keep: Option<Digest>,
+    },
+    /// An account was disabled or enabled.
+    UserDisabled {
+        /// Whose.
+        user: UserName,
+        /// Can nobody sign in to it from now on?
+        disabled: bool,
+    },
+    /// The quota of an account was set.
+    QuotaSet {
+        /// Whose.
+        user: UserName,
+        /// Bytes; the greatest number for no limit, `None` for the server's default.
+        bytes: Option<i64>,
+    },
+    /// An account was removed, with its tokens and all that it had stored.
+    UserRemoved {
+        /// Whose.
+        user: UserName,
+    },
+    /// A token was issued.
+    TokenMade {
+        /// Whose.
+        user: UserName,
+        /// The token's BLAKE3.
+        hash: Digest,
+        /// Where it is used, as its client says.
+        machine: String,
+        /// When, in milliseconds since 1970.
+        created_ms: i64,
+    },
+    /// A token was used again after a while.
+    TokenUsed {
+        /// Which.
+        hash: Digest,
+        /// When, in milliseconds since 1970.
+        used_ms: i64,
+    },
+    /// A token was revoked.
+    TokenRevoked {
+        /// Which.
+        hash: Digest,
+    },
+    /// A folder was made, and those above it that were missing.
     FolderMade {
         /// Whose.
         user: UserName,
         /// Which.
         folder: FolderPath,
     },
-    /// A version became a file's current one.
+    /// A folder was removed, with all that was in it.
+    FolderRemoved {
+        /// Whose.
+        user: UserName,
+        /// Which.
+        folder: FolderPath,
+    },
+    /// A version became a file's current one. Folders that were missing are made.
     Stored {
         /// Of which file.
         place: Place,
         /// Which version.
         version: VersionId,
-        /// Its number.
+        /// Its sequence number, as in its trailers.
         seq: Seq,
         /// The file's size.
         bytes: u64,
@@ -58,99 +130,90 @@ pub enum Change {
         blake3: Digest,
         /// When its store began, in milliseconds since 1970.
         stored_ms: i64,
-        /// The nodes that held its piece then.
+        /// The nodes that hold its piece, or get it with this entry.
         placed: NodeSet,
+        /// Do the pieces travel with this entry?
+        inline: bool,
+        /// Who stored it, and from where: `demo from 127.0.0.1:40312`; empty if unknown.
+        by: String,
     },
     /// A file was deleted.
     Deleted {
         /// Which.
         place: Place,
-        /// The deletion's number.
-        seq: Seq,
+    },
+    /// A file or a folder got another name, a file in place of the file that had it.
+    Moved {
+        /// Whose.
+        user: UserName,
+        /// Its path until now.
+        from: FilePath,
+        /// Its path from now on.
+        to: FilePath,
+    },
+    /// Versions that no file names and nobody reads were dropped: nodes remove their pieces.
+    Dropped {
+        /// At most [`VERSIONS_MAX`].
+        versions: Vec<VersionId>,
+    },
+    /// A node holds these pieces (rebuilt, and durable before this was written).
+    Placed {
+        /// Which node.
+        node: NodeId,
+        /// At most [`VERSIONS_MAX`].
+        versions: Vec<VersionId>,
+    },
+    /// A node turned out not to hold these pieces, or to hold them damaged.
+    Lost {
+        /// Which node.
+        node: NodeId,
+        /// Does it count as errors of the node's disk? Not where its whole folder was lost.
+        counted: bool,
+        /// At most [`VERSIONS_MAX`].
+        versions: Vec<VersionId>,
     },
     /// Nodes 1 to 4 are at these addresses from now on.
     Nodes {
         /// In order.
         addresses: [String; NODE_COUNT],
     },
-    /// The catalog was made anew from the nodes, or is an older one that goes on: what follows is a
-    /// history of its own.
-    Branched {
-        /// Higher than that of every history that the nodes knew.
-        generation: u64,
-        /// Random, so that no two such histories are alike.
-        mark: VersionId,
-    },
-    /// An account got another password.
-    PasswordChanged {
-        /// Whose.
-        user: UserName,
-        /// The new one's hash in PHC form.
-        password: String,
-    },
-    /// An account was disabled or enabled.
-    AccountDisabled {
-        /// Whose.
-        user: UserName,
-        /// Whether nobody can sign in to it from now on.
-        disabled: bool,
-    },
-    /// It was said how much an account may store.
-    QuotaSet {
-        /// Whose.
-        user: UserName,
-        /// So many bytes, the greatest number for no limit; nothing for what holds for all.
-        bytes: Option<i64>,
-    },
-    /// An account was removed: nobody can sign in to it. The deletions of its files follow.
-    RemovalBegun {
-        /// Whose.
-        user: UserName,
-    },
-    /// The files of a removed account are gone, and now its folders.
-    FoldersRemoved {
-        /// Whose.
-        user: UserName,
-    },
-    /// An account was made with the name of one that was removed.
-    UserMadeAgain {
-        /// Whose.
-        user: UserName,
-        /// As for [`Change::UserMade`].
-        password: String,
+    /// An empty node takes a node's place; it is at this address.
+    ReplacementBegun {
+        /// Which node.
+        node: NodeId,
+        /// Where the new one is.
+        address: String,
         /// When, in milliseconds since 1970.
-        created_ms: i64,
-        /// Files with a lower number are those of the former account.
-        seq: Seq,
+        started_ms: i64,
     },
-    /// An empty folder was removed.
-    FolderRemoved {
-        /// Whose.
-        user: UserName,
+    /// Every piece of a node that was replaced has been read from its disk and matched.
+    ReplacementProved {
+        /// Which node.
+        node: NodeId,
+        /// When, in milliseconds since 1970.
+        proved_ms: i64,
+    },
+    /// A server that began to lead found small files' pieces of these versions on fewer than two of the
+    /// nodes that it could ask: they may never have been answered. What they have replaced is kept until
+    /// that is settled.
+    Uncertain {
+        /// At most [`VERSIONS_MAX`].
+        versions: Vec<VersionId>,
+    },
+    /// Two nodes hold the pieces of an uncertain version after all.
+    Confirmed {
         /// Which.
-        folder: FolderPath,
+        version: VersionId,
     },
-    /// A file got another name, in place of the file that had it.
-    FileMoved {
-        /// Whose.
-        user: UserName,
-        /// Its name until then.
-        from: FilePath,
-        /// Its name from then on.
-        to: FilePath,
-        /// The move's number, which is the file's from then on.
-        seq: Seq,
-    },
-    /// A folder got another name, with all that is in it.
-    FolderMoved {
-        /// Whose.
-        user: UserName,
-        /// Its name until then.
-        from: FolderPath,
-        /// Its name from then on; no folder had it.
-        to: FolderPath,
-        /// The move's number, which is that of all files in it from then on.
-        seq: Seq,
+    /// An uncertain version can be read from no two of the four nodes, so it was never answered: what it
+    /// had replaced is the file again, or there is none.
+    Reverted {
+        /// Of which file.
+        place: Place,
+        /// Which version.
+        version: VersionId,
+        /// The version that it had replaced.
+        to: Option<VersionId>,
     },
 }
 
@@ -171,7 +234,7 @@ impl Change {
     /// The change that this is the record of.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if it is none, has something behind its end or is beyond a limit.
+    /// [`Error::Damaged`] if it is none, has something behind its end, is beyond a limit or cannot be made.
     pub fn decode(record: &[u8]) -> Result<Change> {
         let damaged = |what: &str| Error::Damaged(format!("a record of the journal {what}"));
         if record.len() > RECORD_BYTES_MAX {
@@ -183,13 +246,25 @@ impl Change {
             Err(_) => return Err(damaged("is of no kind that this Palk knows")),
         };
         let too_long = match &change {
-            Change::UserMade { password, .. }
-            | Change::UserMadeAgain { password, .. }
-            | Change::PasswordChanged { password, .. } => password.len() > TEXT_BYTES_MAX,
+            Change::UserMade { password: text, .. }
+            | Change::PasswordSet { password: text, .. }
+            | Change::TokenMade { machine: text, .. }
+            | Change::Stored { by: text, .. }
+            | Change::ReplacementBegun { address: text, .. } => text.len() > TEXT_BYTES_MAX,
             Change::Nodes { addresses } => addresses.iter().any(|a| a.len() > TEXT_BYTES_MAX),
+            Change::Dropped { versions }
+            | Change::Uncertain { versions }
+            | Change::Placed { versions, .. }
+            | Change::Lost { versions, .. } => versions.len() > VERSIONS_MAX,
             _ => false,
         };
-        if too_long { Err(damaged("has a text that is too long")) } else { Ok(change) }
+        // No disk can do that, so a node would try it for ever.
+        if let Change::Moved { from, to, .. } = &change
+            && to.as_folder().ancestry().contains(&from.as_folder())
+        {
+            return Err(damaged("moves something into itself"));
+        }
+        if too_long { Err(damaged("has a part that is too long")) } else { Ok(change) }
     }
 }
 
@@ -200,13 +275,13 @@ pub struct Chain(pub [u8; 16]);
 impl Chain {
     /// That of a cluster's catalog before its first entry.
     pub fn first(cluster: ClusterId) -> Chain {
-        Chain::of(&[b"palk journal 1", &cluster.0])
+        Chain::of(&[b"palk journal 2", &cluster.0])
     }
 
-    /// That of the history which goes on with this record.
+    /// That of the history which goes on with this record of this epoch.
     #[must_use]
-    pub fn next(self, record: &[u8]) -> Chain {
-        Chain::of(&[&self.0, record])
+    pub fn next(self, epoch: u64, record: &[u8]) -> Chain {
+        Chain::of(&[&self.0, &epoch.to_be_bytes(), record])
     }
 
     fn of(parts: &[&[u8]]) -> Chain {
@@ -230,6 +305,8 @@ impl std::fmt::Debug for Chain {
 pub struct Point {
     /// The entry's number; 0 before the first one.
     pub id: u64,
+    /// The entry's epoch; 0 before the first one.
+    pub epoch: u64,
     /// The history up to there.
     pub chain: Chain,
 }
@@ -237,7 +314,13 @@ pub struct Point {
 impl Point {
     /// Before the first entry.
     pub fn start(cluster: ClusterId) -> Point {
-        Point { id: 0, chain: Chain::first(cluster) }
+        Point { id: 0, epoch: 0, chain: Chain::first(cluster) }
+    }
+
+    /// How two histories compare: the one whose last entry has the higher epoch is the better one,
+    /// then the longer one (Raft, section 5.4.1).
+    pub fn rank(&self) -> (u64, u64) {
+        (self.epoch, self.id)
     }
 }
 
@@ -246,6 +329,8 @@ impl Point {
 pub struct Entry {
     /// Its number: one more than that of the entry before it.
     pub id: u64,
+    /// The epoch of the server that wrote it.
+    pub epoch: u64,
     /// The record of its [`Change`].
     pub record: Vec<u8>,
     /// The history up to here.
@@ -254,67 +339,94 @@ pub struct Entry {
 
 impl Entry {
     /// The entry with this record that follows a point.
-    pub fn after(point: Point, record: Vec<u8>) -> Entry {
-        Entry { id: point.id + 1, chain: point.chain.next(&record), record }
+    pub fn after(point: Point, epoch: u64, record: Vec<u8>) -> Entry {
+        Entry { id: point.id + 1, epoch, chain: point.chain.next(epoch, &record), record }
     }
 
     /// Where a history is after this entry.
     pub fn point(&self) -> Point {
-        Point { id: self.id, chain: self.chain }
+        Point { id: self.id, epoch: self.epoch, chain: self.chain }
     }
 
     /// Does it go on from there?
     pub fn follows(&self, point: Point) -> bool {
-        point.id.checked_add(1) == Some(self.id) && point.chain.next(&self.record) == self.chain
+        point.id.checked_add(1) == Some(self.id)
+            && point.epoch <= self.epoch
+            && point.chain.next(self.epoch, &self.record) == self.chain
     }
+
+    /// Its change.
+    ///
+    /// # Errors
+    /// As [`Change::decode`].
+    pub fn change(&self) -> Result<Change> {
+        Change::decode(&self.record)
+    }
+}
+
+/// How far a node's journal is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JournalState {
+    /// Its last entry.
+    pub end: Point,
+    /// Up to this entry all is decided, as far as the node has been told; never above `end`.
+    pub decided: u64,
+    /// The last entry of its newest snapshot; 0 if it has none.
+    pub snapshot: u64,
+    /// Bytes of inline pieces that are not written out as block files yet.
+    pub backlog_bytes: u64,
+    /// The node may lack pieces that the catalog places on it: it is new, or was sent entries without
+    /// their inline pieces. The number of that event; the server closes it by this number once the
+    /// catalog says what the node lacks.
+    pub gap: Option<u64>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    fn made(user: &str) -> Change {
-        let user = UserName::parse(user).unwrap();
-        Change::UserMade { user, password: "$argon2id$x".into(), created_ms: -1 }
+    fn cluster() -> ClusterId {
+        ClusterId([1; 16])
     }
 
     #[test]
-    fn a_change_survives_its_record() {
-        let addresses = ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned);
-        for change in [made("demo"), Change::Nodes { addresses }] {
-            assert_eq!(Change::decode(&change.encode().unwrap()).unwrap(), change);
-        }
-        let mut longer = made("demo").encode().unwrap();
-        longer.push(0);
-        assert!(Change::decode(&longer).is_err());
-        let long = Change::Nodes { addresses: std::array::from_fn(|_| "x".repeat(1025)) };
-        assert!(Change::decode(&long.encode().unwrap()).is_err());
-        let longer = Change::Nodes { addresses: std::array::from_fn(|_| "x".repeat(8 << 10)) };
-        assert!(longer.encode().is_err());
+    fn an_entry_follows_only_the_history_that_it_was_written_in() {
+        let start = Point::start(cluster());
+        let first = Entry::after(start, 1, b"one".to_vec());
+        let second = Entry::after(first.point(), 1, b"two".to_vec());
+        assert!(first.follows(start) && second.follows(first.point()));
+        assert!(!second.follows(start) && !first.follows(first.point()));
+        let other = Entry::after(start, 2, b"one".to_vec());
+        assert!(!second.follows(other.point()), "another epoch is another history");
+        let older = Entry::after(other.point(), 1, b"two".to_vec());
+        assert!(!older.follows(other.point()), "epochs only grow");
     }
 
     #[test]
-    fn histories_that_part_are_told_apart_for_good() {
-        let start = Point::start(ClusterId([1; 16]));
-        assert_ne!(start, Point::start(ClusterId([2; 16])));
-        let [a, b] = [made("a"), made("b")].map(|change| change.encode().unwrap());
-        let (left, right) = (Entry::after(start, a.clone()), Entry::after(start, b));
-        assert!(left.follows(start) && right.follows(start));
-        assert_eq!(left, Entry::after(start, a.clone()));
-        // The same change after different ones.
-        let (left_next, right_next) =
-            (Entry::after(left.point(), a.clone()), Entry::after(right.point(), a));
-        assert_eq!(left_next.id, right_next.id);
-        assert!(!left_next.follows(right.point()) && !right_next.follows(left.point()));
+    fn the_better_history_is_the_one_of_the_higher_epoch_then_the_longer_one() {
+        let point = |id, epoch| Point { id, epoch, chain: Chain([0; 16]) };
+        assert!(point(3, 2).rank() > point(9, 1).rank());
+        assert!(point(4, 2).rank() > point(3, 2).rank());
     }
 
-    proptest! {
-        #[test]
-        fn no_record_makes_the_decoder_panic(record in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(change) = Change::decode(&record) {
-                prop_assert_eq!(Change::decode(&change.encode().unwrap()).unwrap(), change);
-            }
-        }
+    #[test]
+    fn a_record_beyond_a_limit_is_refused() {
+        let dropped = |count| Change::Dropped { versions: vec![VersionId([1; 16]); count] };
+        let record = dropped(VERSIONS_MAX).encode().unwrap();
+        assert_eq!(Change::decode(&record).unwrap(), dropped(VERSIONS_MAX));
+        assert!(Change::decode(&dropped(VERSIONS_MAX + 1).encode().unwrap()).is_err());
+        assert!(Change::decode(&[&record[..], b"x"].concat()).is_err());
+    }
+    #[test]
+    fn a_move_into_itself_is_refused() {
+        let path = |text| FilePath::parse_rooted(text).unwrap();
+        let moved = |from, to| {
+            let user = UserName::parse("demo").unwrap();
+            Change::decode(
+                &Change::Moved { user, from: path(from), to: path(to) }.encode().unwrap(),
+            )
+        };
+        assert!(moved("up", "up").is_err() && moved("up", "up/a/b").is_err());
+        assert!(moved("up", "up2").is_ok() && moved("up/a", "a").is_ok());
     }
 }

@@ -4,7 +4,6 @@
 //! message at any byte changes no result.
 
 pub mod admin;
-pub mod backup;
 pub mod chunk;
 pub mod discovery;
 pub mod extended;
@@ -15,6 +14,7 @@ pub mod node;
 pub mod reports;
 pub mod request;
 pub mod share;
+pub mod snapshot;
 pub mod token;
 pub mod trailer;
 pub mod users;

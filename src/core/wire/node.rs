@@ -22,12 +22,13 @@ use crate::core::code::checksum;
 use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
-use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
-use crate::core::wire::backup;
+use crate::core::path::{FilePath, UserName};
+use crate::core::types::{Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
+use crate::core::wire::journal::{Entry, JournalState, Point};
+use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 16;
@@ -41,11 +42,20 @@ pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 /// The longest body of a frame: both units of a full stripe.
 pub const BODY_BYTES_MAX: usize = 2 * UNIT_BYTES_MAX;
 
-/// The most orders in one frame.
-pub const ORDERS_MAX: usize = 64;
+/// The largest file whose pieces travel inside the journal's append, in bytes.
+pub const INLINE_FILE_BYTES_MAX: u32 = 256 << 10;
 
-/// The most version ids in one [`Reply::StagedVersions`].
-pub const STAGED_VERSIONS_MAX: usize = 4096;
+/// The longest unit of such a file: it is one stripe, padded.
+pub const INLINE_UNIT_BYTES_MAX: usize = INLINE_FILE_BYTES_MAX as usize / 4 + 1;
+
+/// The most entries in one message.
+pub const ENTRIES_MAX: usize = 256;
+
+/// The most bytes of records in one message.
+pub const ENTRY_BYTES_MAX: usize = 256 << 10;
+
+/// The most version ids in one message.
+pub const VERSION_IDS_MAX: usize = 4096;
 
 /// A trailer without its checksums and names is never longer.
 const TRAILER_REST_BYTES: u64 = 192;
@@ -53,32 +63,13 @@ const TRAILER_REST_BYTES: u64 = 192;
 /// The most stripes in one [`Request::Verify`]: 32 MiB of a node's disk.
 pub const VERIFY_STRIPES_MAX: u64 = 64;
 
-/// The most entries in one [`Reply::Inventory`]: few enough to be looked up in a few seconds, each
-/// of them being a file to open.
-pub const INVENTORY_ENTRIES_MAX: usize = 256;
-
-/// The most text in one [`Reply::Inventory`].
-pub const INVENTORY_TEXT_BYTES_MAX: usize = 256 * 1024;
-
-/// The longest path in an [`InventoryEntry::Foreign`].
-pub const FOREIGN_BYTES_MAX: usize = 1024;
-
-/// The most places in a [`Formerly`].
-pub const FORMERLY_MAX: usize = 8;
-
 /// The longest text of a failure.
 const FAILURE_BYTES_MAX: usize = 1024;
 
-const _: () = assert!(ORDERS_MAX * (crate::core::path::PATH_BYTES_MAX + 256) < MESSAGE_BYTES_MAX);
-const _: () = assert!(STAGED_VERSIONS_MAX * 16 + 64 < MESSAGE_BYTES_MAX);
-// The entry that goes over the limit of text is still sent.
-const _: () = assert!(
-    INVENTORY_TEXT_BYTES_MAX + crate::core::path::PATH_BYTES_MAX + 64 + INVENTORY_ENTRIES_MAX * 64
-        < MESSAGE_BYTES_MAX
-);
+const _: () = assert!(ENTRY_BYTES_MAX + ENTRIES_MAX * 64 < MESSAGE_BYTES_MAX);
+const _: () = assert!(VERSION_IDS_MAX * 16 + 64 < MESSAGE_BYTES_MAX);
 const _: () = assert!(VERIFY_STRIPES_MAX * 20 + 64 < MESSAGE_BYTES_MAX as u64);
-const _: () =
-    assert!((FORMERLY_MAX + 1) * (crate::core::path::PATH_BYTES_MAX + 64) < MESSAGE_BYTES_MAX);
+const _: () = assert!(2 * INLINE_UNIT_BYTES_MAX <= BODY_BYTES_MAX);
 
 /// Where a file lies: whose it is and what it is called.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -95,41 +86,12 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Where else a node may still have a version: where it lay before moves that the node may not have
-/// made yet. At most [`FORMERLY_MAX`] places.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(try_from = "Vec<FilePath>", into = "Vec<FilePath>")]
-pub struct Formerly(Vec<FilePath>);
-
-impl Formerly {
-    /// The places, all of the same user.
-    pub fn paths(&self) -> &[FilePath] {
-        &self.0
-    }
-}
-
-impl TryFrom<Vec<FilePath>> for Formerly {
-    type Error = &'static str;
-
-    fn try_from(paths: Vec<FilePath>) -> std::result::Result<Formerly, &'static str> {
-        if paths.len() > FORMERLY_MAX { Err("too many former places") } else { Ok(Formerly(paths)) }
-    }
-}
-
-impl From<Formerly> for Vec<FilePath> {
-    fn from(formerly: Formerly) -> Vec<FilePath> {
-        formerly.0
-    }
-}
-
-/// What a node is told about a version whose piece it is about to receive.
+/// What a node is told about a version whose piece it is about to receive: what its trailers say.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PieceMeta {
     /// The version.
     pub version: VersionId,
-    /// Its place in the order of changes.
-    pub seq: Seq,
-    /// The file's place.
+    /// The file's place when it was stored.
     pub place: Place,
     /// The file's size.
     pub file_bytes: u64,
@@ -168,7 +130,7 @@ pub struct Room {
 /// What the server asks of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// The first message on a connection.
+    /// The first message on a connection. Answered `Welcome`.
     Hello {
         /// [`PROTOCOL`].
         protocol: u32,
@@ -180,7 +142,10 @@ pub enum Request {
         claim: Claim,
     },
     /// Are you there? Answered `Alive`.
-    Ping,
+    Ping {
+        /// Up to this entry all is decided.
+        decided: u64,
+    },
     /// A piece begins. Not answered: units follow, then `Finish`. A server that does not want it any
     /// more closes the connection.
     Stage(PieceMeta),
@@ -193,26 +158,18 @@ pub enum Request {
     KeepAlive,
     /// The piece is complete: make it durable, then answer `Staged`.
     Finish {
+        /// The version's sequence number.
+        seq: Seq,
         /// Of the whole file.
         blake3: Digest,
     },
-    /// Things to do, in this order. Answered `Carried`.
-    Carry {
-        /// One more than that of the request to carry before it on whatever connection of this
-        /// server. One that comes after a later one with a move in it came too late: nothing of it
-        /// is done.
-        number: u64,
-        /// At most [`ORDERS_MAX`].
-        orders: Vec<Order>,
-    },
+    /// Entries for the journal, with the pieces that travel inside it. Answered `Journal` when they
+    /// are durable, or at once, with what is there, if they do not fit behind `prev`.
+    Append(Append),
     /// Send a version's units, from one stripe on. Answered by as many `Units`.
     Read {
-        /// Which version; it is served from staging or from its final name alike.
+        /// Which version.
         version: VersionId,
-        /// Where its final name is.
-        place: Place,
-        /// Where its final name may still be.
-        formerly: Formerly,
         /// The first stripe.
         first_stripe: u64,
         /// How many stripes, at least one.
@@ -220,29 +177,53 @@ pub enum Request {
         /// What to send of each stripe.
         select: Select,
     },
-    /// Which versions are staged? Answered `StagedVersions`.
-    ListStaged {
-        /// Only ids above this one.
-        after: Option<VersionId>,
-    },
     /// Read these stripes of a version from the disk and say what their checksums are. Answered
     /// `Verified`.
     Verify {
-        /// Which version; from staging or from its final name alike.
+        /// Which version.
         version: VersionId,
-        /// Where its final name is.
-        place: Place,
-        /// Where its final name may still be.
-        formerly: Formerly,
         /// The first stripe.
         first_stripe: u64,
         /// How many stripes, 1 to [`VERIFY_STRIPES_MAX`].
         stripes: u64,
     },
-    /// What lies under final names? Answered by any number of `Inventory`, the last of them empty.
-    Inventory,
+    /// What is entry `id` of your journal? Answered `PointAt`.
+    PointAt {
+        /// The entry; 0 is the beginning.
+        id: u64,
+    },
+    /// The entries behind this point. Answered by any number of `Entries`, the last of them empty;
+    /// `Failed` if the journal does not have that point.
+    Entries {
+        /// The entry before the first one.
+        after: Point,
+    },
+    /// About snapshots of the catalog. Answered `Snapshot`.
+    Snapshot(SnapshotRequest),
+    /// Which versions' pieces do you hold, whole or not? Answered `Pieces`.
+    Pieces {
+        /// Only ids above this one.
+        after: Option<VersionId>,
+    },
+    /// Which of these versions do you not hold both blocks of? Answered `Pieces`.
+    Lacks {
+        /// At most [`VERSION_IDS_MAX`].
+        versions: Vec<VersionId>,
+    },
+    /// Remove the pieces of these versions, which the catalog does not know. Answered `Done`.
+    Discard {
+        /// At most [`VERSION_IDS_MAX`].
+        versions: Vec<VersionId>,
+    },
+    /// The catalog says what you lack: see [`JournalState::gap`]. Answered `Done`.
+    CloseGap {
+        /// The gap's number; another one stays open.
+        gap: u64,
+    },
+    /// Compare your view with your snapshot and journal, and put it right. Answered `ViewChecked`.
+    CheckView,
     /// Whom do you serve? May come before `Hello`, and registers and changes nothing; after it, without
-    /// a hello, the node answers what only asks about its backup and its disk. Answered `Serves`.
+    /// a hello, the node answers what only asks about its journal and snapshots. Answered `Serves`.
     WhoServes {
         /// [`PROTOCOL`].
         protocol: u32,
@@ -252,129 +233,45 @@ pub enum Request {
     /// The server ends in an orderly way: the next one need not wait until it is forgotten. Answered
     /// `Done`.
     Bye,
-    /// About the catalog's backup. Answered `Backup`.
-    Backup(backup::Ask),
-    /// What lies on your disk? Answered by `Evidence` until there is an empty one.
-    Evidence,
 }
 
-/// Something that a node has to do, sooner or later. Each can be repeated without harm, as long as no
-/// later order was carried out that is a move.
+/// Entries for a node's journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Order {
-    /// Make a folder and those above it.
-    MakeFolder {
-        /// Whose.
-        user: UserName,
-        /// Which; the top folder for a new account.
-        folder: FolderPath,
-    },
-    /// Give a staged piece its final name, unless a higher number is there.
-    Commit {
-        /// Which version.
-        version: VersionId,
-        /// Its number.
-        seq: Seq,
-        /// Its final name.
-        place: Place,
-    },
-    /// Remove what lies at a place, unless its number is higher.
-    Remove {
-        /// Where.
-        place: Place,
-        /// The highest number that is removed.
-        up_to: Seq,
-    },
-    /// Drop a staged piece that will not be committed.
-    Discard {
-        /// Which version.
-        version: VersionId,
-    },
-    /// Give a version's blocks another final name. Whatever else lies under either name is older, and
-    /// is removed. Where the version does not lie is no error: that is found out by those who read.
-    MoveFile {
-        /// Which version.
-        version: VersionId,
-        /// Whose.
-        user: UserName,
-        /// Its final name until now.
-        from: FilePath,
-        /// Its final name from now on.
-        to: FilePath,
-    },
-    /// Give a folder another name, with all that is in it. If there is a folder of that name, what is
-    /// in this one goes into it.
-    MoveFolder {
-        /// Whose.
-        user: UserName,
-        /// Its name until now.
-        from: FolderPath,
-        /// Its name from now on.
-        to: FolderPath,
-    },
-    /// Remove a folder if there is nothing in it.
-    RemoveFolder {
-        /// Whose.
-        user: UserName,
-        /// Which.
-        folder: FolderPath,
-    },
-    /// Take a version from a final name back into staging, if it lies there. If that fails, what
-    /// follows in the same request is not done.
-    TakeBack {
-        /// Which version.
-        version: VersionId,
-        /// The final name.
-        place: Place,
-    },
+pub struct Append {
+    /// The entry that the first one follows.
+    pub prev: Point,
+    /// Up to this entry all is decided.
+    pub decided: u64,
+    /// At most [`ENTRIES_MAX`], with at most [`ENTRY_BYTES_MAX`] of records.
+    pub entries: Vec<Entry>,
+    /// The pieces in the body, one behind the other, two units each.
+    pub pieces: Vec<InlinePiece>,
 }
 
-impl Order {
-    /// Is what a node does for this other than what it would do a second time, once more orders have
-    /// followed? Then nothing may be on its way to the node beside it.
-    pub fn is_move(&self) -> bool {
-        matches!(self, Order::MoveFile { .. } | Order::MoveFolder { .. })
-    }
+/// A piece that travels with an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InlinePiece {
+    /// With which of the entries of the message, from 0.
+    pub entry: u16,
+    /// The length of each of the two units, at most [`INLINE_UNIT_BYTES_MAX`].
+    pub unit_bytes: u32,
+    /// Of the two units.
+    pub checksums: [u64; 2],
 }
 
-/// A file or folder under a node's final names.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum InventoryEntry {
-    /// A block file whose name is that of one of the node's two blocks.
-    Block {
-        /// Where it lies.
-        place: Place,
-        /// Which block.
-        block: Block,
-        /// What its trailer says that it is; nothing if that cannot be read, or names another block.
-        held: Option<(VersionId, Seq)>,
-    },
-    /// Something that no Palk has put there: its path below the node's folder, cut to
-    /// [`FOREIGN_BYTES_MAX`].
-    Foreign(String),
-}
-
-impl InventoryEntry {
-    /// How many bytes of text it has: what it adds to a page.
-    pub fn text_bytes(&self) -> usize {
-        match self {
-            InventoryEntry::Block { place, .. } => {
-                place.user.as_str().len() + place.path.as_str().len()
-            }
-            InventoryEntry::Foreign(name) => name.len(),
-        }
-    }
-}
-
-/// How an [`Order`] went.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Outcome {
-    /// Done, now or before, or overtaken by something newer.
-    Done,
-    /// The piece to commit is not there.
-    NotHeld,
-    /// Not done; to be tried again.
-    Failed(String),
+/// What a check of the view came to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct ViewReport {
+    /// Names that should be there.
+    pub names: u64,
+    /// Names that were missing, or led to something else, and are right now.
+    pub mended: u64,
+    /// Names of Palk's that should not be there and are gone.
+    pub removed: u64,
+    /// Files and folders that no Palk has put there; they stay.
+    pub foreign: u64,
+    /// Names that something else is in the way of.
+    pub blocked: u64,
 }
 
 /// What a node answers.
@@ -384,41 +281,52 @@ pub enum Reply {
     Welcome {
         /// Where the node keeps its files, for the log.
         folder: String,
-        /// Did it belong to no cluster before this hello? Then it holds nothing.
-        fresh: bool,
+        /// How far its journal is.
+        journal: JournalState,
     },
     /// Nothing to be told but that it is done.
     Done,
+    /// To `Ping`.
+    Alive(Alive),
     /// To `Finish`: the piece is on disk, synced.
     Staged,
-    /// To `Carry`: one outcome for each order.
-    Carried(Vec<Outcome>),
+    /// To `Append`: how far the journal is now, durably.
+    Journal(JournalState),
     /// To `Read`, once for each stripe, with the units in the body.
     Units {
         /// Of the units in the body; the second is 0 where there is only one.
         checksums: [u64; 2],
     },
-    /// To `ListStaged`: ascending, at most [`STAGED_VERSIONS_MAX`].
-    StagedVersions(Vec<VersionId>),
-    /// To anything: it cannot be done.
-    Failed(Failure),
-    /// To `Ping`: the room on its disk, if that can be told.
-    Alive(Option<Room>),
     /// To `Verify`: the checksums of the two units of each stripe, computed from the bytes that were
     /// read, and the same as in the trailers.
     Verified {
         /// One pair for each stripe.
         checksums: Vec<[u64; 2]>,
     },
-    /// To `Inventory`: at most [`INVENTORY_ENTRIES_MAX`] with [`INVENTORY_TEXT_BYTES_MAX`] of text;
-    /// none at the end.
-    Inventory(Vec<InventoryEntry>),
+    /// To `PointAt`; `None` if the journal does not have it, or no longer.
+    PointAt(Option<Point>),
+    /// To `Entries`: at most [`ENTRIES_MAX`] with [`ENTRY_BYTES_MAX`] of records; none at the end.
+    Entries(Vec<Entry>),
+    /// To `Snapshot`.
+    Snapshot(SnapshotReply),
+    /// To `Pieces`: ascending, none at the end. To `Lacks`: those that it does not hold. At most
+    /// [`VERSION_IDS_MAX`].
+    Pieces(Vec<VersionId>),
+    /// To `CheckView`.
+    ViewChecked(ViewReport),
+    /// To anything: it cannot be done.
+    Failed(Failure),
     /// To `WhoServes`.
     Serves(Serves),
-    /// To `Backup`.
-    Backup(backup::Answer),
-    /// To `Evidence`: at most [`backup::FINDINGS_MAX`], none at the end.
-    Evidence(Vec<backup::Finding>),
+}
+
+/// How a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Alive {
+    /// The room on its disk, if that can be told.
+    pub room: Option<Room>,
+    /// How far its journal is.
+    pub journal: JournalState,
 }
 
 /// Which node this is, and whom it serves.
@@ -585,25 +493,23 @@ mod tests {
             },
             Request::Stage(PieceMeta {
                 version,
-                seq: Seq(8),
                 place: place(),
                 file_bytes: 353,
                 stored_ms: -1,
                 repair: true,
             }),
             Request::Units { checksums: [1, u64::MAX] },
-            Request::Carry {
-                number: 4,
-                orders: vec![Order::Commit { version, seq: Seq(8), place: place() }],
-            },
-            Request::Read {
-                version,
-                place: place(),
-                formerly: vec![place().path].try_into().unwrap(),
-                first_stripe: 0,
-                stripes: 1,
-                select: Select::Xor,
-            },
+            Request::Append(Append {
+                prev: Point::start(ClusterId([1; 16])),
+                decided: 0,
+                entries: vec![Entry::after(
+                    Point::start(ClusterId([1; 16])),
+                    7,
+                    b"record".to_vec(),
+                )],
+                pieces: vec![InlinePiece { entry: 0, unit_bytes: 89, checksums: [3, 4] }],
+            }),
+            Request::Read { version, first_stripe: 0, stripes: 1, select: Select::Xor },
         ] {
             let bytes = encode(&request, 0).unwrap();
             assert_eq!(decode_frame::<Request>(&bytes).unwrap(), request);
@@ -627,24 +533,13 @@ mod tests {
 
     #[test]
     fn a_path_that_leaves_the_folder_does_not_decode() {
-        let good = encode(
-            &Order::MakeFolder { user: place().user, folder: FolderPath::parse("ab").unwrap() },
-            0,
-        )
-        .unwrap();
+        let path = FilePath::parse_rooted("ab").unwrap();
+        let good = encode(&Place { user: place().user, path }, 0).unwrap();
         let at = good.windows(2).position(|pair| pair == b"ab").unwrap();
         let mut bad = good;
         bad[at..at + 2].copy_from_slice(b"..");
         let message = &bad[HEAD_BYTES..];
-        assert!(decode::<Order>(&head_of(message), message).is_err());
-    }
-
-    #[test]
-    fn more_former_places_than_may_be_do_not_decode() {
-        let paths = |count| encode(&vec![place().path; count], 0).unwrap();
-        let read = |frame: Vec<u8>| decode::<Formerly>(&head_of(&frame[16..]), &frame[16..]);
-        assert_eq!(read(paths(FORMERLY_MAX)).unwrap().paths().len(), FORMERLY_MAX);
-        assert!(read(paths(FORMERLY_MAX + 1)).is_err());
+        assert!(decode::<Place>(&head_of(message), message).is_err());
     }
 
     #[test]
@@ -666,8 +561,7 @@ mod tests {
 
     #[test]
     fn a_bit_that_flips_on_the_way_is_noticed() {
-        let remove = Order::Remove { place: place(), up_to: Seq(7) };
-        let good = encode(&Request::Carry { number: 1, orders: vec![remove] }, 0).unwrap();
+        let good = encode(&Request::Discard { versions: vec![VersionId([5; 16])] }, 0).unwrap();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -11,7 +11,7 @@ use crate::core::types::NodeId;
 pub struct Scrubbed {
     /// Was it running already?
     pub joined: bool,
-    /// How it went, or goes if nobody waits; nothing if there has never been one.
+    /// How it went, or goes if nobody waits; `None` if there has never been one.
     pub scrub: Option<Scrubbing>,
     /// What it found beyond what was told as items.
     pub untold: u64,
@@ -23,23 +23,23 @@ pub struct Scrubbed {
 /// An item: a file about which something is to be said.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// What: `wrong`, `missing`, `stale`, `damaged` (found by a scrub), `not-whole` (on a node that
+    /// What: `wrong`, `missing`, `damaged` (found by a scrub), `not-whole` (on a node that
     /// is being replaced), `would-be-lost` (if a node were).
     pub what: String,
-    /// On which node; nothing if that cannot be told.
+    /// On which node; `None` if that cannot be told.
     pub node: Option<NodeId>,
     /// The file, `/USER/PATH`.
     pub path: String,
 }
 
-/// What a node is owed that it cannot be given now.
+/// What a node lacks and cannot be given now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Remaining {
     /// Which node.
     pub node: NodeId,
     /// Is it there?
     pub up: bool,
-    /// What it is owed.
+    /// What it lacks.
     pub owed: Debt,
     /// Why it cannot be given that.
     pub why: String,
@@ -52,7 +52,7 @@ pub struct Healing {
     pub pieces: u64,
     /// Bytes that were read from other nodes for it.
     pub bytes_read: u64,
-    /// What all nodes together are still owed.
+    /// What all nodes together still lack.
     pub owed: Debt,
     /// What cannot be done now.
     #[serde(default)]

@@ -1,37 +1,53 @@
 //! Which version of which file to write: decided from what was found, without a look at a disk.
 //!
-//! - A version is called what its blocks under final names are called, since a move renames blocks
-//!   and leaves trailers alone; one that is only staged is called what its trailer says. Where a
-//!   move has reached some nodes only, the name that is not the trailer's is the newer one.
-//! - Of several versions of a file the highest number is the current one. It is staged on one node
-//!   and not on another in two cases that cannot be told apart: its store was broken off, or it was
-//!   answered with three of four nodes. So it counts; if it cannot be rebuilt, an older version does
-//!   not get the file's name.
+//! Where a journal says what everything is called:
+//!
+//! - Its current versions are the files. One that is not there is told as lost. Versions that it does
+//!   not name were replaced, deleted or never answered, and are left alone; one that was stored under
+//!   the name of a lost file is offered in its place.
+//! - An answered change is in the journals of three nodes, so in one of any two. Where fewer than two
+//!   journals are at hand, versions newer than the journal count as stored after it.
+//!
+//! Where there is none:
+//!
+//! - A version is called what the nodes' views call it, else what its trailers say. Where a move has
+//!   reached some views only, the name that is not the trailer's is the newer one.
+//! - Of several versions of a file the highest number is the current one. One that no view names has
+//!   just been answered, or its store was broken off. So it counts; if it cannot be rebuilt, an older
+//!   version does not get the file's name.
 //! - One exception can be proven. An answered version is on three of the four nodes at least. If two
 //!   nodes have an older version in its place and nothing of it, it was never answered.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
-use super::walk::{Found, Named, Nameless, State, TakenFor, Unread};
+use super::history::History;
+use super::walk::{BlockAt, Found, Named, Nameless, State, TakenFor, Unread, Viewed};
+use crate::core::names::{self, Names};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{Block, NodeSet};
+use crate::core::types::{Block, NodeSet, VersionId};
+use crate::core::wire::journal::{Change, Point};
 use crate::core::wire::node::Place;
 
 /// The longest name that file systems take, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
 
+/// How many journals have all that was answered.
+const JOURNALS_ENOUGH: usize = 2;
+
 /// One version and where its blocks lie.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Version {
     pub(super) state: State,
-    /// The block files that say they are of this version, in the order of [`Block::ALL`].
-    pub(super) blocks: [Vec<PathBuf>; 8],
-    /// Those that may be, their trailers being damaged, and what is wrong with them.
+    /// The blocks that say they are of this version, in the order of [`Block::ALL`].
+    pub(super) blocks: [Vec<BlockAt>; 8],
+    /// Files that may be, their trailers being damaged, and what is wrong with them.
     pub(super) maybe: [Vec<(PathBuf, String)>; 8],
-    /// Nodes that have it under its final name.
-    committed: NodeSet,
+    /// What it was called when it was stored.
+    stored_as: Place,
+    /// What the nodes' views call it.
+    viewed: Vec<Viewed>,
 }
 
 impl Version {
@@ -43,9 +59,16 @@ impl Version {
         Block::ALL.into_iter().filter(has).map(Block::node).collect()
     }
 
-    /// Has no node at hand been told to commit it?
-    pub(super) fn is_staged_only(&self) -> bool {
-        self.committed.is_empty()
+    /// What it is called, if no journal says it.
+    fn called(&self) -> &Place {
+        let votes = self.viewed.iter().map(|own| {
+            let nodes: NodeSet =
+                self.viewed.iter().filter(|v| v.place == own.place).map(|v| v.node).collect();
+            // One that was rebuilt after a move names the place of then.
+            (own.place != self.stored_as, nodes.len(), own.place.path.as_str(), &own.place)
+        });
+        let best = votes.max_by_key(|(is_newer, count, path, _)| (*is_newer, *count, *path));
+        best.map_or(&self.stored_as, |(.., place)| place)
     }
 }
 
@@ -54,6 +77,8 @@ impl Version {
 pub struct StoredFile {
     /// Whose it is and what it is called.
     pub place: Place,
+    /// Its current version, if a journal says it.
+    pub(super) current: Option<VersionId>,
     /// Newest first; none if no block of it names itself.
     pub(super) versions: Vec<Version>,
     /// There is a folder of this name, too: one of both was removed while a node was away.
@@ -63,9 +88,20 @@ pub struct StoredFile {
 }
 
 impl StoredFile {
-    /// The size of its newest version.
+    fn new(place: Place, current: Option<VersionId>) -> StoredFile {
+        let (versions, nameless) = (Vec::new(), Vec::new());
+        StoredFile { place, current, versions, is_folder_too: false, nameless }
+    }
+
+    /// The size of its current version.
     pub fn bytes(&self) -> u64 {
-        self.versions.first().map_or(0, |version| version.state.file_bytes)
+        self.newest().map_or(0, |version| version.state.file_bytes)
+    }
+
+    /// Its current version, if any block of it names itself.
+    pub(super) fn newest(&self) -> Option<&Version> {
+        let is_current = |id: VersionId| self.current.is_none_or(|current| current == id);
+        self.versions.first().filter(|version| is_current(version.state.version))
     }
 }
 
@@ -78,27 +114,65 @@ pub struct Survey {
     pub folders: BTreeSet<(UserName, FolderPath)>,
     /// What could not be read, so that files may be missing.
     pub unread: Vec<Unread>,
+    /// The last entry of the journal that the names are from; `None` if they are from the nodes' views
+    /// and from the blocks themselves.
+    pub journal: Option<Point>,
+    /// Is there any view?
+    has_views: bool,
 }
 
 impl Survey {
-    /// Orders what was found. Only files of this user, if one is named.
-    pub(super) fn of(found: Found, user: Option<&UserName>) -> Survey {
+    /// Orders what was found, with the history that the names are from and the number of journals that
+    /// it was read from. Only files of this user, if one is named.
+    pub(super) fn of(
+        found: Found,
+        history: Option<History>,
+        journals: usize,
+        user: Option<&UserName>,
+    ) -> Survey {
+        let Found { named, viewed, nameless, mut folders, mut unread } = found;
+        let has_views = !viewed.is_empty();
+        let journal = history.as_ref().map(|history| history.end);
+        let mut versions = versions_of(named, viewed);
+        let mut files = match history {
+            Some(mut history) => {
+                if journals < JOURNALS_ENOUGH {
+                    add_newer(&mut history, &versions);
+                }
+                folders.clear();
+                files_by_names(&history.names, versions, &mut folders)
+            }
+            None => {
+                let mut files = Files::new();
+                for version in versions.drain(..) {
+                    entry(&mut files, version.called().clone()).versions.push(version);
+                }
+                files
+            }
+        };
+        // What is damaged and in no journal is nobody's.
+        let tell = user.is_none() && journal.is_none();
+        attach(nameless, &mut files, &mut unread, tell, journal.is_none());
         let is_wanted = |owner: &UserName| user.is_none_or(|only| only == owner);
-        let Found { named, nameless, mut folders, mut unread } = found;
         folders.retain(|(owner, _)| is_wanted(owner));
-        let mut files = files_of(named);
-        for block in nameless {
-            attach(block, &mut files, &mut unread, user.is_none());
-        }
         let mut files: Vec<StoredFile> =
             files.into_values().filter(|file| is_wanted(&file.place.user)).collect();
         for file in &mut files {
-            file.versions.sort_by_key(|version| Reverse(version.state));
-            drop_unanswered(&mut file.versions);
+            let current = file.current;
+            file.versions
+                .sort_by_key(|own| (Some(own.state.version) != current, Reverse(own.state)));
+            if current.is_none() {
+                drop_unanswered(&mut file.versions);
+            }
             let own = (file.place.user.clone(), file.place.path.as_folder());
             file.is_folder_too = folders.contains(&own);
         }
-        Survey { files, folders, unread }
+        Survey { files, folders, unread, journal, has_views }
+    }
+
+    /// May this version never have been answered?
+    pub(super) fn is_unsure(&self, version: &Version) -> bool {
+        self.journal.is_none() && self.has_views && version.viewed.is_empty()
     }
 
     /// The users that have a file or folder here.
@@ -137,73 +211,127 @@ impl Survey {
 type Files = BTreeMap<(UserName, FilePath), StoredFile>;
 
 fn entry(files: &mut Files, place: Place) -> &mut StoredFile {
-    files.entry((place.user.clone(), place.path.clone())).or_insert_with(|| StoredFile {
-        place,
-        versions: Vec::new(),
-        is_folder_too: false,
-        nameless: Vec::new(),
-    })
+    files
+        .entry((place.user.clone(), place.path.clone()))
+        .or_insert_with(|| StoredFile::new(place, None))
 }
 
-fn files_of(named: Vec<Named>) -> Files {
-    // Blocks that disagree about their version's size or digest are of different states, so that no
-    // two of them are ever mixed.
-    let mut states: BTreeMap<State, Vec<Named>> = BTreeMap::new();
-    for block in named {
-        states.entry(block.state).or_default().push(block);
-    }
-    let mut files = Files::new();
-    for (state, blocks) in states {
-        let place = called(&blocks);
-        let mut version = Version {
+/// Blocks that disagree about their version's size or digest are of different states, so that no two
+/// of them are ever mixed. In the order of sequence numbers.
+fn versions_of(named: Vec<Named>, viewed: Vec<Viewed>) -> Vec<Version> {
+    let mut versions: BTreeMap<State, Version> = BTreeMap::new();
+    for Named { at, block, state, stored_as } in named {
+        let version = versions.entry(state).or_insert_with(|| Version {
             state,
             blocks: Default::default(),
             maybe: Default::default(),
-            committed: NodeSet::EMPTY,
-        };
-        for block in blocks {
-            if block.lies_as.is_some() {
-                version.committed.insert(block.block.node());
-            }
-            version.blocks[block.block.index()].push(block.at);
+            stored_as,
+            viewed: Vec::new(),
+        });
+        version.blocks[block.index()].push(at);
+    }
+    let mut views: HashMap<VersionId, Vec<Viewed>> = HashMap::new();
+    for own in viewed {
+        views.entry(own.version).or_default().push(own);
+    }
+    let mut versions: Vec<Version> = versions.into_values().collect();
+    for version in &mut versions {
+        version.viewed = views.get(&version.state.version).cloned().unwrap_or_default();
+    }
+    versions
+}
+
+/// Takes versions that are newer than the history as stored after it.
+fn add_newer(history: &mut History, versions: &[Version]) {
+    let newer = versions.iter().filter(|version| version.state.seq > history.last_seq);
+    for version in newer.collect::<Vec<_>>() {
+        history.names.apply(&Change::Stored {
+            place: version.called().clone(),
+            version: version.state.version,
+            seq: version.state.seq,
+            bytes: version.state.file_bytes,
+            blake3: version.state.blake3,
+            stored_ms: 0,
+            placed: version.nodes(),
+            inline: false,
+            by: String::new(),
+        });
+    }
+}
+
+/// The files that a history names, each with what was found of its current version, and with what else
+/// was stored in its place.
+fn files_by_names(
+    names: &Names,
+    versions: Vec<Version>,
+    folders: &mut BTreeSet<(UserName, FolderPath)>,
+) -> Files {
+    let mut files = Files::new();
+    let mut places: HashMap<VersionId, Place> = HashMap::new();
+    names.walk(&mut |user, path, folder| {
+        folders.insert((user.clone(), path.clone()));
+        for (name, named) in folder.entries() {
+            let (names::Named::File(version), Ok(path)) = (named, path.join(name)) else {
+                continue;
+            };
+            let place = Place { user: user.clone(), path };
+            places.insert(*version, place.clone());
+            let key = (place.user.clone(), place.path.clone());
+            files.insert(key, StoredFile::new(place, Some(*version)));
         }
-        entry(&mut files, place).versions.push(version);
+    });
+    for version in versions {
+        let place = places.get(&version.state.version).unwrap_or_else(|| version.called());
+        if let Some(file) = files.get_mut(&(place.user.clone(), place.path.clone())) {
+            file.versions.push(version);
+        }
     }
     files
 }
 
-/// What a version is called, by all its blocks.
-fn called(blocks: &[Named]) -> Place {
-    let stored_as = &blocks[0].stored_as;
-    let mut votes: BTreeMap<(bool, usize, &FilePath), &Place> = BTreeMap::new();
-    for block in blocks {
-        let Some(place) = &block.lies_as else { continue };
-        let count = blocks.iter().filter(|other| other.lies_as.as_ref() == Some(place)).count();
-        // Each by its own trailer: one that was rebuilt after a move names the place of then.
-        votes.insert((*place != block.stored_as, count, &place.path), place);
+/// Adds blocks without a name of their own to the versions that they may belong to. With `may_make`
+/// they may be all that there is of a file.
+fn attach(
+    nameless: Vec<Nameless>,
+    files: &mut Files,
+    unread: &mut Vec<Unread>,
+    tell: bool,
+    may_make: bool,
+) {
+    // Where the versions are that such blocks say they are of.
+    let wanted: HashSet<VersionId> = nameless
+        .iter()
+        .filter_map(|block| match block.taken_for {
+            TakenFor::Version(id) => Some(id),
+            TakenFor::File(_) => None,
+        })
+        .collect();
+    let mut places: HashMap<VersionId, Place> = HashMap::new();
+    for file in files.values() {
+        let own = file.versions.iter().map(|version| version.state.version).chain(file.current);
+        places.extend(own.filter(|id| wanted.contains(id)).map(|id| (id, file.place.clone())));
     }
-    votes.into_values().next_back().unwrap_or(stored_as).clone()
-}
-
-/// Adds a block without a name of its own to the versions that it may belong to.
-fn attach(block: Nameless, files: &mut Files, unread: &mut Vec<Unread>, tell: bool) {
-    let Nameless { at, block, taken_for, why } = block;
-    match taken_for {
-        TakenFor::File(place) => {
-            let file = entry(files, place);
-            file.nameless.push((block, why.clone()));
-            for version in &mut file.versions {
-                version.maybe[block.index()].push((at.clone(), why.clone()));
-            }
-        }
-        TakenFor::Version(id) => {
-            let mut versions = files.values_mut().flat_map(|file| &mut file.versions);
-            match versions.find(|version| version.state.version == id) {
-                Some(version) => version.maybe[block.index()].push((at, why)),
-                // Whose file it was cannot be told; but that there was one can.
-                None if tell => unread.push(Unread { at, why }),
-                None => {}
-            }
+    for Nameless { at, block, taken_for, why } in nameless {
+        let (place, id) = match taken_for {
+            TakenFor::File(place) => (place, None),
+            TakenFor::Version(id) => match places.get(&id) {
+                Some(place) => (place.clone(), Some(id)),
+                None => {
+                    // Whose file it was is unknown; but that there was one is not.
+                    unread.extend(tell.then_some(Unread { at, why }));
+                    continue;
+                }
+            },
+        };
+        let file = match files.get_mut(&(place.user.clone(), place.path.clone())) {
+            Some(file) => file,
+            None if may_make => entry(files, place),
+            None => continue,
+        };
+        file.nameless.push((block, why.clone()));
+        let own = file.versions.iter_mut();
+        for version in own.filter(|own| id.is_none_or(|id| id == own.state.version)) {
+            version.maybe[block.index()].push((at.clone(), why.clone()));
         }
     }
 }
@@ -214,10 +342,10 @@ fn drop_unanswered(versions: &mut Vec<Version>) {
     let mut kept: Vec<Version> = Vec::new();
     for version in std::mem::take(versions).into_iter().rev() {
         let lacking = older.and(version.nodes().complement());
-        if version.is_staged_only() && lacking.len() >= 2 {
+        if version.viewed.is_empty() && lacking.len() >= 2 {
             continue;
         }
-        older = older.iter().chain(version.committed.iter()).collect();
+        older = older.or(version.nodes());
         kept.push(version);
     }
     kept.reverse();
@@ -227,7 +355,7 @@ fn drop_unanswered(versions: &mut Vec<Version>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::{Digest, NodeId, Seq, VersionId};
+    use crate::core::types::{ClusterId, Digest, NodeId, Seq};
 
     fn place(path: &str) -> Place {
         Place {
@@ -236,76 +364,147 @@ mod tests {
         }
     }
 
-    /// Both blocks of version `n`, stored as `a`, on this node; staged if it lies nowhere else.
-    fn piece(n: u8, node: u8, lies_as: Option<&str>) -> Vec<Named> {
+    /// Both blocks of version `n`, stored as `a`, on this node, and what its view calls them.
+    fn piece(n: u8, node: u8, viewed_as: Option<&str>) -> Found {
         let state = State {
             seq: Seq(n.into()),
             version: VersionId([n; 16]),
             file_bytes: 100,
             blake3: Digest([n; 32]),
         };
-        let block = |block: Block| Named {
-            at: PathBuf::from(format!("{node}/{n}_{block}")),
-            block,
-            state,
-            stored_as: place("a"),
-            lies_as: lies_as.map(place),
-        };
-        NodeId::new(node).unwrap().blocks().map(block).to_vec()
+        let at = |block| BlockAt::File(PathBuf::from(format!("{node}/{n}_{block}")));
+        let node = NodeId::new(node).unwrap();
+        let named = |block: Block| Named { at: at(block), block, state, stored_as: place("a") };
+        let viewed = |path| Viewed { version: state.version, node, place: place(path) };
+        Found {
+            named: node.blocks().map(named).to_vec(),
+            viewed: viewed_as.map(viewed).into_iter().collect(),
+            ..Found::default()
+        }
     }
 
-    fn survey(pieces: &[Vec<Named>]) -> Survey {
-        Survey::of(Found { named: pieces.concat(), ..Found::default() }, None)
+    fn all(pieces: Vec<Found>) -> Found {
+        let mut all = Found::default();
+        for own in pieces {
+            all.named.extend(own.named);
+            all.viewed.extend(own.viewed);
+        }
+        all
     }
 
-    /// The numbers of the versions of the only file, newest first.
-    fn versions(pieces: &[Vec<Named>]) -> Vec<u64> {
+    fn survey(pieces: Vec<Found>) -> Survey {
+        Survey::of(all(pieces), None, 0, None)
+    }
+
+    fn history(stores: &[(&str, u8)]) -> History {
+        let end = Point::start(ClusterId([1; 16]));
+        let mut history = History { names: Names::default(), end, last_seq: Seq(0) };
+        for (path, n) in stores {
+            history.apply(&Change::Stored {
+                place: place(path),
+                version: VersionId([*n; 16]),
+                seq: Seq((*n).into()),
+                bytes: 100,
+                blake3: Digest([*n; 32]),
+                stored_ms: 0,
+                placed: NodeSet::ALL,
+                inline: false,
+                by: String::new(),
+            });
+        }
+        history
+    }
+
+    /// The numbers of a file's versions, newest first.
+    fn numbers(file: &StoredFile) -> Vec<u64> {
+        file.versions.iter().map(|version| version.state.seq.0).collect()
+    }
+
+    /// Those of the only file.
+    fn versions(pieces: Vec<Found>) -> Vec<u64> {
         let survey = survey(pieces);
         assert_eq!(survey.files.len(), 1, "{survey:?}");
-        survey.files[0].versions.iter().map(|version| version.state.seq.0).collect()
+        numbers(&survey.files[0])
     }
 
     #[test]
-    fn a_staged_version_counts_unless_two_nodes_prove_that_it_was_never_answered() {
-        let [one, two, three] = [1, 2, 3].map(|node| piece(1, node, Some("a")));
-        let newer = |node| piece(2, node, None);
-        // Staged on one of two: it may have been answered with the two nodes that are not here.
-        assert_eq!(versions(&[one.clone(), two.clone(), newer(1)]), [2, 1]);
+    fn a_version_in_no_view_counts_unless_two_nodes_prove_that_it_was_never_answered() {
+        let old = |node| piece(1, node, Some("a"));
+        let new = |node| piece(2, node, None);
+        // On one of two: it may have been answered with the two nodes that are not here.
+        assert_eq!(versions(vec![old(1), old(2), new(1)]), [2, 1]);
         // Two nodes of three never had it: at most two nodes have.
-        let three_nodes = [one.clone(), two.clone(), three.clone()];
-        assert_eq!(versions(&[&three_nodes[..], &[newer(1)]].concat()), [1]);
-        assert_eq!(versions(&[&three_nodes[..], &[newer(1), newer(2)]].concat()), [2, 1]);
-        // Committed anywhere, it was answered.
-        assert_eq!(versions(&[one, two, piece(2, 3, Some("a"))]), [2, 1]);
+        assert_eq!(versions(vec![old(1), old(2), old(3), new(1)]), [1]);
+        assert_eq!(versions(vec![old(1), old(2), old(3), new(1), new(2)]), [2, 1]);
+        // In any view, it was answered.
+        assert_eq!(versions(vec![old(1), old(2), piece(2, 3, Some("a"))]), [2, 1]);
         // Nodes that have nothing prove nothing: they may have lost it.
-        assert_eq!(versions(&[newer(1)]), [2]);
+        assert_eq!(versions(vec![new(1)]), [2]);
     }
 
     #[test]
-    fn a_file_is_called_what_its_blocks_are_called() {
-        let name = |pieces: &[Vec<Named>]| {
+    fn without_a_journal_a_file_is_called_what_the_views_call_it() {
+        let name = |pieces| {
             let survey = survey(pieces);
             assert_eq!(survey.files.len(), 1);
             survey.files[0].place.path.as_str().to_owned()
         };
-        assert_eq!(name(&[piece(1, 1, None), piece(1, 2, None)]), "a");
-        assert_eq!(name(&[piece(1, 1, Some("b")), piece(1, 2, Some("b"))]), "b");
-        assert_eq!(name(&[piece(1, 1, Some("b")), piece(1, 2, None)]), "b");
-        // A move that only one node has been told of.
-        assert_eq!(name(&[piece(1, 1, Some("a")), piece(1, 2, Some("b"))]), "b");
-        assert_eq!(name(&[piece(1, 1, Some("b")), piece(1, 2, Some("a"))]), "b");
+        assert_eq!(name(vec![piece(1, 1, None), piece(1, 2, None)]), "a");
+        assert_eq!(name(vec![piece(1, 1, Some("b")), piece(1, 2, Some("b"))]), "b");
+        assert_eq!(name(vec![piece(1, 1, Some("b")), piece(1, 2, None)]), "b");
+        // A move that only one node has followed.
+        assert_eq!(name(vec![piece(1, 1, Some("a")), piece(1, 2, Some("b"))]), "b");
+        assert_eq!(name(vec![piece(1, 1, Some("b")), piece(1, 2, Some("a"))]), "b");
+    }
+
+    #[test]
+    fn a_journal_decides_what_is_a_file_and_what_it_is_called() {
+        let found = all(vec![
+            piece(1, 1, Some("a")),
+            piece(2, 1, None),
+            piece(3, 1, Some("gone")),
+            piece(4, 1, Some("x")),
+        ]);
+        let survey = Survey::of(found, Some(history(&[("a", 2), ("x/y", 4), ("z", 5)])), 2, None);
+        let files: Vec<_> =
+            survey.files.iter().map(|file| (file.place.path.as_str(), numbers(file))).collect();
+        // The older version is offered where the current one is lost, the deleted one nowhere.
+        assert_eq!(files, [("a", vec![2, 1]), ("x/y", vec![4]), ("z", vec![])]);
+        assert!(survey.files[2].newest().is_none() && survey.files[1].newest().is_some());
+        let folders: Vec<_> = survey.folders.iter().map(|(_, path)| path.as_str()).collect();
+        assert_eq!(folders, ["", "x"]);
+    }
+
+    #[test]
+    fn the_current_version_comes_first_whatever_its_number() {
+        let found = all(vec![piece(1, 1, None), piece(2, 1, None)]);
+        let survey = Survey::of(found, Some(history(&[("a", 2), ("a", 1)])), 2, None);
+        assert_eq!(numbers(&survey.files[0]), [1, 2]);
+    }
+
+    #[test]
+    fn with_one_journal_alone_what_is_newer_counts_as_stored_after_it() {
+        let found = || all(vec![piece(1, 1, None), piece(3, 2, Some("b")), piece(4, 1, None)]);
+        let with = |journals| {
+            let survey = Survey::of(found(), Some(history(&[("c", 3)])), journals, None);
+            let names = survey.files.iter().map(|file| file.place.path.as_str().to_owned());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(with(2), ["c"]);
+        assert_eq!(with(1), ["a", "c"], "number 4 is newer, number 1 was replaced or deleted");
     }
 
     #[test]
     fn blocks_that_disagree_about_their_file_are_never_mixed() {
         let mut other = piece(1, 2, Some("a"));
-        other.iter_mut().for_each(|block| block.state.file_bytes = 101);
-        assert_eq!(versions(&[piece(1, 1, Some("a")), other]), [1, 1]);
+        other.named.iter_mut().for_each(|block| block.state.file_bytes = 101);
+        assert_eq!(versions(vec![piece(1, 1, Some("a")), other]), [1, 1]);
     }
 
     #[test]
     fn an_older_version_takes_nobodys_name() {
-        let mut survey = survey(&[piece(7, 1, Some("x/a")), piece(8, 1, Some("x/a.older-7"))]);
+        let pieces = vec![piece(7, 1, Some("x/a")), piece(8, 1, Some("x/a.older-7"))];
+        let mut survey = survey(pieces);
         let state = survey.files[0].versions[0].state;
         let file = place("x/a");
         assert_eq!(survey.beside(&file, &state), "a.older-7-1");
@@ -319,27 +518,26 @@ mod tests {
 
     #[test]
     fn a_block_without_a_trailer_may_be_of_any_version_of_its_file() {
-        let nameless = |taken_for| Nameless {
-            at: "x".into(),
-            block: Block::B1,
-            taken_for,
-            why: "cut off".into(),
+        let of = |taken_for, history| {
+            let why = "cut off".to_owned();
+            let nameless = Nameless { at: "x".into(), block: Block::B1, taken_for, why };
+            let found = Found { nameless: vec![nameless], ..piece(1, 1, Some("a")) };
+            Survey::of(found, history, 2, None)
         };
-        let of = |taken_for| {
-            let named = piece(1, 1, Some("a"));
-            Survey::of(
-                Found { named, nameless: vec![nameless(taken_for)], ..Found::default() },
-                None,
-            )
-        };
-        let survey = of(TakenFor::File(place("a")));
+        let one = VersionId([1; 16]);
+        let survey = of(TakenFor::File(place("a")), None);
         assert_eq!(survey.files[0].versions[0].nodes().to_string(), "nodes 1 and 2");
-        let survey = of(TakenFor::Version(VersionId([1; 16])));
+        let survey = of(TakenFor::Version(one), None);
         assert_eq!(survey.files[0].versions[0].maybe[Block::B1.index()].len(), 1);
         // Nobody else knows that file, or that version.
-        let survey = of(TakenFor::File(place("b")));
+        let survey = of(TakenFor::File(place("b")), None);
         assert_eq!(survey.files.len(), 2);
         assert!(survey.files[1].versions.is_empty());
-        assert_eq!(of(TakenFor::Version(VersionId([2; 16]))).unread.len(), 1);
+        assert_eq!(of(TakenFor::Version(VersionId([2; 16])), None).unread.len(), 1);
+        // A journal knows that there is no such file, or that it has just this block.
+        let survey = of(TakenFor::File(place("b")), Some(history(&[("a", 1)])));
+        assert!(survey.files.len() == 1 && survey.unread.is_empty());
+        let survey = of(TakenFor::Version(VersionId([2; 16])), Some(history(&[("a", 2)])));
+        assert_eq!(survey.files[0].nameless.len(), 1);
     }
 }

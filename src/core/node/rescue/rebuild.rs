@@ -92,9 +92,13 @@ impl<'a> Rescuer<'a> {
     /// If nothing can be written any more.
     pub fn file(&mut self, file: &StoredFile, progress: &mut dyn FnMut(u64)) -> Result<Outcome> {
         let own = file.place.path.name();
-        let mut lost = file
-            .is_folder_too
-            .then(|| "there is a folder of its name, so one of both was removed".to_owned());
+        let mut lost = match file.newest() {
+            None => Some(nothing_of(file)),
+            Some(_) if file.is_folder_too => {
+                Some("there is a folder of its name, so one of both was removed".to_owned())
+            }
+            Some(_) => None,
+        };
         for version in &file.versions {
             let name = match lost {
                 None => own.to_owned(),
@@ -114,11 +118,7 @@ impl<'a> Rescuer<'a> {
                 (Err(_), Some(_)) => {}
             }
         }
-        let why = lost.unwrap_or_else(|| {
-            let blocks = file.nameless.iter().map(|(block, why)| describe(*block, why));
-            format!("none of its blocks says what it is: {}", blocks.collect::<Vec<_>>().join("; "))
-        });
-        Ok(Outcome::Lost { why, older: None })
+        Ok(Outcome::Lost { why: lost.unwrap_or_else(|| nothing_of(file)), older: None })
     }
 
     /// Gives the finished file its name, unless something has it.
@@ -212,15 +212,16 @@ impl<'a> Rescuer<'a> {
     /// Why this version cannot be made, in a person's words.
     fn lost(&self, file: &StoredFile, version: &Version, troubles: Troubles) -> Lost {
         let held = version.nodes().and(self.nodes);
-        let staged = if version.is_staged_only() {
+        let is_unsure = self.survey.is_unsure(version);
+        let unsure = if is_unsure {
             "its last store was under way, or had just been answered: "
         } else {
             ""
         };
         if held.len() == 1 && troubles.whole.is_none() {
-            let is_alone = file.versions.len() == 1 && !version.is_staged_only();
+            let is_alone = file.versions.len() == 1 && file.current.is_none() && !is_unsure;
             let why = if is_alone { " (was it deleted?)" } else { "" };
-            return format!("{staged}only {held} has any of it{why}");
+            return format!("{unsure}only {held} has any of it{why}");
         }
         let mut reasons: Vec<String> = Vec::new();
         for id in self.nodes.iter() {
@@ -235,6 +236,16 @@ impl<'a> Rescuer<'a> {
             reasons.extend(own);
         }
         reasons.extend(troubles.whole);
-        format!("{staged}{}", reasons.join("; "))
+        format!("{unsure}{}", reasons.join("; "))
+    }
+}
+
+/// Why a file is lost of which no block names itself as the current version's.
+fn nothing_of(file: &StoredFile) -> Lost {
+    let blocks: Vec<String> =
+        file.nameless.iter().map(|(block, why)| describe(*block, why)).collect();
+    match (blocks.as_slice(), file.current) {
+        ([], Some(_)) => "these nodes have nothing of its current version".to_owned(),
+        (_, _) => format!("none of its blocks says what it is: {}", blocks.join("; ")),
     }
 }

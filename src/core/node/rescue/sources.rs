@@ -5,9 +5,12 @@
 //! the whole file decides.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use super::choose::Version;
+use super::history::logged_at;
+use super::walk::BlockAt;
 use crate::core::code::layout::Layout;
 use crate::core::code::{checksum, salvage};
 use crate::core::error::Error;
@@ -15,6 +18,7 @@ use crate::core::io::disk::{Disk, ReadFile};
 use crate::core::io::reason;
 use crate::core::node::piece::read_trailer;
 use crate::core::types::Block;
+use crate::core::wire::journal::Change;
 use crate::core::wire::trailer::STRIPES_MAX;
 
 /// A block's trouble, for people.
@@ -37,14 +41,33 @@ impl Troubles {
     }
 }
 
-/// An open block file.
+/// An open block.
 struct Source {
-    file: Box<dyn ReadFile>,
-    /// Nothing if its trailer is damaged.
+    bytes: Bytes,
+    /// `None` if its trailer is damaged.
     checksums: Option<Vec<u64>>,
 }
 
-/// The open block files of one version.
+enum Bytes {
+    File(Box<dyn ReadFile>),
+    /// The only unit of a block that came with the journal.
+    Unit(Vec<u8>),
+}
+
+impl Bytes {
+    fn read(&self, unit: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Bytes::File(file) => file.read_exact_at(unit, offset),
+            Bytes::Unit(own) if own.len() == unit.len() => {
+                unit.copy_from_slice(own);
+                Ok(())
+            }
+            Bytes::Unit(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// The open blocks of one version.
 pub(super) struct Sources {
     /// In the order of [`Block::ALL`]; those with checksums come first.
     blocks: [Vec<Source>; 8],
@@ -69,7 +92,11 @@ impl Sources {
         }
         for block in Block::ALL {
             for at in &version.blocks[block.index()] {
-                match open_named(disk, at, block, version) {
+                let opened = match at {
+                    BlockAt::File(at) => open_named(disk, at, block, version),
+                    BlockAt::Journal(at, offset) => open_logged(disk, at, *offset, block, version),
+                };
+                match opened {
                     Ok(source) => sources.blocks[block.index()].push(source),
                     Err(why) => sources.troubles.note(block, why),
                 }
@@ -77,7 +104,8 @@ impl Sources {
             for (at, why) in &version.maybe[block.index()] {
                 sources.troubles.note(block, why.clone());
                 if let Ok(file) = disk.open(at) {
-                    sources.blocks[block.index()].push(Source { file, checksums: None });
+                    let source = Source { bytes: Bytes::File(file), checksums: None };
+                    sources.blocks[block.index()].push(source);
                 }
             }
             if sources.blocks[block.index()].is_empty() {
@@ -123,7 +151,7 @@ impl Sources {
         let candidates = blocks[block.index()].iter();
         unit.resize(layout.unit_bytes(stripe), 0);
         for source in candidates.filter(|source| source.checksums.is_some() == with_checksum) {
-            if let Err(e) = source.file.read_exact_at(unit, layout.unit_offset(stripe)) {
+            if let Err(e) = source.bytes.read(unit, layout.unit_offset(stripe)) {
                 troubles.note(block, format!("cannot be read: {}", reason(&e)));
                 continue;
             }
@@ -159,5 +187,25 @@ fn open_named(
     if header.version != version.state.version || header.block != block {
         return Err("it was replaced just now".into());
     }
-    Ok(Source { file, checksums: Some(trailer.checksums) })
+    Ok(Source { bytes: Bytes::File(file), checksums: Some(trailer.checksums) })
+}
+
+/// Reads a block that came with an entry of the journal, once more as well. The frame that it lies in
+/// has a checksum.
+fn open_logged(
+    disk: &dyn Disk,
+    at: &Path,
+    offset: u64,
+    block: Block,
+    version: &Version,
+) -> std::result::Result<Source, String> {
+    let logged = logged_at(disk, at, offset).map_err(|error| error.to_string())?;
+    let is_same = matches!(logged.entry.change(), Ok(Change::Stored { version: own, .. })
+        if own == version.state.version);
+    let Some(mut units) = logged.piece.filter(|_| is_same) else {
+        return Err("the journal was rewritten just now".into());
+    };
+    let second = units.split_off(units.len() / 2);
+    let unit = if block.index().is_multiple_of(2) { units } else { second };
+    Ok(Source { checksums: Some(vec![checksum::unit(&unit)]), bytes: Bytes::Unit(unit) })
 }

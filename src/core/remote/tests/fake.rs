@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     GivesUp,
     /// Every request is answered with `D`.
     Disconnects,
+    /// The connection closes in place of the answer to anything that changes something.
+    ClosesBeforeAnswer,
 }
 
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -193,6 +195,10 @@ impl Client {
     /// Serves one request; false after a sign-out.
     fn request(&mut self) -> Result<bool, Gone> {
         let message = self.message()?;
+        let is_quiet = ["LGN", "TOK", "STR", "RTV", "INF", "STA", "LGO"];
+        if self.fault == Fault::ClosesBeforeAnswer && !is_quiet.contains(&message[0].as_str()) {
+            return Err(Gone);
+        }
         if self.fault == Fault::Disconnects {
             self.say(&["D", "going down"])?;
             return Err(Gone);
@@ -314,6 +320,9 @@ impl Client {
         }
         assert_eq!(content.len() as u64, bytes);
         self.files.lock().insert(key, content);
+        if self.fault == Fault::ClosesBeforeAnswer {
+            return Err(Gone);
+        }
         if self.fault == Fault::StoresOtherBytes {
             digest.0[0] ^= 1;
         }

@@ -6,7 +6,7 @@ use super::*;
 use crate::core::error::Code;
 use crate::core::types::ClusterId;
 
-struct House {
+struct Fixture {
     accounts: Accounts,
     now_ms: Arc<AtomicU64>,
     _folder: tempfile::TempDir,
@@ -18,17 +18,24 @@ fn stranger(n: u8) -> Origin {
     Origin::of(IpAddr::from([203, 0, 113, n]))
 }
 
-impl House {
-    fn new() -> House {
+impl Fixture {
+    fn new() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&folder.path().join("palk.db"), ClusterId([1; 16])).unwrap();
         let now_ms = Arc::new(AtomicU64::new(0));
         let clock = now_ms.clone();
         let clock: Clock = Arc::new(move || clock.load(Ordering::SeqCst));
         let random = Arc::new(Random::seeded(1));
-        let accounts = Accounts::with_clock(Arc::new(catalog), random, clock);
+        let catalog = Arc::new(catalog);
+        let made = catalog.clone();
+        let submit: Submit = Arc::new(move |job| {
+            let mut group = made.begin_group(1)?;
+            group.attempt(job)?;
+            group.commit()
+        });
+        let accounts = Accounts::with_clock(catalog, submit, random, clock);
         accounts.create(&UserName::parse("demo").unwrap(), "right").unwrap();
-        House { accounts, now_ms, _folder: folder }
+        Fixture { accounts, now_ms, _folder: folder }
     }
 
     fn pass(&self, seconds: u64) {
@@ -53,122 +60,124 @@ impl House {
 
 #[test]
 fn wrong_passwords_are_answered_ever_later_and_a_right_one_after_the_wait_resets() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for name in ["demo", "nobody"] {
         for _ in 0..4 {
-            assert_eq!(house.try_in(name, "wrong", Origin::Local), Err(None));
+            assert_eq!(fixture.try_in(name, "wrong", Origin::Local), Err(None));
         }
         // From here on the right one is not looked at either, and known and unknown look the same.
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(house.try_in(name, "right", Origin::Local), Err(Some(wait)));
-            house.pass(wait);
-            assert_eq!(house.try_in(name, "wrong", Origin::Local), Err(None));
+            assert_eq!(fixture.try_in(name, "right", Origin::Local), Err(Some(wait)));
+            fixture.pass(wait);
+            assert_eq!(fixture.try_in(name, "wrong", Origin::Local), Err(None));
         }
     }
-    house.pass(60);
-    assert_eq!(house.try_in("demo", "right", Origin::Local), Ok(()));
+    fixture.pass(60);
+    assert_eq!(fixture.try_in("demo", "right", Origin::Local), Ok(()));
     for _ in 0..4 {
-        assert_eq!(house.try_in("demo", "wrong", Origin::Local), Err(None));
+        assert_eq!(fixture.try_in("demo", "wrong", Origin::Local), Err(None));
     }
 }
 
 #[test]
 fn another_password_begins_anew() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for _ in 0..6 {
-        let _ = house.try_in("demo", "wrong", Origin::Local);
-        let _ = house.try_in("ann", "wrong", Origin::Local);
+        let _ = fixture.try_in("demo", "wrong", Origin::Local);
+        let _ = fixture.try_in("ann", "wrong", Origin::Local);
     }
     let (demo, ann) = (UserName::parse("demo").unwrap(), UserName::parse("ann").unwrap());
-    house.accounts.set_password(&demo, "new").unwrap();
-    house.accounts.create(&ann, "hers").unwrap();
-    assert_eq!(house.try_in("demo", "new", Origin::Local), Ok(()));
-    assert_eq!(house.try_in("ann", "hers", Origin::Local), Ok(()));
+    fixture.accounts.set_password(&demo, "new").unwrap();
+    fixture.accounts.create(&ann, "hers").unwrap();
+    assert_eq!(fixture.try_in("demo", "new", Origin::Local), Ok(()));
+    assert_eq!(fixture.try_in("ann", "hers", Origin::Local), Ok(()));
 }
 
 #[test]
 fn guessing_from_many_addresses_is_slowed_down_by_the_account() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut looked_at = 0;
     // Ten minutes of one guess a second, each from another address.
     for second in 0..600_u64 {
         let from = stranger(u8::try_from(second % 250).unwrap());
-        looked_at += usize::from(house.try_in("demo", "wrong", from) == Err(None));
-        house.pass(1);
+        looked_at += usize::from(fixture.try_in("demo", "wrong", from) == Err(None));
+        fixture.pass(1);
     }
     assert!((15..=22).contains(&looked_at), "{looked_at} guesses were looked at");
 }
 
 #[test]
 fn a_stranger_who_guesses_does_not_shut_the_owner_out() {
-    let house = House::new();
-    house.try_in("demo", "right", OFFICE).unwrap();
+    let fixture = Fixture::new();
+    fixture.try_in("demo", "right", OFFICE).unwrap();
     for n in 0..100 {
-        let _ = house.try_in("demo", "wrong", stranger(n));
+        let _ = fixture.try_in("demo", "wrong", stranger(n));
     }
-    assert!(matches!(house.try_in("demo", "right", stranger(200)), Err(Some(1..=60))));
-    assert_eq!(house.try_in("demo", "right", OFFICE), Ok(()));
+    assert!(matches!(fixture.try_in("demo", "right", stranger(200)), Err(Some(1..=60))));
+    assert_eq!(fixture.try_in("demo", "right", OFFICE), Ok(()));
     // At the owner's own address guesses count as well.
     for _ in 0..4 {
-        assert_eq!(house.try_in("demo", "wrong", OFFICE), Err(None));
+        assert_eq!(fixture.try_in("demo", "wrong", OFFICE), Err(None));
     }
-    assert_eq!(house.try_in("demo", "right", OFFICE), Err(Some(1)));
+    assert_eq!(fixture.try_in("demo", "right", OFFICE), Err(Some(1)));
 }
 
 #[test]
 fn an_address_that_tries_many_accounts_has_to_wait() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for n in 0..21 {
-        assert_eq!(house.try_in(&format!("user{n}"), "123456", stranger(1)), Err(None));
+        assert_eq!(fixture.try_in(&format!("user{n}"), "123456", stranger(1)), Err(None));
     }
-    assert_eq!(house.try_in("demo", "right", stranger(1)), Err(Some(1)));
-    assert_eq!(house.try_in("demo", "right", stranger(2)), Ok(()));
+    assert_eq!(fixture.try_in("demo", "right", stranger(1)), Err(Some(1)));
+    assert_eq!(fixture.try_in("demo", "right", stranger(2)), Ok(()));
     // An own account does not buy guesses at others: it takes back one of them.
-    house.pass(1);
-    assert_eq!(house.try_in("demo", "right", stranger(1)), Ok(()));
-    assert_eq!(house.try_in("user1", "123456", stranger(1)), Err(None));
-    assert_eq!(house.try_in("user2", "123456", stranger(1)), Err(Some(1)));
+    fixture.pass(1);
+    assert_eq!(fixture.try_in("demo", "right", stranger(1)), Ok(()));
+    assert_eq!(fixture.try_in("user1", "123456", stranger(1)), Err(None));
+    assert_eq!(fixture.try_in("user2", "123456", stranger(1)), Err(Some(1)));
     // What everybody on this machine shares is not counted.
     for n in 0..60 {
-        assert_eq!(house.try_in(&format!("other{n}"), "123456", Origin::Local), Err(None));
+        assert_eq!(fixture.try_in(&format!("other{n}"), "123456", Origin::Local), Err(None));
     }
-    assert_eq!(house.try_in("demo", "right", Origin::Local), Ok(()));
+    assert_eq!(fixture.try_in("demo", "right", Origin::Local), Ok(()));
 }
 
 #[test]
 fn attempts_that_wait_in_line_are_judged_by_those_before_them() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let tries = std::thread::scope(|scope| {
-        let tries: Vec<_> =
-            (0..40).map(|_| scope.spawn(|| house.try_in("demo", "wrong", Origin::Local))).collect();
+        let tries: Vec<_> = (0..40)
+            .map(|_| scope.spawn(|| fixture.try_in("demo", "wrong", Origin::Local)))
+            .collect();
         tries.into_iter().map(|tried| tried.join().unwrap()).collect::<Vec<_>>()
     });
     let looked_at = tries.iter().filter(|tried| **tried == Err(None)).count();
     assert!((4..=5).contains(&looked_at), "two are hashed at a time: {tries:?}");
     // Right ones never hinder each other.
-    house.pass(60);
+    fixture.pass(60);
     std::thread::scope(|scope| {
         for _ in 0..40 {
-            scope.spawn(|| assert_eq!(house.try_in("demo", "right", Origin::Local), Ok(())));
+            scope.spawn(|| assert_eq!(fixture.try_in("demo", "right", Origin::Local), Ok(())));
         }
     });
 }
 
 #[test]
 fn a_token_stands_for_the_password_until_it_is_revoked() {
-    let house = House::new();
-    let accounts = &house.accounts;
+    let fixture = Fixture::new();
+    let accounts = &fixture.accounts;
     let user = accounts.sign_in("demo", "right", Origin::Local).unwrap();
     let token = accounts.issue_token(&user, "lap\x1btop").unwrap();
     let other = accounts.issue_token(&user, "phone").unwrap();
     assert_ne!(token, other);
     // Guesses at the password do not matter to it.
     for _ in 0..9 {
-        let _ = house.try_in("demo", "wrong", Origin::Local);
+        let _ = fixture.try_in("demo", "wrong", Origin::Local);
     }
-    let by_token = accounts.sign_in_by_token("demo", &token).unwrap();
+    let (by_token, is_due) = accounts.sign_in_by_token("demo", &token).unwrap();
+    assert!(!is_due, "it was made just now");
     assert_eq!(by_token.name.as_str(), "demo");
-    house.pass(60);
+    fixture.pass(60);
     accounts.change_password(&by_token, "right", "new", Origin::Local).unwrap();
     accounts.sign_in_by_token("demo", &token).unwrap();
     let stolen = accounts.sign_in_by_token("demo", &other).unwrap_err();

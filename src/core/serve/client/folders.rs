@@ -11,7 +11,7 @@ use crate::core::path::{FilePath, FolderPath, printable};
 use crate::core::serve::audit::Event;
 use crate::core::serve::client::Connection;
 use crate::core::serve::files::{Files, User};
-use crate::core::wire::extended::{Entry, Extent, Moved, Removed};
+use crate::core::wire::extended::{Entry, Extent, Removed};
 
 /// How many entries are read at once. Two pages of them are in memory, however long the listing is.
 const PAGE_ENTRIES: usize = 500;
@@ -120,12 +120,7 @@ impl Connection<'_> {
         };
         let what = format!("moved to {}", printable(&format!("/{target}")));
         self.tell(&what, &from.as_folder(), begun, &moved);
-        self.session.moved(moved.map(|moved| Moved {
-            to: moved.to,
-            is_folder: moved.is_folder,
-            files: moved.files,
-            replaced: moved.replaced,
-        }));
+        self.session.moved(moved);
     }
 
     /// Logs what has come of a request about a folder.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::guest::Guest;
+use super::client::DoorClient;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::spool::Spool;
@@ -31,31 +31,31 @@ const FAILED: &str = "Error occurred";
 ///
 /// # Errors
 /// That of the connection.
-pub(super) fn serve(guest: Guest<'_>) -> Result<()> {
-    let mut visit = Visit { guest, here: FolderPath::top(), heard: Vec::new() };
-    visit.make_top();
-    visit.say("Welcome to the server")?;
+pub(super) fn serve(client: DoorClient<'_>) -> Result<()> {
+    let mut session = FolderSession { client, here: FolderPath::top(), heard: Vec::new() };
+    session.make_top();
+    session.say("Welcome to the server")?;
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        match folder::decode(&visit.heard) {
+        match folder::decode(&session.heard) {
             None => {
-                let deadline = if visit.heard.is_empty() { &REQUEST } else { &GRACE };
-                match visit.guest.stream.read_some(&mut buffer, deadline) {
+                let deadline = if session.heard.is_empty() { &REQUEST } else { &GRACE };
+                match session.client.stream.read_some(&mut buffer, deadline) {
                     Ok(0) => return Ok(()),
-                    Ok(count) => visit.heard.extend_from_slice(&buffer[..count]),
-                    Err(Error::Deadline(_)) if !visit.heard.is_empty() => {
-                        let command = folder::given_up(&std::mem::take(&mut visit.heard));
-                        visit.obey(command, &mut buffer)?;
+                    Ok(count) => session.heard.extend_from_slice(&buffer[..count]),
+                    Err(Error::Deadline(_)) if !session.heard.is_empty() => {
+                        let command = folder::given_up(&std::mem::take(&mut session.heard));
+                        session.obey(command, &mut buffer)?;
                     }
                     Err(error) => return Err(error),
                 }
             }
             Some((command, used)) => {
-                visit.heard.drain(..used);
+                session.heard.drain(..used);
                 if command == Command::Disconnect {
-                    return say_farewell(&mut visit.guest.stream, "Disconnected");
+                    return say_farewell(&mut session.client.stream, "Disconnected");
                 }
-                visit.obey(command, &mut buffer)?;
+                session.obey(command, &mut buffer)?;
             }
         }
     }
@@ -69,32 +69,33 @@ pub(super) fn say_farewell(stream: &mut Stream, text: &str) -> Result<()> {
     stream.write_segment(&folder::disconnected(text), &GRACE)
 }
 
-struct Visit<'a> {
-    guest: Guest<'a>,
+struct FolderSession<'a> {
+    client: DoorClient<'a>,
     /// Where the client is, as seen from the door's folder.
     here: FolderPath,
     /// What has come and was not used yet.
     heard: Vec<u8>,
 }
 
-impl Visit<'_> {
+impl FolderSession<'_> {
     /// A door's own folder is made when its first client comes.
     fn make_top(&self) {
-        let guest = &self.guest;
-        let made =
-            guest.begin().and_then(|_busy| match guest.files().look(guest.user(), guest.top()) {
+        let client = &self.client;
+        let made = client.begin().and_then(|_busy| {
+            match client.files().look(client.user(), client.top()) {
                 Err(error) if is_missing(&error) => {
-                    guest.files().make_folder(guest.user(), guest.top(), true)
+                    client.files().make_folder(client.user(), client.top(), true)
                 }
                 there => there.map(|_| ()),
-            });
+            }
+        });
         if let Err(error) = made {
             tracing::warn!("the folder of door folder cannot be made: {error}");
         }
     }
 
     fn say(&mut self, text: &str) -> Result<()> {
-        self.guest.stream.write_segment(&folder::ok(text), &TAKE)
+        self.client.stream.write_segment(&folder::ok(text), &TAKE)
     }
 
     fn obey(&mut self, command: Command, buffer: &mut [u8]) -> Result<()> {
@@ -116,38 +117,39 @@ impl Visit<'_> {
 
     /// The user's folder that a client means.
     fn folder(&self, name: &str) -> Result<FolderPath> {
-        self.guest.folder(&folder::resolve(&self.here, name)?)
+        self.client.folder(&folder::resolve(&self.here, name)?)
     }
 
     /// The user's file that a client means.
     fn file(&self, name: &str) -> Result<FilePath> {
-        self.guest.file(folder::resolve(&self.here, name)?.as_str())
+        self.client.file(folder::resolve(&self.here, name)?.as_str())
     }
 
     fn dir(&mut self) -> Result<()> {
         let begun = Instant::now();
         let (mut names, mut bytes) = (Vec::new(), 0);
-        let guest = &self.guest;
-        let listed = guest.begin().and_then(|_busy| {
-            guest.visit(&guest.folder(&self.here)?, |_, name| {
+        let client = &self.client;
+        let listed = client.begin().and_then(|_busy| {
+            client.each_entry(&client.folder(&self.here)?, |_, name| {
                 bytes += name.len() + 1;
                 names.push(name.to_owned());
                 bytes <= MESSAGE_BYTES_MAX
             })
         });
-        guest.event("listed", begun).end(&listed);
+        client.event("listed", begun).end(&listed);
         let reply = match listed {
             Ok(()) => folder::list(names.iter().map(String::as_str)),
             Err(_) => folder::ok(FAILED),
         };
-        self.guest.stream.write_segment(&reply, &TAKE)
+        self.client.stream.write_segment(&reply, &TAKE)
     }
 
     fn delete(&self, name: &str, begun: Instant) -> String {
-        let guest = &self.guest;
+        let client = &self.client;
         let deleted = self.file(name).and_then(|path| {
-            let deleted = guest.begin().and_then(|_busy| guest.files().delete(guest.user(), &path));
-            Event { path: Some(&path), ..guest.event("deleted", begun) }.end(&deleted);
+            let deleted =
+                client.begin().and_then(|_busy| client.files().delete(client.user(), &path));
+            Event { path: Some(&path), ..client.event("deleted", begun) }.end(&deleted);
             deleted
         });
         match deleted {
@@ -158,11 +160,11 @@ impl Visit<'_> {
     }
 
     fn mkdir(&self, name: &str, begun: Instant) -> String {
-        let guest = &self.guest;
+        let client = &self.client;
         let made = self.folder(name).and_then(|path| {
-            let made = guest
+            let made = client
                 .begin()
-                .and_then(|_busy| guest.files().make_folder(guest.user(), &path, false));
+                .and_then(|_busy| client.files().make_folder(client.user(), &path, false));
             self.log("folder made", begun, &path, &made);
             made
         });
@@ -170,16 +172,16 @@ impl Visit<'_> {
     }
 
     fn rmdir(&self, name: &str, begun: Instant) -> String {
-        let guest = &self.guest;
+        let client = &self.client;
         let refused = format!("Either {name} does not exist or {name} is not empty");
         let Ok(seen) = folder::resolve(&self.here, name) else { return refused };
         if seen.is_top() {
             return refused; // the door's own folder is not the client's
         }
-        let removed = guest.folder(&seen).and_then(|path| {
-            let removed = guest
+        let removed = client.folder(&seen).and_then(|path| {
+            let removed = client
                 .begin()
-                .and_then(|_busy| guest.files().remove_folder(guest.user(), &path, false));
+                .and_then(|_busy| client.files().remove_folder(client.user(), &path, false));
             self.log("folder removed", begun, &path, &removed);
             removed
         });
@@ -192,10 +194,10 @@ impl Visit<'_> {
     }
 
     fn chdir(&mut self, name: &str) -> String {
-        let guest = &self.guest;
+        let client = &self.client;
         let changed = folder::resolve(&self.here, name).and_then(|seen| {
-            let _busy = guest.begin()?;
-            match guest.files().look(guest.user(), &guest.folder(&seen)?)? {
+            let _busy = client.begin()?;
+            match client.files().look(client.user(), &client.folder(&seen)?)? {
                 Entry::Folder(_) => Ok(seen),
                 Entry::File(_) => Err(Error::NoSuchFolder(seen)),
             }
@@ -210,13 +212,13 @@ impl Visit<'_> {
     }
 
     fn move_to(&self, what: &str, to: &str, begun: Instant) -> String {
-        let guest = &self.guest;
+        let client = &self.client;
         let moved = self.file(what).and_then(|from| {
             let moved = self.folder(to).and_then(|folder| {
-                let _busy = guest.begin()?;
-                guest.files().move_to(guest.user(), &from, &folder, false)
+                let _busy = client.begin()?;
+                client.files().move_to(client.user(), &from, &folder, false)
             });
-            Event { path: Some(&from), ..guest.event("moved", begun) }.end(&moved);
+            Event { path: Some(&from), ..client.event("moved", begun) }.end(&moved);
             moved
         });
         moved.map_or(FAILED.into(), |_| format!("{what} moved to {to}"))
@@ -225,7 +227,7 @@ impl Visit<'_> {
     /// Logs what was done with a folder.
     fn log<T>(&self, what: &str, begun: Instant, path: &FolderPath, outcome: &Result<T>) {
         let path = FilePath::parse_rooted(path.as_str()).ok();
-        Event { path: path.as_ref(), ..self.guest.event(what, begun) }.end(outcome);
+        Event { path: path.as_ref(), ..self.client.event(what, begun) }.end(outcome);
     }
 
     // ---- uploads ----
@@ -233,22 +235,22 @@ impl Visit<'_> {
     /// Takes a file and says how it went. The outer error is the client's: nothing is stored then.
     fn upload(&mut self, buffer: &mut [u8]) -> Result<String> {
         let begun = Instant::now();
-        let mut spool = self.guest.spool();
+        let mut spool = self.client.spool();
         let received = self.receive(&mut spool, buffer);
         // A client that went away half-way.
-        let log = |error: &Error| self.guest.event("stored", begun).failed(error);
+        let log = |error: &Error| self.client.event("stored", begun).failed(error);
         let received = received.inspect_err(log)?;
         let found = received
             .and_then(|way| Ok((self.file(&format!("./{}", way.name))?, way.offset as u64)));
         let stored = found.inspect_err(log).and_then(|(path, offset)| {
-            self.guest.store(&path, &spool, offset, Precondition::Any, begun)
+            self.client.store(&path, &spool, offset, Precondition::Any, begun)
         });
         Ok(stored.map_or_else(|_| FAILED.into(), |_| "File uploaded".into()))
     }
 
     /// The inner error is one of the upload, all of whose bytes have come.
     fn receive(&mut self, spool: &mut Spool, buffer: &mut [u8]) -> Result<Result<Announced>> {
-        let mut upload = Upload::new(self.guest.files().file_bytes_max());
+        let mut upload = Upload::new(self.client.files().file_bytes_max());
         let mut pace = Pace::begin();
         let early = std::mem::take(&mut self.heard);
         upload.came(&early);
@@ -259,22 +261,22 @@ impl Visit<'_> {
                 Known::MaybeWhole(way) => (&GRACE, Some(way)),
                 Known::NotYet => (&BODY, None),
                 Known::Refused { too_big } => {
-                    *spool = self.guest.spool();
+                    *spool = self.client.spool();
                     self.drop_rest(buffer)?;
-                    let limit = self.guest.files().file_bytes_max();
+                    let limit = self.client.files().file_bytes_max();
                     return Ok(Err(match too_big {
                         Some(bytes) => Error::TooBig { bytes, limit },
                         None => Error::Protocol("an upload without a name and a size".into()),
                     }));
                 }
             };
-            let count = match (self.guest.stream.read_some(buffer, patience), whole) {
-                (Ok(0), _) => return Err(self.guest.stream.closed()),
+            let count = match (self.client.stream.read_some(buffer, patience), whole) {
+                (Ok(0), _) => return Err(self.client.stream.closed()),
                 (Ok(count), _) => count,
                 (Err(Error::Deadline(_)), Some(way)) => return Ok(kept.map(|()| way)),
                 (Err(error), _) => return Err(error),
             };
-            pace.moved(count, self.guest.stream.name())?;
+            pace.moved(count, self.client.stream.name())?;
             upload.came(&buffer[..count]);
             if kept.is_ok() {
                 kept = put_aside(spool, &buffer[..count]);
@@ -284,8 +286,8 @@ impl Visit<'_> {
 
     fn drop_rest(&mut self, buffer: &mut [u8]) -> Result<()> {
         loop {
-            match self.guest.stream.read_some(buffer, &SILENCE) {
-                Ok(0) => return Err(self.guest.stream.closed()),
+            match self.client.stream.read_some(buffer, &SILENCE) {
+                Ok(0) => return Err(self.client.stream.closed()),
                 Ok(_) => {}
                 Err(Error::Deadline(_)) => return Ok(()),
                 Err(error) => return Err(error),
@@ -298,28 +300,28 @@ impl Visit<'_> {
     fn download(&mut self, name: &str, buffer: &mut [u8]) -> Result<()> {
         let begun = Instant::now();
         let found = self.file(name).and_then(|path| {
-            let retrieve = self.guest.retrieve(&path, begun)?;
+            let retrieve = self.client.retrieve(&path, begun)?;
             Ok((path, retrieve))
         });
         let (path, mut retrieve) = match found {
             Ok(found) => found,
             Err(error) => {
-                self.guest.stream.write_segment(folder::NO_DOWNLOAD, &TAKE)?;
-                settle(&self.guest.stream, self.guest.peer)?;
+                self.client.stream.write_segment(folder::NO_DOWNLOAD, &TAKE)?;
+                settle(&self.client.stream, self.client.peer)?;
                 return match is_missing(&error) {
                     true => self.say(&format!("{name} does not exist")),
                     false => self.say(FAILED),
                 };
             }
         };
-        self.guest.stream.write_segment(folder::DOWNLOAD, &TAKE)?;
-        settle(&self.guest.stream, self.guest.peer)?;
-        self.guest.stream.write_segment(&folder::size(retrieve.bytes), &TAKE)?;
-        let sent = self.guest.send_pieces(&mut retrieve, |left, _| {
+        self.client.stream.write_segment(folder::DOWNLOAD, &TAKE)?;
+        settle(&self.client.stream, self.client.peer)?;
+        self.client.stream.write_segment(&folder::size(retrieve.bytes), &TAKE)?;
+        let sent = self.client.send_pieces(&mut retrieve, |left, _| {
             let left = usize::try_from(left).unwrap_or(PIECE_BYTES);
             (left > 0).then_some((left.min(PIECE_BYTES), false))
         });
-        self.guest.retrieved(&path, &retrieve, begun, &sent);
+        self.client.retrieved(&path, &retrieve, begun, &sent);
         sent?;
         drop(retrieve);
         self.await_complete(buffer)
@@ -329,8 +331,8 @@ impl Visit<'_> {
     fn await_complete(&mut self, buffer: &mut [u8]) -> Result<()> {
         while self.heard.len() < folder::COMPLETE.len() && folder::COMPLETE.starts_with(&self.heard)
         {
-            match self.guest.stream.read_some(buffer, &TAKE)? {
-                0 => return Err(self.guest.stream.closed()),
+            match self.client.stream.read_some(buffer, &TAKE)? {
+                0 => return Err(self.client.stream.closed()),
                 count => self.heard.extend_from_slice(&buffer[..count]),
             }
         }

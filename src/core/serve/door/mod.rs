@@ -6,8 +6,8 @@
 //! long they may be silent, and an orderly end. A door that is to be found by others announces itself
 //! with what [`Door::kind`] and [`Door::address`] say, see `Server::doors`.
 
+mod client;
 mod folder;
-mod guest;
 mod request;
 mod share;
 pub mod spec;
@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::guest::Guest;
+use self::client::DoorClient;
 pub use self::spec::{Kind, Spec};
 use crate::core::error::Result;
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
@@ -43,7 +43,7 @@ pub struct Door {
 
 /// What all doors lead to.
 #[derive(Clone)]
-pub struct House {
+pub struct Backend {
     /// The files behind them.
     pub files: Arc<Files>,
     /// The server's state, for an orderly end.
@@ -81,11 +81,11 @@ impl Door {
     }
 
     /// Serves clients until the process ends.
-    pub(super) fn run(&self, house: House) {
+    pub(super) fn run(&self, backend: Backend) {
         let kind = self.spec.kind;
         let most = Most { all: clients_max(), per_network: Some(DOOR_NETWORK_CLIENTS_MAX) };
-        let room = Arc::new(Room { spec: self.spec.clone(), house });
-        let inside = room.clone();
+        let context = Arc::new(Context { spec: self.spec.clone(), backend });
+        let inside = context.clone();
         let serve = move |socket, peer| inside.serve(socket, peer);
         self.listener.run(&format!("door {kind}"), most, serve, |socket, peer, too_many| {
             let reason = match too_many {
@@ -96,7 +96,7 @@ impl Door {
                     )
                 }
             };
-            room.turn_away(socket, peer, &reason);
+            context.turn_away(socket, peer, &reason);
         });
     }
 }
@@ -106,19 +106,19 @@ fn clients_max() -> usize {
 }
 
 /// What the clients of one door share.
-struct Room {
+struct Context {
     spec: Spec,
-    house: House,
+    backend: Backend,
 }
 
-impl Room {
+impl Context {
     fn serve(&self, socket: TcpStream, peer: SocketAddr) {
         let kind = self.spec.kind;
         tracing::info!("client {peer} connected to door {kind}");
-        let served = Guest::admit(self, socket, peer).and_then(|mut guest| match kind {
-            Kind::Share => share::serve(&mut guest),
-            Kind::Folder => folder::serve(guest),
-            Kind::Request => request::serve(&mut guest),
+        let served = DoorClient::admit(self, socket, peer).and_then(|mut client| match kind {
+            Kind::Share => share::serve(&mut client),
+            Kind::Folder => folder::serve(client),
+            Kind::Request => request::serve(&mut client),
         });
         match served {
             Ok(()) => tracing::info!("client {peer} disconnected from door {kind}"),

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::guest::Guest;
+use super::client::DoorClient;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::serve::limits::{MESSAGE, TAKE};
@@ -19,36 +19,36 @@ const PIECE: Deadline = Deadline::new(Duration::from_secs(1), "send its whole re
 ///
 /// # Errors
 /// What was wrong with its request, or that it could not be answered.
-pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
+pub(super) fn serve(client: &mut DoorClient<'_>) -> Result<()> {
     let begun = Instant::now();
     let mut head = [0; REQUEST_HEAD_BYTES];
-    read(guest, &mut head, begun)?;
+    read(client, &mut head, begun)?;
     let mut name = vec![0; decode_request_head(&head)?];
-    read(guest, &mut name, begun)?;
+    read(client, &mut name, begun)?;
     let name = decode_name(&name)?.to_owned();
-    let path = match guest.file(&name) {
+    let path = match client.file(&name) {
         Ok(path) => path,
         Err(error) => {
-            guest.event("retrieved", begun).failed(&error);
-            return answer(guest, Response::Missing);
+            client.event("retrieved", begun).failed(&error);
+            return answer(client, Response::Missing);
         }
     };
     // The reason is in the log; the answer has no words for it.
-    let Ok(mut retrieve) = guest.retrieve(&path, begun) else {
-        return answer(guest, Response::Missing);
+    let Ok(mut retrieve) = client.retrieve(&path, begun) else {
+        return answer(client, Response::Missing);
     };
     let Ok(length) = u32::try_from(retrieve.bytes) else {
         let text = "the answer has 4 bytes for the file's length, which are too few for this one";
         let sent = Err(Error::other(Code::TooBig, text));
-        guest.retrieved(&path, &retrieve, begun, &sent);
-        return answer(guest, Response::Missing);
+        client.retrieved(&path, &retrieve, begun, &sent);
+        return answer(client, Response::Missing);
     };
-    answer(guest, Response::Found(length))?;
-    let _busy = guest.begin()?;
+    answer(client, Response::Found(length))?;
+    let _busy = client.begin()?;
     let sent = loop {
         match retrieve.next_part() {
             Ok(Some([first, second])) => {
-                if let Err(error) = guest.stream.write_all(&[first, second], &TAKE) {
+                if let Err(error) = client.stream.write_all(&[first, second], &TAKE) {
                     break Err(error);
                 }
             }
@@ -56,24 +56,24 @@ pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
             Err(error) => break Err(error),
         }
     };
-    guest.retrieved(&path, &retrieve, begun, &sent);
+    client.retrieved(&path, &retrieve, begun, &sent);
     sent
 }
 
-fn answer(guest: &mut Guest<'_>, response: Response) -> Result<()> {
-    guest.stream.write_segment(&response.encode(), &TAKE)
+fn answer(client: &mut DoorClient<'_>, response: Response) -> Result<()> {
+    client.stream.write_segment(&response.encode(), &TAKE)
 }
 
 /// Fills the buffer. No piece may be late, nor all of them together.
-fn read(guest: &mut Guest<'_>, mut buffer: &mut [u8], begun: Instant) -> Result<()> {
+fn read(client: &mut DoorClient<'_>, mut buffer: &mut [u8], begun: Instant) -> Result<()> {
     while !buffer.is_empty() {
         if begun.elapsed() > MESSAGE.limit {
             let limit = MESSAGE.limit.as_secs();
-            let what = format!("{} took more than {limit} s for its request", guest.stream.name());
+            let what = format!("{} took more than {limit} s for its request", client.stream.name());
             return Err(Error::Deadline(what));
         }
-        match guest.stream.read_some(buffer, &PIECE)? {
-            0 => return Err(guest.stream.closed()),
+        match client.stream.read_some(buffer, &PIECE)? {
+            0 => return Err(client.stream.closed()),
             count => buffer = &mut buffer[count..],
         }
     }

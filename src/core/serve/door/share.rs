@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::guest::Guest;
+use super::client::DoorClient;
 use crate::core::error::{Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::spool::Spool;
@@ -35,14 +35,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// That of the connection, or that what it says is no command.
-pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
+pub(super) fn serve(client: &mut DoorClient<'_>) -> Result<()> {
     let mut heard = Vec::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match share::decode(&heard) {
             Heard::NotYet => {
                 let deadline = if heard.is_empty() { &REQUEST } else { &MESSAGE };
-                match guest.stream.read_some(&mut buffer, deadline)? {
+                match client.stream.read_some(&mut buffer, deadline)? {
                     0 => return Ok(()),
                     count => heard.extend_from_slice(&buffer[..count]),
                 }
@@ -55,9 +55,9 @@ pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
             Heard::Whole(command, used) => {
                 heard.drain(..used);
                 match command {
-                    Command::List => list(guest)?,
-                    Command::Put => put(guest, &mut heard, &mut buffer)?,
-                    Command::Get(name) if !get(guest, &name)? => return Ok(()),
+                    Command::List => list(client)?,
+                    Command::Put => put(client, &mut heard, &mut buffer)?,
+                    Command::Get(name) if !get(client, &name)? => return Ok(()),
                     Command::Get(_) => {}
                     Command::Bye => return Ok(()),
                 }
@@ -66,11 +66,11 @@ pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
     }
 }
 
-fn list(guest: &mut Guest<'_>) -> Result<()> {
+fn list(client: &mut DoorClient<'_>) -> Result<()> {
     let begun = Instant::now();
     let (mut names, mut bytes) = (Vec::new(), 0);
-    let listed = guest.begin().and_then(|_busy| {
-        guest.visit(guest.top(), |entry, name| {
+    let listed = client.begin().and_then(|_busy| {
+        client.each_entry(client.top(), |entry, name| {
             if let Entry::File(_) = entry {
                 bytes += name.len() + 1;
                 names.push(name.to_owned());
@@ -78,57 +78,57 @@ fn list(guest: &mut Guest<'_>) -> Result<()> {
             bytes <= LIST_BYTES_MAX
         })
     });
-    guest.event("listed", begun).end(&listed);
+    client.event("listed", begun).end(&listed);
     // There is no answer that says why; the client waits for one.
-    guest.stream.write_segment(&share::list(names.iter().map(String::as_str)), &TAKE)
+    client.stream.write_segment(&share::list(names.iter().map(String::as_str)), &TAKE)
 }
 
 /// False if only the end of the connection can tell the client that this is all.
-fn get(guest: &mut Guest<'_>, name: &str) -> Result<bool> {
+fn get(client: &mut DoorClient<'_>, name: &str) -> Result<bool> {
     let begun = Instant::now();
-    let path = match guest.file(name) {
+    let path = match client.file(name) {
         Ok(path) => path,
         Err(error) => {
-            guest.event("retrieved", begun).failed(&error);
+            client.event("retrieved", begun).failed(&error);
             return Ok(false);
         }
     };
     // Any answer would be written into the client's file.
-    let Ok(mut retrieve) = guest.retrieve(&path, begun) else { return Ok(false) };
-    let sent = guest.send_pieces(&mut retrieve, |left, before| {
+    let Ok(mut retrieve) = client.retrieve(&path, begun) else { return Ok(false) };
+    let sent = client.send_pieces(&mut retrieve, |left, before| {
         next_piece(left, before).map(|piece| (piece.length, piece.is_apart))
     });
-    guest.retrieved(&path, &retrieve, begun, &sent);
+    client.retrieved(&path, &retrieve, begun, &sent);
     sent?;
     Ok(!ends_by_closing(retrieve.bytes))
 }
 
 /// Takes a file. What comes behind it, the next command, is left in `heard`.
-fn put(guest: &mut Guest<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<()> {
+fn put(client: &mut DoorClient<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<()> {
     let begun = Instant::now();
     if heard.is_empty() {
-        match guest.stream.read_some(buffer, &MESSAGE)? {
+        match client.stream.read_some(buffer, &MESSAGE)? {
             0 => return Ok(()),
             count => heard.extend_from_slice(&buffer[..count]),
         }
     }
     let mut put = Put::new(heard);
-    let mut spool = guest.spool();
-    let bytes_max = guest.files().file_bytes_max();
+    let mut spool = client.spool();
+    let bytes_max = client.files().file_bytes_max();
     let mut kept = put_aside(&mut spool, heard);
     heard.clear();
     let mut pace = Pace::begin();
     let ending = loop {
         let waited = Instant::now();
         let patience = if put.is_short() { &SHORT } else { &SILENCE };
-        let bytes = match guest.stream.read_some(buffer, patience) {
+        let bytes = match client.stream.read_some(buffer, patience) {
             Ok(0) => break Ending::Close,
             Ok(count) => &buffer[..count],
             Err(Error::Deadline(_)) if put.is_short() => break Ending::ShortPiece,
             Err(Error::Deadline(_)) => break Ending::Silence,
             // A client that vanished has stored nothing.
             Err(error) => {
-                guest.event("stored", begun).failed(&error);
+                client.event("stored", begun).failed(&error);
                 return Err(error);
             }
         };
@@ -137,35 +137,35 @@ fn put(guest: &mut Guest<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<
             break if put.is_short() { Ending::ShortPiece } else { Ending::NextCommand };
         }
         put.came(bytes.len());
-        pace.moved(bytes.len(), guest.stream.name())?;
+        pace.moved(bytes.len(), client.stream.name())?;
         // Whatever is not kept is taken all the same, up to the end of the file.
         if kept.is_ok() && put.bytes() > bytes_max.saturating_add(share::glued::LOOK_BYTES as u64) {
             kept = Err(Error::TooBig { bytes: put.bytes(), limit: bytes_max });
-            spool = guest.spool();
+            spool = client.spool();
         }
         if kept.is_ok() {
             kept = put_aside(&mut spool, bytes);
         }
     };
     if let Err(error) = kept {
-        guest.event("stored", begun).failed(&error);
+        client.event("stored", begun).failed(&error);
         return Ok(());
     }
     let Some(name) = put.name() else {
         let what = "where the name of a file ends cannot be told";
-        guest.event("stored", begun).failed(&Error::Protocol(what.into()));
+        client.event("stored", begun).failed(&Error::Protocol(what.into()));
         return Ok(());
     };
-    let path = match guest.file(name.text) {
+    let path = match client.file(name.text) {
         Ok(path) => path,
         Err(error) => {
-            guest.event("stored", begun).failed(&error);
+            client.event("stored", begun).failed(&error);
             return Ok(());
         }
     };
     let offset = name.text.len() as u64;
     let bytes = spool.bytes() - offset;
-    let (peer, shown, how) = (guest.peer, printable(name.text), ending.as_str());
+    let (peer, shown, how) = (client.peer, printable(name.text), ending.as_str());
     if bytes == 0 && ending == Ending::Close {
         tracing::warn!("client {peer}: nothing of {shown} came before the end of the connection");
         return Ok(());
@@ -183,7 +183,7 @@ fn put(guest: &mut Guest<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> Result<
     // An empty file may be one that could not be read over there: it replaces nothing.
     let precondition = if bytes == 0 { Precondition::Absent } else { Precondition::Any };
     // The client waits for no answer, and the log has it.
-    let _ = guest.store(&path, &spool, offset, precondition, begun);
+    let _ = client.store(&path, &spool, offset, precondition, begun);
     Ok(())
 }
 

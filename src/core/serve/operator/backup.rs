@@ -4,7 +4,7 @@ use std::panic;
 use std::thread;
 
 use crate::core::error::Result;
-use crate::core::serve::operator::{Asker, LOOK_EVERY, Operator, Teller};
+use crate::core::serve::operator::{Caller, LOOK_EVERY, Operator, Reporter};
 use crate::core::status::State;
 use crate::core::types::{NodeId, NodeSet};
 use crate::core::wire::reports::{BackedUp, Without};
@@ -15,14 +15,15 @@ impl Operator {
     ///
     /// # Errors
     /// If this server may change nothing, or no snapshot can be made.
-    pub fn back_up(&self, asker: &mut dyn Asker) -> Result<(u8, BackedUp)> {
+    pub fn back_up(&self, caller: &mut dyn Caller) -> Result<(u8, BackedUp)> {
         self.may_work()?;
-        let mut teller = Teller::new(asker);
+        let mut reporter = Reporter::new(caller);
+        let snapshots = &self.cluster.snapshots;
         let (have, troubles) = thread::scope(|scope| {
-            let work = scope.spawn(|| self.backups.backup_now(self.backups.now()));
+            let work = scope.spawn(|| snapshots.snapshot_now(snapshots.now()));
             while !work.is_finished() {
                 // Nothing is known of how far it is, but that it goes on.
-                teller.tell(|| Ok(BackedUp::default()))?;
+                reporter.tell(|| Ok(BackedUp::default()))?;
                 thread::sleep(LOOK_EVERY);
             }
             work.join().unwrap_or_else(|payload| panic::resume_unwind(payload))

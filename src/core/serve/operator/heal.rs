@@ -1,27 +1,27 @@
-//! Verb `heal`: everything that is owed, now.
+//! Verb `heal`: every piece that nodes lack, rebuilt now.
 
 use crate::core::error::Result;
 use crate::core::serve::operator::pass::total;
-use crate::core::serve::operator::{Asker, Operator, Teller};
+use crate::core::serve::operator::{Caller, Operator, Reporter};
 use crate::core::status::{Debt, State};
 use crate::core::wire::reports::{Healing, Remaining};
 
-/// Two passes that leave nothing undone for a reason: what is owed then is on its way.
+/// Two passes that leave nothing undone for a reason: what is missing then is on its way.
 const QUIET_PASSES: u32 = 2;
 
-/// More passes than this are not made while pieces turn up that are owed for no known reason.
+/// More passes than this are not made while pieces turn up that are missing for no known reason.
 const PASSES_MAX: u32 = 1000;
 
 impl Operator {
-    /// Tries everything that nodes are owed at once, and again as long as that gets further. Gives
-    /// the exit status: 0 if nothing is owed any more, 20 if what is cannot be done now.
+    /// Has every missing piece tried at once, and again as long as that gets further. Gives the exit
+    /// status: 0 if none is missing any more, 20 if some cannot be rebuilt now.
     ///
     /// # Errors
     /// If this server may change nothing, or the catalog cannot be read.
-    pub fn heal(&self, asker: &mut dyn Asker) -> Result<(u8, Healing)> {
+    pub fn heal(&self, caller: &mut dyn Caller) -> Result<(u8, Healing)> {
         self.may_work()?;
-        let mut teller = Teller::new(asker);
-        let healing = &self.upkeep.healing;
+        let mut reporter = Reporter::new(caller);
+        let healing = &self.upkeep.repairs;
         let before = (healing.pieces(), healing.bytes_read());
         let report = |owed: Debt, remaining: Vec<Remaining>| Healing {
             pieces: healing.pieces() - before.0,
@@ -32,8 +32,8 @@ impl Operator {
         let mut quiet = 0;
         for _ in 0..PASSES_MAX {
             let passed = self.pass(&mut || {
-                teller.tell(|| Ok(report(total(&self.catalog.debts()?), Vec::new())))?;
-                Ok(!teller.has_gone())
+                reporter.tell(|| Ok(report(total(&self.cluster.catalog.debts()?), Vec::new())))?;
+                Ok(!reporter.has_gone())
             })?;
             let Some(passed) = passed else { break };
             let owed = passed.owed();
@@ -47,7 +47,7 @@ impl Operator {
                 return Ok((State::Degraded.exit_status(), report));
             }
         }
-        let owed = total(&self.catalog.debts()?);
+        let owed = total(&self.cluster.catalog.debts()?);
         Ok((State::Degraded.exit_status(), report(owed, Vec::new())))
     }
 }

@@ -1,9 +1,9 @@
-//! One pass over everything that is owed: all of it is tried once, without waiting for any pause.
+//! One pass over everything that is missing: all of it is tried once, without waiting for any backoff.
 
 use std::time::{Duration, Instant};
 
-use crate::core::cluster::again::{Tried, Work};
-use crate::core::error::{Error, Result};
+use crate::core::cluster::retry::Tried;
+use crate::core::error::Result;
 use crate::core::serve::operator::{LOOK_EVERY, Operator};
 use crate::core::status::Debt;
 use crate::core::types::{NODE_COUNT, NodeId};
@@ -14,16 +14,16 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// How a pass ended.
 pub(super) struct Passed {
-    /// What nodes are owed and cannot be given now.
+    /// What nodes lack and cannot be given now.
     pub(super) remaining: Vec<Remaining>,
     /// Pieces that were rebuilt in it.
     pub(super) healed: u64,
-    /// What each node is still owed.
+    /// What each node still lacks.
     pub(super) debts: [Debt; NODE_COUNT],
 }
 
 impl Passed {
-    /// What all nodes together are still owed.
+    /// What all nodes together still lack.
     pub(super) fn owed(&self) -> Debt {
         total(&self.debts)
     }
@@ -36,25 +36,21 @@ pub(super) fn total(debts: &[Debt]) -> Debt {
 }
 
 impl Operator {
-    /// Has everything tried once; `waiting` is called all the time, and ends the waiting when it
-    /// gives false. Nothing if it did.
+    /// Has every missing piece tried once; `waiting` is called all the time, and ends the waiting when
+    /// it gives false. `None` if it did.
     ///
     /// # Errors
-    /// Those of `waiting`; [`Error::NotRegistered`] if this server gives orders to no node yet,
-    /// [`Error::TakenOver`]; if the catalog cannot be read.
+    /// Those of `waiting`; those of any change, if this server may make none now; if the catalog cannot
+    /// be read.
     pub(super) fn pass(&self, waiting: &mut dyn FnMut() -> Result<bool>) -> Result<Option<Passed>> {
-        let (roster, healing) = (self.volume.roster(), &self.upkeep.healing);
-        let pieces = healing.pieces();
-        let wish = roster.again().ask();
-        self.bell.ring();
-        let moved = || (healing.pieces(), healing.bytes_read());
+        let (roster, repairs) = (&self.cluster.roster, &self.upkeep.repairs);
+        let pieces = repairs.pieces();
+        let wish = roster.retry().ask();
+        self.cluster.notifier.notify();
+        let moved = || (repairs.pieces(), repairs.bytes_read());
         let (mut seen, mut seen_at) = (moved(), Instant::now());
         while !self.all_tried(wish) && seen_at.elapsed() < STALLED_AFTER {
-            roster.standing().check()?;
-            if !roster.standing().is_established() {
-                let missing = roster.standing().who_registered().complement();
-                return Err(Error::NotRegistered(roster.troubles(missing)));
-            }
+            roster.may_change()?;
             if !waiting()? {
                 return Ok(None);
             }
@@ -63,42 +59,33 @@ impl Operator {
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        // Attendants that are rung all the time would not come to it.
-        self.catalog.strike_settled()?;
-        let debts = self.catalog.debts()?;
+        let debts = self.cluster.catalog.debts()?;
         let remaining = NodeId::ALL.into_iter().filter_map(|id| {
             let owed = debts[id.index()];
             self.why_not(id, owed, wish).map(|(up, why)| Remaining { node: id, up, owed, why })
         });
-        let healed = healing.pieces() - pieces;
+        let healed = repairs.pieces() - pieces;
         Ok(Some(Passed { remaining: remaining.collect(), healed, debts }))
     }
 
     fn all_tried(&self, wish: u64) -> bool {
-        let roster = self.volume.roster();
-        let (up, again) = (roster.up(), roster.again());
-        let has_tried = |id, work| again.tried(id, work).asked >= wish;
-        up.iter().all(|id| has_tried(id, Work::Orders) && has_tried(id, Work::Repairs))
+        let roster = &self.cluster.roster;
+        roster.up().iter().all(|id| roster.retry().tried(id).asked >= wish)
     }
 
-    /// Is the node up, and why can it not be given what it is owed? Nothing if it can, as far as is
-    /// known.
-    pub(super) fn why_not(&self, id: NodeId, owed: Debt, wish: u64) -> Option<(bool, String)> {
+    /// Is the node up, and why can it not be given what it lacks? `None` if it can, as far as is known.
+    fn why_not(&self, id: NodeId, owed: Debt, wish: u64) -> Option<(bool, String)> {
         if owed == Debt::default() {
             return None;
         }
-        let roster = self.volume.roster();
+        let roster = &self.cluster.roster;
         if !roster.up().contains(id) {
             let health = roster.health(id);
             let why = if health.why().is_empty() { "it is not up" } else { health.why() };
             return Some((false, why.to_owned()));
         }
-        let reason = |tried: Tried| {
-            if tried.asked < wish { Some("it did not come to it".to_owned()) } else { tried.why }
-        };
-        let tried = |work| reason(roster.again().tried(id, work));
-        let pieces = (owed.pieces > 0).then(|| tried(Work::Repairs)).flatten();
-        let why = pieces.or_else(|| (owed.orders > 0).then(|| tried(Work::Orders)).flatten())?;
-        Some((true, why))
+        let Tried { asked, why } = roster.retry().tried(id);
+        let why = if asked < wish { Some("it did not come to it".to_owned()) } else { why };
+        why.map(|why| (true, why))
     }
 }

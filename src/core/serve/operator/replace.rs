@@ -3,12 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::core::catalog::Task;
-use crate::core::cluster::again::Work;
 use crate::core::cluster::replace::Begun;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
-use crate::core::serve::operator::{Asker, ITEMS_MAX, LOOK_EVERY, Operator, Teller};
+use crate::core::serve::operator::{Caller, ITEMS_MAX, LOOK_EVERY, Operator, Reporter};
 use crate::core::status::Replacing;
 use crate::core::types::{NodeId, READ_QUORUM};
 use crate::core::wire::node::Place;
@@ -31,16 +29,16 @@ impl Operator {
         node: NodeId,
         to: &str,
         force: bool,
-        asker: &mut dyn Asker,
+        caller: &mut dyn Caller,
     ) -> Result<(u8, Replaced)> {
         self.may_work()?;
-        let mut teller = Teller::new(asker);
+        let mut reporter = Reporter::new(caller);
         let begun = self.upkeep.replacements.replace(node, to, force, clock::now_ms())?;
         let resumed = match begun {
-            Begun::Started { .. } => false,
+            Begun::Started => false,
             Begun::Resumed => true,
             Begun::WouldLose { count, first } => {
-                tell_files(&mut teller, "would-be-lost", node, &first)?;
+                tell_files(&mut reporter, "would-be-lost", node, &first)?;
                 let files = if count == 1 { "1 file".into() } else { format!("{count} files") };
                 let text = format!(
                     "node {node} is not replaced: {files} could not be read any more without its \
@@ -49,11 +47,11 @@ impl Operator {
                 return Err(Error::other(Code::NotAllowed, text));
             }
         };
-        let why = self.wait_for_proof(node, to, resumed, &mut teller)?;
+        let why = self.wait_for_proof(node, to, resumed, &mut reporter)?;
         let replacing = self.replacement(node, to)?;
         let mut told = 0;
         if why.is_some() {
-            told = self.tell_not_whole(node, &mut teller)?;
+            told = self.tell_not_whole(node, &mut reporter)?;
         }
         let code = if replacing.done { 0 } else { Code::SomeFailed.exit_status() };
         let untold = if replacing.owed > 0 { replacing.owed } else { replacing.not_whole };
@@ -75,10 +73,10 @@ impl Operator {
         node: NodeId,
         to: &str,
         resumed: bool,
-        teller: &mut Teller,
+        reporter: &mut Reporter,
     ) -> Result<Option<String>> {
-        let wish = self.volume.roster().again().ask();
-        self.bell.ring();
+        let wish = self.cluster.roster.retry().ask();
+        self.cluster.notifier.notify();
         let (mut stuck, mut seen) = (None, None);
         loop {
             let now = self.replacement(node, to)?;
@@ -90,11 +88,11 @@ impl Operator {
                             looked at again";
                 return Ok(Some(text.into()));
             }
-            if teller.has_gone() {
+            if reporter.has_gone() {
                 return Ok(Some("nobody waits for it".into()));
             }
             self.may_work()?;
-            let far = Some((now.owed, self.upkeep.healing.bytes_read()));
+            let far = Some((now.owed, self.upkeep.repairs.bytes_read()));
             let hindrance = self.hindrance(&now, wish).filter(|_| far == seen);
             seen = far;
             match (hindrance, stuck) {
@@ -105,14 +103,14 @@ impl Operator {
                 }
                 _ => {}
             }
-            teller.tell(|| Ok(Replaced { resumed, replacing: now, why: None, untold: 0 }))?;
+            reporter.tell(|| Ok(Replaced { resumed, replacing: now, why: None, untold: 0 }))?;
             thread::sleep(LOOK_EVERY);
         }
     }
 
     /// What keeps the replacement from going on at this moment.
     fn hindrance(&self, now: &Replacing, wish: u64) -> Option<String> {
-        let roster = self.volume.roster();
+        let roster = &self.cluster.roster;
         let (node, up) = (now.node, roster.up());
         if !up.contains(node) {
             return Some(format!("node {node} does not answer: {}", roster.health(node).why()));
@@ -121,34 +119,28 @@ impl Operator {
             let too_few = "fewer than two other nodes are up to compare it with";
             return (up.len() <= READ_QUORUM).then(|| too_few.to_owned());
         }
-        let tried = roster.again().tried(node, Work::Repairs);
+        let tried = roster.retry().tried(node);
         let why = tried.why.filter(|_| tried.asked >= wish)?;
         Some(format!("not all can be rebuilt: {why}"))
     }
 
     /// Names the files of which the new node has no proved piece; gives how many it named.
-    fn tell_not_whole(&self, node: NodeId, teller: &mut Teller) -> Result<u64> {
-        let owed = self.catalog.owed(node, true, 0, ITEMS_MAX)?;
-        let mut places: Vec<Place> = owed
-            .into_iter()
-            .filter_map(|owed| match owed.task {
-                Task::Repair { place, .. } => Some(place),
-                Task::Order(_) => None,
-            })
-            .collect();
+    fn tell_not_whole(&self, node: NodeId, reporter: &mut Reporter) -> Result<u64> {
+        let missing = self.cluster.catalog.missing(node, None, ITEMS_MAX)?;
+        let mut places: Vec<Place> = missing.into_iter().map(|one| one.place).collect();
         if places.is_empty() {
             let progress = self.upkeep.replacements.progress()?;
             let own = progress.into_iter().find(|one| one.replacement.node == node);
             places = own.map(|one| one.first_not_whole).unwrap_or_default();
         }
-        tell_files(teller, "not-whole", node, &places)?;
+        tell_files(reporter, "not-whole", node, &places)?;
         Ok(places.len() as u64)
     }
 }
 
-fn tell_files(teller: &mut Teller, what: &str, node: NodeId, places: &[Place]) -> Result<()> {
+fn tell_files(reporter: &mut Reporter, what: &str, node: NodeId, places: &[Place]) -> Result<()> {
     places.iter().try_for_each(|place| {
         let (what, path) = (what.to_owned(), place.to_string());
-        teller.item(&Found { what, node: Some(node), path })
+        reporter.item(&Found { what, node: Some(node), path })
     })
 }

@@ -8,7 +8,7 @@ use crate::core::cluster::scrub::{GRACE, Options, Progress};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::serve::operator::upkeep::scrubbing;
-use crate::core::serve::operator::{Asker, ITEMS_MAX, LOOK_EVERY, Operator, Teller};
+use crate::core::serve::operator::{Caller, ITEMS_MAX, LOOK_EVERY, Operator, Reporter};
 use crate::core::status::{Scrubbing, State};
 use crate::core::wire::reports::{Found, Remaining, Scrubbed};
 
@@ -31,7 +31,7 @@ impl Operator {
         witness: bool,
         grace: Option<Duration>,
         detach: bool,
-        asker: &mut dyn Asker,
+        caller: &mut dyn Caller,
     ) -> Result<(u8, Scrubbed)> {
         self.may_work()?;
         let scrubs = &self.upkeep.scrubs;
@@ -56,16 +56,16 @@ impl Operator {
             let scrub = self.scrubbing()?;
             return Ok((0, Scrubbed { joined, scrub, ..Scrubbed::default() }));
         }
-        let mut teller = Teller::new(asker);
-        let remaining = self.wait_for_scrub(joined, scrub.id, &mut teller)?;
-        self.scrub_report(joined, scrub.id, remaining, &mut teller)
+        let mut reporter = Reporter::new(caller);
+        let remaining = self.wait_for_scrub(joined, scrub.id, &mut reporter)?;
+        self.scrub_report(joined, scrub.id, remaining, &mut reporter)
     }
 
     /// Ends the scrub that is running, and tells how it went. Exit status 0.
     ///
     /// # Errors
     /// If it does not end; if the catalog cannot be read.
-    pub fn stop_scrub(&self, asker: &mut dyn Asker) -> Result<(u8, Scrubbed)> {
+    pub fn stop_scrub(&self, caller: &mut dyn Caller) -> Result<(u8, Scrubbed)> {
         let runs = |scrub: &Option<Scrub>| scrub.as_ref().is_some_and(|s| s.ended_ms.is_none());
         let scrubs = &self.upkeep.scrubs;
         let was_running = runs(&scrubs.progress()?.scrub);
@@ -73,7 +73,7 @@ impl Operator {
             scrubs.stop();
             let since = Instant::now();
             while runs(&scrubs.progress()?.scrub) {
-                if since.elapsed() > BEGUN_WITHIN || asker.has_gone() {
+                if since.elapsed() > BEGUN_WITHIN || caller.has_gone() {
                     let text = "the scrub does not end; the server's log may say why";
                     return Err(Error::other(Code::Temporary, text));
                 }
@@ -106,7 +106,12 @@ impl Operator {
     }
 
     /// Waits until a scrub has ended, or what it found cannot be mended now: gives why.
-    fn wait_for_scrub(&self, joined: bool, id: i64, teller: &mut Teller) -> Result<Vec<Remaining>> {
+    fn wait_for_scrub(
+        &self,
+        joined: bool,
+        id: i64,
+        reporter: &mut Reporter,
+    ) -> Result<Vec<Remaining>> {
         let far = |progress: &Progress| {
             let scrub = scrubbing(progress, clock::now_ms());
             Ok(Scrubbed { joined, scrub, ..Scrubbed::default() })
@@ -116,10 +121,10 @@ impl Operator {
         };
         loop {
             let progress = self.upkeep.scrubs.progress()?;
-            if is_over(&progress) || teller.has_gone() {
+            if is_over(&progress) || reporter.has_gone() {
                 return Ok(Vec::new());
             }
-            teller.tell(|| far(&progress))?;
+            reporter.tell(|| far(&progress))?;
             let mends = progress.scrub.as_ref().is_some_and(|s| s.phase == Phase::Mending);
             if !mends || progress.found.owed == 0 {
                 thread::sleep(LOOK_EVERY);
@@ -127,8 +132,8 @@ impl Operator {
             }
             let passed = self.pass(&mut || {
                 let progress = self.upkeep.scrubs.progress()?;
-                teller.tell(|| far(&progress))?;
-                Ok(!is_over(&progress) && !teller.has_gone())
+                reporter.tell(|| far(&progress))?;
+                Ok(!is_over(&progress) && !reporter.has_gone())
             })?;
             let Some(passed) = passed else { continue };
             let left = self.upkeep.scrubs.progress()?.found.owed;
@@ -144,7 +149,7 @@ impl Operator {
         joined: bool,
         id: i64,
         remaining: Vec<Remaining>,
-        teller: &mut Teller,
+        reporter: &mut Reporter,
     ) -> Result<(u8, Scrubbed)> {
         let progress = self.upkeep.scrubs.progress()?;
         if progress.scrub.as_ref().is_none_or(|scrub| scrub.id != id) {
@@ -152,9 +157,9 @@ impl Operator {
             return Err(Error::other(Code::Changed, text));
         }
         let scrub = scrubbing(&progress, clock::now_ms()).unwrap_or_default();
-        let findings = self.catalog.findings(id, ITEMS_MAX)?;
+        let findings = self.cluster.catalog.findings(id, ITEMS_MAX)?;
         for finding in &findings {
-            teller.item(&Found {
+            reporter.item(&Found {
                 what: finding.what.as_str().to_owned(),
                 node: finding.node,
                 path: finding.place.to_string(),

@@ -1,7 +1,6 @@
 //! What goes on in the background, gathered from the engines.
 
 use crate::core::catalog::{Phase, Scrub};
-use crate::core::cluster::backup;
 use crate::core::cluster::replace;
 use crate::core::cluster::scrub;
 use crate::core::error::Result;
@@ -16,16 +15,15 @@ impl Operator {
     pub(super) fn upkeep(&self) -> Result<Upkeep> {
         let now_ms = clock::now_ms();
         let scrub = self.upkeep.scrubs.progress()?;
-        let healing = &self.upkeep.healing;
+        let repairs = &self.upkeep.repairs;
         let mut replacing = self.replacing()?;
         replacing.retain(|one| !one.done);
-        let backups = NodeId::ALL.into_iter().zip(self.backups.progress());
         Ok(Upkeep {
             next_scrub_ms: scrub.next_ms.map(|at| between(now_ms, at)),
             scrub: scrubbing(&scrub, now_ms),
-            healed: Healed { pieces: healing.pieces(), bytes_read: healing.bytes_read() },
+            healed: Healed { pieces: repairs.pieces(), bytes_read: repairs.bytes_read() },
             replacing,
-            backups: backups.map(|(node, progress)| backup(node, progress, now_ms)).collect(),
+            backups: NodeId::ALL.map(|node| self.backup(node, now_ms)).into(),
         })
     }
 
@@ -35,8 +33,19 @@ impl Operator {
         if all.is_empty() {
             return Ok(Vec::new());
         }
-        let (placements, debts) = (self.catalog.placements()?, self.catalog.debts()?);
+        let catalog = &self.cluster.catalog;
+        let (placements, debts) = (catalog.placements()?, catalog.debts()?);
         Ok(all.into_iter().map(|one| replacing(one, &placements, &debts)).collect())
+    }
+
+    fn backup(&self, node: NodeId, now_ms: i64) -> Backup {
+        let snapshot = self.cluster.snapshots.progress()[node.index()].clone();
+        Backup {
+            node,
+            behind: self.cluster.replication.behind(node),
+            written_ms_ago: snapshot.written_ms.map(|at| between(at, now_ms)),
+            why: snapshot.trouble,
+        }
     }
 }
 
@@ -70,11 +79,10 @@ pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrub
         left_ms,
         wrong: found.wrong,
         missing: found.missing,
-        stale: found.stale,
         damaged: found.damaged,
         repaired: found.repaired,
         owed: found.owed,
-        stray: found.stray,
+        stray: progress.strays,
         removed: scrub.removed,
         foreign: scrub.foreign,
         unchecked: scrub.unchecked.iter().collect(),
@@ -93,29 +101,25 @@ fn replacing(
     placements: &[Placement],
     debts: &[Debt; NODE_COUNT],
 ) -> Replacing {
-    let replace::Progress { replacement, owed, proved, not_whole, .. } = progress;
+    let replace::Progress { replacement, owed, is_compared, proved, not_whole, .. } = progress;
     let node = replacement.node;
+    let done = replacement.proved_ms.is_some();
     let held = placements.iter().filter(|placement| placement.placed.contains(node));
     let held_bytes: u64 = held.map(|placement| placement.bytes / 2).sum();
-    let owed_bytes = debts[node.index()].piece_bytes;
+    let known_bytes = debts[node.index()].piece_bytes;
+    let piece_bytes = held_bytes.saturating_add(known_bytes);
+    // As long as it has not been compared, a new node counts as lacking everything.
+    let (owed, owed_bytes) =
+        if is_compared || done { (owed, known_bytes) } else { (replacement.pieces, piece_bytes) };
     Replacing {
         node,
         address: replacement.address,
-        done: replacement.proved_ms.is_some(),
+        done,
         pieces: replacement.pieces,
-        piece_bytes: held_bytes.saturating_add(owed_bytes),
+        piece_bytes,
         owed,
         owed_bytes,
         proved,
         not_whole,
-    }
-}
-
-fn backup(node: NodeId, progress: backup::Progress, now_ms: i64) -> Backup {
-    Backup {
-        node,
-        behind: progress.behind,
-        written_ms_ago: progress.written_ms.map(|at| between(at, now_ms)),
-        why: progress.trouble,
     }
 }

@@ -1,0 +1,86 @@
+//! A job's part of a group: it looks at the catalog as the jobs before it left it, and records
+//! changes. The jobs themselves are methods in the files of what they are about.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::core::catalog::group::Pending;
+use crate::core::catalog::{apply, node_addresses};
+use crate::core::code::coded::CodedStripe;
+use crate::core::error::{Code, Error, Result};
+use crate::core::types::{NODE_COUNT, ServerId};
+use crate::core::wire::journal::{Change, Entry, Point, TEXT_BYTES_MAX};
+
+/// What a job works on.
+pub struct Draft<'a> {
+    pub(super) connection: &'a Connection,
+    epoch: u64,
+    end: Point,
+    recorded: Vec<Pending>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(connection: &'a Connection, epoch: u64, end: Point) -> Draft<'a> {
+        Draft { connection, epoch, end, recorded: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Vec<Pending> {
+        self.recorded
+    }
+
+    /// Adds a change to the journal and makes it. Gives the number of its entry.
+    ///
+    /// # Errors
+    /// If the change is beyond a limit or the catalog cannot be written.
+    pub fn record(&mut self, change: Change) -> Result<u64> {
+        self.add(&change, None)
+    }
+
+    /// The same for a version whose pieces travel with the entry.
+    ///
+    /// # Errors
+    /// As [`Draft::record`].
+    pub fn record_with(&mut self, change: Change, pieces: Arc<CodedStripe>) -> Result<u64> {
+        self.add(&change, Some(pieces))
+    }
+
+    fn add(&mut self, change: &Change, pieces: Option<Arc<CodedStripe>>) -> Result<u64> {
+        let entry = Entry::after(self.end, self.epoch, change.encode()?);
+        // From the record, as everybody else will: what cannot be read back is not written.
+        apply::entry(self.connection, &entry)?;
+        self.end = entry.point();
+        self.recorded.push(Pending { entry, pieces });
+        Ok(self.end.id)
+    }
+
+    /// The first entries of an epoch: who leads, and where the nodes are.
+    ///
+    /// # Errors
+    /// If the catalog cannot be written.
+    pub fn lead(&mut self, server: ServerId) -> Result<()> {
+        self.record(Change::Led { server })?;
+        match node_addresses(self.connection)? {
+            Some(addresses) => self.set_nodes(&addresses),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes where the nodes are.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] if an address is too long; or the catalog cannot be written.
+    pub fn set_nodes(&mut self, addresses: &[String; NODE_COUNT]) -> Result<()> {
+        addresses.iter().try_for_each(|address| check_text("an address", address))?;
+        self.record(Change::Nodes { addresses: addresses.clone() }).map(drop)
+    }
+}
+
+/// Is this short enough for a record?
+pub(super) fn check_text(what: &str, text: &str) -> Result<()> {
+    if text.len() > TEXT_BYTES_MAX {
+        let text = format!("{what} is at most {TEXT_BYTES_MAX} bytes long");
+        return Err(Error::other(Code::Usage, text));
+    }
+    Ok(())
+}

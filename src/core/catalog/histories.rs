@@ -1,0 +1,383 @@
+//! Random histories: whichever way the journal becomes a catalog, it is the same one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::core::catalog::fixture::{CLUSTER, change, empty, journal, name, shown};
+use crate::core::catalog::{
+    Catalog, Draft, Group, Held, Loader, NewFile, Quota, Scope, TokenId, UserRecord, UserState,
+};
+use crate::core::error::Result;
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::status::{Debt, Placement};
+use crate::core::types::{Digest, NodeId, NodeSet, Precondition, Seq, VersionId};
+use crate::core::wire::extended::Entry;
+use crate::core::wire::snapshot::{decode_chunk, read_frame};
+
+/// Names whose order is not that of the paths below them.
+const NAMES: [&str; 6] = ["a", "a!", "a.b", "ab", "b", "é"];
+
+const USERS: [&str; 2] = ["ann", "bob"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    CreateUser(usize),
+    RemoveUser(usize),
+    SetPassword(usize, Option<u8>),
+    SetDisabled(usize, bool),
+    SetQuota(usize, Option<u32>),
+    AddToken(usize, u8),
+    UseToken(u8, i64),
+    RevokeToken(u8),
+    Store { user: usize, at: String, bytes: u32, placed: u8, new_only: bool },
+    Delete(usize, String),
+    MakeFolder(usize, String, bool),
+    RemoveFolder(usize, String, bool),
+    Move { user: usize, from: String, to: String, replace: bool },
+    Place(NodeId, u8),
+    Lose(NodeId, u8, bool),
+    Drop(usize),
+    Replace(NodeId),
+    Prove(NodeId),
+    Sweep,
+    NextGroup,
+    RollBack,
+}
+
+fn paths() -> impl Strategy<Value = String> {
+    prop::collection::vec(0..NAMES.len(), 1..4)
+        .prop_map(|parts| parts.iter().map(|part| NAMES[*part]).collect::<Vec<_>>().join("/"))
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let user = || 0..USERS.len();
+    let node = || (0..4_usize).prop_map(|index| NodeId::ALL[index]);
+    prop_oneof![
+        2 => user().prop_map(Step::CreateUser),
+        1 => user().prop_map(Step::RemoveUser),
+        1 => (user(), any::<Option<u8>>()).prop_map(|(user, keep)| Step::SetPassword(user, keep)),
+        1 => (user(), any::<bool>()).prop_map(|(user, yes)| Step::SetDisabled(user, yes)),
+        1 => (user(), any::<Option<u32>>()).prop_map(|(user, bytes)| Step::SetQuota(user, bytes)),
+        2 => (user(), 0..9_u8).prop_map(|(user, token)| Step::AddToken(user, token)),
+        1 => (0..9_u8, 0..9_000_000_i64).prop_map(|(token, now)| Step::UseToken(token, now)),
+        1 => (0..9_u8).prop_map(Step::RevokeToken),
+        24 => (user(), paths(), any::<u32>(), 0..16_u8, any::<bool>()).prop_map(
+            |(user, at, bytes, placed, new_only)| Step::Store { user, at, bytes, placed, new_only }
+        ),
+        4 => (user(), paths()).prop_map(|(user, at)| Step::Delete(user, at)),
+        4 => (user(), paths(), any::<bool>())
+            .prop_map(|(user, at, parents)| Step::MakeFolder(user, at, parents)),
+        3 => (user(), paths(), any::<bool>())
+            .prop_map(|(user, at, recursive)| Step::RemoveFolder(user, at, recursive)),
+        10 => (user(), paths(), paths(), any::<bool>()).prop_map(
+            |(user, from, to, replace)| Step::Move { user, from, to, replace }
+        ),
+        4 => (node(), any::<u8>()).prop_map(|(node, n)| Step::Place(node, n)),
+        4 => (node(), any::<u8>(), any::<bool>())
+            .prop_map(|(node, n, counted)| Step::Lose(node, n, counted)),
+        2 => (1..9_usize).prop_map(Step::Drop),
+        1 => node().prop_map(Step::Replace),
+        1 => node().prop_map(Step::Prove),
+        2 => Just(Step::Sweep),
+        6 => Just(Step::NextGroup),
+        1 => Just(Step::RollBack),
+    ]
+}
+
+fn version(n: u8) -> VersionId {
+    VersionId([n; 16])
+}
+
+/// Does a step; most of them are refused now and then.
+fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
+    let user = |index: &usize| name(USERS[*index]);
+    let file = |at: &str| FilePath::parse_rooted(at).unwrap();
+    let folder = |at: &str| FolderPath::parse(at).unwrap();
+    let token = |n: u8| TokenId(Digest([n; 32]));
+    match step {
+        Step::CreateUser(index) => draft.create_user(&user(index), "none", n.into()).map(drop),
+        Step::RemoveUser(index) => draft.remove_user(&user(index)),
+        Step::SetPassword(index, keep) => {
+            draft.set_password(&user(index), &format!("none {n}"), keep.map(token))
+        }
+        Step::SetDisabled(index, disabled) => draft.set_disabled(&user(index), *disabled),
+        Step::SetQuota(index, bytes) => {
+            let quota = bytes.map_or(Quota::Unlimited, |bytes| Quota::Bytes(bytes.into()));
+            draft.set_quota(&user(index), quota)
+        }
+        Step::AddToken(index, token) => {
+            let account = draft.account(&user(index))?;
+            draft.add_token(&account, &Digest([*token; 32]), "machine", n.into()).map(drop)
+        }
+        Step::UseToken(hash, now_ms) => draft.use_token(token(*hash), *now_ms),
+        Step::RevokeToken(hash) => draft.revoke_token(token(*hash)),
+        Step::Store { user: index, at, bytes, placed, new_only } => {
+            let precondition = if *new_only { Precondition::Absent } else { Precondition::Any };
+            let new = NewFile {
+                user: draft.account(&user(index))?.id,
+                path: file(at),
+                version: version(n),
+                seq: Seq(n.into()),
+                bytes: (*bytes).into(),
+                blake3: Digest([n; 32]),
+                stored_ms: n.into(),
+                placed: NodeSet::from_bits(*placed),
+                inline: false,
+                precondition,
+                stored_by: format!("by {n}"),
+            };
+            draft.store(&new, None).map(drop)
+        }
+        Step::Delete(index, at) => {
+            let id = draft.account(&user(index))?.id;
+            draft.delete(id, &file(at))
+        }
+        Step::MakeFolder(index, at, parents) => {
+            let id = draft.account(&user(index))?.id;
+            draft.make_folder(id, &folder(at), *parents)
+        }
+        Step::RemoveFolder(index, at, recursive) => {
+            let id = draft.account(&user(index))?.id;
+            draft.remove_folder(id, &folder(at), *recursive).map(drop)
+        }
+        Step::Move { user: index, from, to, replace } => {
+            let id = draft.account(&user(index))?.id;
+            draft.relocate(id, &file(from), &folder(to), *replace).map(drop)
+        }
+        Step::Place(node, n) => draft.pieces_placed(*node, &[version(*n % 64)]).map(drop),
+        Step::Lose(node, n, counted) => {
+            draft.pieces_lost(*node, &[version(*n % 64)], *counted).map(drop)
+        }
+        Step::Replace(node) => draft.begin_replacement(*node, &format!("new:{n}"), n.into()),
+        Step::Prove(node) => draft.prove_replacement(*node, n.into()).map(drop),
+        Step::Drop(_) | Step::Sweep | Step::NextGroup | Step::RollBack => Ok(()),
+    }
+}
+
+/// Does all steps in groups, as a server would. What is rolled back never was.
+fn run(catalog: &Arc<Catalog>, steps: &[Step]) {
+    let nodes = ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned);
+    change(catalog, |draft| draft.set_nodes(&nodes)).unwrap();
+    let mut group: Option<Group> = None;
+    for (step, n) in steps.iter().zip(1_u8..) {
+        let open = match group.take() {
+            Some(open) => open,
+            None => catalog.begin_group(1).unwrap(),
+        };
+        match step {
+            Step::NextGroup => open.commit().unwrap(),
+            Step::RollBack => open.roll_back(),
+            Step::Drop(_) | Step::Sweep => {
+                open.commit().unwrap();
+                if let Step::Drop(most) = step {
+                    let some = catalog.retired(*most).unwrap();
+                    change(catalog, |draft| draft.drop_versions(&some)).unwrap();
+                } else {
+                    catalog.sweep_doomed().unwrap();
+                }
+            }
+            _ => {
+                let mut open = open;
+                let before = open.entries().len();
+                if open.attempt(|draft| make(draft, step, n)).is_err() {
+                    assert_eq!(open.entries().len(), before, "a refusal adds no entry");
+                }
+                group = Some(open);
+            }
+        }
+    }
+    if let Some(open) = group {
+        open.commit().unwrap();
+    }
+}
+
+/// All that can be seen of a catalog.
+#[derive(PartialEq, Debug)]
+struct Picture {
+    users: Vec<UserRecord>,
+    files: Vec<(String, Vec<Entry>)>,
+    versions: Vec<Held>,
+    tokens: Vec<(Vec<u8>, String, i64, i64)>,
+    placements: Vec<Placement>,
+    debts: [Debt; 4],
+    nodes: Option<[String; 4]>,
+    replacements: Vec<(NodeId, String, String, Option<i64>)>,
+}
+
+fn picture(catalog: &Catalog) -> Picture {
+    let users = catalog.users().unwrap();
+    let live = users.iter().filter(|user| user.state != UserState::Removing);
+    let files = live.map(|user| {
+        let id = catalog.user_id(&user.name).unwrap();
+        (user.name.to_string(), catalog.list(id).unwrap())
+    });
+    let tokens =
+        "SELECT hash, name || ' ' || password || ' ' || machine, tokens.created_ms, used_ms
+                  FROM tokens JOIN users ON users.id = user_id ORDER BY hash";
+    let tokens = |connection: &rusqlite::Connection| {
+        super::database::all(connection, tokens, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+    };
+    let replacements = catalog.replacements().unwrap().into_iter();
+    Picture {
+        files: files.collect(),
+        users,
+        versions: catalog.versions_after(None, 1000).unwrap(),
+        tokens: catalog.read(tokens).unwrap(),
+        placements: catalog.placements().unwrap(),
+        debts: catalog.debts().unwrap(),
+        nodes: catalog.node_addresses().unwrap(),
+        replacements: replacements
+            .map(|own| (own.node, own.address, own.instead_of, own.proved_ms))
+            .collect(),
+    }
+}
+
+/// What a snapshot tells: nothing of what is on its way out, and of no entry.
+fn without_what_goes(catalog: &Catalog) -> Picture {
+    let mut picture = picture(catalog);
+    picture.users.retain(|user| user.state != UserState::Removing);
+    let is_current = |held: &Held| catalog.version(held.version).unwrap().is_some();
+    picture.versions.retain(is_current);
+    picture.versions.iter_mut().for_each(|held| held.placed_at = 0);
+    for user in &mut picture.users {
+        let id = catalog.user_id(&user.name).unwrap();
+        let listed = catalog.list(id).unwrap();
+        let sizes = listed.iter().filter_map(|entry| match entry {
+            Entry::File(file) => Some(file.bytes),
+            Entry::Folder(_) => None,
+        });
+        (user.files, user.bytes) = (sizes.clone().count() as u64, sizes.sum());
+    }
+    // Versions below removed folders count as files until they are dropped.
+    let surveyed = catalog.files_after(None, 1000).unwrap();
+    let mut placements: Vec<Placement> = Vec::new();
+    let mut debts = [Debt::default(); 4];
+    for file in surveyed {
+        let (placed, bytes) = (file.record.placed, file.record.bytes);
+        match placements.iter_mut().find(|placement| placement.placed == placed) {
+            Some(placement) => {
+                placement.files += 1;
+                placement.bytes += bytes;
+            }
+            None => placements.push(Placement { placed, files: 1, bytes }),
+        }
+        for node in NodeId::ALL.into_iter().filter(|node| !placed.contains(*node)) {
+            debts[node.index()].pieces += 1;
+            debts[node.index()].piece_bytes += bytes / 2;
+        }
+    }
+    placements.sort_by_key(|placement| placement.placed.bits());
+    Picture { placements, debts, ..picture }
+}
+
+fn load(catalog: &Catalog, folder: &Path) -> Catalog {
+    let file = folder.join("snapshot");
+    let head = catalog.snapshot(&file).unwrap();
+    let mut loader = Loader::create(&folder.join("loaded.db"), CLUSTER).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    let mut rest = &bytes[..];
+    while let Some((content, length)) = read_frame(rest).unwrap() {
+        loader.load(&decode_chunk(content).unwrap()).unwrap();
+        rest = &rest[length..];
+    }
+    loader.finish(head.at).unwrap();
+    Catalog::open(&folder.join("loaded.db"), CLUSTER).unwrap()
+}
+
+/// What holds in every catalog.
+fn check(catalog: &Catalog) {
+    let held = catalog.versions_after(None, 1000).unwrap();
+    let users = catalog.users().unwrap();
+    let stored: u64 = users.iter().map(|user| user.bytes).sum();
+    assert_eq!(stored, held.iter().map(|held| held.bytes).sum::<u64>(), "to the byte");
+    let mut current = 0;
+    let mut reclaimable: u64 = 0;
+    for user in users.iter().filter(|user| user.state != UserState::Removing) {
+        let id = catalog.user_id(&user.name).unwrap();
+        let all = catalog.list(id).unwrap();
+        let told = shown(&all);
+        let path = |shown: &String| shown.strip_suffix('/').unwrap_or(shown).to_owned();
+        assert!(told.windows(2).all(|pair| path(&pair[0]) < path(&pair[1])), "{told:?}");
+        for most in [1, 3] {
+            let mut paged: Vec<Entry> = Vec::new();
+            loop {
+                let (top, after) = (FolderPath::top(), paged.last());
+                let page = catalog.page(id, &top, Scope::All, after, most).unwrap();
+                if page.is_empty() {
+                    break;
+                }
+                paged.extend(page);
+            }
+            assert_eq!(paged, all, "by {most}");
+        }
+        let mut bytes = 0;
+        for entry in &all {
+            let Entry::File(file) = entry else { continue };
+            let found = catalog.version(file.version).unwrap().unwrap();
+            assert_eq!((&found.place.path, &found.place.user), (&file.path, &user.name));
+            assert!(!catalog.is_retired(file.version).unwrap());
+            current += 1;
+            bytes += file.bytes;
+        }
+        let (_, usage) = catalog.quota_and_usage(id).unwrap();
+        let files = all.iter().filter(|entry| matches!(entry, Entry::File(_)));
+        assert_eq!(user.files, files.count() as u64);
+        assert_eq!(usage.stored_bytes - usage.reclaimable_bytes, bytes);
+        reclaimable += usage.reclaimable_bytes;
+    }
+    let retired = catalog.retired(1000).unwrap();
+    assert_eq!(current + retired.len(), held.len(), "each is one or the other");
+    let of_retired = held.iter().filter(|held| retired.contains(&held.version));
+    assert!(reclaimable <= of_retired.map(|held| held.bytes).sum());
+    for node in NodeId::ALL {
+        let missing = catalog.missing(node, None, 1000).unwrap();
+        let found = catalog.files_after(None, 1000).unwrap();
+        let expected = found.into_iter().filter(|file| !file.record.placed.contains(node));
+        assert_eq!(missing, expected.collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_journal_and_a_snapshot_make_the_same_catalog_as_the_jobs(
+        steps in prop::collection::vec(steps(), 1..120),
+    ) {
+        let (folder, live) = empty();
+        run(&live, &steps);
+        check(&live);
+
+        let (_other_folder, other) = empty();
+        for entries in journal(&live).chunks(7) {
+            other.apply(entries).unwrap();
+        }
+        prop_assert_eq!(other.end().unwrap(), live.end().unwrap());
+        // An account that was removed stays in the list until it is swept.
+        live.sweep_doomed().unwrap();
+        other.sweep_doomed().unwrap();
+        prop_assert_eq!(picture(&other), picture(&live));
+
+        let loaded = load(&live, folder.path());
+        check(&loaded);
+        prop_assert_eq!(loaded.end().unwrap(), live.end().unwrap());
+        prop_assert_eq!(picture(&loaded), without_what_goes(&live));
+
+        while let some @ [_, ..] = &live.retired(3).unwrap()[..] {
+            change(&live, |draft| draft.drop_versions(some)).unwrap();
+            live.sweep_doomed().unwrap();
+        }
+        check(&live);
+        let entries = live.entries_after(loaded.end().unwrap().id).unwrap().unwrap();
+        loaded.apply(&entries).unwrap();
+        let (mut left, mut right) = (picture(&loaded), picture(&live));
+        for picture in [&mut left, &mut right] {
+            picture.versions.iter_mut().for_each(|held| held.placed_at = 0);
+        }
+        prop_assert_eq!(left, right);
+    }
+}

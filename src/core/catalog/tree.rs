@@ -1,0 +1,227 @@
+//! The tree of folders and files. A path is walked name by name, so that a folder moves or goes by
+//! one row, whatever is in it.
+//!
+//! Every user has a top folder. A folder that was removed with what is in it is *doomed*: it hangs on
+//! no other folder any more, and what is in it is dropped bit by bit.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use crate::core::catalog::UserId;
+use crate::core::catalog::database::{all, execute, first};
+use crate::core::error::Result;
+use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::types::VersionId;
+use crate::core::wire::node::Place;
+
+/// A folder or a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Item {
+    pub(super) id: i64,
+    /// `None`: a folder.
+    pub(super) version: Option<VersionId>,
+}
+
+impl Item {
+    pub(super) fn is_folder(&self) -> bool {
+        self.version.is_none()
+    }
+}
+
+/// What has this name in a folder.
+pub(super) fn child(connection: &Connection, folder: i64, name: &str) -> Result<Option<Item>> {
+    let select = "SELECT id, version FROM entries WHERE parent = ?1 AND name = ?2";
+    first(connection, select, params![folder, name], |row| {
+        Ok(Item { id: row.get(0)?, version: row.get::<_, Option<_>>(1)?.map(VersionId) })
+    })
+}
+
+/// What is at this path below a top folder; the empty path is the top folder.
+pub(super) fn find(connection: &Connection, top: i64, path: &str) -> Result<Option<Item>> {
+    let mut item = Item { id: top, version: None };
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        if !item.is_folder() {
+            return Ok(None);
+        }
+        match child(connection, item.id, name)? {
+            Some(next) => item = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(item))
+}
+
+pub(super) fn folder(connection: &Connection, top: i64, path: &FolderPath) -> Result<Option<i64>> {
+    let found = find(connection, top, path.as_str())?;
+    Ok(found.filter(Item::is_folder).map(|item| item.id))
+}
+
+/// The version of the file at this path, and its entry.
+pub(super) fn file(
+    connection: &Connection,
+    top: i64,
+    path: &FilePath,
+) -> Result<Option<(i64, VersionId)>> {
+    let found = find(connection, top, path.as_str())?;
+    Ok(found.and_then(|item| item.version.map(|version| (item.id, version))))
+}
+
+/// The file that has the place of this folder or of one above it, if there is one.
+pub(super) fn blocking_file(
+    connection: &Connection,
+    top: i64,
+    folder: &FolderPath,
+) -> Result<Option<FolderPath>> {
+    let mut above = top;
+    for path in folder.ancestry() {
+        let Some((_, name)) = path.split() else { continue };
+        match child(connection, above, name)? {
+            Some(item) if item.is_folder() => above = item.id,
+            Some(_) => return Ok(Some(path)),
+            None => break,
+        }
+    }
+    Ok(None)
+}
+
+/// The folder at this path, which is made with those above it; `None` if a file is in the way.
+pub(super) fn make_folders(
+    connection: &Connection,
+    top: i64,
+    folder: &FolderPath,
+) -> Result<Option<i64>> {
+    let mut above = top;
+    for name in folder.as_str().split('/').filter(|name| !name.is_empty()) {
+        above = match child(connection, above, name)? {
+            Some(item) if item.is_folder() => item.id,
+            Some(_) => return Ok(None),
+            None => insert(connection, Some(above), name, None)?,
+        };
+    }
+    Ok(Some(above))
+}
+
+pub(super) fn insert(
+    connection: &Connection,
+    parent: Option<i64>,
+    name: &str,
+    version: Option<(VersionId, u64)>,
+) -> Result<i64> {
+    let insert = "INSERT INTO entries (parent, name, version, bytes) VALUES (?1, ?2, ?3, ?4)";
+    let bytes = version.map_or(0, |(_, bytes)| bytes);
+    let values = params![parent, name, version.map(|(version, _)| version.0), bytes];
+    execute(connection, insert, values)?;
+    Ok(connection.last_insert_rowid())
+}
+
+pub(super) fn delete(connection: &Connection, id: i64) -> Result<()> {
+    execute(connection, "DELETE FROM entries WHERE id = ?1", [id]).map(drop)
+}
+
+/// Takes a folder out of the tree with all that is in it.
+pub(super) fn doom(connection: &Connection, folder: i64, user: UserId) -> Result<()> {
+    execute(connection, "UPDATE entries SET parent = NULL WHERE id = ?1", [folder])?;
+    execute(connection, "INSERT INTO doomed (entry, user_id) VALUES (?1, ?2)", [folder, user.0])?;
+    let update = "
+        WITH RECURSIVE below (id) AS (
+            SELECT ?1
+            UNION ALL
+            SELECT entries.id FROM below JOIN entries ON parent = below.id WHERE version IS NULL
+        )
+        UPDATE users SET
+            doomed_files = doomed_files + files, doomed_bytes = doomed_bytes + sum
+        FROM (SELECT count(version) AS files, coalesce(sum(bytes), 0) AS sum
+              FROM below JOIN entries ON parent = below.id)
+        WHERE users.id = ?2";
+    execute(connection, update, [folder, user.0]).map(drop)
+}
+
+/// The entry above this one and its own name.
+pub(super) fn above(connection: &Connection, id: i64) -> Result<Option<(Option<i64>, String)>> {
+    let select = "SELECT parent, name FROM entries WHERE id = ?1";
+    first(connection, select, [id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Finds out where versions are, and remembers the folders on the way.
+pub(super) struct Places<'a> {
+    connection: &'a Connection,
+    folders: HashMap<i64, Option<(UserName, FolderPath)>>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Places<'a> {
+        Places { connection, folders: HashMap::new() }
+    }
+
+    /// The file of which this is the current version; `None` if there is none, or it is below a doomed
+    /// folder.
+    pub(super) fn of(&mut self, version: VersionId) -> Result<Option<Place>> {
+        let select = "SELECT parent, name FROM entries WHERE version = ?1";
+        let found: Option<(i64, String)> =
+            first(self.connection, select, [version.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((parent, name)) = found else { return Ok(None) };
+        let Some((user, folder)) = self.folder(parent)? else { return Ok(None) };
+        Ok(Some(Place { user, path: folder.join(&name)? }))
+    }
+
+    fn folder(&mut self, id: i64) -> Result<Option<(UserName, FolderPath)>> {
+        if let Some(known) = self.folders.get(&id) {
+            return Ok(known.clone());
+        }
+        let found = match above(self.connection, id)? {
+            Some((Some(parent), name)) => match self.folder(parent)? {
+                Some((user, folder)) => Some((user, folder.join(&name)?.as_folder())),
+                None => None,
+            },
+            Some((None, _)) => self.owner(id)?.map(|user| (user, FolderPath::top())),
+            None => None,
+        };
+        self.folders.insert(id, found.clone());
+        Ok(found)
+    }
+
+    fn owner(&self, top: i64) -> Result<Option<UserName>> {
+        let select = "SELECT name FROM users WHERE root = ?1 AND removed = 0";
+        let name: Option<String> = first(self.connection, select, [top], |row| row.get(0))?;
+        Ok(name.map(|name| UserName::parse(&name)).transpose()?)
+    }
+}
+
+/// How much is in a folder, itself included.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Extent {
+    pub(super) folders: u64,
+    pub(super) files: u64,
+    /// How many bytes the longest path has beyond the folder's own.
+    pub(super) bytes: usize,
+    /// And how many parts the deepest one.
+    pub(super) parts: usize,
+}
+
+/// Looks through a folder, one index and no row of a file.
+pub(super) fn extent(connection: &Connection, folder: i64) -> Result<Extent> {
+    let select = "
+        WITH RECURSIVE below (id, length, parts) AS (
+            SELECT ?1, 0, 0
+            UNION ALL
+            SELECT entries.id, length + 1 + octet_length(name), parts + 1
+            FROM below JOIN entries ON parent = below.id WHERE version IS NULL
+        )
+        SELECT length, parts, count(name), coalesce(max(1 + octet_length(name)), 0)
+        FROM below LEFT JOIN entries ON parent = below.id GROUP BY below.id, length, parts";
+    let rows = all(connection, select, [folder], |row| {
+        let (length, parts): (usize, usize) = (row.get(0)?, row.get(1)?);
+        let (children, longest): (u64, usize) = (row.get(2)?, row.get(3)?);
+        Ok((length + longest, parts + usize::from(children > 0), children))
+    })?;
+    let mut extent = Extent { folders: rows.len() as u64, ..Extent::default() };
+    for (bytes, parts, children) in rows {
+        extent.files += children;
+        extent.bytes = extent.bytes.max(bytes);
+        extent.parts = extent.parts.max(parts);
+    }
+    // Every folder but the first one was counted as a child.
+    extent.files -= extent.folders - 1;
+    Ok(extent)
+}

@@ -1,0 +1,399 @@
+//! The one place where changes are made: a change is made when its journal entry is on three nodes.
+//!
+//! ```text
+//!   jobs that wait ─ one group ─> applied in one open transaction of the catalog
+//!                                   │          (readers go on seeing the state before it)
+//!                                   v
+//!                                 the group's entries appended to every node's journal
+//!                                   ├─ three nodes have them ──> transaction committed, all answered
+//!                                   └─ not in time ──> in doubt: those who wait are told so, changes are
+//!                                                      refused, and the append is tried until it is decided
+//! ```
+//!
+//! The entries of a group are in the nodes' journals before they are in the catalog's file, so a server
+//! that crashes in between finds them there when it starts. A group that was sent to no node did
+//! certainly not happen and is rolled back.
+
+use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use parking_lot::Mutex;
+
+use crate::core::catalog::{Catalog, Draft, Group, Pending};
+use crate::core::cluster::replication::Replication;
+use crate::core::cluster::roster::Roster;
+use crate::core::error::{Code, Error, Reached, Result, Troubles};
+use crate::core::types::{NodeSet, WRITE_QUORUM};
+use crate::core::wire::journal::Entry;
+use crate::core::wire::node::{BODY_BYTES_MAX, ENTRIES_MAX, ENTRY_BYTES_MAX};
+
+/// How long a group waits for three nodes before those who wait are told that it is in doubt.
+const DECIDED_WITHIN: Duration = Duration::from_secs(6);
+
+/// How often it is looked whether a group that is in doubt is decided.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// A group takes no more jobs when it would fill more than half of a message to a node.
+const GROUP_ENTRIES_MAX: usize = ENTRIES_MAX / 2;
+const GROUP_RECORD_BYTES_MAX: usize = ENTRY_BYTES_MAX / 2;
+const GROUP_BODY_BYTES_MAX: usize = BODY_BYTES_MAX / 2;
+
+/// What has become of a group.
+#[derive(Clone)]
+enum Fate {
+    /// These nodes have it.
+    Decided(NodeSet),
+    /// These nodes have it for certain, others may.
+    InDoubt(NodeSet, Troubles),
+    /// It certainly did not happen.
+    Refused(NodeSet, Troubles),
+    /// Nor did it here.
+    Failed(Code, String),
+}
+
+/// Tells whoever waits for a job.
+type Completion = Box<dyn FnOnce(&Fate) + Send>;
+
+/// A change that somebody waits for.
+struct Job {
+    run: Box<dyn FnOnce(&mut Group) -> Completion + Send>,
+    refuse: Box<dyn FnOnce(Error) + Send>,
+}
+
+impl Job {
+    /// A job, and where it is answered.
+    fn of<T: Send + 'static>(
+        job: impl FnOnce(&mut Draft<'_>) -> Result<T> + Send + 'static,
+    ) -> (Job, Receiver<Result<(T, NodeSet)>>) {
+        let (answer, answered) = bounded(1);
+        let refused = answer.clone();
+        let run = move |group: &mut Group| -> Completion {
+            let outcome = group.attempt(job);
+            Box::new(move |fate: &Fate| {
+                let _ = answer.send(match (outcome, fate) {
+                    // What is refused is refused whatever becomes of the others in the group.
+                    (Err(error), _) => Err(error),
+                    (Ok(value), Fate::Decided(nodes)) => Ok((value, *nodes)),
+                    (Ok(_), Fate::InDoubt(confirmed, troubles)) => Err(Error::InDoubt {
+                        confirmed: Reached(*confirmed),
+                        troubles: troubles.clone(),
+                    }),
+                    (Ok(_), Fate::Failed(code, text)) => Err(Error::other(*code, text.clone())),
+                    (Ok(_), Fate::Refused(reached, troubles)) => Err(Error::TooFewToChange {
+                        reached: Reached(*reached),
+                        troubles: troubles.clone(),
+                    }),
+                });
+            })
+        };
+        let refuse = move |error| {
+            let _ = refused.send(Err(error));
+        };
+        (Job { run: Box::new(run), refuse: Box::new(refuse) }, answered)
+    }
+}
+
+fn not_answered() -> Error {
+    Error::other(Code::Unexpected, "the server makes no changes any more")
+}
+
+/// Makes changes, in groups.
+pub struct Committer {
+    catalog: Arc<Catalog>,
+    roster: Arc<Roster>,
+    replication: Arc<Replication>,
+    epoch: u64,
+    /// Where jobs go that a thread takes; `None` where everything is done in the caller's thread.
+    jobs: Option<Sender<Job>>,
+    inner: Mutex<Inner>,
+    is_in_doubt: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The group that is in doubt.
+    open: Option<Open>,
+    /// Entries that are decided and that the catalog could not take.
+    unapplied: Vec<Entry>,
+}
+
+struct Open {
+    group: Group,
+    end: u64,
+}
+
+impl Committer {
+    /// A committer for this epoch, and what its thread takes its jobs from; without a thread
+    /// everything is done by whoever submits.
+    pub(super) fn new(
+        catalog: Arc<Catalog>,
+        roster: Arc<Roster>,
+        replication: Arc<Replication>,
+        epoch: u64,
+        threaded: bool,
+    ) -> (Committer, Option<CommitterThread>) {
+        let (jobs, work) = if threaded {
+            let (jobs, work) = unbounded();
+            (Some(jobs), Some(CommitterThread { work }))
+        } else {
+            (None, None)
+        };
+        let inner = Mutex::default();
+        let is_in_doubt = AtomicBool::new(false);
+        (Committer { catalog, roster, replication, epoch, jobs, inner, is_in_doubt }, work)
+    }
+
+    /// Makes a change, and waits until it is decided.
+    ///
+    /// # Errors
+    /// Those of the job, and then nothing has changed; [`Error::TooFewToChange`],
+    /// [`Error::EarlierInDoubt`], [`Error::TakenOver`], [`Error::NotReady`]: the same;
+    /// [`Error::InDoubt`]: it may have been made or not.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Draft<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.submit_counted(job).map(|(value, _)| value)
+    }
+
+    /// As [`Committer::submit`], with the nodes whose journals have it.
+    ///
+    /// # Errors
+    /// As [`Committer::submit`].
+    pub fn submit_counted<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Draft<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(T, NodeSet)> {
+        self.roster.may_change()?;
+        self.submit_first(job)
+    }
+
+    /// The same before this server leads: its own first entry.
+    pub(super) fn submit_first<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Draft<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<(T, NodeSet)> {
+        let (job, answered) = Job::of(job);
+        match &self.jobs {
+            Some(jobs) => {
+                jobs.send(job).map_err(|_| not_answered())?;
+                answered.recv().map_err(|_| not_answered())?
+            }
+            None => {
+                self.make(&mut self.inner.lock(), job, &mut || None);
+                answered.try_recv().map_err(|_| not_answered())?
+            }
+        }
+    }
+
+    /// Makes these changes as one group, for simulations: everything is done in the caller's thread.
+    pub fn submit_group<T: Send + 'static>(
+        &self,
+        jobs: Vec<impl FnOnce(&mut Draft<'_>) -> Result<T> + Send + 'static>,
+    ) -> Vec<Result<T>> {
+        let (jobs, answers): (VecDeque<_>, Vec<_>) = jobs.into_iter().map(Job::of).unzip();
+        let mut jobs = jobs;
+        while let Some(first) = jobs.pop_front() {
+            self.make(&mut self.inner.lock(), first, &mut || jobs.pop_front());
+        }
+        let answer = |answered: Receiver<Result<(T, NodeSet)>>| {
+            answered.try_recv().map_err(|_| not_answered())?.map(|(value, _)| value)
+        };
+        answers.into_iter().map(answer).collect()
+    }
+
+    /// Is a change in doubt?
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(Ordering::SeqCst)
+    }
+
+    /// Looks whether the group that is in doubt is decided. For simulations, and for the thread.
+    pub fn settle(&self) {
+        self.settle_open(&mut self.inner.lock());
+    }
+
+    /// Makes a group of this job and as many more as there are and fit, and answers them all.
+    fn make(&self, inner: &mut Inner, first: Job, more: &mut dyn FnMut() -> Option<Job>) {
+        self.settle_open(inner);
+        let before = self.replication.end();
+        let begun = self.ready(inner).and_then(|()| self.catalog.begin_group(self.epoch));
+        let mut group = match begun {
+            Ok(group) => group,
+            Err(error) => {
+                let (code, text) = (error.code(), error.to_string());
+                (first.refuse)(error);
+                while let Some(job) = more() {
+                    (job.refuse)(Error::other(code, text.clone()));
+                }
+                return;
+            }
+        };
+        let mut completions: Vec<Completion> = vec![(first.run)(&mut group)];
+        while !is_full(&group)
+            && let Some(job) = more()
+        {
+            completions.push((job.run)(&mut group));
+        }
+        let tell = |fate: &Fate| completions.into_iter().for_each(|tell| tell(fate));
+        let Some(end) = group.entries().last().map(|pending| pending.entry.id) else {
+            group.roll_back();
+            tell(&Fate::Decided(self.replication.who_has(before.id)));
+            return;
+        };
+        if let Err(error) = group.check() {
+            tracing::warn!("a change is not made: {error}");
+            group.roll_back();
+            tell(&Fate::Failed(error.code(), error.to_string()));
+            return;
+        }
+        self.replication.offer(group.entries());
+        let have = self.replicate(end);
+        if have.len() >= WRITE_QUORUM {
+            let fate = self.decided(inner, Open { group, end }, have);
+            tell(&fate);
+            return;
+        }
+        let troubles = self.roster.troubles(have.complement());
+        if self.replication.withdraw(group.entries(), before) {
+            group.roll_back();
+            tell(&Fate::Refused(self.roster.up(), troubles));
+            return;
+        }
+        tracing::error!(
+            "a change is in doubt: {} confirmed it, {WRITE_QUORUM} nodes are needed; nothing is \
+             changed until it is decided. Not available: {troubles}",
+            Reached(have)
+        );
+        inner.open = Some(Open { group, end });
+        self.is_in_doubt.store(true, Ordering::SeqCst);
+        tell(&Fate::InDoubt(have, troubles));
+    }
+
+    /// Sends what is offered; gives the nodes that have this entry.
+    fn replicate(&self, end: u64) -> NodeSet {
+        if self.jobs.is_some() {
+            return self.replication.await_quorum(end, DECIDED_WITHIN);
+        }
+        for id in self.roster.up().iter() {
+            while self.roster.up().contains(id) && self.replication.round(id) {}
+        }
+        self.replication.who_has(end)
+    }
+
+    fn decided(&self, inner: &mut Inner, open: Open, have: NodeSet) -> Fate {
+        let Open { group, end } = open;
+        let entries: Vec<Entry> =
+            group.entries().iter().map(|pending| pending.entry.clone()).collect();
+        self.replication.decide(end);
+        match group.commit() {
+            Ok(()) => Fate::Decided(have),
+            Err(error) => {
+                tracing::error!(
+                    "the catalog could not take a change that the nodes have; nothing is changed \
+                     until it can: {error}"
+                );
+                inner.unapplied.extend(entries);
+                self.is_in_doubt.store(true, Ordering::SeqCst);
+                Fate::InDoubt(have, Troubles::default())
+            }
+        }
+    }
+
+    fn settle_open(&self, inner: &mut Inner) {
+        let Some(open) = inner.open.take() else { return };
+        let have = if self.jobs.is_some() {
+            self.replication.who_has(open.end)
+        } else {
+            self.replicate(open.end)
+        };
+        if have.len() >= WRITE_QUORUM {
+            tracing::info!("the change that was in doubt is decided: it was made");
+            self.decided(inner, open, have);
+        } else if self.roster.leadership().check().is_err() {
+            // Another server decides about it.
+            open.group.roll_back();
+        } else {
+            inner.open = Some(open);
+        }
+        let is_in_doubt = inner.open.is_some() || !inner.unapplied.is_empty();
+        self.is_in_doubt.store(is_in_doubt, Ordering::SeqCst);
+    }
+
+    /// Can a group be begun now?
+    fn ready(&self, inner: &mut Inner) -> Result<()> {
+        self.roster.leadership().check()?;
+        if inner.open.is_some() {
+            return Err(Error::EarlierInDoubt(self.roster.troubles(NodeSet::ALL)));
+        }
+        if !inner.unapplied.is_empty() {
+            self.catalog.apply(&inner.unapplied)?;
+            inner.unapplied.clear();
+            self.is_in_doubt.store(false, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+fn is_full(group: &Group) -> bool {
+    let entries = group.entries();
+    let records: usize = entries.iter().map(|pending| pending.entry.record.len()).sum();
+    let of_node = |pending: &Pending| pending.pieces.as_ref().map_or(0, |p| 2 * p.unit_bytes());
+    let body: usize = entries.iter().map(of_node).sum();
+    entries.len() >= GROUP_ENTRIES_MAX
+        || records >= GROUP_RECORD_BYTES_MAX
+        || body >= GROUP_BODY_BYTES_MAX
+}
+
+/// What the committer's thread takes its jobs from.
+pub(super) struct CommitterThread {
+    work: Receiver<Job>,
+}
+
+impl CommitterThread {
+    /// Makes changes until nobody can submit any more.
+    ///
+    /// # Errors
+    /// If the system has no threads left.
+    pub(super) fn start(self, committer: Arc<Committer>) -> Result<()> {
+        thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || self.run(&committer))
+            .map(drop)
+            .map_err(Error::io("cannot start a thread"))
+    }
+
+    fn run(&self, committer: &Committer) {
+        loop {
+            let mut inner = committer.inner.lock();
+            if inner.open.is_some() {
+                committer.settle_open(&mut inner);
+            }
+            let is_open = inner.open.is_some();
+            drop(inner);
+            let first = if is_open {
+                match self.work.recv_timeout(LOOK_AGAIN) {
+                    Ok(job) => job,
+                    Err(error) if error.is_timeout() => continue,
+                    Err(_) => return,
+                }
+            } else {
+                match self.work.recv() {
+                    Ok(job) => job,
+                    Err(_) => return,
+                }
+            };
+            let made = AssertUnwindSafe(|| {
+                committer
+                    .make(&mut committer.inner.lock(), first, &mut || self.work.try_recv().ok());
+            });
+            // Without this thread nothing could be changed any more. Whoever waits finds the answer
+            // missing, and the group was rolled back.
+            let _ = panic::catch_unwind(made);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where the block files lie: found by version and block, whatever the file is called.
+//!
+//! ```text
+//!   .palk/pieces/3f/<version>_B1, _B2       whole and synced
+//!   .palk/pieces/3f/<version>_B1.7          being written, by the seventh stage of this process
+//! ```
+//!
+//! A block file gets its name by a rename after it was synced, so a name without a dot always leads to
+//! a whole block. The first byte of the version names the folder.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::core::io::disk::Disk;
+use crate::core::node::stage::Stages;
+use crate::core::types::{Block, NodeId, VersionId};
+
+/// The block files of one node.
+pub(super) struct Pieces {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    id: NodeId,
+    /// The stages that are being received or written out.
+    stages: Arc<Mutex<Stages>>,
+    /// The folders that this process has made durable.
+    durable: Mutex<BTreeSet<u8>>,
+    /// The next folder to sweep; `None` when all are done.
+    sweep: Mutex<Option<u8>>,
+}
+
+impl Pieces {
+    /// The pieces below a node's folder, in which `.palk/pieces` is there.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        root: &Path,
+        id: NodeId,
+        stages: Arc<Mutex<Stages>>,
+    ) -> Pieces {
+        let folder = root.join(".palk/pieces");
+        Pieces { disk, folder, id, stages, durable: Mutex::default(), sweep: Mutex::new(Some(0)) }
+    }
+
+    /// The block file of a version.
+    pub(super) fn path(&self, version: VersionId, block: Block) -> PathBuf {
+        self.folder_of(version).join(format!("{version}_{block}"))
+    }
+
+    /// The folder in which a version's block files lie.
+    pub(super) fn folder_of(&self, version: VersionId) -> PathBuf {
+        self.folder.join(folder_name(version.0[0]))
+    }
+
+    /// Makes that folder, durably.
+    pub(super) fn prepare(&self, version: VersionId) -> io::Result<()> {
+        let mut durable = self.durable.lock();
+        if !durable.contains(&version.0[0]) {
+            self.disk.create_folder(&self.folder_of(version))?;
+            self.disk.sync_folder(&self.folder)?;
+            durable.insert(version.0[0]);
+        }
+        Ok(())
+    }
+
+    /// Are both block files there?
+    pub(super) fn holds(&self, version: VersionId) -> io::Result<bool> {
+        for block in self.id.blocks() {
+            if !self.disk.exists(&self.path(version, block))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the block files of these versions, durably.
+    pub(super) fn remove(&self, versions: &[VersionId]) -> io::Result<()> {
+        let mut touched = BTreeSet::new();
+        for version in versions {
+            for path in self.id.blocks().map(|block| self.path(*version, block)) {
+                if self.disk.exists(&path)? {
+                    self.disk.remove(&path)?;
+                    touched.insert(self.folder_of(*version));
+                }
+            }
+        }
+        touched.iter().try_for_each(|folder| self.disk.sync_folder(folder))
+    }
+
+    /// The versions of which any block file lies in the folder for ids that begin with this byte.
+    pub(super) fn in_folder(&self, first: u8) -> io::Result<BTreeSet<VersionId>> {
+        let listed = match self.disk.list(&self.folder.join(folder_name(first))) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            listed => listed?,
+        };
+        let names = listed.iter().filter(|entry| !entry.is_folder).map(|entry| &*entry.name);
+        Ok(names.filter_map(|name| self.parse(name)).collect())
+    }
+
+    /// The version in the name of a block file of this node.
+    fn parse(&self, name: &str) -> Option<VersionId> {
+        let (version, block) = name.split_once('_')?;
+        self.id.blocks().iter().find(|own| own.name() == block)?;
+        version.parse().ok()
+    }
+
+    /// Removes what a crash or a disk error has left of unfinished stages, from one more folder. False
+    /// once all folders are done.
+    pub(super) fn sweep(&self) -> io::Result<bool> {
+        let mut next = self.sweep.lock();
+        if self.stages.lock().take_failed_removal() {
+            *next = Some(0);
+        }
+        let Some(first) = *next else { return Ok(false) };
+        let folder = self.folder.join(folder_name(first));
+        let listed = match self.disk.list(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            listed => listed?,
+        };
+        for entry in listed.iter().filter(|entry| !entry.is_folder) {
+            let Some((_, number)) = entry.name.rsplit_once('.') else { continue };
+            // This process may still be writing to it.
+            let is_live = number.parse().is_ok_and(|number| self.stages.lock().is_live(number));
+            if !is_live {
+                self.disk.remove(&folder.join(&entry.name))?;
+            }
+        }
+        *next = first.checked_add(1);
+        Ok(next.is_some())
+    }
+}
+
+fn folder_name(first: u8) -> String {
+    format!("{first:02x}")
+}

@@ -1,0 +1,141 @@
+//! Writing out the pieces that came with the journal, as block files, many at a time.
+//!
+//! ```text
+//!   journal: entry + piece ──> <version>_B1.7 ──> one sync of the disk ──> <version>_B1 ──> forgotten
+//! ```
+//!
+//! A crash in between leaves the piece in the journal. Block files that are complete are not written
+//! again.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::core::code::layout::UNIT_BYTES_MAX;
+use crate::core::error::Result;
+use crate::core::node::journal::WaitingPiece;
+use crate::core::node::piece::read_trailer;
+use crate::core::node::stage::{Live, Stages, disk_error};
+use crate::core::node::store::BlockStore;
+use crate::core::types::VersionId;
+use crate::core::wire::journal::Change;
+use crate::core::wire::snapshot::Logged;
+use crate::core::wire::trailer::{Header, Trailer};
+
+/// The most pieces that are written out together, and about how many bytes of them.
+const BATCH_PIECES_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+impl BlockStore {
+    /// Writes out pieces of decided entries as block files, or does another step that keeps the folder
+    /// tidy. True if there is more to do.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write_out(&self) -> Result<bool> {
+        self.check_folder()?;
+        let _turn = self.turn.lock();
+        let decided = self.journal.decided();
+        if self.write_out_up_to(decided)? || self.journal.tidy(self.follower.position())? {
+            return Ok(true);
+        }
+        self.pieces.sweep().map_err(|e| disk_error(self.id, &e))
+    }
+
+    /// Writes out a batch of pieces, of entries up to this one; false if there was none.
+    pub(super) fn write_out_up_to(&self, upto: u64) -> Result<bool> {
+        let batch = self.journal.waiting(upto, BATCH_PIECES_MAX, BATCH_BYTES_MAX);
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        let live = Stages::begin(&self.stages, 0, |_| Ok(()))?;
+        let mut renames = Vec::new();
+        let written = self.write_batch(&batch, &live, &mut renames);
+        if written.is_err() {
+            renames.iter().for_each(|(beside, _)| live.give_up(&*self.disk, beside));
+        }
+        written.map_err(|e| disk_error(self.id, &e))?;
+        self.journal.written_out(&batch);
+        Ok(true)
+    }
+
+    fn write_batch(
+        &self,
+        batch: &[WaitingPiece],
+        live: &Live,
+        renames: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> io::Result<()> {
+        for piece in batch {
+            if self.is_written_out(piece.version)? {
+                continue;
+            }
+            match self.journal.read_waiting(piece)? {
+                Some(logged) => self.write_piece(&logged, live, renames)?,
+                None => {
+                    tracing::warn!(
+                        "the piece of version {} in the journal is damaged",
+                        piece.version
+                    );
+                    self.gap.raise()?;
+                }
+            }
+        }
+        if renames.is_empty() {
+            return Ok(());
+        }
+        self.disk.sync_all(&self.root)?;
+        // The journal syncs these names before it loses the pieces.
+        renames.iter().try_for_each(|(beside, finished)| self.disk.rename(beside, finished))
+    }
+
+    /// Are both block files there and whole?
+    fn is_written_out(&self, version: VersionId) -> io::Result<bool> {
+        if !self.pieces.holds(version)? {
+            return Ok(false);
+        }
+        for block in self.id.blocks() {
+            let file = self.disk.open(&self.pieces.path(version, block))?;
+            if !read_trailer(&*file).is_ok_and(|trailer| trailer.header.version == version) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_piece(
+        &self,
+        logged: &Logged,
+        live: &Live,
+        renames: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> io::Result<()> {
+        let (Ok(change), Some(units)) = (logged.entry.change(), &logged.piece) else {
+            return Ok(());
+        };
+        let Change::Stored { place, version, seq, bytes, blake3, stored_ms, .. } = change else {
+            return Ok(());
+        };
+        self.pieces.prepare(version)?;
+        let (first, second) = units.split_at(units.len() / 2);
+        for (unit, block) in [first, second].into_iter().zip(self.id.blocks()) {
+            let trailer = Trailer {
+                header: Header {
+                    version,
+                    seq,
+                    user: place.user.clone(),
+                    path: place.path.clone(),
+                    file_bytes: bytes,
+                    unit_bytes_max: u32::try_from(UNIT_BYTES_MAX).unwrap_or(u32::MAX),
+                    block,
+                    blake3,
+                    stored_ms,
+                },
+                checksums: vec![crate::core::code::checksum::unit(unit)],
+            };
+            let finished = self.pieces.path(version, block);
+            let beside = live.path(&finished);
+            let mut file = self.disk.create(&beside)?;
+            renames.push((beside, finished));
+            file.append(&[unit, &trailer.encode()].concat())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,413 @@
+//! The end of a run: faults stop, and the cluster must become whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use palk::core::catalog::Catalog;
+use palk::core::code::kernel;
+use palk::core::code::layout::Layout;
+use palk::core::code::repair::Select;
+use palk::core::path::{UserName, block_file_name};
+use palk::core::types::{NodeId, NodeSet, VersionId};
+use palk::core::wire::snapshot;
+use palk::core::wire::trailer::{FOOTER_BYTES, Footer};
+use rand::RngExt;
+
+use super::disk::ROOT;
+use super::model::{Item, Trees};
+use super::node::Process;
+use super::server::USERS;
+use super::users::file;
+use super::world::World;
+
+/// A file that no Palk has put there; it stays.
+pub(crate) const FOREIGN: &str = "/files/demo/notes";
+
+/// Two different nodes.
+pub(crate) const PAIRS: [[usize; 2]; 6] = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
+
+/// Long enough for every pause to end.
+const A_WHILE: Duration = Duration::from_secs(700);
+
+impl World {
+    /// Faults stop: all nodes are there, and every server reaches them.
+    pub(crate) fn end_faults(&mut self) {
+        {
+            let mut links = self.links();
+            links.loss = 0;
+            links.next = None;
+        }
+        for which in 0..4 {
+            self.nodes[which].notice_crash();
+            self.nodes[which].disk().behave();
+            self.nodes[which].machine().is_hollow = false;
+            self.mend(which);
+            assert_eq!(self.nodes[which].machine().process, Process::Running, "a node starts");
+        }
+        self.servers.iter().for_each(|server| *server.cut.lock().unwrap() = [false; 4]);
+    }
+
+    /// Ends all faults, starts one server on any of the catalogs that there are, and checks everything.
+    pub(crate) fn make_whole(&mut self) {
+        self.end_faults();
+        self.finish_slow_readers();
+        self.choose_last_server();
+        self.start_server_somehow();
+        self.follow_addresses();
+        self.settle_down();
+        if self.rotten.is_some() || self.needs_scrub {
+            assert!(self.guarded(|world| {
+                world.scrub();
+            }));
+            self.settle_down();
+        }
+        assert!(self.guarded(World::check_whole));
+        if self.faults.scrubs {
+            assert!(self.guarded(World::tamper_and_scrub));
+            self.settle_down();
+            assert!(self.guarded(World::check_whole));
+        }
+    }
+
+    /// Everyone works until there is nothing more to do.
+    pub(crate) fn settle_down(&mut self) {
+        let mut trouble = None;
+        for _ in 0..40 {
+            self.pass(A_WHILE);
+            assert!(self.guarded(World::attend));
+            trouble = self.trouble();
+            if trouble.is_none() {
+                // Long enough for what a node does of its own when it has nothing else to do.
+                self.nodes.iter().for_each(|node| node.work_on(100));
+                return;
+            }
+        }
+        self.print_journal();
+        panic!("the cluster does not become whole: {}", trouble.unwrap_or_default());
+    }
+
+    /// For whoever looks into a failure.
+    fn print_journal(&mut self) {
+        for node in &self.nodes {
+            eprintln!("{:?}", node.disk().names());
+        }
+        let catalog = self.server().cluster.catalog.clone();
+        let end = catalog.end().unwrap().id;
+        let mut after = (0..=end).find(|id| catalog.entries_after(*id).unwrap().is_some()).unwrap();
+        while let Some(entries) =
+            catalog.entries_after(after).unwrap().filter(|all| !all.is_empty())
+        {
+            for entry in &entries {
+                eprintln!("{} of epoch {}: {:?}", entry.id, entry.epoch, entry.change().unwrap());
+                after = entry.id;
+            }
+        }
+        catalog
+            .versions_after(None, usize::MAX)
+            .unwrap()
+            .iter()
+            .for_each(|held| eprintln!("{held:?}"));
+    }
+
+    /// What is still to be done; `None` if nothing is.
+    fn trouble(&mut self) -> Option<String> {
+        let (at, cluster) = (self.at, self.server().cluster.clone());
+        if !self.servers[at].leads() {
+            return Some(format!("{:?} only", cluster.roster.leadership().phase()));
+        }
+        if !self.is_settled(at) {
+            let uncertain = cluster.catalog.uncertain().unwrap();
+            let in_step = cluster.replication.in_step();
+            let gaps = NodeId::ALL.map(|id| cluster.roster.seen(id).has_gap());
+            return Some(format!(
+                "not settled; uncertain {uncertain:?}, {in_step} in step, gaps {gaps:?}"
+            ));
+        }
+        let up = cluster.roster.up();
+        if up != NodeSet::ALL {
+            return Some(format!("only {up} is up"));
+        }
+        let end = cluster.replication.end();
+        for id in NodeId::ALL {
+            let node = &self.nodes[id.index()];
+            let Some(store) = node.store() else { return Some(format!("node {id} has ended")) };
+            let journal = store.journal_state().unwrap();
+            if journal.end != end || journal.decided != end.id || journal.gap.is_some() {
+                return Some(format!("node {id} is at {journal:?} of {end:?}"));
+            }
+            if let missing @ 1.. = cluster.catalog.missing_count(id).unwrap() {
+                return Some(format!("node {id} lacks {missing} pieces"));
+            }
+            if node.work(100) {
+                return Some(format!("node {id} has work to do"));
+            }
+        }
+        let retired = cluster.catalog.retired(100).unwrap();
+        if !retired.is_empty() {
+            return Some(format!("{retired:?} are not dropped"));
+        }
+        NodeId::ALL.into_iter().find_map(|id| {
+            let unknown = self.pieces_on(id).difference(&self.pieces_of(id)).count();
+            (unknown > 0).then(|| format!("node {id} has {unknown} blocks of no version"))
+        })
+    }
+
+    /// The block files that lie on a node.
+    fn pieces_on(&self, id: NodeId) -> BTreeSet<PathBuf> {
+        let folder = Path::new(ROOT).join(".palk/pieces");
+        let names = self.nodes[id.index()].disk().names().into_iter();
+        let blocks = names.filter(|(path, file)| file.is_some() && path.starts_with(&folder));
+        blocks.map(|(path, _)| path).collect()
+    }
+
+    /// Those that the catalog of the server of the moment places there.
+    fn pieces_of(&self, id: NodeId) -> BTreeSet<PathBuf> {
+        let catalog = &self.servers[self.at].cluster.catalog;
+        let held = catalog.versions_after(None, usize::MAX).unwrap();
+        let placed = held.into_iter().filter(|held| held.placed.contains(id));
+        placed
+            .flat_map(|held| id.blocks().map(|block| piece_at(held.version, block.name())))
+            .collect()
+    }
+
+    /// With all nodes there, whoever reads comes to the end, whatever has become of the file.
+    fn finish_slow_readers(&mut self) {
+        let Some(at) = (0..self.servers.len()).find(|at| self.is_settled(*at)) else { return };
+        self.at = at;
+        self.pass(A_WHILE);
+        let goes_on = self.guarded(|world| (0..4).for_each(|_| world.attend()));
+        if !goes_on || !self.is_settled(at) {
+            return;
+        }
+        let up = self.servers[at].cluster.roster.up();
+        for reader in std::mem::take(&mut self.servers[at].readers) {
+            let (user, path) = (reader.user, reader.path);
+            if let Err(error) = reader.finish() {
+                panic!("{user}/{path}: a slow reader is cut off with {up} up: {error}");
+            }
+        }
+    }
+
+    fn check_whole(&mut self) {
+        let shown = self.server().shows();
+        self.model.settle(&shown, "the last server");
+        let pair = PAIRS[self.random.random_range(0..PAIRS.len())];
+        self.check_reading(pair, &shown);
+        self.check_pairs(&shown);
+        self.check_journals();
+        self.check_disks(&shown);
+        let own = self.dump(&self.servers[self.at].cluster.catalog.clone());
+        self.check_recoverable(pair, &own);
+    }
+
+    /// All that is in a catalog, as the changes that make it from nothing.
+    pub(crate) fn dump(&self, catalog: &Catalog) -> BTreeSet<String> {
+        let path = self.site.folder.join("dump");
+        let head = catalog.snapshot(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let (mut at, mut all) = (0, BTreeSet::new());
+        for _ in 0..head.chunks {
+            let (chunk, length) = snapshot::read_frame(&bytes[at..]).unwrap().unwrap();
+            at += length;
+            let changes = snapshot::decode_chunk(chunk).unwrap();
+            all.extend(changes.into_iter().map(|change| format!("{change:?}")));
+        }
+        all
+    }
+
+    /// The same content of every file from every pair of nodes, without a server.
+    fn check_pairs(&mut self, shown: &Trees) {
+        let catalog = self.server().cluster.catalog.clone();
+        let stores: Vec<_> = self.nodes.iter().map(|node| node.store().unwrap()).collect();
+        for (user, tree) in shown {
+            let account = catalog.account(&UserName::parse(user).unwrap()).unwrap();
+            for (path, item) in tree {
+                let Item::File { blake3, bytes } = item else { continue };
+                let version = catalog.file(account.id, &file(path)).unwrap().version;
+                let layout = Layout::new(*bytes);
+                let mut got = [const { Vec::new() }; PAIRS.len()];
+                for stripe in 0..layout.stripe_count() {
+                    let bodies: Vec<Vec<u8>> = stores
+                        .iter()
+                        .map(|store| {
+                            let mut body = Vec::new();
+                            let units =
+                                store.open_piece(version).units(stripe, Select::Both, &mut body);
+                            units.unwrap_or_else(|error| panic!("{user}/{path}: {error}"));
+                            body
+                        })
+                        .collect();
+                    let mut data = vec![0; 4 * layout.unit_bytes(stripe)];
+                    for (pair, got) in PAIRS.into_iter().zip(&mut got) {
+                        let units = pair.map(|at| bodies[at].split_at(bodies[at].len() / 2).into());
+                        kernel::decode(pair.map(|at| NodeId::ALL[at]), units, &mut data);
+                        got.extend_from_slice(&data[..layout.file_bytes_in(stripe)]);
+                    }
+                }
+                for (pair, got) in PAIRS.into_iter().zip(got) {
+                    let is_right = got == **self.contents[blake3];
+                    assert!(is_right, "{user}/{path} from nodes {pair:?}: wrong bytes");
+                }
+            }
+        }
+    }
+
+    /// Two nodes hang, and the server reads everything from the other two.
+    fn check_reading(&mut self, pair: [usize; 2], shown: &Trees) {
+        for which in (0..4).filter(|which| !pair.contains(which)) {
+            self.nodes[which].machine().process = Process::Hung;
+        }
+        for (user, tree) in shown {
+            for (path, item) in tree {
+                let Item::File { blake3, .. } = item else { continue };
+                let (files, owner) = (self.server().files.clone(), self.user(user).unwrap());
+                let mut bytes = Vec::new();
+                let mut retrieve = files
+                    .retrieve(&owner, &file(path))
+                    .unwrap_or_else(|error| panic!("{user}/{path} from nodes {pair:?}: {error}"));
+                while let Some(parts) = retrieve.next_part().unwrap() {
+                    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+                }
+                assert!(bytes == **self.contents[blake3], "{user}/{path}: wrong bytes");
+            }
+        }
+        (0..4).for_each(|which| self.nodes[which].machine().process = Process::Running);
+        self.settle_down();
+    }
+
+    /// All nodes have one journal, and it is the catalog's.
+    fn check_journals(&mut self) {
+        let catalog = self.server().cluster.catalog.clone();
+        let end = catalog.end().unwrap();
+        for id in NodeId::ALL {
+            let store = self.nodes[id.index()].store().unwrap();
+            assert_eq!(store.journal_state().unwrap().end, end, "node {id}");
+            for entry in 1..=end.id {
+                let [own, other] = [store.point_at(entry), catalog.point_at(entry)];
+                let (Some(own), Some(other)) = (own.unwrap(), other.unwrap()) else { continue };
+                assert_eq!(own, other, "entry {entry} of node {id}");
+            }
+        }
+    }
+
+    /// Exactly the pieces that the catalog knows lie on every node, and exactly the names of what there
+    /// is in its view, each leading to the right piece.
+    fn check_disks(&mut self, shown: &Trees) {
+        let catalog = self.server().cluster.catalog.clone();
+        for held in catalog.versions_after(None, usize::MAX).unwrap() {
+            assert!(held.placed == NodeSet::ALL, "{held:?}");
+        }
+        let account = |user: &str| catalog.account(&UserName::parse(user).unwrap()).unwrap();
+        let current = |user: &str, path: &str| -> VersionId {
+            catalog.file(account(user).id, &file(path)).unwrap().version
+        };
+        for id in NodeId::ALL {
+            let disk = self.nodes[id.index()].disk();
+            let names = disk.names();
+            assert_eq!(self.pieces_on(id), self.pieces_of(id), "the pieces on node {id}");
+            if !disk.has_links() {
+                continue;
+            }
+            let mut view: BTreeMap<PathBuf, Option<usize>> = BTreeMap::new();
+            for user in USERS {
+                let top = Path::new(ROOT).join(user);
+                for (path, item) in &shown[user] {
+                    match item {
+                        Item::Folder => {
+                            view.insert(top.join(path), None);
+                        }
+                        Item::File { .. } => {
+                            let version = current(user, path);
+                            for (name, block) in names_in_view(id, &top, path) {
+                                let content = names[&piece_at(version, block)];
+                                // A folder that is called so has the name.
+                                view.entry(name).or_insert(content);
+                            }
+                        }
+                    }
+                }
+                view.insert(top, None);
+            }
+            // What has rotted at its end is nobody's for the view: it stays, and keeps the name from others.
+            let files = disk.files();
+            let is_rotten = |path: &Path| {
+                let bytes = files.get(path).filter(|_| self.rotten == Some(id.index()));
+                bytes.is_some_and(|bytes| {
+                    let footer = bytes.last_chunk::<FOOTER_BYTES>();
+                    footer.is_none_or(|footer| Footer::decode(footer).is_err())
+                })
+            };
+            let collides = |path: &Path| {
+                is_rotten(path) || path.ancestors().any(|above| self.is_both(id, shown, above))
+            };
+            view.retain(|path, _| !collides(path));
+            let found: BTreeMap<PathBuf, Option<usize>> = names
+                .into_iter()
+                .filter(|(path, _)| {
+                    let rest = path.strip_prefix(ROOT).ok();
+                    rest.and_then(|rest| rest.iter().next())
+                        .is_some_and(|first| first != ".palk" && first != "backup")
+                })
+                .filter(|(path, _)| path != Path::new(FOREIGN) && !collides(path))
+                .collect();
+            if found != view {
+                for (path, _) in found.iter().filter(|(path, _)| !view.contains_key(*path)) {
+                    let bytes = disk.files().get(path).cloned().unwrap_or_default();
+                    eprintln!(
+                        "{path:?}: {} bytes, {:?}, rotten {:?}",
+                        bytes.len(),
+                        bytes.last_chunk::<32>(),
+                        self.rotten
+                    );
+                }
+                self.print_journal();
+            }
+            assert_eq!(found, view, "the view on node {id}");
+        }
+    }
+
+    /// Is this the name of a folder and of a file's block?
+    fn is_both(&self, id: NodeId, shown: &Trees, name: &Path) -> bool {
+        USERS.iter().any(|user| {
+            let top = Path::new(ROOT).join(user);
+            let mut items = shown[user].iter();
+            shown[user].iter().any(|(path, item)| *item == Item::Folder && top.join(path) == name)
+                && items.any(|(path, item)| {
+                    *item != Item::Folder
+                        && names_in_view(id, &top, path).iter().any(|(own, _)| own == name)
+                })
+        })
+    }
+
+    /// The server that is left begins with any of the catalogs that there are.
+    fn choose_last_server(&mut self) {
+        let mut catalogs: Vec<PathBuf> =
+            self.servers.iter().map(|server| server.database.clone()).collect();
+        catalogs.push(self.database.clone());
+        if self.may_lose_votes() {
+            catalogs.extend(self.catalog_copies.iter().cloned());
+        } else {
+            catalogs.truncate(1);
+        }
+        let chosen = catalogs[self.random.random_range(0..catalogs.len())].clone();
+        if self.lost.is_none() {
+            self.servers.clear();
+            self.database = self.site.copy_of(&chosen);
+        }
+    }
+}
+
+pub(crate) fn piece_at(version: VersionId, block: &str) -> PathBuf {
+    let id = version.to_string();
+    Path::new(ROOT).join(".palk/pieces").join(&id[..2]).join(format!("{id}_{block}"))
+}
+
+/// What the blocks of a file are called in a node's view, and which blocks they are.
+fn names_in_view(id: NodeId, top: &Path, path: &str) -> [(PathBuf, &'static str); 2] {
+    let path = file(path);
+    id.blocks().map(|block| {
+        let name = block_file_name(path.name(), block);
+        (top.join(path.folder().as_str()).join(name), block.name())
+    })
+}
