@@ -396,10 +396,10 @@ impl View {
         // An error of the disk says nothing about what is there.
         let mut footer = [0; FOOTER_BYTES];
         let is_block = match file.length()?.checked_sub(FOOTER_BYTES as u64) {
-            Some(offset) => {
-                file.read_exact_at(&mut footer, offset)?;
-                Footer::decode(&footer).is_ok()
-            }
+            Some(offset) => match file.read_exact_at(&mut footer, offset) {
+                Err(e) if e.kind() == io::ErrorKind::IsADirectory => false,
+                read => read.map(|()| Footer::decode(&footer).is_ok())?,
+            },
             None => false,
         };
         Ok(if is_block { There::Block } else { There::Other })
