@@ -621,7 +621,7 @@ fn with_two_nodes_full_a_store_is_refused_before_a_byte_is_taken() {
     until("it is deleted everywhere", || {
         (1..=4).all(|n| cluster.blocks(n, "test/gone").is_empty())
     });
-    assert!((1..=4).all(|node| !cluster.is_receiving(node)));
+    until("nothing is half received", || (1..=4).all(|node| !cluster.is_receiving(node)));
     let mut status = support::palk();
     let told = status.current_dir(cluster.folder.path()).arg("status").output().unwrap();
     let said = String::from_utf8_lossy(&told.stdout).into_owned();

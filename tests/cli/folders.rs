@@ -110,7 +110,7 @@ fn what_somebody_else_has_changed_meanwhile_is_not_overwritten() {
     assert_eq!(version(&cluster, "a"), second);
     client(&cluster, &["del", "a"]).code(0);
     update(&second).code(9).stderr(told("it is not there any more"));
-    assert!((1..=4).all(|node| !cluster.is_receiving(node)));
+    until("nothing is half received", || (1..=4).all(|node| !cluster.is_receiving(node)));
 }
 
 #[test]
