@@ -275,6 +275,40 @@ fn a_quota_and_a_closed_door_say_what_to_do() {
 }
 
 #[test]
+fn a_range_of_a_file_is_retrieved() {
+    let cluster = Cluster::start();
+    let bytes = noise(4, 2_500_000);
+    cluster.store("f", &bytes).unwrap();
+    cluster.store("empty", b"").unwrap();
+    for (range, from, end) in [
+        ("0-0", 0, 1),
+        ("5-1048580", 5, 1_048_581),
+        ("1048576-", 1_048_576, 2_500_000),
+        ("2499999-9999999", 2_499_999, 2_500_000),
+        ("-1000001", 1_499_999, 2_500_000),
+        ("-9999999", 0, 2_500_000),
+    ] {
+        let part = bytes[from..end].to_vec();
+        client(&cluster, &["rtv", "f", "--range", range, "--to", "-", "-q"]).code(0).stdout(part);
+    }
+    let told_json = client(&cluster, &["rtv", "f", "--range", "-10", "--to", "part", "--json"]);
+    let lines = json_lines(&told_json.code(0));
+    assert_eq!(lines[0]["range"], serde_json::json!({"from": 2_499_990, "bytes": 10}));
+    assert_eq!(lines[0]["bytes"], 2_500_000);
+    assert!(fs::read(cluster.path("part")).unwrap() == bytes[2_499_990..]);
+    client(&cluster, &["rtv", "f", "--range", "2500000-", "--to", "no"])
+        .code(2)
+        .stderr(told("the file has 2500000 bytes, so it has none from 2500000 on"));
+    client(&cluster, &["rtv", "empty", "--range", "-5", "--to", "-", "-q"]).code(0).stdout("");
+    // A part under the name of the whole would be taken for it.
+    client(&cluster, &["rtv", "f", "--range", "0-9"]).code(2).stderr(contains("--to"));
+    client(&cluster, &["rtv", "f", "--range", "9-0", "--to", "no"])
+        .code(2)
+        .stderr(contains("a range ends before it begins"));
+    assert!(!cluster.path("no").exists() && !cluster.path("f").exists());
+}
+
+#[test]
 fn with_nodes_down_files_are_read_and_what_cannot_be_done_names_them() {
     let mut cluster = Cluster::start();
     let bytes = noise(3, 100_000);
@@ -283,8 +317,12 @@ fn with_nodes_down_files_are_read_and_what_cannot_be_done_names_them() {
     cluster.lose_node(4);
     client(&cluster, &["rtv", "f", "--to", "-"])
         .code(0)
-        .stdout(bytes)
+        .stdout(bytes.clone())
         .stderr(contains("from nodes 1 and 3\n"));
+    client(&cluster, &["rtv", "f", "--range", "99000-99099", "--to", "-"])
+        .code(0)
+        .stdout(bytes[99_000..99_100].to_vec())
+        .stderr(contains("Retrieved bytes 99000-99099 of f  100 B"));
     client(&cluster, &["store", "password"])
         .code(6)
         .stderr(told("cannot store password").and(contains("node 2")).and(contains("node 4")));

@@ -771,7 +771,7 @@ fn every_request_of_the_extended_session() {
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
     let top = FolderPath::top;
     let up = || FolderPath::parse("up").unwrap();
-    let requests: [(Request, &str); 24] = [
+    let requests: [(Request, &str); 25] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -797,7 +797,11 @@ fn every_request_of_the_extended_session() {
             },
             &format!("STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\n\r\n", "11".repeat(16)),
         ),
-        (Request::Retrieve { path: path() }, "RTV\r\n/up/a.txt\r\n\r\n"),
+        (Request::Retrieve { path: path(), range: None }, "RTV\r\n/up/a.txt\r\n\r\n"),
+        (
+            Request::Retrieve { path: path(), range: Some("3-5".parse().unwrap()) },
+            "RTV\r\n/up/a.txt\r\nrange=3-5\r\n\r\n",
+        ),
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
         (Request::List { path: top(), extent: Extent::All }, "INF\r\n\r\n"),
         (Request::List { path: up(), extent: Extent::All }, "INF\r\n/up\r\n\r\n"),

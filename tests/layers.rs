@@ -12,12 +12,13 @@ use std::path::Path;
 use scan::{Name, Source};
 
 /// The modules of `core` and their layers, lowest first. Imports go down or sideways.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("types", 0),
     ("path", 0),
     ("error", 0),
     ("code", 1),
     ("quorum", 1),
+    ("range", 1),
     ("fence", 1),
     ("health", 1),
     ("names", 1),

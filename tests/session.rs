@@ -138,7 +138,7 @@ impl Stage {
                 self.body.clear();
                 self.session.body_dropped();
             }
-            Step::Retrieve { path, framing } => match self.find(&path) {
+            Step::Retrieve { path, framing, .. } => match self.find(&path) {
                 Ok(found) => {
                     self.pending = Some((path, found.bytes, framing));
                     self.session.retrieve_ready(&found);
@@ -243,6 +243,7 @@ impl Stage {
         };
         Ok(Found {
             bytes: bytes.len() as u64,
+            part: 0..bytes.len() as u64,
             version: VersionId([1; 16]),
             digest: Digest([2; 32]),
             stored_ms: 1_700_000_000_000,
@@ -819,6 +820,7 @@ fn nothing_is_said_into_the_midst_of_a_body() {
             Step::SignIn { .. } => session.signed_in(Ok(UserName::parse("demo").unwrap())),
             Step::Retrieve { .. } => session.retrieve_ready(&Found {
                 bytes: 3,
+                part: 0..3,
                 version: VersionId([1; 16]),
                 digest: Digest([2; 32]),
                 stored_ms: 0,

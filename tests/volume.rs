@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::roster::Roster;
 use palk::core::cluster::volume::Volume;
-use palk::core::cluster::{Fanout, Lacking, Written};
+use palk::core::cluster::{Fanout, Lacking, Wanted, Written};
 use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
@@ -118,7 +118,8 @@ impl Fixture {
 
     fn read(&self, version: u8, length: usize) -> Result<(Vec<u8>, NodeSet, NodeSet)> {
         let id = VersionId([version; 16]);
-        let begun = self.volume.read(id, &place(), length as u64, NodeSet::ALL);
+        let place = place();
+        let begun = self.volume.read(Wanted::whole(id, &place, length as u64, NodeSet::ALL));
         let mut reading = begun.map_err(|(error, _)| error)?;
         let mut content = Vec::new();
         while let Some(parts) = reading.next_part()? {

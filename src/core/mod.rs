@@ -11,6 +11,7 @@ pub mod names;
 pub mod node;
 pub mod path;
 pub mod quorum;
+pub mod range;
 pub mod remote;
 pub mod serve;
 pub mod session;

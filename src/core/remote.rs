@@ -18,6 +18,7 @@ pub mod request;
 mod retrieve;
 mod store;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::core::error::{Code, Error, Result};
@@ -66,13 +67,15 @@ pub struct Stored {
 }
 
 /// What is known of a file that has been retrieved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Retrieved {
     /// Its size.
     pub bytes: u64,
+    /// The bytes of it that were written.
+    pub part: Range<u64>,
     /// Which version it is.
     pub version: VersionId,
-    /// The digest of the bytes that were written, which is the one of the bytes once stored.
+    /// The digest of the file as it was stored; that of the bytes that were written, if those are all.
     pub blake3: Digest,
     /// When it was stored, in milliseconds since 1970 by the server's clock.
     pub stored_ms: i64,

@@ -19,7 +19,7 @@ use palk::core::cluster::recover::{self, Nodes, Report};
 use palk::core::cluster::repair::RepairWorker;
 use palk::core::cluster::scrub::{Options, Progress, Scrubber};
 use palk::core::cluster::supervisor::NodeSupervisor;
-use palk::core::cluster::{Cluster, Fanout};
+use palk::core::cluster::{Cluster, Fanout, Wanted};
 use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
@@ -279,7 +279,7 @@ impl House {
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let mut retrieve = self.files.retrieve(&self.user, &file(path))?;
+        let mut retrieve = self.files.retrieve(&self.user, &file(path), None)?;
         let mut content = Vec::new();
         while let Some(parts) = retrieve.next_part()? {
             parts.iter().for_each(|part| content.extend_from_slice(part));
@@ -292,7 +292,12 @@ impl House {
         let name = UserName::parse(USER).unwrap();
         let record = catalog.file(catalog.user_id(&name)?, &file(path))?;
         let place = Place { user: name, path: file(path) };
-        let begun = self.cluster.volume.read(record.version, &place, record.bytes, record.placed);
+        let begun = self.cluster.volume.read(Wanted::whole(
+            record.version,
+            &place,
+            record.bytes,
+            record.placed,
+        ));
         let mut reading = begun.map_err(|(error, _)| error)?;
         let mut content = Vec::new();
         while let Some(parts) = reading.next_part()? {

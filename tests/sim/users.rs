@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use palk::core::catalog::accounts::Account;
 use palk::core::catalog::{Draft, NewFile, Quota, TokenId};
-use palk::core::cluster::Reading;
 use palk::core::cluster::readers::Reader;
+use palk::core::cluster::{Reading, Wanted};
 use palk::core::code::coded::CodedStripe;
 use palk::core::error::{Code, Error, Result};
 use palk::core::path::{FilePath, FolderPath, UserName};
@@ -372,7 +372,7 @@ impl World {
         let possible = self.model.at(user, path);
         let mut bytes = Vec::new();
         let read = self.user(user).and_then(|owner| {
-            let mut retrieve = files.retrieve(&owner, &file(path))?;
+            let mut retrieve = files.retrieve(&owner, &file(path), None)?;
             while let Some(parts) = retrieve.next_part()? {
                 parts.iter().for_each(|part| bytes.extend_from_slice(part));
                 self.meanwhile(depth);
@@ -437,7 +437,8 @@ impl World {
             })
             .ok()?;
         let place = Place { user: owner.name.clone(), path: at };
-        let reading = cluster.volume.read(record.version, &place, record.bytes, record.placed);
+        let reading =
+            cluster.volume.read(Wanted::whole(record.version, &place, record.bytes, record.placed));
         let (blake3, bytes) = (record.blake3, record.bytes);
         let (got, reading) = (Vec::new(), reading.ok()?);
         Some(SlowReader { user, path, blake3, bytes, reading, got, _reader: reader })

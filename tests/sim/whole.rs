@@ -264,7 +264,7 @@ impl World {
                 let (files, owner) = (self.server().files.clone(), self.user(user).unwrap());
                 let mut bytes = Vec::new();
                 let mut retrieve = files
-                    .retrieve(&owner, &file(path))
+                    .retrieve(&owner, &file(path), None)
                     .unwrap_or_else(|error| panic!("{user}/{path} from nodes {pair:?}: {error}"));
                 while let Some(parts) = retrieve.next_part().unwrap() {
                     parts.iter().for_each(|part| bytes.extend_from_slice(part));

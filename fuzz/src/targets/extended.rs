@@ -18,9 +18,9 @@ pub(crate) fn run(data: &[u8]) {
     }
     if let Ok(request) = Request::decode(&message) {
         match &request {
-            Request::Store { path, .. } | Request::Retrieve { path } | Request::Delete { path } => {
-                assert_inside(path)
-            }
+            Request::Store { path, .. }
+            | Request::Retrieve { path, .. }
+            | Request::Delete { path } => assert_inside(path),
             Request::List { path, .. } => assert_folder_inside(path),
             Request::MakeFolder { folder, .. } | Request::RemoveFolder { folder, .. } => {
                 assert_folder_inside(folder);

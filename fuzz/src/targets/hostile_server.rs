@@ -15,7 +15,8 @@ use std::time::Duration;
 use palk::core::io::net::{Deadline, Stream};
 use palk::core::io::tls::{Acceptor, Identity};
 use palk::core::path::FilePath;
-use palk::core::remote::Remote;
+use palk::core::range::ByteRange;
+use palk::core::remote::{Progress, Remote};
 use palk::core::types::{Digest, Precondition};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{Entry, hello_line};
@@ -57,11 +58,16 @@ fn act(action: u8, address: &str) {
     match action {
         0 => {
             let mut sink = Vec::new();
-            let retrieved =
-                remote.retrieve(&path, &mut sink, &mut |at| assert!(at.bytes <= at.total));
-            if let Ok(retrieved) = retrieved {
+            let watch = &mut |at: Progress| assert!(at.bytes <= at.total);
+            if let Ok(retrieved) = remote.retrieve(&path, None, &mut sink, watch) {
                 assert_eq!(retrieved.bytes, sink.len() as u64);
                 assert_eq!(retrieved.blake3, Digest(*blake3::hash(&sink).as_bytes()));
+            }
+            sink.clear();
+            let range = ByteRange::From { first: 1, last: Some(4) };
+            if let Ok(retrieved) = remote.retrieve(&path, Some(range), &mut sink, watch) {
+                assert!(retrieved.part.start == 1 && retrieved.part.end <= 5);
+                assert_eq!(retrieved.part.end - 1, sink.len() as u64);
             }
         }
         1 => {

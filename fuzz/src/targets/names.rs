@@ -73,7 +73,7 @@ fn through_the_session(folder: &str, name: &str) {
     for opcode in ["RTV", "DEL"] {
         for path in [folder, name] {
             let message = [opcode.to_owned(), path.to_owned()];
-            if let Ok(Request::Retrieve { path } | Request::Delete { path }) =
+            if let Ok(Request::Retrieve { path, .. } | Request::Delete { path }) =
                 Request::decode(&message)
             {
                 assert_inside(&path);

@@ -145,7 +145,7 @@ impl<'a> Loop<'a> {
                 self.chunks(u32::MAX)?.ok()?;
                 self.session.body_dropped();
             }
-            Step::Retrieve { path, framing } => {
+            Step::Retrieve { path, framing, .. } => {
                 assert_inside(&path);
                 self.note_of_user(format!("retrieve {path:?} {framing:?}"));
                 match self.outcome() {
@@ -312,7 +312,13 @@ fn lost() -> Error {
 }
 
 fn found() -> Found {
-    Found { bytes: 5, version: VersionId([1; 16]), digest: Digest([2; 32]), stored_ms: 3 }
+    Found {
+        bytes: 5,
+        part: 0..5,
+        version: VersionId([1; 16]),
+        digest: Digest([2; 32]),
+        stored_ms: 3,
+    }
 }
 
 fn listing() -> Vec<Entry> {

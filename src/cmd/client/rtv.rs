@@ -17,6 +17,7 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::FilePath;
+use crate::core::range::ByteRange;
 
 /// Retrieve files
 #[derive(Args, Debug)]
@@ -28,6 +29,10 @@ pub(super) struct Rtv {
     /// Where to: a folder, a file, or "-" for standard output [default: the current folder]
     #[arg(long, value_name = "DIR|FILE|-", allow_hyphen_values = true)]
     to: Option<PathBuf>,
+
+    /// Only these bytes, counted from 0: 0-99, 100- for all from there on, -100 for the last 100
+    #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true, requires = "to")]
+    range: Option<ByteRange>,
 
     #[command(flatten)]
     rate: Rate,
@@ -59,7 +64,7 @@ impl Rtv {
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                retrieve(env, connection, &path, &target)
+                retrieve(env, connection, &path, self.range, &target)
             });
             match fetched {
                 Ok(fetched) => {
@@ -126,17 +131,18 @@ fn retrieve(
     env: &Env,
     connection: &mut Connection,
     path: &FilePath,
+    range: Option<ByteRange>,
     target: &Target,
 ) -> Result<Fetched, Error> {
     let remote = connection.remote()?;
     match target {
         Target::StandardOutput => {
             let mut out = env.out();
-            fetch_into(env, remote, path, &mut out)
+            fetch_into(env, remote, path, range, &mut out)
         }
         Target::File(file) => {
             let place = Place::create(file, true, env.interrupts())?;
-            fetch(env, remote, path, place)
+            fetch(env, remote, path, range, place)
         }
     }
 }

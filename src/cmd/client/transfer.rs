@@ -2,6 +2,7 @@
 //! session and the one-shot verbs do this alike.
 
 use std::io::Write;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use super::place::Place;
 use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
+use crate::core::range::ByteRange;
 use crate::core::remote::{Remote, Retrieved, Stored};
 use crate::core::types::{NODE_COUNT, Precondition, VersionId};
 
@@ -69,11 +71,12 @@ impl Sent {
 /// A retrieval that succeeded.
 pub(crate) struct Fetched {
     path: FilePath,
+    range: Option<ByteRange>,
     retrieved: Retrieved,
     took: Duration,
 }
 
-/// Retrieves a file into a place and keeps it there once its digest was found right.
+/// Retrieves a file, or a range of it, into a place and keeps it there once its digest was found right.
 ///
 /// # Errors
 /// Those of [`Remote::retrieve`] and [`Place::keep`].
@@ -81,14 +84,15 @@ pub(crate) fn fetch(
     env: &Env,
     remote: &mut Remote,
     path: &FilePath,
+    range: Option<ByteRange>,
     mut place: Place,
 ) -> Result<Fetched> {
-    let fetched = fetch_into(env, remote, path, &mut place)?;
+    let fetched = fetch_into(env, remote, path, range, &mut place)?;
     place.keep()?;
     Ok(fetched)
 }
 
-/// Retrieves a file into anything that takes bytes.
+/// Retrieves a file, or a range of it, into anything that takes bytes.
 ///
 /// # Errors
 /// Those of [`Remote::retrieve`].
@@ -96,21 +100,28 @@ pub(crate) fn fetch_into(
     env: &Env,
     remote: &mut Remote,
     path: &FilePath,
+    range: Option<ByteRange>,
     sink: &mut dyn Write,
 ) -> Result<Fetched> {
     let began = Instant::now();
     let mut bar = None;
-    let retrieved = remote.retrieve(path, sink, &mut |at| {
+    let retrieved = remote.retrieve(path, range, sink, &mut |at| {
         bar.get_or_insert_with(|| env.bar(path.name(), at.total)).show(at);
     })?;
-    Ok(Fetched { path: path.clone(), retrieved, took: began.elapsed() })
+    Ok(Fetched { path: path.clone(), range, retrieved, took: began.elapsed() })
 }
 
 impl Fetched {
     /// For people.
     pub(crate) fn summary(&self) -> String {
-        let how = pace(self.retrieved.bytes, self.took);
-        format!("Retrieved {}  {how}  from {}", self.path, self.retrieved.nodes)
+        let Range { start, end } = self.retrieved.part;
+        let how = pace(end - start, self.took);
+        let what = match self.range {
+            None => self.path.to_string(),
+            Some(_) if start == end => format!("nothing of {}", self.path),
+            Some(_) => format!("bytes {start}-{} of {}", end - 1, self.path),
+        };
+        format!("Retrieved {what}  {how}  from {}", self.retrieved.nodes)
     }
 
     /// The version that it is.
@@ -120,15 +131,23 @@ impl Fetched {
 
     /// That the bytes are the ones once stored, in a form that can be compared with other tools'.
     pub(crate) fn digest(&self) -> String {
-        format!("  BLAKE3 {}  checked", self.retrieved.blake3)
+        match self.range {
+            None => format!("  BLAKE3 {}  checked", self.retrieved.blake3),
+            Some(_) => format!("  version {}  each stripe checked", self.retrieved.version),
+        }
     }
 
     pub(crate) fn json(&self) -> Value {
         let nodes: Vec<u8> = self.retrieved.nodes.iter().map(|node| node.number()).collect();
-        json!({"code": 0, "path": rooted(&self.path), "bytes": self.retrieved.bytes,
+        let mut all = json!({"code": 0, "path": rooted(&self.path), "bytes": self.retrieved.bytes,
                "seconds": self.took.as_secs_f64(), "version": self.retrieved.version.to_string(),
                "blake3": self.retrieved.blake3.to_string(),
-               "stored_ms": self.retrieved.stored_ms, "nodes": nodes})
+               "stored_ms": self.retrieved.stored_ms, "nodes": nodes});
+        if self.range.is_some() {
+            let Range { start, end } = self.retrieved.part;
+            all["range"] = json!({"from": start, "bytes": end - start});
+        }
+        all
     }
 }
 

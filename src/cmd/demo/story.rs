@@ -133,7 +133,7 @@ impl Story<'_> {
         let back = self.cluster.folder().join("read_back").join(path.name());
         let failed = |error| Failure::of(&format!("cannot read {path} back"), &error);
         let place = Place::create(&back, true, self.env.interrupts()).map_err(failed)?;
-        let fetched = fetch(self.env, self.remote, path, place).map_err(failed)?;
+        let fetched = fetch(self.env, self.remote, path, None, place).map_err(failed)?;
         self.say(&fetched.summary())?;
         let (before, after) = (digest(&original.local)?, digest(&back)?);
         self.say("  BLAKE3 of the original and of what came back:")?;

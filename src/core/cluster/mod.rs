@@ -53,7 +53,7 @@ use crate::core::error::{Error, Result};
 use crate::core::io::random::Random;
 use crate::core::types::{Claim, NodeId};
 
-pub use reading::Reading;
+pub use reading::{Reading, Wanted};
 pub use rebuild::{Lacking, Rebuilt};
 pub use writing::{Fanout, Writing, Written};
 

@@ -6,17 +6,44 @@
 //! other is left, and never twice for one stripe: pieces that are damaged in different places still
 //! make a whole file. All is of one version, asked for by its id, so a reading never mixes two.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::cluster::node::{PieceSource, Query};
 use crate::core::cluster::roster::Roster;
-use crate::core::code::layout::Layout;
+use crate::core::code::layout::{Layout, STRIPE_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::code::{checksum, kernel};
 use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::Place;
+
+/// What is to be read of a version.
+pub struct Wanted<'a> {
+    /// Which.
+    pub version: VersionId,
+    /// What messages call it.
+    pub label: &'a Place,
+    /// Its size.
+    pub file_bytes: u64,
+    /// The bytes to read, all of them bytes of the file. Only the stripes that they lie in are read.
+    pub bytes: Range<u64>,
+    /// The nodes that hold it.
+    pub placed: NodeSet,
+}
+
+impl<'a> Wanted<'a> {
+    /// All of a version.
+    pub fn whole(
+        version: VersionId,
+        label: &'a Place,
+        file_bytes: u64,
+        placed: NodeSet,
+    ) -> Wanted<'a> {
+        Wanted { version, label, file_bytes, bytes: 0..file_bytes, placed }
+    }
+}
 
 /// A version that is being read, stripe by stripe.
 pub struct Reading {
@@ -25,10 +52,14 @@ pub struct Reading {
     version: VersionId,
     label: Place,
     layout: Layout,
+    /// The bytes of the file that are wanted.
+    wanted: Range<u64>,
     placed: NodeSet,
     /// The nodes that have received what the catalog places on them.
     in_step: NodeSet,
     stripe: u64,
+    /// The stripe behind the last one that is read.
+    end: u64,
     sources: Vec<Source>,
     past: [Past; 4],
     used: NodeSet,
@@ -65,22 +96,25 @@ impl Reading {
     pub(super) fn begin(
         roster: Arc<Roster>,
         random: Arc<Random>,
-        version: VersionId,
-        label: &Place,
-        file_bytes: u64,
-        placed: NodeSet,
+        wanted: Wanted<'_>,
         in_step: NodeSet,
     ) -> std::result::Result<Reading, (Error, NodeSet)> {
+        let Wanted { version, label, file_bytes, bytes, placed } = wanted;
         let troubles = roster.troubles(placed);
+        let layout = Layout::new(file_bytes);
+        let last = layout.stripe_count() - 1;
+        let stripe_of = |byte: u64| (byte / STRIPE_BYTES_MAX as u64).min(last);
         let mut reading = Reading {
             roster,
             random,
             version,
             label: label.clone(),
-            layout: Layout::new(file_bytes),
+            layout,
+            stripe: stripe_of(bytes.start),
+            end: stripe_of(bytes.end.saturating_sub(1)) + 1,
+            wanted: bytes,
             placed,
             in_step,
-            stripe: 0,
             sources: Vec::new(),
             past: [Past::Fresh; 4],
             used: NodeSet::EMPTY,
@@ -95,13 +129,13 @@ impl Reading {
         }
     }
 
-    /// The next bytes of the file in two parts, one behind the other; nothing at its end.
+    /// The next of the wanted bytes in two parts, one behind the other; nothing at their end.
     ///
     /// # Errors
     /// [`Error::TooFewToRead`] if the nodes that are left are too few.
     pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
         let wanted = loop {
-            if self.stripe == self.layout.stripe_count() {
+            if self.stripe == self.end {
                 return Ok(None);
             }
             self.fetch()?;
@@ -111,8 +145,8 @@ impl Reading {
                 source.has_stripe = false;
                 self.bytes_read += source.body.len() as u64;
             }
-            let wanted = self.layout.file_bytes_in(stripe);
-            if wanted > 0 {
+            let wanted = self.wanted_of(stripe);
+            if !wanted.is_empty() {
                 break wanted;
             }
         };
@@ -121,14 +155,24 @@ impl Reading {
         };
         if (first.id, second.id) == (NodeId::ALL[0], NodeId::ALL[1]) {
             // These two hold the file itself: nothing to compute, nothing to copy.
-            let head = wanted.min(first.body.len());
-            return Ok(Some([&first.body[..head], &second.body[..wanted - head]]));
+            let half = first.body.len();
+            let head = wanted.start.min(half)..wanted.end.min(half);
+            let tail = wanted.start.max(half) - half..wanted.end.max(half) - half;
+            return Ok(Some([&first.body[head], &second.body[tail]]));
         }
         let pair = [first, second];
         let units = pair.map(|source| source.body.split_at(source.body.len() / 2).into());
         self.data.resize(2 * first.body.len(), 0);
         kernel::decode(pair.map(|source| source.id), units, &mut self.data);
-        Ok(Some([&self.data[..wanted], &[]]))
+        Ok(Some([&self.data[wanted], &[]]))
+    }
+
+    /// Where the wanted bytes lie in a stripe.
+    fn wanted_of(&self, stripe: u64) -> Range<usize> {
+        let begin = self.layout.file_offset(stripe);
+        let most = self.layout.file_bytes_in(stripe);
+        let at = |byte: u64| usize::try_from(byte.saturating_sub(begin)).unwrap_or(most).min(most);
+        at(self.wanted.start)..at(self.wanted.end)
     }
 
     /// The nodes whose bytes were handed out.
@@ -183,7 +227,7 @@ impl Reading {
         let query = Query {
             version: self.version,
             first_stripe: self.stripe,
-            stripes: self.layout.stripe_count() - self.stripe,
+            stripes: self.end - self.stripe,
             select: Select::Both,
         };
         let read = self.roster.node(id).read(&query);
@@ -287,7 +331,7 @@ pub(super) fn check_units(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::cluster::volume::fixture::{bytes, fixture, version};
+    use crate::core::cluster::volume::fixture::{bytes, fixture, place, version};
 
     #[test]
     fn what_is_stored_is_read_from_every_pair() {
@@ -304,6 +348,33 @@ mod tests {
                 assert_eq!(unsound, NodeSet::EMPTY);
             }
         }
+    }
+
+    #[test]
+    fn a_range_is_read_from_every_pair_and_only_its_stripes() {
+        const STRIPE: u64 = STRIPE_BYTES_MAX as u64;
+        let mut f = fixture();
+        let content = bytes(2_500_000);
+        let length = content.len() as u64;
+        f.store(1, &content);
+        let label = place("f1");
+        let edges = [0, 1, 524_287, 524_288, STRIPE - 1, STRIPE, STRIPE + 1, 2_400_000, length];
+        for pair in (0..16).map(NodeSet::from_bits).filter(|pair| pair.len() == 2) {
+            f.switch(pair);
+            for (at, start) in edges.into_iter().enumerate() {
+                for end in edges[at..].iter().copied() {
+                    let whole = Wanted::whole(version(1), &label, length, f.placed(1));
+                    let (read, _) = f.read_wanted(Wanted { bytes: start..end, ..whole }).unwrap();
+                    let [from, to] = [start, end].map(|byte| usize::try_from(byte).unwrap());
+                    assert!(read == content[from..to], "{start}..{end} from {pair}");
+                }
+            }
+        }
+        f.switch(NodeSet::ALL);
+        let whole = Wanted::whole(version(1), &label, length, f.placed(1));
+        let mut reading = f.cluster.volume.read(Wanted { bytes: 5..10, ..whole }).unwrap();
+        while reading.next_part().unwrap().is_some() {}
+        assert_eq!(reading.bytes_read(), STRIPE, "two nodes sent two units of one stripe");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::core::cluster::node::{PieceSink, PieceSource, Query};
-use crate::core::cluster::reading::{Reading, check_units, says_unsound};
+use crate::core::cluster::reading::{Reading, Wanted, check_units, says_unsound};
 use crate::core::cluster::roster::Roster;
 use crate::core::code::layout::Layout;
 use crate::core::code::repair;
@@ -125,15 +125,8 @@ fn from_any(
     moved: &mut dyn FnMut(u64),
 ) -> Result<u64> {
     let meta = &lacking.meta;
-    let begun = Reading::begin(
-        roster.clone(),
-        random.clone(),
-        meta.version,
-        &meta.place,
-        meta.file_bytes,
-        lacking.placed,
-        in_step,
-    );
+    let wanted = Wanted::whole(meta.version, &meta.place, meta.file_bytes, lacking.placed);
+    let begun = Reading::begin(roster.clone(), random.clone(), wanted, in_step);
     let mut reading = begun.map_err(|(error, nodes)| {
         *unsound = unsound.or(nodes);
         error

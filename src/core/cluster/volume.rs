@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::core::cluster::buffers::{Allowance, BufferPool};
 use crate::core::cluster::compare::Strays;
 use crate::core::cluster::pace::Traffic;
-use crate::core::cluster::reading::Reading;
+use crate::core::cluster::reading::{Reading, Wanted};
 use crate::core::cluster::rebuild::{self, Lacking, Rebuilt};
 use crate::core::cluster::replication::Replication;
 use crate::core::cluster::roster::Roster;
@@ -23,7 +23,7 @@ use crate::core::cluster::writing::{Fanout, Writing};
 use crate::core::error::{Error, Result};
 use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, Seq, VersionId};
-use crate::core::wire::node::{PieceMeta, Place};
+use crate::core::wire::node::PieceMeta;
 
 /// The low bits of a sequence number count within an epoch.
 const COUNTER_BITS: u32 = 40;
@@ -87,20 +87,13 @@ impl Volume {
         Writing::begin(roster, allowance, self.fanout, sequence, running, meta)
     }
 
-    /// Begins to read a version; `label` is what messages call it.
+    /// Begins to read a version.
     ///
     /// # Errors
     /// [`TooFewToRead`](Error::TooFewToRead) if it cannot be read now, with the nodes that turned out
     /// not to hold their piece, or to hold it damaged.
-    pub fn read(
-        &self,
-        version: VersionId,
-        label: &Place,
-        file_bytes: u64,
-        placed: NodeSet,
-    ) -> std::result::Result<Reading, (Error, NodeSet)> {
-        let (roster, random) = (self.roster.clone(), self.random.clone());
-        Reading::begin(roster, random, version, label, file_bytes, placed, self.in_step())
+    pub fn read(&self, wanted: Wanted<'_>) -> std::result::Result<Reading, (Error, NodeSet)> {
+        Reading::begin(self.roster.clone(), self.random.clone(), wanted, self.in_step())
     }
 
     /// Rebuilds and stages the piece of a version that a node lacks. `moved` hears after every stripe

@@ -11,6 +11,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
 use crate::core::path::FilePath;
+use crate::core::range::ByteRange;
 use crate::core::types::{Digest, NodeId, NodeSet};
 use crate::core::wire::chunk::{self, HEAD_BYTES, Head};
 use crate::core::wire::extended::{Request, field};
@@ -20,28 +21,30 @@ const MORE: Deadline = Deadline::new(Duration::from_secs(30), "send more of the 
 const DIGEST_BYTES: usize = 32;
 
 impl Remote {
-    /// Writes a file's bytes to `sink`. `watch` is called as they are written.
+    /// Writes a file's bytes, or those of a range, to `sink`. `watch` is called as they are written.
     ///
     /// # Errors
-    /// [`Code::NoSuchFile`]; [`Code::Damaged`] if what arrived is not what was stored, in which
+    /// [`Code::NoSuchFile`]; [`Code::Usage`] if the file has nothing of the range; [`Code::Damaged`] if what arrived is not what was stored, in which
     /// case the sink's content is worthless; [`Code::LocalFile`] if the sink cannot take them
     /// ([`Error::Io`] of the kind `BrokenPipe` if its reader has gone), after which the connection
     /// is unusable; those of any request.
     pub fn retrieve(
         &mut self,
         path: &FilePath,
+        range: Option<ByteRange>,
         sink: &mut dyn Write,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Retrieved> {
-        let fields = self.request(&Request::Retrieve { path: path.clone() })?;
-        let announced = announced(&fields);
+        let fields = self.request(&Request::Retrieve { path: path.clone(), range })?;
+        let announced = announced(&fields, range);
         let mut retrieved = self.keep(announced)?;
-        let digest = self.take_file(retrieved.bytes, sink, watch)?;
+        let length = retrieved.part.end - retrieved.part.start;
+        let digest = self.take_file(length, sink, watch)?;
         // The reply is taken first, so that the connection stays usable after a wrong digest.
         let message = self.message(&ANSWER)?;
         let fields = self.reply(&message)?;
         retrieved.nodes = parse_nodes(&field::<String>(&fields, "nodes")?)?;
-        if digest != retrieved.blake3 {
+        if range.is_none() && digest != retrieved.blake3 {
             return Err(Error::Damaged("their BLAKE3 digest differs".into()));
         }
         Ok(retrieved)
@@ -132,10 +135,23 @@ impl Remote {
     }
 }
 
-/// What the server says of a file before its bytes.
-fn announced(fields: &[String]) -> Result<Retrieved> {
+/// What the server says of a file before its bytes. That it sends what was asked for is checked.
+fn announced(fields: &[String], range: Option<ByteRange>) -> Result<Retrieved> {
+    let bytes = field(fields, "bytes")?;
+    let part = match range {
+        None => 0..bytes,
+        Some(range) => {
+            let asked = range.within(bytes)?;
+            let [from, length] = ["from", "length"].map(|key| field::<u64>(fields, key));
+            if (from?, length?) != (asked.start, asked.end - asked.start) {
+                return Err(Error::Protocol("the server sends another range".into()));
+            }
+            asked
+        }
+    };
     Ok(Retrieved {
-        bytes: field(fields, "bytes")?,
+        bytes,
+        part,
         version: field(fields, "version")?,
         blake3: field(fields, "blake3")?,
         stored_ms: field(fields, "stored_ms")?,

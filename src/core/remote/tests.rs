@@ -30,7 +30,7 @@ fn store(remote: &mut Remote, bytes: &[u8]) -> Result<Stored> {
 }
 
 fn retrieve(remote: &mut Remote, sink: &mut Vec<u8>) -> Result<Retrieved> {
-    remote.retrieve(&path("up/a"), sink, &mut |_| {})
+    remote.retrieve(&path("up/a"), None, sink, &mut |_| {})
 }
 
 #[test]
@@ -47,6 +47,32 @@ fn files_of_every_size_come_back() {
         assert_eq!((retrieved.bytes, retrieved.blake3), (count as u64, stored.blake3));
         assert_eq!(retrieved.nodes, NodeSet::from_bits(0b1001));
     }
+}
+
+#[test]
+fn a_range_comes_as_it_was_asked_for_or_not_at_all() {
+    let server = FakeServer::start(Fault::None);
+    let mut remote = signed_in(&server);
+    let bytes = content(3 * CHUNK_BYTES);
+    store(&mut remote, &bytes).unwrap();
+    let part = |remote: &mut Remote, range: &str| {
+        let mut back = Vec::new();
+        let range = Some(range.parse().unwrap());
+        let retrieved = remote.retrieve(&path("up/a"), range, &mut back, &mut |_| {})?;
+        Ok::<_, Error>((back, retrieved.part, retrieved.bytes))
+    };
+    let (back, told, whole) = part(&mut remote, "7-2000000").unwrap();
+    assert!(back == bytes[7..2_000_001] && told == (7..2_000_001));
+    assert_eq!(whole, bytes.len() as u64);
+    let error = part(&mut remote, "99999999-").unwrap_err();
+    assert_eq!(error.code(), Code::Usage);
+    assert!(retrieve(&mut remote, &mut Vec::new()).is_ok(), "the connection goes on");
+
+    let server = FakeServer::start(Fault::SendsOtherBytes);
+    let mut remote = signed_in(&server);
+    store(&mut remote, &bytes).unwrap();
+    let error = part(&mut remote, "7-20").unwrap_err();
+    assert!(error.to_string().contains("another range"), "{error}");
 }
 
 #[test]

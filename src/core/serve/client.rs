@@ -13,6 +13,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::{Busy, State};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::path::{FilePath, UserName};
+use crate::core::range::ByteRange;
 use crate::core::serve::accounts::Origin;
 use crate::core::serve::audit::Event;
 use crate::core::serve::client::folders::Listing;
@@ -284,7 +285,7 @@ impl Connection<'_> {
             Step::Store { path, bytes, precondition, framing } => {
                 self.store(&path, bytes, precondition, framing)?;
             }
-            Step::Retrieve { path, framing } => self.retrieve(&path, framing)?,
+            Step::Retrieve { path, range, framing } => self.retrieve(&path, range, framing)?,
             Step::Delete { path } => {
                 let outcome = self.user().and_then(|user| door.files.delete(user, &path));
                 Event { path: Some(&path), ..self.event("deleted", begun) }.end(&outcome);
@@ -497,10 +498,16 @@ impl Connection<'_> {
 
     // ---- retrieving ----
 
-    fn retrieve(&mut self, path: &FilePath, framing: Framing) -> Result<()> {
+    fn retrieve(
+        &mut self,
+        path: &FilePath,
+        range: Option<ByteRange>,
+        framing: Framing,
+    ) -> Result<()> {
         let door = self.door;
         let begun = Instant::now();
-        let mut retrieve = match self.user().and_then(|user| door.files.retrieve(user, path)) {
+        let found = self.user().and_then(|user| door.files.retrieve(user, path, range));
+        let mut retrieve = match found {
             Ok(retrieve) => retrieve,
             Err(error) => {
                 Event { path: Some(path), ..self.event("retrieved", begun) }.failed(&error);
@@ -511,6 +518,7 @@ impl Connection<'_> {
         tracing::info!("{} picked {} to read from", self.peer, retrieve.used());
         self.session.retrieve_ready(&Found {
             bytes: retrieve.bytes,
+            part: retrieve.part.clone(),
             version: retrieve.version,
             digest: retrieve.blake3,
             stored_ms: retrieve.stored_ms,
@@ -521,9 +529,10 @@ impl Connection<'_> {
         }
         let sent = match framing {
             Framing::Raw => self.send_raw(&mut retrieve),
-            Framing::Chunks => self.send_chunks(&mut retrieve),
+            Framing::Chunks => self.send_chunks(&mut retrieve, range.is_some()),
         };
-        let (bytes, nodes) = (Some(retrieve.bytes), Some(retrieve.used()));
+        let bytes = retrieve.part.end - retrieve.part.start;
+        let (bytes, nodes) = (Some(bytes), Some(retrieve.used()));
         let event = self.event("retrieved", begun);
         let event = Event { path: Some(path), bytes, nodes, ..event };
         // A client that went away has not got it.
@@ -547,17 +556,24 @@ impl Connection<'_> {
         }
     }
 
-    /// As [`Connection::send_raw`]; says *given up* where the nodes fail half-way.
-    fn send_chunks(&mut self, retrieve: &mut Retrieve<'_>) -> Result<Result<()>> {
+    /// As [`Connection::send_raw`]; says *given up* where the nodes fail half-way. Of a whole file the
+    /// digest is known; that of a part is made.
+    fn send_chunks(&mut self, retrieve: &mut Retrieve<'_>, is_part: bool) -> Result<Result<()>> {
+        let mut hasher = is_part.then(blake3::Hasher::new);
         loop {
             match retrieve.next_part() {
                 Ok(Some([first, second])) => {
+                    if let Some(hasher) = &mut hasher {
+                        hasher.update(first).update(second);
+                    }
                     let head = chunk::data_head(&[first, second]);
                     self.stream.write_all(&[&self.outgoing, &head, first, second], &TAKE)?;
                     self.outgoing.clear();
                 }
                 Ok(None) => {
-                    self.outgoing.extend_from_slice(&chunk::end(&retrieve.blake3));
+                    let digest = hasher.map(|hasher| Digest(*hasher.finalize().as_bytes()));
+                    self.outgoing
+                        .extend_from_slice(&chunk::end(&digest.unwrap_or(retrieve.blake3)));
                     return Ok(Ok(()));
                 }
                 Err(error) => {

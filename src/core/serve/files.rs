@@ -3,6 +3,7 @@
 //! A door knows a protocol; this knows what storing, reading, deleting and listing mean. Nothing
 //! here knows how a client talks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::catalog::accounts::Account;
@@ -11,11 +12,12 @@ use crate::core::cluster::leadership::Leadership;
 use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::Reader;
 use crate::core::cluster::reaper::Reaper;
-use crate::core::cluster::{Cluster, Reading, Writing, Written};
+use crate::core::cluster::{Cluster, Reading, Wanted, Writing, Written};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::range::ByteRange;
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Reservation, Room, Usage};
 use crate::core::types::{Digest, NodeSet, Precondition, VersionId, WRITE_QUORUM};
@@ -277,11 +279,17 @@ impl Files {
         Ok(Store { files: self, reservation, precondition, stored_by, meta, writing, transfer })
     }
 
-    /// Begins to read a file's current version.
+    /// Begins to read a file's current version, or a part of it.
     ///
     /// # Errors
-    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`], [`Error::NotReady`].
-    pub fn retrieve(&self, user: &User, path: &FilePath) -> Result<Retrieve<'_>> {
+    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`], [`Error::NotReady`];
+    /// [`Code::Usage`] if the file has nothing of the range.
+    pub fn retrieve(
+        &self,
+        user: &User,
+        path: &FilePath,
+        range: Option<ByteRange>,
+    ) -> Result<Retrieve<'_>> {
         self.may_read()?;
         let (record, reader) = self.cluster.readers.enter(|| {
             let record = self.cluster.catalog.file(user.account.id, path)?;
@@ -289,7 +297,9 @@ impl Files {
             Ok((record, version))
         })?;
         let (volume, label) = (&self.cluster.volume, place(user, path));
-        let begun = volume.read(record.version, &label, record.bytes, record.placed);
+        let whole = Wanted::whole(record.version, &label, record.bytes, record.placed);
+        let part = range.map_or(Ok(0..record.bytes), |range| range.within(record.bytes))?;
+        let begun = volume.read(Wanted { bytes: part.clone(), ..whole });
         let reading = begun.map_err(|(error, unsound)| {
             self.pieces_lost(record.version, unsound);
             error
@@ -297,6 +307,7 @@ impl Files {
         Ok(Retrieve {
             files: self,
             bytes: record.bytes,
+            part,
             version: record.version,
             blake3: record.blake3,
             stored_ms: record.stored_ms,
@@ -553,6 +564,8 @@ pub struct Retrieve<'a> {
     files: &'a Files,
     /// Its size.
     pub bytes: u64,
+    /// The bytes of it that are read.
+    pub part: Range<u64>,
     /// The version that is being read.
     pub version: VersionId,
     /// The digest of the whole.

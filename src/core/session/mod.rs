@@ -42,9 +42,11 @@ mod scan;
 mod sign_in;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::range::ByteRange;
 use crate::core::session::input::Input;
 use crate::core::session::listing::Listing;
 use crate::core::session::say::Manner;
@@ -135,6 +137,8 @@ pub enum Step {
     Retrieve {
         /// Which.
         path: FilePath,
+        /// What of it; all of it without.
+        range: Option<ByteRange>,
         /// How its bytes will go.
         framing: Framing,
     },
@@ -219,10 +223,12 @@ pub struct Stored {
 }
 
 /// What is known of a file before its bytes are sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
     /// Its size.
     pub bytes: u64,
+    /// The bytes of it that will be sent.
+    pub part: Range<u64>,
     /// The version that will be sent.
     pub version: VersionId,
     /// The digest of its bytes.
@@ -251,7 +257,7 @@ enum Waiting {
     Store { path: FilePath, bytes: u64, framing: Framing },
     Body { path: FilePath, framing: Framing },
     Drop { then: Option<Vec<u8>> },
-    Retrieve { path: FilePath },
+    Retrieve { path: FilePath, has_range: bool },
     Sending { path: FilePath },
     Delete { path: FilePath },
     List(Box<Listing>),

@@ -6,6 +6,7 @@
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
+use crate::core::range::ByteRange;
 use crate::core::session::say::{self, Manner};
 use crate::core::session::scan::{self, Opcode, Request, Scan};
 use crate::core::session::sign_in::decode;
@@ -44,7 +45,7 @@ impl Session {
             }
             Request::Store { name, path, size } => self.store(name, path, &size),
             Request::Retrieve { name, path } => match file_path(name, path) {
-                Ok(path) => self.retrieve(path),
+                Ok(path) => self.retrieve(path, None),
                 Err(error) => self.reply(self.manner.failure(Opcode::Retrieve, &error)),
             },
             Request::Delete { name, path } => match file_path(name, path) {
@@ -78,7 +79,7 @@ impl Session {
             Request::Store { path, bytes, precondition } => {
                 self.begin_store(path, bytes, precondition, Framing::Chunks);
             }
-            Request::Retrieve { path } => self.retrieve(path),
+            Request::Retrieve { path, range } => self.retrieve(path, range),
             Request::Delete { path } => self.delete(path),
             Request::List { path, extent } => self.list(path, extent),
             Request::SignOut => self.sign_out(),
@@ -146,9 +147,9 @@ impl Session {
         if self.manner == Manner::Extended { Framing::Chunks } else { Framing::Raw }
     }
 
-    fn retrieve(&mut self, path: FilePath) {
-        let step = Step::Retrieve { path: path.clone(), framing: self.framing() };
-        self.ask_loop(step, Waiting::Retrieve { path });
+    fn retrieve(&mut self, path: FilePath, range: Option<ByteRange>) {
+        let step = Step::Retrieve { path: path.clone(), range, framing: self.framing() };
+        self.ask_loop(step, Waiting::Retrieve { path, has_range: range.is_some() });
     }
 
     fn delete(&mut self, path: FilePath) {
@@ -232,9 +233,11 @@ impl Session {
     /// [`Step::Retrieve`]: the file can be read.
     pub fn retrieve_ready(&mut self, found: &Found) {
         let Some(waiting) = self.take_waiting() else { return };
-        let Waiting::Retrieve { path } = waiting else { return self.misuse("no file was sought") };
+        let Waiting::Retrieve { path, has_range } = waiting else {
+            return self.misuse("no file was sought");
+        };
         self.send(match self.manner {
-            Manner::Extended => say::found(found),
+            Manner::Extended => say::found(found, has_range),
             manner => manner.size(found.bytes),
         });
         self.ask_loop(Step::SendBody, Waiting::Sending { path });

@@ -169,14 +169,18 @@ pub(super) fn stored(stored: &Stored) -> Vec<u8> {
 }
 
 /// The head of the extended session's answer to `RTV`.
-pub(super) fn found(found: &Found) -> Vec<u8> {
-    Reply::Success(vec![
+pub(super) fn found(found: &Found, has_range: bool) -> Vec<u8> {
+    let mut told = vec![
         format!("bytes={}", found.bytes),
         format!("version={}", found.version),
         format!("blake3={}", found.digest),
         format!("stored_ms={}", found.stored_ms),
-    ])
-    .encode()
+    ];
+    if has_range {
+        told.push(format!("from={}", found.part.start));
+        told.push(format!("length={}", found.part.end - found.part.start));
+    }
+    Reply::Success(told).encode()
 }
 
 /// The end of the extended session's answer to `RTV`: the nodes that the bytes were read from.

@@ -10,7 +10,8 @@
 //!   length 2^32 - 1     given up by the sender; checksum 0, nothing follows
 //! ```
 //!
-//! Every chunk but the last carries exactly [`CHUNK_BYTES`], one stripe.
+//! Every chunk but the last carries exactly [`CHUNK_BYTES`], one stripe; of a range the first one may
+//! be shorter, too.
 
 use crate::core::code::checksum;
 use crate::core::error::{Error, Result};

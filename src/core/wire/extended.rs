@@ -9,6 +9,7 @@ mod outcome;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
+use crate::core::range::ByteRange;
 use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
@@ -51,6 +52,7 @@ pub enum Request {
     },
     Retrieve {
         path: FilePath,
+        range: Option<ByteRange>,
     },
     Delete {
         path: FilePath,
@@ -117,7 +119,11 @@ impl Request {
                 request.extend(options::of_precondition(*precondition));
                 lines::encode(&request)
             }
-            Request::Retrieve { path } => lines::encode(&["RTV", &rooted(path)]),
+            Request::Retrieve { path, range } => {
+                let mut request = vec!["RTV".to_owned(), rooted(path)];
+                request.extend(range.map(|range| format!("range={range}")));
+                lines::encode(&request)
+            }
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
             Request::List { path, extent: Extent::All } if path.is_top() => lines::encode(&["INF"]),
             Request::List { path, extent } => {
@@ -167,7 +173,10 @@ impl Request {
                 let precondition = options::precondition(options)?;
                 Ok(Request::Store { path, bytes, precondition })
             }
-            ["RTV", path] => Ok(Request::Retrieve { path: FilePath::parse_rooted(path)? }),
+            ["RTV", path, options @ ..] => {
+                let path = FilePath::parse_rooted(path)?;
+                Ok(Request::Retrieve { path, range: options::range(options)? })
+            }
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
             ["INF"] => Ok(Request::List { path: FolderPath::top(), extent: Extent::All }),
             ["INF", path, options @ ..] => {
@@ -370,7 +379,10 @@ mod tests {
         ] {
             round_trip(Request::Store { path: path.clone(), bytes: 7, precondition });
         }
-        round_trip(Request::Retrieve { path: path.clone() });
+        for range in [None, Some("5-"), Some("5-9"), Some("-9")] {
+            let range = range.map(|range| range.parse().unwrap());
+            round_trip(Request::Retrieve { path: path.clone(), range });
+        }
         round_trip(Request::Delete { path: path.clone() });
         for folder in [FolderPath::top(), path.folder()] {
             for extent in [Extent::Itself, Extent::Children, Extent::All] {
@@ -401,6 +413,8 @@ mod tests {
         assert!(decode(&["STR", "/a", "-1"]).is_err());
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
+        assert!(decode(&["RTV", "/a", "range=9-5"]).is_err());
+        assert!(decode(&["RTV", "/a", "range=0-1", "range=2-3"]).is_err());
         assert!(decode(&["INF", "/a", "scope=some"]).is_err());
         assert!(decode(&["MKD", "/a", "recursive=yes"]).is_err());
         assert!(decode(&["MKD"]).is_err());

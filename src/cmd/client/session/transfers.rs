@@ -119,7 +119,7 @@ impl Running<'_> {
         let (local, remark) = self.files.target(&path, self.env);
         let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
         let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
-        let fetched = fetch(self.env, &mut self.remote.borrow_mut(), &path, place);
+        let fetched = fetch(self.env, &mut self.remote.borrow_mut(), &path, None, place);
         let fetched = fetched.map_err(failed)?;
         let name = printable(path.name());
         self.env.data(&format!("Successfully retrieved file {name} from the file system"))?;

@@ -13,7 +13,7 @@ use crate::core::cluster::pace::{Pace, Rest, Throttle};
 use crate::core::cluster::repair::RepairWorker;
 use crate::core::cluster::supervisor::NodeSupervisor;
 use crate::core::cluster::volume::Volume;
-use crate::core::cluster::{Cluster, Fanout, Writing, Written};
+use crate::core::cluster::{Cluster, Fanout, Wanted, Writing, Written};
 use crate::core::code::layout::Layout;
 use crate::core::code::repair::Select;
 use crate::core::code::{checksum, kernel};
@@ -462,7 +462,15 @@ impl Fixture {
         let placed = self.placed(byte);
         let label = place(&format!("f{byte}"));
         let length = length as u64;
-        let mut reading = self.cluster.volume.read(version(byte), &label, length, placed)?;
+        self.read_wanted(Wanted::whole(version(byte), &label, length, placed))
+    }
+
+    /// Reads what is wanted; the nodes are those that turned out to be unsound.
+    pub(crate) fn read_wanted(
+        &self,
+        wanted: Wanted<'_>,
+    ) -> std::result::Result<(Vec<u8>, NodeSet), (Error, NodeSet)> {
+        let mut reading = self.cluster.volume.read(wanted)?;
         let mut content = Vec::new();
         loop {
             match reading.next_part() {

@@ -21,6 +21,7 @@ use crate::core::error::{Code, Error};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{Acceptor, Identity};
 use crate::core::path::FilePath;
+use crate::core::range::ByteRange;
 use crate::core::types::{Digest, Precondition, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
 use crate::core::wire::extended::{Reply, Request};
@@ -215,7 +216,7 @@ impl Client {
             Ok(Request::Store { path, bytes, precondition }) => {
                 self.store(&path, bytes, precondition)?;
             }
-            Ok(Request::Retrieve { path }) => self.retrieve(&path)?,
+            Ok(Request::Retrieve { path, range }) => self.retrieve(&path, range)?,
             Ok(Request::Delete { path }) => {
                 let removed = self.files.lock().remove(&format!("/{}", path.as_str()));
                 match removed {
@@ -329,7 +330,7 @@ impl Client {
         self.say(&["S", &format!("version={VERSION}"), "nodes=4", &format!("blake3={digest}")])
     }
 
-    fn retrieve(&mut self, path: &FilePath) -> Result<(), Gone> {
+    fn retrieve(&mut self, path: &FilePath, range: Option<ByteRange>) -> Result<(), Gone> {
         let Some(content) = self.files.lock().get(&format!("/{}", path.as_str())).cloned() else {
             return self.refuse(&Error::NoSuchFile(path.clone()));
         };
@@ -337,8 +338,26 @@ impl Client {
         if self.fault == Fault::SendsOtherBytes {
             digest.0[0] ^= 1;
         }
-        let fields = [format!("bytes={}", content.len()), format!("version={VERSION}")];
-        self.say(&["S", &fields[0], &fields[1], &format!("blake3={digest}"), "stored_ms=5"])?;
+        let mut fields = vec![
+            "S".to_owned(),
+            format!("bytes={}", content.len()),
+            format!("version={VERSION}"),
+            format!("blake3={digest}"),
+            "stored_ms=5".to_owned(),
+        ];
+        let mut content = content;
+        if let Some(range) = range {
+            let part = match range.within(content.len() as u64) {
+                Ok(part) => part,
+                Err(error) => return self.refuse(&error),
+            };
+            let [from, end] = [part.start, part.end].map(|at| usize::try_from(at).unwrap());
+            content = content[from..end].to_vec();
+            // A server that sends from elsewhere.
+            let skew = usize::from(self.fault == Fault::SendsOtherBytes);
+            fields.extend([format!("from={}", from + skew), format!("length={}", content.len())]);
+        }
+        self.say(&fields.iter().map(String::as_str).collect::<Vec<_>>())?;
         for (i, piece) in content.chunks(CHUNK_BYTES).enumerate() {
             let head = chunk::data_head(&[piece]);
             let mut piece = piece.to_vec();

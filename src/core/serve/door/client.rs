@@ -188,7 +188,7 @@ impl<'a> DoorClient<'a> {
     /// # Errors
     /// Those of [`Files::retrieve`]; nothing has been sent.
     pub(super) fn retrieve(&self, path: &FilePath, begun: Instant) -> Result<Retrieve<'a>> {
-        let found = self.begin().and_then(|_busy| self.files().retrieve(&self.user, path));
+        let found = self.begin().and_then(|_busy| self.files().retrieve(&self.user, path, None));
         found.inspect_err(|error| {
             Event { path: Some(path), ..self.event("retrieved", begun) }.failed(error);
         })

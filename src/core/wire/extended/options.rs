@@ -4,6 +4,7 @@
 //! something is done, and whoever did not understand it would do it without.
 
 use crate::core::error::{Error, Result};
+use crate::core::range::ByteRange;
 use crate::core::types::Precondition;
 
 /// What is listed of a folder.
@@ -56,6 +57,21 @@ pub(super) fn precondition(options: &[&str]) -> Result<Precondition> {
         found = asked;
     }
     Ok(found)
+}
+
+/// Reads the options of a retrieval.
+///
+/// # Errors
+/// [`Error::Protocol`] for one that is not known, and for a second range.
+pub(super) fn range(options: &[&str]) -> Result<Option<ByteRange>> {
+    match options {
+        [] => Ok(None),
+        [option] => {
+            let range = option.strip_prefix("range=").ok_or_else(|| unknown(option))?;
+            range.parse().map(Some).map_err(|why| Error::Protocol(format!("{range:?}: {why}")))
+        }
+        _ => Err(Error::Protocol("a retrieval has one range at most".into())),
+    }
 }
 
 /// The option of a listing; nothing for everything below, which is what is meant without one.
