@@ -1,5 +1,6 @@
 //! A change is made when three nodes have its journal entry: what was answered outlives the server's
-//! disk, and what too few nodes have is told as not known.
+//! disk, and what too few nodes have is told as not known. A disk that is full stops no more than what
+//! needs room.
 
 mod support;
 
@@ -230,4 +231,46 @@ fn a_change_that_too_few_nodes_confirm_is_told_as_in_doubt_and_is_settled_later(
         }
         cluster.await_healthy();
     }
+}
+
+#[test]
+fn with_its_own_disk_full_a_server_starts_reads_and_deletes_and_says_so() {
+    let mut cluster = Cluster::start();
+    let (small, large) = (noise(1, 4_000), noise(2, 1_200_000));
+    cluster.store("small", &small).unwrap();
+    cluster.store("up/large", &large).unwrap();
+    fs::write(cluster.path("new"), "new").unwrap();
+    assert!(fs::metadata(cluster.path("user_database/reserve")).unwrap().len() > 0);
+    // No disk has room for such a reserve.
+    cluster.stop_server();
+    cluster.set_options(&["--reserve", "1PB"]);
+    cluster.restart_server();
+    assert!(!cluster.path("user_database/reserve").exists(), "it is in use");
+
+    assert!(cluster.retrieve("small").unwrap() == small);
+    assert!(cluster.retrieve("up/large").unwrap() == large);
+    for refused in [&["store", "new"][..], &["mkdir", "folder"], &["login"]] {
+        let refused = cluster.client(refused);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(8), "{said}");
+        assert!(said.contains("the disk of the server's folder"), "{said}");
+    }
+    let nobody = as_user(&cluster, "ann", "first", &["signup"]);
+    assert_eq!(nobody.status.code(), Some(8), "{nobody:?}");
+    let (code, told) = cluster.told_status();
+    assert_eq!((code, &told["can_store"]), (20, &false.into()), "{told}");
+    assert_eq!(told["troubles"], serde_json::json!([{ "kind": "server-full" }]), "{told}");
+    let said = cluster.status_text();
+    assert!(said.contains("every file is readable; no file can be stored"), "{said}");
+    assert!(said.contains("free room on it"), "{said}");
+    done(&cluster, &["mv", "small", "tiny"]);
+    done(&cluster, &["del", "tiny"]);
+    done(&cluster, &["rmdir", "-r", "--yes", "up"]);
+    assert!(listed(&cluster).is_empty());
+
+    cluster.stop_server();
+    cluster.set_options(&[]);
+    cluster.restart_server();
+    cluster.await_healthy();
+    cluster.store("small", &small).unwrap();
 }

@@ -244,6 +244,11 @@ impl Cluster {
         self.options.extend([option.to_owned(), value.to_str().unwrap().to_owned()]);
     }
 
+    /// What the server is started with from its next start on.
+    pub(crate) fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+    }
+
     /// From now on the server finds this node behind a proxy.
     pub(crate) fn put_proxy_before(&mut self, node: usize) -> proxy::Proxy {
         let proxy = proxy::Proxy::start(self.node_address(node));

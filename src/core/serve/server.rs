@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use crate::core::catalog::Catalog;
+use crate::core::catalog::{Catalog, DiskReserve};
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
 use crate::core::cluster::{Cluster, Fanout};
@@ -67,6 +67,8 @@ pub struct Config {
     pub policy: Policy,
     /// The other doors.
     pub doors: Vec<Spec>,
+    /// Bytes that are kept free on the disk of its folder; the usual number if none is given.
+    pub reserve: Option<u64>,
 }
 
 /// A server that is ready to serve.
@@ -100,7 +102,9 @@ impl Server {
         }
         let lock = lock_folder(&config.folder)?;
         let random = Arc::new(Random::from_system());
+        let reserve = DiskReserve::open(&config.folder, config.reserve)?;
         let catalog = Catalog::open(&config.folder.join("palk.db"), random.cluster())?;
+        let catalog = catalog.with_reserve(reserve);
         let nodes = settle_nodes(&catalog, config.nodes.as_ref())?;
         if config.key.is_none() {
             nodes.iter().try_for_each(|address| check_without_key(address))?;
