@@ -274,3 +274,57 @@ fn with_its_own_disk_full_a_server_starts_reads_and_deletes_and_says_so() {
     cluster.await_healthy();
     cluster.store("small", &small).unwrap();
 }
+
+#[test]
+fn nodes_at_other_addresses_are_taken_if_they_are_the_ones() {
+    let mut cluster = Cluster::prepare(&[]);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    // A slip of the fingers at the first start.
+    cluster.name_node_at(3, Some("127.0.0.1:1"));
+    cluster.start_server();
+    cluster.server().says("this server leads the cluster");
+    assert!(cluster.client(&["signup"]).status.success());
+    let large = noise(3, 900_000);
+    assert_eq!(cluster.store("large", &large).unwrap(), 3);
+    cluster.stop_server();
+    cluster.name_node_at(3, None);
+    cluster.restart_server();
+    cluster.await_healthy();
+
+    // The whole house moves.
+    cluster.stop_server();
+    (1..=4).for_each(|node| cluster.kill_node(node));
+    let before = cluster.node_address(1).to_owned();
+    cluster.move_nodes();
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.restart_server();
+    assert!(cluster.server().count(&format!("no more at {before}")) == 1);
+    cluster.await_healthy();
+    assert!(cluster.retrieve("large").unwrap() == large);
+    cluster.stop_server();
+
+    // Another one is not taken, nor an empty one that would have to be filled.
+    let refused = |cluster: &Cluster, node: usize, at: &str, why: &str| {
+        let mut command = palk();
+        command.args(["server", "--listen", "127.0.0.1:0", "--dir"]);
+        command.arg(cluster.path("user_database"));
+        for other in 1..=4 {
+            command.args(["--node", if other == node { at } else { cluster.node_address(other) }]);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(9), "{said}");
+        assert!(said.contains(&format!("node {node} of this cluster was at ")), "{said}");
+        assert!(said.contains(why), "{said}");
+    };
+    refused(&cluster, 1, cluster.node_address(2), "it is node 2, not node 1");
+    refused(&cluster, 4, "127.0.0.1:1", "connection refused");
+    let mut empty = palk();
+    empty.args(["storage", "--id", "2", "--listen", "127.0.0.1:0", "--dir"]);
+    empty.arg(cluster.path("empty"));
+    let empty = support::Process::start(empty);
+    let at = empty.address();
+    refused(&cluster, 2, &at, &format!("palk admin replace 2 --to {at}"));
+    cluster.restart_server();
+    cluster.await_healthy();
+}
