@@ -305,11 +305,9 @@ fn a_node_is_replaced_and_every_file_can_be_read_with_it() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().to_string()
     };
-    for (to, code, why) in [
-        (&other, 9, "is node 3, not node 2"),
-        (&used, 9, "belongs to this cluster already"),
-        (&nowhere, 6, "connection refused"),
-    ] {
+    for (to, code, why) in
+        [(&other, 9, "is node 3, not node 2"), (&nowhere, 6, "connection refused")]
+    {
         let (got, said) = admin(&cluster, &["replace", "2", "--to", to]);
         assert_eq!(got, code, "{said}");
         assert!(is_told(&said) && said.contains(why), "{said}");
@@ -342,6 +340,40 @@ fn a_node_is_replaced_and_every_file_can_be_read_with_it() {
         others.iter().for_each(|node| cluster.return_node(*node));
     }
     assert!(new.is_running());
+}
+
+#[test]
+fn a_node_is_replaced_at_its_own_address_and_one_that_moved_is_told_of() {
+    let mut cluster = Cluster::start();
+    settled(&cluster, "large.bin", &noise(8, 3_000_000));
+    cluster.lose_node(2);
+    fs::remove_dir_all(cluster.node_folder(2)).unwrap();
+    cluster.start_node(2);
+    let used = cluster.node_address(2).to_owned();
+    let (code, said) = admin(&cluster, &["replace", "2", "--to", &used]);
+    assert_eq!(code, 0, "{said}");
+    let proved =
+        "Node 2 is replaced: 1 piece, 1.5 MB, every one read back from its disk and matched.";
+    assert!(said.contains(proved), "{said}");
+    assert!(cluster.has_version(2, "large.bin", &noise(8, 3_000_000)));
+
+    // The same folder at another address, first as a copy of one that is up.
+    fs::create_dir(cluster.path("copy")).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(format!("{}/.", cluster.node_folder(2).display()))
+        .arg(cluster.path("copy"))
+        .status();
+    assert!(copied.unwrap().success());
+    let (_copy, address) = spare("2", &cluster.path("copy"));
+    let (code, said) = admin(&cluster, &["replace", "2", "--to", &address]);
+    assert_eq!(code, 9, "{said}");
+    assert!(said.contains(&format!("node 2 of this cluster is up at {used}")), "{said}");
+    cluster.lose_node(2);
+    let (code, said) = admin(&cluster, &["replace", "2", "--to", &address]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(status(&cluster)["nodes"][1]["address"], address);
+    cluster.await_healthy();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A change is made when three nodes have its journal entry: what was answered outlives the server's
-//! disk, and what too few nodes have is told as not known.
+//! disk, and what too few nodes have is told as not known. A disk that is full stops no more than what
+//! needs room.
 
 mod support;
 
@@ -230,4 +231,100 @@ fn a_change_that_too_few_nodes_confirm_is_told_as_in_doubt_and_is_settled_later(
         }
         cluster.await_healthy();
     }
+}
+
+#[test]
+fn with_its_own_disk_full_a_server_starts_reads_and_deletes_and_says_so() {
+    let mut cluster = Cluster::start();
+    let (small, large) = (noise(1, 4_000), noise(2, 1_200_000));
+    cluster.store("small", &small).unwrap();
+    cluster.store("up/large", &large).unwrap();
+    fs::write(cluster.path("new"), "new").unwrap();
+    assert!(fs::metadata(cluster.path("user_database/reserve")).unwrap().len() > 0);
+    // No disk has room for such a reserve.
+    cluster.stop_server();
+    cluster.set_options(&["--reserve", "1PB"]);
+    cluster.restart_server();
+    assert!(!cluster.path("user_database/reserve").exists(), "it is in use");
+
+    assert!(cluster.retrieve("small").unwrap() == small);
+    assert!(cluster.retrieve("up/large").unwrap() == large);
+    for refused in [&["store", "new"][..], &["mkdir", "folder"], &["login"]] {
+        let refused = cluster.client(refused);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(8), "{said}");
+        assert!(said.contains("the disk of the server's folder"), "{said}");
+    }
+    let nobody = as_user(&cluster, "ann", "first", &["signup"]);
+    assert_eq!(nobody.status.code(), Some(8), "{nobody:?}");
+    let (code, told) = cluster.told_status();
+    assert_eq!((code, &told["can_store"]), (20, &false.into()), "{told}");
+    assert_eq!(told["troubles"], serde_json::json!([{ "kind": "server-full" }]), "{told}");
+    let said = cluster.status_text();
+    assert!(said.contains("every file is readable; no file can be stored"), "{said}");
+    assert!(said.contains("free room on it"), "{said}");
+    done(&cluster, &["mv", "small", "tiny"]);
+    done(&cluster, &["del", "tiny"]);
+    done(&cluster, &["rmdir", "-r", "--yes", "up"]);
+    assert!(listed(&cluster).is_empty());
+
+    cluster.stop_server();
+    cluster.set_options(&[]);
+    cluster.restart_server();
+    cluster.await_healthy();
+    cluster.store("small", &small).unwrap();
+}
+
+#[test]
+fn nodes_at_other_addresses_are_taken_if_they_are_the_ones() {
+    let mut cluster = Cluster::prepare(&[]);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    // A slip of the fingers at the first start.
+    cluster.name_node_at(3, Some("127.0.0.1:1"));
+    cluster.start_server();
+    cluster.server().says("this server leads the cluster");
+    assert!(cluster.client(&["signup"]).status.success());
+    let large = noise(3, 900_000);
+    assert_eq!(cluster.store("large", &large).unwrap(), 3);
+    cluster.stop_server();
+    cluster.name_node_at(3, None);
+    cluster.restart_server();
+    cluster.await_healthy();
+
+    // The whole house moves.
+    cluster.stop_server();
+    (1..=4).for_each(|node| cluster.kill_node(node));
+    let before = cluster.node_address(1).to_owned();
+    cluster.move_nodes();
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.restart_server();
+    assert!(cluster.server().count(&format!("no more at {before}")) == 1);
+    cluster.await_healthy();
+    assert!(cluster.retrieve("large").unwrap() == large);
+    cluster.stop_server();
+
+    // Another one is not taken, nor an empty one that would have to be filled.
+    let refused = |cluster: &Cluster, node: usize, at: &str, why: &str| {
+        let mut command = palk();
+        command.args(["server", "--listen", "127.0.0.1:0", "--dir"]);
+        command.arg(cluster.path("user_database"));
+        for other in 1..=4 {
+            command.args(["--node", if other == node { at } else { cluster.node_address(other) }]);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(9), "{said}");
+        assert!(said.contains(&format!("node {node} of this cluster was at ")), "{said}");
+        assert!(said.contains(why), "{said}");
+    };
+    refused(&cluster, 1, cluster.node_address(2), "it is node 2, not node 1");
+    refused(&cluster, 4, "127.0.0.1:1", "connection refused");
+    let mut empty = palk();
+    empty.args(["storage", "--id", "2", "--listen", "127.0.0.1:0", "--dir"]);
+    empty.arg(cluster.path("empty"));
+    let empty = support::Process::start(empty);
+    let at = empty.address();
+    refused(&cluster, 2, &at, &format!("palk admin replace 2 --to {at}"));
+    cluster.restart_server();
+    cluster.await_healthy();
 }

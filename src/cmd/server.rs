@@ -86,6 +86,11 @@ pub struct Server {
     #[arg(long, value_name = "SIZE", default_value = "none", value_parser = parse_quota)]
     quota: DefaultQuota,
 
+    /// Room that is kept on the disk of the user database, so that a full disk does not stop the server
+    /// [default: 16MiB, at most an eighth of the disk]
+    #[arg(long, value_name = "SIZE", value_parser = parse_reserve)]
+    reserve: Option<u64>,
+
     /// Let clients find this server by "palk client scan", under this name or that of the host
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     discoverable: Option<Option<ServiceName>>,
@@ -154,6 +159,11 @@ fn parse_quota(text: &str) -> Result<DefaultQuota, String> {
     Ok(DefaultQuota(Some(size.as_u64())))
 }
 
+fn parse_reserve(text: &str) -> Result<u64, String> {
+    let size: bytesize::ByteSize = text.parse()?;
+    Ok(size.as_u64())
+}
+
 /// Reads the size of the largest file, in bytes.
 ///
 /// # Errors
@@ -206,6 +216,7 @@ impl Server {
             allow_plaintext: self.allow_plaintext,
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
             doors: self.doors,
+            reserve: self.reserve,
         };
         // Before any node is asked for anything.
         for spec in &config.doors {

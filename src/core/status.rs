@@ -117,6 +117,8 @@ pub struct Facts {
     pub change_in_doubt: bool,
     /// Has the catalog stopped writing, because a commit on its disk failed half-way?
     pub catalog_in_doubt: bool,
+    /// Is the disk of the server's folder too full to add anything?
+    pub catalog_full: bool,
 }
 
 impl Facts {
@@ -182,6 +184,8 @@ pub enum Trouble {
     },
     /// The catalog writes nothing more until the server is started again.
     CatalogInDoubt,
+    /// The disk of the server's folder is full: files can be read and deleted, and nothing is added.
+    ServerFull,
     /// A change is on fewer than three nodes; until it is settled nothing is changed.
     ChangeInDoubt,
     /// Enough nodes are there, and the server has not taken up their journals.
@@ -309,7 +313,7 @@ impl Status {
         let takers = up.iter().filter(has_room).count();
         Status {
             state,
-            can_store: takers >= WRITE_QUORUM && may_change(facts),
+            can_store: takers >= WRITE_QUORUM && may_add(facts),
             nodes_to_spare: nodes_to_spare(facts),
             files: Stored {
                 count: sum(|placement| placement.files),
@@ -325,9 +329,9 @@ impl Status {
     }
 }
 
-/// Can the server change anything now, if enough nodes are there?
-fn may_change(facts: &Facts) -> bool {
-    facts.is_leading && !facts.change_in_doubt && !facts.catalog_in_doubt
+/// Can the server add anything now, if enough nodes are there?
+fn may_add(facts: &Facts) -> bool {
+    facts.is_leading && !facts.change_in_doubt && !facts.catalog_in_doubt && !facts.catalog_full
 }
 
 /// The file that is worst off decides; where there is none, one that would be stored on what is up.
@@ -364,6 +368,9 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
     }
     if facts.catalog_in_doubt {
         all.push(Trouble::CatalogInDoubt);
+    }
+    if facts.catalog_full {
+        all.push(Trouble::ServerFull);
     }
     if facts.change_in_doubt {
         all.push(Trouble::ChangeInDoubt);

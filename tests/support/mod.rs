@@ -244,6 +244,23 @@ impl Cluster {
         self.options.extend([option.to_owned(), value.to_str().unwrap().to_owned()]);
     }
 
+    /// All four nodes are at other addresses from their next start on, and so named to the server.
+    pub(crate) fn move_nodes(&mut self) {
+        let own = own_address();
+        let free: [_; 4] = std::array::from_fn(|_| TcpListener::bind((own, 0)).unwrap());
+        self.addresses = free.map(|listener| listener.local_addr().unwrap().to_string());
+    }
+
+    /// From now on the server is told that the node is at this address; without one where it is.
+    pub(crate) fn name_node_at(&mut self, node: usize, address: Option<&str>) {
+        self.detours[node - 1] = address.map(str::to_owned);
+    }
+
+    /// What the server is started with from its next start on.
+    pub(crate) fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+    }
+
     /// From now on the server finds this node behind a proxy.
     pub(crate) fn put_proxy_before(&mut self, node: usize) -> proxy::Proxy {
         let proxy = proxy::Proxy::start(self.node_address(node));

@@ -21,7 +21,9 @@ Exit status: 0 every piece was read back from the new node's disk and matched; 3
 
 /// Put an empty node in the place of another one, and fill it
 ///
-/// Start the new one first, with an empty folder:  palk storage --id N --dir NEW --listen HOST:PORT
+/// Start the new one first, with an empty folder:  palk storage --id N --dir NEW --listen HOST:PORT.
+/// It may be at the address of the old one, if that is stopped. A node that has moved with its folder is
+/// told to the server in the same way
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Replace {

@@ -186,6 +186,7 @@ mod tests {
         report.troubles = vec![
             Trouble::Unreadable { files: 18_204 },
             Trouble::CatalogInDoubt,
+            Trouble::ServerFull,
             Trouble::ChangeInDoubt,
             Trouble::NotLeading,
             Trouble::NodeCatchingUp { node },

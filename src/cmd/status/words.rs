@@ -76,6 +76,13 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
                 .to_owned(),
             "look at the disk of the server's folder, then start the server again".to_owned(),
         ],
+        Trouble::ServerFull => [
+            "the disk of the server's folder is full: files can be read and deleted, and nothing can be \
+             stored"
+                .to_owned(),
+            "free room on it, or move the folder to a larger disk; the server goes on by itself"
+                .to_owned(),
+        ],
         Trouble::ChangeInDoubt => [
             "a change is in doubt: fewer than 3 nodes have confirmed it; until that is settled \
              nothing can be changed"

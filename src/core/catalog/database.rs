@@ -167,14 +167,20 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many statements a connection keeps prepared: more than there are.
 const STATEMENTS_MAX: usize = 256;
 
+/// The write-ahead log is written back when it is this long.
+const LOG_PAGES: u32 = 4000;
+
+/// The same where the disk is full.
+const LOG_PAGES_SHORT: u32 = 16;
+
 /// Opens a catalog, or makes an empty one where there is no file.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let connection = connect(path)?;
     connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;
-             PRAGMA cache_size = -8000; PRAGMA synchronous = NORMAL;",
-        )
+        .execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = {LOG_PAGES};
+             PRAGMA cache_size = -8000; PRAGMA synchronous = NORMAL;"
+        ))
         .map_err(catalog_error)?;
     if format(&connection)? == 0 {
         synced(&connection, || create_tables(&connection))?;
@@ -196,6 +202,16 @@ pub(super) fn create_alone(path: &Path) -> Result<Connection> {
         _ => return Err(Error::Catalog(format!("{} is there already", path.display()))),
     }
     Ok(connection)
+}
+
+/// Keeps the write-ahead log short, or as long as usual: what is written back makes room in it. On a
+/// full disk it may not get any longer.
+pub(super) fn keep_log_short(connection: &Connection, is_short: bool) {
+    let pages = if is_short { LOG_PAGES_SHORT } else { LOG_PAGES };
+    let set = format!("PRAGMA wal_autocheckpoint = {pages}; PRAGMA wal_checkpoint(PASSIVE);");
+    if let Err(error) = connection.execute_batch(&set) {
+        tracing::warn!("the catalog's log cannot be written back: {error}");
+    }
 }
 
 fn connect(path: &Path) -> Result<Connection> {
@@ -307,10 +323,15 @@ pub(super) fn setting_or(connection: &Connection, key: &str, fresh: &str) -> Res
     }
 }
 
+/// The disk of the catalog is full.
+pub(super) fn no_space() -> Error {
+    Error::other(Code::NoSpace, "no space left on the disk of the server's folder")
+}
+
 /// What SQLite says, as an error of ours.
 pub(super) fn catalog_error(e: rusqlite::Error) -> Error {
     if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-        return Error::other(Code::NoSpace, "no space left on the disk of the catalog");
+        return no_space();
     }
     Error::Catalog(e.to_string())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::core::catalog::group::Pending;
+use crate::core::catalog::reserve::DiskReserve;
 use crate::core::catalog::{apply, node_addresses};
 use crate::core::code::coded::CodedStripe;
 use crate::core::error::{Code, Error, Result};
@@ -15,14 +16,20 @@ use crate::core::wire::journal::{Change, Entry, Point, TEXT_BYTES_MAX};
 /// What a job works on.
 pub struct Draft<'a> {
     pub(super) connection: &'a Connection,
+    reserve: Option<&'a DiskReserve>,
     epoch: u64,
     end: Point,
     recorded: Vec<Pending>,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(connection: &'a Connection, epoch: u64, end: Point) -> Draft<'a> {
-        Draft { connection, epoch, end, recorded: Vec::new() }
+    pub(super) fn new(
+        connection: &'a Connection,
+        reserve: Option<&'a DiskReserve>,
+        epoch: u64,
+        end: Point,
+    ) -> Draft<'a> {
+        Draft { connection, reserve, epoch, end, recorded: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Vec<Pending> {
@@ -32,7 +39,8 @@ impl<'a> Draft<'a> {
     /// Adds a change to the journal and makes it. Gives the number of its entry.
     ///
     /// # Errors
-    /// If the change is beyond a limit or the catalog cannot be written.
+    /// If the change is beyond a limit or the catalog cannot be written; [`Code::NoSpace`] if it adds to
+    /// the catalog and the disk is full.
     pub fn record(&mut self, change: Change) -> Result<u64> {
         self.add(&change, None)
     }
@@ -46,6 +54,9 @@ impl<'a> Draft<'a> {
     }
 
     fn add(&mut self, change: &Change, pieces: Option<Arc<CodedStripe>>) -> Result<u64> {
+        if change.adds() {
+            self.reserve.map_or(Ok(()), DiskReserve::check)?;
+        }
         let entry = Entry::after(self.end, self.epoch, change.encode()?);
         // From the record, as everybody else will: what cannot be read back is not written.
         apply::entry(self.connection, &entry)?;

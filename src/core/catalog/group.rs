@@ -16,7 +16,7 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::core::catalog::database::catalog_error;
+use crate::core::catalog::database::{self, catalog_error};
 use crate::core::catalog::draft::Draft;
 use crate::core::catalog::{Catalog, apply, journal};
 use crate::core::code::coded::CodedStripe;
@@ -30,11 +30,12 @@ const GROUP_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Writer {
     pub(super) connection: Connection,
     group_is_open: bool,
+    is_log_short: bool,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Writer {
-        Writer { connection, group_is_open: false }
+        Writer { connection, group_is_open: false, is_log_short: false }
     }
 }
 
@@ -113,7 +114,20 @@ impl Catalog {
             return Err(Error::other(Code::Temporary, text));
         }
         self.refuse_in_doubt()?;
+        self.see_to_room(&mut writer);
         Ok(writer)
+    }
+
+    /// Gives up the reserve where the disk is full, and keeps the write-ahead log short as long as that
+    /// is all the room there is.
+    fn see_to_room(&self, writer: &mut Writer) {
+        let Some(reserve) = &self.reserve else { return };
+        reserve.give_up_if_needed();
+        let is_short = reserve.is_given_up();
+        if is_short != writer.is_log_short {
+            database::keep_log_short(&writer.connection, is_short);
+            writer.is_log_short = is_short;
+        }
     }
 
     /// Commits, or refuses to if an earlier commit is in doubt.
@@ -177,11 +191,11 @@ impl Group {
         let mut writer = catalog.writer.lock();
         self.restore(&writer.connection)?;
         let savepoint = writer.connection.savepoint().map_err(catalog_error)?;
-        let mut draft = Draft::new(&savepoint, self.epoch, self.end);
+        let mut draft = Draft::new(&savepoint, catalog.reserve.as_ref(), self.epoch, self.end);
         let done = job(&mut draft)?;
         let recorded = draft.finish();
         if savepoint.is_autocommit() {
-            return Err(lost());
+            return Err(database::no_space());
         }
         savepoint.commit().map_err(catalog_error)?;
         self.end = recorded.last().map_or(self.end, |last| last.entry.point());
@@ -253,10 +267,6 @@ impl Drop for Group {
             self.close(&mut catalog.writer.lock());
         }
     }
-}
-
-fn lost() -> Error {
-    Error::other(Code::NoSpace, "no space left on the disk of the catalog")
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod journal;
 mod listing;
 mod moves;
 mod replace;
+mod reserve;
 mod scrub;
 mod snapshot;
 mod survey;
@@ -55,6 +56,7 @@ pub use group::{Group, Pending};
 pub use listing::Scope;
 pub use moves::Relocated;
 pub use replace::Replacement;
+pub use reserve::DiskReserve;
 pub use scrub::{Finding, Mending, Phase, Scrub, What};
 pub use snapshot::{Contents, Loader, contents};
 pub use tokens::{TOKENS_MAX, TokenId};
@@ -90,6 +92,8 @@ pub struct Catalog {
     surveyor: Mutex<Connection>,
     /// Set once a commit failed in a way that leaves open whether it happened.
     in_doubt: AtomicBool,
+    /// Room on its disk that is kept for it; a simulation keeps none.
+    reserve: Option<DiskReserve>,
 }
 
 impl Catalog {
@@ -112,7 +116,23 @@ impl Catalog {
             next_reader: AtomicUsize::new(0),
             surveyor: Mutex::new(database::open(path)?),
             in_doubt: AtomicBool::new(false),
+            reserve: None,
         })
+    }
+
+    /// The same with room that is kept for it on its disk.
+    #[must_use]
+    pub fn with_reserve(self, reserve: DiskReserve) -> Catalog {
+        Catalog { reserve: Some(reserve), ..self }
+    }
+
+    /// Refuses what would add to the catalog while its disk is full. For what can be refused before it
+    /// begins.
+    ///
+    /// # Errors
+    /// [`Code::NoSpace`](crate::core::error::Code::NoSpace).
+    pub fn check_room(&self) -> Result<()> {
+        self.reserve.as_ref().map_or(Ok(()), DiskReserve::check)
     }
 
     /// The cluster that this is the catalog of.

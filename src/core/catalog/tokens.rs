@@ -97,7 +97,9 @@ impl Catalog {
 fn is_use_due(connection: &Connection, token: TokenId, now_ms: i64) -> Result<bool> {
     let select = "SELECT used_ms FROM tokens WHERE hash = ?1";
     let used: Option<i64> = first(connection, select, [token.0.0], |row| row.get(0))?;
-    Ok(used.is_some_and(|used_ms| now_ms.saturating_sub(used_ms) >= USED_PRECISION_MS))
+    // A date in the future is that of a clock that was wrong.
+    let is_due = |used_ms| used_ms > now_ms || now_ms.saturating_sub(used_ms) >= USED_PRECISION_MS;
+    Ok(used.is_some_and(is_due))
 }
 
 pub(super) fn is_of(connection: &Connection, token: TokenId, user: UserId) -> Result<bool> {
@@ -119,12 +121,14 @@ pub(super) fn make(
     execute(connection, insert, params![hash.0, user.0, machine, created_ms])?;
     let delete = "DELETE FROM tokens WHERE hash IN (
                       SELECT hash FROM tokens WHERE user_id = ?1 AND hash != ?2
-                      ORDER BY used_ms DESC, hash LIMIT -1 OFFSET ?3)";
-    execute(connection, delete, params![user.0, hash.0, limit(TOKENS_MAX - 1)]).map(drop)
+                      ORDER BY used_ms > ?4, used_ms DESC, hash LIMIT -1 OFFSET ?3)";
+    // Those from the future were not used since the clock is right again.
+    let values = params![user.0, hash.0, limit(TOKENS_MAX - 1), created_ms];
+    execute(connection, delete, values).map(drop)
 }
 
 pub(super) fn note_used(connection: &Connection, hash: &Digest, used_ms: i64) -> Result<()> {
-    let update = "UPDATE tokens SET used_ms = max(used_ms, ?2) WHERE hash = ?1";
+    let update = "UPDATE tokens SET used_ms = ?2 WHERE hash = ?1";
     execute(connection, update, params![hash.0, used_ms]).map(drop)
 }
 
@@ -201,6 +205,26 @@ mod tests {
         assert!(is_in(1), "used lately");
         assert!(is_in(200), "the new one");
         assert!(!is_in(2) && is_in(3), "the one that was used the least is gone");
+    }
+
+    #[test]
+    fn a_date_in_the_future_keeps_no_token_and_is_put_right_at_the_next_use() {
+        let f = fixture();
+        let account = f.catalog.account(&name("demo")).unwrap();
+        let (now_ms, years) = (2 * USED_PRECISION_MS, 630_000_000_000);
+        let add = |n, at| f.change(|draft| draft.add_token(&account, &hash(n), "m", at)).unwrap();
+        for n in 1..=TOKENS_MAX {
+            add(n, years);
+        }
+        let used = TokenId(hash(1));
+        assert!(f.catalog.is_use_due(used, now_ms).unwrap());
+        f.change(|draft| draft.use_token(used, now_ms)).unwrap();
+        assert!(!f.catalog.is_use_due(used, now_ms + 1).unwrap());
+        add(200, now_ms);
+        add(201, now_ms + 1);
+        let is_in = |n| f.catalog.sign_in_by_token("demo", &hash(n)).is_ok();
+        assert!(is_in(1) && is_in(200) && is_in(201));
+        assert_eq!((2..=TOKENS_MAX).filter(|n| is_in(*n)).count(), TOKENS_MAX - 3);
     }
 
     #[test]

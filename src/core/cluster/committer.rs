@@ -12,7 +12,8 @@
 //!
 //! The entries of a group are in the nodes' journals before they are in the catalog's file, so a server
 //! that crashes in between finds them there when it starts. A group that was sent to no node did
-//! certainly not happen and is rolled back.
+//! certainly not happen and is rolled back. Where the catalog's disk is too full for what is decided,
+//! the catalog is behind: it is filled up, and nothing else is changed, as soon as there is room.
 
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
@@ -48,6 +49,8 @@ const GROUP_BODY_BYTES_MAX: usize = BODY_BYTES_MAX / 2;
 enum Fate {
     /// These nodes have it.
     Decided(NodeSet),
+    /// These nodes have it, and the catalog could not take it yet.
+    Behind(NodeSet, String),
     /// These nodes have it for certain, others may.
     InDoubt(NodeSet, Troubles),
     /// It certainly did not happen.
@@ -79,6 +82,7 @@ impl Job {
                     // What is refused is refused whatever becomes of the others in the group.
                     (Err(error), _) => Err(error),
                     (Ok(value), Fate::Decided(nodes)) => Ok((value, *nodes)),
+                    (Ok(_), Fate::Behind(nodes, why)) => Err(behind(*nodes, why)),
                     (Ok(_), Fate::InDoubt(confirmed, troubles)) => Err(Error::InDoubt {
                         confirmed: Reached(*confirmed),
                         troubles: troubles.clone(),
@@ -98,6 +102,14 @@ impl Job {
     }
 }
 
+fn behind(nodes: NodeSet, why: &str) -> Error {
+    let text = format!(
+        "the change was made ({nodes} have it), but it is not seen yet, since the server's own disk \
+         could not take it: {why}"
+    );
+    Error::other(Code::InDoubt, text)
+}
+
 fn not_answered() -> Error {
     Error::other(Code::Unexpected, "the server makes no changes any more")
 }
@@ -112,6 +124,7 @@ pub struct Committer {
     jobs: Option<Sender<Job>>,
     inner: Mutex<Inner>,
     is_in_doubt: AtomicBool,
+    is_behind: AtomicBool,
 }
 
 #[derive(Default)]
@@ -144,8 +157,17 @@ impl Committer {
             (None, None)
         };
         let inner = Mutex::default();
-        let is_in_doubt = AtomicBool::new(false);
-        (Committer { catalog, roster, replication, epoch, jobs, inner, is_in_doubt }, work)
+        let committer = Committer {
+            catalog,
+            roster,
+            replication,
+            epoch,
+            jobs,
+            inner,
+            is_in_doubt: AtomicBool::new(false),
+            is_behind: AtomicBool::new(false),
+        };
+        (committer, work)
     }
 
     /// Makes a change, and waits until it is decided.
@@ -207,14 +229,24 @@ impl Committer {
         answers.into_iter().map(answer).collect()
     }
 
-    /// Is a change in doubt?
+    /// May nodes have a change that the catalog does not have?
     pub fn is_in_doubt(&self) -> bool {
-        self.is_in_doubt.load(Ordering::SeqCst)
+        self.is_in_doubt.load(Ordering::SeqCst) || self.is_behind()
     }
 
-    /// Looks whether the group that is in doubt is decided. For simulations, and for the thread.
+    /// Does the catalog lack what is decided, because its disk could not take it?
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::SeqCst)
+    }
+
+    /// Looks whether the group that is in doubt is decided, and fills up the catalog. For simulations, and
+    /// for the thread.
     pub fn settle(&self) {
-        self.settle_open(&mut self.inner.lock());
+        let mut inner = self.inner.lock();
+        self.settle_open(&mut inner);
+        if let Err(error) = self.catch_up(&mut inner) {
+            tracing::debug!("the catalog stays behind: {error}");
+        }
     }
 
     /// Makes a group of this job and as many more as there are and fit, and answers them all.
@@ -291,17 +323,30 @@ impl Committer {
             group.entries().iter().map(|pending| pending.entry.clone()).collect();
         self.replication.decide(end);
         match group.commit() {
+            Ok(()) => return Fate::Decided(have),
+            Err(error) => tracing::warn!("the catalog could not take a change at once: {error}"),
+        }
+        inner.unapplied.extend(entries);
+        match self.catch_up(inner) {
             Ok(()) => Fate::Decided(have),
             Err(error) => {
                 tracing::error!(
-                    "the catalog could not take a change that the nodes have; nothing is changed \
-                     until it can: {error}"
+                    "the catalog cannot take a change that the nodes have; nothing is changed until it \
+                     can: {error}"
                 );
-                inner.unapplied.extend(entries);
-                self.is_in_doubt.store(true, Ordering::SeqCst);
-                Fate::InDoubt(have, Troubles::default())
+                Fate::Behind(have, error.to_string())
             }
         }
+    }
+
+    /// Has the catalog take what is decided and what it could not take before.
+    fn catch_up(&self, inner: &mut Inner) -> Result<()> {
+        let done = self.catalog.apply(&inner.unapplied);
+        if done.is_ok() {
+            inner.unapplied.clear();
+        }
+        self.is_behind.store(!inner.unapplied.is_empty(), Ordering::SeqCst);
+        done
     }
 
     fn settle_open(&self, inner: &mut Inner) {
@@ -320,8 +365,7 @@ impl Committer {
         } else {
             inner.open = Some(open);
         }
-        let is_in_doubt = inner.open.is_some() || !inner.unapplied.is_empty();
-        self.is_in_doubt.store(is_in_doubt, Ordering::SeqCst);
+        self.is_in_doubt.store(inner.open.is_some(), Ordering::SeqCst);
     }
 
     /// Can a group be begun now?
@@ -330,12 +374,7 @@ impl Committer {
         if inner.open.is_some() {
             return Err(Error::EarlierInDoubt(self.roster.troubles(NodeSet::ALL)));
         }
-        if !inner.unapplied.is_empty() {
-            self.catalog.apply(&inner.unapplied)?;
-            inner.unapplied.clear();
-            self.is_in_doubt.store(false, Ordering::SeqCst);
-        }
-        Ok(())
+        self.catch_up(inner)
     }
 }
 
@@ -369,13 +408,8 @@ impl CommitterThread {
 
     fn run(&self, committer: &Committer) {
         loop {
-            let mut inner = committer.inner.lock();
-            if inner.open.is_some() {
-                committer.settle_open(&mut inner);
-            }
-            let is_open = inner.open.is_some();
-            drop(inner);
-            let first = if is_open {
+            committer.settle();
+            let first = if committer.is_in_doubt() {
                 match self.work.recv_timeout(LOOK_AGAIN) {
                     Ok(job) => job,
                     Err(error) if error.is_timeout() => continue,

@@ -1,4 +1,6 @@
-//! A node replaced by an empty one at another address, and the proof that the new one is whole.
+//! A node replaced by an empty one, and the proof that the new one is whole. The new one may be at another
+//! address or at that of the old one; a node that has moved with its folder is told to the server, and
+//! proved, in the same way.
 //!
 //! ```text
 //!   look at the new one ── one entry ──> compare ────> repair ──> proof ──> done
@@ -90,8 +92,8 @@ struct Shared {
 }
 
 impl Replacements {
-    /// Has the node at `address` take this node's place. It must be there, and either empty or what
-    /// it is being replaced by already. `force` gives up files that need the old node's pieces.
+    /// Has the node at `address` take this node's place. It must be there, and be an empty one, this node
+    /// itself, or what it is being replaced by already. `force` gives up files that need the old node's pieces.
     /// `now_ms` is the wall clock, in milliseconds since 1970. Returns at once; the rest happens in
     /// the background.
     ///
@@ -120,24 +122,24 @@ impl Replacements {
             self.look_again(node);
             return Ok(Begun::Resumed);
         }
-        if let Some(cluster) = serves.cluster {
-            return Err(not_allowed(if cluster == self.cluster.catalog.cluster() {
-                format!(
-                    "the node at {address} belongs to this cluster already ({}); a node is \
-                     replaced by an empty one: start it with an empty folder",
+        match serves.cluster {
+            // What it holds, be it nothing, it holds already.
+            Some(cluster) if cluster == self.cluster.catalog.cluster() => {
+                self.check_alone(node, address, &serves.folder)?;
+            }
+            Some(_) => {
+                return Err(not_allowed(format!(
+                    "the node at {address} keeps the files of another cluster in {}; start it with an \
+                     empty folder",
                     serves.folder
-                )
-            } else {
-                format!(
-                    "the node at {address} keeps the files of another cluster in {}; start it \
-                     with an empty folder",
-                    serves.folder
-                )
-            }));
-        }
-        let (count, first) = self.cluster.catalog.unreadable_without(node, NAMED_MAX)?;
-        if count > 0 && !force {
-            return Ok(Begun::WouldLose { count, first });
+                )));
+            }
+            None => {
+                let (count, first) = self.cluster.catalog.unreadable_without(node, NAMED_MAX)?;
+                if count > 0 && !force {
+                    return Ok(Begun::WouldLose { count, first });
+                }
+            }
         }
         let to = address.to_owned();
         self.cluster.committer.submit(move |draft| draft.begin_replacement(node, &to, now_ms))?;
@@ -146,6 +148,20 @@ impl Replacements {
         self.follow()?;
         self.cluster.notifier.notify();
         Ok(Begun::Started)
+    }
+
+    /// Refuses a second node with the number of one that is there.
+    fn check_alone(&self, node: NodeId, address: &str, folder: &str) -> Result<()> {
+        let addresses = self.cluster.catalog.node_addresses()?.unwrap_or_default();
+        let used = &addresses[node.index()];
+        if used != address && self.cluster.roster.up().contains(node) {
+            return Err(not_allowed(format!(
+                "node {node} of this cluster is up at {used}, and the one at {address} belongs to this \
+                 cluster too ({folder}); stop the one that is not to be used, or start it with an empty \
+                 folder"
+            )));
+        }
+        Ok(())
     }
 
     /// Forgets the last proof, and begins the next one as soon as it can be.
@@ -157,12 +173,14 @@ impl Replacements {
     /// Looks for nodes where the catalog says that they are now: a replacement may turn out to have
     /// begun after that was in doubt.
     fn follow(&self) -> Result<()> {
-        for Replacement { node, address, started_ms, .. } in self.cluster.catalog.replacements()? {
+        for Replacement { node, address, instead_of, started_ms, .. } in
+            self.cluster.catalog.replacements()?
+        {
             let own = &mut self.shared.lock()[node.index()].moved;
             let found = Some((address, started_ms));
             if *own != found {
                 *own = found;
-                if let Some((address, _)) = own {
+                if let Some((address, _)) = own.as_ref().filter(|(to, _)| *to != instead_of) {
                     self.cluster.roster.move_node(node, address);
                 }
             }
@@ -427,6 +445,41 @@ mod tests {
         assert!(progress.replacement.proved_ms.is_some());
         assert_eq!((progress.proved, progress.not_whole), (3, 0));
         assert!((1..).zip(&contents).all(|(byte, content)| f.holds(1, byte, content)));
+    }
+
+    #[test]
+    fn a_node_is_replaced_in_its_place_and_one_that_moved_is_taken_with_what_it_holds() {
+        let mut f = fixture();
+        f.store(1, &bytes(300_000));
+        let (node, own) = (NodeId::ALL[0], Some(f.cluster.catalog.cluster()));
+        let mut replacer = Replacer::new(&f.cluster, f.throttle(), 0).unwrap();
+        let replacements = replacer.replacements();
+        let used = f.cluster.catalog.node_addresses().unwrap().unwrap()[0].clone();
+        // Emptied and started again: it belongs to the cluster as soon as the server has met it.
+        f.node(1).empty();
+        f.node(1).serves = own;
+        f.look();
+        f.repair();
+        assert_eq!(replacements.replace(node, &used, false, 5).unwrap(), Begun::Started);
+        assert!(f.cluster.roster.up().contains(node), "it is where it was");
+        f.pass(LOOK_EVERY);
+        while replacer.round(f.now()) {}
+        let proved = |at: usize| {
+            let progress = replacements.progress().unwrap().remove(0);
+            assert_eq!((progress.proved, progress.not_whole), (1, 0));
+            progress.replacement.proved_ms.is_some() && progress.replacement.started_ms == at as i64
+        };
+        assert!(proved(5));
+        // With its folder at another address, while it is up here and when it is not.
+        let refused = replacements.replace(node, "moved:1", false, 6).unwrap_err();
+        assert_eq!(refused.code(), Code::NotAllowed);
+        f.switch(NodeSet::from_bits(0b1110));
+        assert_eq!(replacements.replace(node, "moved:1", false, 7).unwrap(), Begun::Started);
+        f.switch(NodeSet::ALL);
+        f.look();
+        f.pass(LOOK_EVERY);
+        while replacer.round(f.now()) {}
+        assert!(proved(7));
     }
 
     #[test]

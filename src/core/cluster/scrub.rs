@@ -67,6 +67,8 @@ pub struct Scrubber {
     looked_at: Option<Duration>,
     /// When reading began in this process, and how much had been read by then.
     began: Option<(Duration, u64)>,
+    /// When the next one begins by itself, once that was worked out.
+    next_at: Option<Duration>,
     rests_until: Duration,
     complained: String,
 }
@@ -101,6 +103,7 @@ impl Scrubber {
             saved_at: Duration::ZERO,
             looked_at: None,
             began: None,
+            next_at: None,
             rests_until: Duration::ZERO,
             complained: String::new(),
         })
@@ -160,16 +163,18 @@ impl Scrubber {
         let Some(every) = self.every.filter(|_| !self.scrub.as_ref().is_some_and(reads)) else {
             return Ok(false);
         };
-        if self.shared.lock().next_ms.is_none() {
-            let since = match self.cluster.catalog.last_scrub()? {
-                Some(last) => last.ended_ms.unwrap_or(last.started_ms),
-                None => self.cluster.catalog.scrubs_since(self.wall_ms(now))?,
-            };
-            let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
-            self.shared.lock().next_ms = Some(since.saturating_add(every_ms));
-        }
-        let next_ms = self.shared.lock().next_ms;
-        Ok(next_ms.is_some_and(|next_ms| next_ms <= self.wall_ms(now)))
+        let next_at = match self.next_at {
+            Some(next_at) => next_at,
+            None => {
+                let since_ms = match self.cluster.catalog.last_scrub()? {
+                    Some(last) => last.ended_ms.unwrap_or(last.started_ms),
+                    None => self.cluster.catalog.scrubs_since(self.wall_ms(now))?,
+                };
+                now + left_of(every, since_ms, self.wall_ms(now))
+            }
+        };
+        self.next_at = Some(next_at);
+        Ok(next_at <= now)
     }
 
     fn begin(&mut self, options: Options, now: Duration) -> Result<()> {
@@ -182,7 +187,7 @@ impl Scrubber {
         (self.walk, self.found, self.began) = (None, None, None);
         (self.rests_until, self.complained) = (now, String::new());
         (self.saved_at, self.looked_at) = (now, None);
-        self.shared.lock().next_ms = None;
+        self.next_at = None;
         Ok(())
     }
 
@@ -210,8 +215,8 @@ impl Scrubber {
             scrub.removed,
             found.damaged
         );
-        let mut shared = self.shared.lock();
-        (shared.scrub, shared.next_ms) = (self.scrub.take(), None);
+        self.shared.lock().scrub = self.scrub.take();
+        self.next_at = None;
         Ok(())
     }
 
@@ -221,6 +226,7 @@ impl Scrubber {
         if let Some(scrub) = &self.scrub {
             shared.scrub = Some(scrub.clone());
         }
+        shared.next_in = self.next_at.map(|next_at| next_at.saturating_sub(now));
         let going = self.scrub.as_ref().zip(self.began);
         shared.bytes_per_second = going.and_then(|(scrub, (at, bytes))| {
             let since = now.saturating_sub(at);
@@ -377,6 +383,13 @@ impl Scrubber {
     }
 }
 
+/// What is left of the time between two scrubs, where the last one was at `since_ms`. If that is in the
+/// future, a clock was wrong, and nobody knows how long ago it was.
+fn left_of(every: Duration, since_ms: i64, now_ms: i64) -> Duration {
+    let passed = u64::try_from(now_ms.saturating_sub(since_ms));
+    passed.map_or(Duration::ZERO, |ms| every.saturating_sub(Duration::from_millis(ms)))
+}
+
 /// Notes what was found about a file, then has the journal say what its nodes lack.
 fn note_found(
     cluster: &Cluster,
@@ -495,6 +508,35 @@ mod tests {
         assert_eq!(done.unchecked, NodeSet::from_bits(0b1000));
         assert!(!progress.is_clean());
         assert_eq!(f.placed(1), NodeSet::ALL);
+    }
+
+    #[test]
+    fn the_next_scrub_is_due_in_time_and_at_once_after_a_clock_that_was_ahead() {
+        let f = fixture();
+        f.store(1, &bytes(300_000));
+        let every = Duration::from_secs(7 * 86_400);
+        let (years, day_ms) = (630_000_000_000, 86_400_000);
+        let next_in = |f: &Fixture, start_ms| {
+            let mut scrubber = Scrubber::new(&f.cluster, f.throttle(), Some(every), start_ms);
+            let scrubber = scrubber.as_mut().unwrap();
+            scrubber.round(Duration::ZERO);
+            let progress = scrubber.scrubs().progress().unwrap();
+            progress.next_in.unwrap_or_default()
+        };
+        // Never one before: counted from the first start on.
+        assert_eq!(next_in(&f, years), every);
+        assert_eq!(next_in(&f, years + day_ms), every - Duration::from_secs(86_400));
+        assert_eq!(f.cluster.catalog.last_scrub().unwrap(), None);
+        // The clock is right again.
+        assert_eq!(next_in(&f, day_ms), Duration::ZERO);
+        let mut begun = f.cluster.catalog.last_scrub().unwrap().unwrap();
+        assert_eq!(begun.ended_ms, None, "it has begun");
+        // The same where the last one seems to have ended in the future.
+        (begun.phase, begun.ended_ms) = (Phase::Done, Some(years));
+        f.cluster.catalog.save_scrub(&begun).unwrap();
+        assert_eq!(next_in(&f, day_ms), Duration::ZERO);
+        let last = f.cluster.catalog.last_scrub().unwrap().unwrap();
+        assert_eq!((last.ended_ms, last.id), (None, begun.id + 1));
     }
 
     #[test]

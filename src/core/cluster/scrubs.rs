@@ -40,8 +40,8 @@ pub struct Progress {
     pub left: Option<Duration>,
     /// Pieces of no version that the catalog knows, which stay until their grace time is over.
     pub strays: u64,
-    /// When the next one begins by itself, in milliseconds since 1970.
-    pub next_ms: Option<i64>,
+    /// How long until the next one begins by itself.
+    pub next_in: Option<Duration>,
 }
 
 impl Progress {
@@ -69,7 +69,7 @@ pub(super) struct Shared {
     /// The scrub as far as it is, which is further than the catalog knows.
     pub(super) scrub: Option<Scrub>,
     pub(super) bytes_per_second: Option<f64>,
-    pub(super) next_ms: Option<i64>,
+    pub(super) next_in: Option<Duration>,
 }
 
 /// A request to the engine.
@@ -115,9 +115,9 @@ impl Scrubs {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn progress(&self) -> Result<Progress> {
-        let (scrub, bytes_per_second, next_ms) = {
+        let (scrub, bytes_per_second, next_in) = {
             let shared = self.shared.lock();
-            (shared.scrub.clone(), shared.bytes_per_second, shared.next_ms)
+            (shared.scrub.clone(), shared.bytes_per_second, shared.next_in)
         };
         let found = match &scrub {
             Some(scrub) => self.catalog.mending(scrub.id)?,
@@ -129,6 +129,6 @@ impl Scrubs {
             Duration::try_from_secs_f64(bytes as f64 / rate).ok()
         });
         let strays = self.volume.strays().count_all();
-        Ok(Progress { scrub, found, bytes_per_second, left, strays, next_ms })
+        Ok(Progress { scrub, found, bytes_per_second, left, strays, next_in })
     }
 }

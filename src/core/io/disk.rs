@@ -297,6 +297,24 @@ impl Disk for RealDisk {
     }
 }
 
+/// Makes a file of this length whose room on the disk is taken, if the file system can do that;
+/// leaves none behind if there is no room.
+///
+/// # Errors
+/// As the operating system says.
+pub fn take_room(path: &Path, bytes: u64) -> io::Result<()> {
+    let flags = rustix::fs::FallocateFlags::empty();
+    let file = File::create(path)?;
+    match rustix::fs::fallocate(&file, flags, 0, bytes).map_err(io::Error::from) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(error) => {
+            let _ = fs::remove_file(path);
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
 /// A file whose write-back starts while bytes still arrive, so that the sync at the end finds little
 /// left to do.
 struct RealWriteFile {

@@ -162,6 +162,7 @@ impl Files {
     /// As [`Files::sign_up`].
     pub(super) fn add_account(&self, name: &UserName, password: &str) -> Result<()> {
         self.may_change()?;
+        self.cluster.catalog.check_room()?;
         self.accounts.create(name, password)
     }
 
@@ -173,6 +174,11 @@ impl Files {
     /// [`Error::EarlierInDoubt`].
     pub(super) fn may_change(&self) -> Result<()> {
         self.cluster.roster.may_change()?;
+        if self.cluster.committer.is_behind() {
+            let text = "the server's own disk cannot take what was changed last; until it can, nothing is \
+                        changed";
+            return Err(Error::other(Code::NoSpace, text));
+        }
         if self.cluster.committer.is_in_doubt() {
             let troubles = self.cluster.roster.troubles(NodeSet::ALL);
             return Err(Error::EarlierInDoubt(troubles));
@@ -261,6 +267,7 @@ impl Files {
             return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
         }
         self.may_change().map_err(too_few_to_store)?;
+        self.cluster.catalog.check_room()?;
         let id = user.account.id;
         let reclaim = || self.reclaim();
         let reservation = self.usage.reserve(self.room(&reclaim), id, path, bytes)?;

@@ -98,7 +98,7 @@ impl Operator {
     }
 
     fn facts(&self) -> Result<Facts> {
-        let catalog = &self.cluster.catalog;
+        let (catalog, committer) = (&self.cluster.catalog, &self.cluster.committer);
         // Nodes first, the catalog then: a gap is closed when the catalog says what the node lacks.
         let lagging = self.lagging();
         let trust = NodeId::ALL.map(|id| self.trust(id, lagging.contains(id)));
@@ -114,8 +114,9 @@ impl Operator {
             nodes: NodeId::ALL.map(node),
             placements,
             is_leading: self.cluster.roster.leadership().is_established(),
-            change_in_doubt: self.cluster.committer.is_in_doubt(),
+            change_in_doubt: committer.is_in_doubt() && !committer.is_behind(),
             catalog_in_doubt: catalog.is_in_doubt(),
+            catalog_full: catalog.check_room().is_err() || committer.is_behind(),
         })
     }
 

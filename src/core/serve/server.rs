@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use crate::core::catalog::Catalog;
+use crate::core::catalog::{Catalog, DiskReserve};
 use crate::core::cluster::link::TcpNode;
 use crate::core::cluster::node::Node;
 use crate::core::cluster::{Cluster, Fanout};
@@ -67,6 +67,8 @@ pub struct Config {
     pub policy: Policy,
     /// The other doors.
     pub doors: Vec<Spec>,
+    /// Bytes that are kept free on the disk of its folder; the usual number if none is given.
+    pub reserve: Option<u64>,
 }
 
 /// A server that is ready to serve.
@@ -100,13 +102,16 @@ impl Server {
         }
         let lock = lock_folder(&config.folder)?;
         let random = Arc::new(Random::from_system());
+        let reserve = DiskReserve::open(&config.folder, config.reserve)?;
         let catalog = Catalog::open(&config.folder.join("palk.db"), random.cluster())?;
-        let nodes = settle_nodes(&catalog, config.nodes.as_ref())?;
+        let catalog = catalog.with_reserve(reserve);
+        let connector = config.key.as_ref().map(Connector::for_cluster).transpose()?;
+        let named = config.nodes.as_ref();
+        let nodes = start::settle_nodes(&catalog, named, connector.as_ref())?;
         if config.key.is_none() {
             nodes.iter().try_for_each(|address| check_without_key(address))?;
         }
         let identity = identity(config)?;
-        let connector = config.key.as_ref().map(Connector::for_cluster).transpose()?;
         let epoch = start::settle_epoch(
             &catalog,
             &nodes,
@@ -267,33 +272,4 @@ fn identity(config: &Config) -> Result<Identity> {
         tracing::warn!("{} was open to others and is private again", path.display());
     }
     Ok(identity)
-}
-
-/// The nodes to use: those that are remembered, and at the first start those that are named.
-fn settle_nodes(catalog: &Catalog, named: Option<&[String; 4]>) -> Result<[String; 4]> {
-    match (catalog.node_addresses()?, named) {
-        (Some(remembered), None) => Ok(remembered),
-        (Some(remembered), Some(named)) => {
-            let differs = NodeId::ALL.iter().find(|id| named[id.index()] != remembered[id.index()]);
-            match differs {
-                None => Ok(remembered),
-                Some(id) => Err(Error::other(
-                    Code::NotAllowed,
-                    format!(
-                        "node {id} of this cluster is at {}, not at {}; leave out --node to use the \
-                         four that are remembered, or start the server so and have it replaced: \
-                         palk admin replace {id} --to {}",
-                        remembered[id.index()],
-                        named[id.index()],
-                        named[id.index()]
-                    ),
-                )),
-            }
-        }
-        (None, named) => {
-            let nodes = named.cloned().unwrap_or_else(|| NODES.map(str::to_owned));
-            catalog.remember_node_addresses(&nodes)?;
-            Ok(nodes)
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Before a server starts: the nodes are asked whether another one is at work.
+//! Before a server starts: where its nodes are, and whether another server is at work.
 
 use std::path::Path;
 use std::thread;
@@ -8,7 +8,70 @@ use crate::core::cluster::link;
 use crate::core::error::{Code, Error, Result};
 use crate::core::fence::{self, Decision, LOOK_AGAIN_AFTER, Look, Own, Refusal};
 use crate::core::io::tls::Connector;
+use crate::core::serve::server::NODES;
+use crate::core::types::NodeId;
 use crate::core::wire::node::Serves;
+
+/// The nodes to use: those that are remembered, or that are named. Others than the remembered ones are
+/// taken if they say themselves which nodes they are.
+///
+/// # Errors
+/// [`Code::NotAllowed`], with what to do, if one that is named is not known to be that node.
+pub(super) fn settle_nodes(
+    catalog: &Catalog,
+    named: Option<&[String; 4]>,
+    connector: Option<&Connector>,
+) -> Result<[String; 4]> {
+    let nodes = match (catalog.node_addresses()?, named) {
+        (Some(remembered), None) => return Ok(remembered),
+        (Some(remembered), Some(named)) => {
+            // As long as no node has been met, nothing speaks for those that are remembered.
+            if remembered != *named && catalog.end()?.id > 0 {
+                check_named(catalog, &remembered, named, connector)?;
+            }
+            named.clone()
+        }
+        (None, named) => named.cloned().unwrap_or_else(|| NODES.map(str::to_owned)),
+    };
+    catalog.remember_node_addresses(&nodes)?;
+    Ok(nodes)
+}
+
+/// Are the nodes at these addresses those of the catalog, wherever they are remembered?
+fn check_named(
+    catalog: &Catalog,
+    remembered: &[String; 4],
+    named: &[String; 4],
+    connector: Option<&Connector>,
+) -> Result<()> {
+    let placements = catalog.placements()?;
+    for (id, asked) in NodeId::ALL.into_iter().zip(link::who_serves_all(named, connector)) {
+        let [before, now] = [remembered, named].map(|all| &all[id.index()]);
+        let has_pieces = placements.iter().any(|one| one.files > 0 && one.placed.contains(id));
+        let why = match asked {
+            _ if before == now => continue,
+            Ok(serves) if serves.cluster == Some(catalog.cluster()) => {
+                tracing::info!("node {id} is at {now} now, no more at {before}");
+                continue;
+            }
+            Ok(serves) if serves.cluster.is_none() && !has_pieces => continue,
+            Ok(serves) if serves.cluster.is_none() => format!(
+                "the one at {now} is empty. Name the old one, or leave out --node, and have it replaced: \
+                 palk admin replace {id} --to {now}"
+            ),
+            Ok(serves) => {
+                format!("the one at {now} keeps the files of another cluster in {}", serves.folder)
+            }
+            Err(error) => format!(
+                "at {now} it is not found ({error}). Start it there, or name the old one, or leave out \
+                 --node"
+            ),
+        };
+        let text = format!("node {id} of this cluster was at {before}; {why}");
+        return Err(Error::other(Code::NotAllowed, text));
+    }
+    Ok(())
+}
 
 /// The epoch that a server with this catalog may register with.
 ///
@@ -96,7 +159,6 @@ fn text(why: Refusal, nodes: &[String; 4], folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::NodeId;
     use std::time::Duration;
 
     #[test]

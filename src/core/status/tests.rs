@@ -34,6 +34,7 @@ fn facts(up: u8, placed: &[u8]) -> Facts {
         is_leading: true,
         change_in_doubt: false,
         catalog_in_doubt: false,
+        catalog_full: false,
     }
 }
 
@@ -70,6 +71,15 @@ fn what_can_be_done_follows_from_where_files_lie() {
         assert_eq!(status.files.unreadable, unreadable, "{case}");
         assert_eq!(status.files.count, 2 * placed.len() as u64, "{case}");
     }
+}
+
+#[test]
+fn with_a_full_server_files_are_read_and_none_is_stored() {
+    let facts = Facts { catalog_full: true, ..facts(0b1111, &[0b1111]) };
+    let status = Status::judge(&facts);
+    assert_eq!(kinds(&status), ["ServerFull"]);
+    assert_eq!((status.state, status.can_store), (State::Degraded, false));
+    assert_eq!((status.files.unreadable, status.nodes_to_spare), (0, 2));
 }
 
 #[test]

@@ -218,6 +218,17 @@ pub enum Change {
 }
 
 impl Change {
+    /// Does it make the catalog larger? All else takes no more room than its entry.
+    pub fn adds(&self) -> bool {
+        matches!(
+            self,
+            Change::UserMade { .. }
+                | Change::TokenMade { .. }
+                | Change::FolderMade { .. }
+                | Change::Stored { .. }
+        )
+    }
+
     /// The record of this change.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// The room on its disk, if it says so.
     pub(crate) room: Option<Room>,
     pub(crate) gap: Option<u64>,
+    /// The cluster that it says it belongs to.
+    pub(crate) serves: Option<ClusterId>,
     journal: Vec<Entry>,
     decided: u64,
 }
@@ -225,13 +227,13 @@ impl Node for MemoryNode {
 
     fn forget_connections(&self) {}
 
-    fn who_serves_at(&self, _: &str) -> Result<Serves> {
-        self.who_serves()
-    }
-
     fn who_serves(&self) -> Result<Serves> {
         drop(self.up()?);
-        let (cluster, node, folder) = (None, self.id, String::new());
+        self.who_serves_at("")
+    }
+
+    fn who_serves_at(&self, _: &str) -> Result<Serves> {
+        let (cluster, node, folder) = (self.state.lock().serves, self.id, String::new());
         Ok(Serves { cluster, node, epoch: 0, server: None, heard_ms_ago: None, folder })
     }
 

@@ -1,5 +1,7 @@
 //! What goes on in the background, gathered from the engines.
 
+use std::time::Duration;
+
 use crate::core::catalog::{Phase, Scrub};
 use crate::core::cluster::replace;
 use crate::core::cluster::scrub;
@@ -19,7 +21,7 @@ impl Operator {
         let mut replacing = self.replacing()?;
         replacing.retain(|one| !one.done);
         Ok(Upkeep {
-            next_scrub_ms: scrub.next_ms.map(|at| between(now_ms, at)),
+            next_scrub_ms: scrub.next_in.map(milliseconds),
             scrub: scrubbing(&scrub, now_ms),
             healed: Healed { pieces: repairs.pieces(), bytes_read: repairs.bytes_read() },
             replacing,
@@ -54,6 +56,10 @@ fn between(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
 }
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn phase(phase: Phase) -> ScrubPhase {
     match phase {
         Phase::Inventory => ScrubPhase::Inventory,
@@ -67,7 +73,7 @@ fn phase(phase: Phase) -> ScrubPhase {
 pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrubbing> {
     let found = progress.found;
     let scrub: &Scrub = progress.scrub.as_ref()?;
-    let left_ms = progress.left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    let left_ms = progress.left.map(milliseconds);
     Some(Scrubbing {
         phase: phase(scrub.phase),
         witness: scrub.witness,
