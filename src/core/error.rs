@@ -198,6 +198,11 @@ pub enum Error {
         "at least {READ_QUORUM} of the nodes that hold it are needed to read {path}; not available: {troubles}"
     )]
     TooFewToRead { path: String, troubles: Troubles },
+    /// The same where waiting for nodes is of no use.
+    #[error(
+        "{path} cannot be read: fewer than {READ_QUORUM} nodes have what was stored; {troubles}"
+    )]
+    DamagedFile { path: String, troubles: Troubles },
     #[error("there is no user {0}")]
     NoSuchUser(String),
     #[error("wrong password for user {0}")]
@@ -232,6 +237,11 @@ pub enum Error {
     SignInRefused,
     #[error("the saved sign-in is not valid any more")]
     TokenRefused,
+    /// A session was begun with a password that the account does not have any more.
+    #[error("the password was changed; sign in with the new one")]
+    PasswordChanged,
+    #[error("too many accounts were asked for from there: wait {seconds} s, then try again")]
+    TooManySignUps { seconds: u64 },
     #[error("too many failed sign-ins: wait {seconds} s, then try again")]
     Throttled { seconds: u64 },
     #[error("the account {0} is disabled")]
@@ -353,7 +363,7 @@ impl Error {
             Error::WrongPassword(_) | Error::NotSignedIn => Code::SignIn,
             Error::UserExists(_) => Code::UserExists,
             Error::Node { .. } => Code::TooFewNodes,
-            Error::Damaged(_) => Code::Damaged,
+            Error::Damaged(_) | Error::DamagedFile { .. } => Code::Damaged,
             Error::Protocol(_) => Code::Version,
             Error::Deadline(_) | Error::Closed(_) => Code::Unreachable,
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -367,8 +377,8 @@ impl Error {
             }
             Error::InDoubt { .. } => Code::InDoubt,
             Error::Remote { code, .. } | Error::Other { code, .. } => *code,
-            Error::SignInRefused | Error::TokenRefused => Code::SignIn,
-            Error::Throttled { .. } => Code::Temporary,
+            Error::SignInRefused | Error::TokenRefused | Error::PasswordChanged => Code::SignIn,
+            Error::Throttled { .. } | Error::TooManySignUps { .. } => Code::Temporary,
             Error::Disabled(_) => Code::Disabled,
             Error::SignUpClosed => Code::NotAllowed,
             Error::OverQuota { .. } => Code::OverQuota,

@@ -22,7 +22,7 @@ use crate::core::health::State as NodeState;
 use crate::core::types::{NODE_COUNT, NodeId, NodeSet, READ_QUORUM, WRITE_QUORUM};
 use crate::core::wire::node::Room;
 
-pub use upkeep::{Backup, Healed, Replacing, ScrubPhase, Scrubbing, Upkeep};
+pub use upkeep::{Backup, Cause, Healed, Replacing, ScrubPhase, Scrubbing, Upkeep};
 
 /// A disk with less room than this above its reserve is nearly full.
 const NEARLY_FULL_BYTES: u64 = 1 << 30;
@@ -139,6 +139,12 @@ impl Facts {
             placement.files > 0 && placement.placed.and(trusted).len() < READ_QUORUM
         })
     }
+
+    /// How many files no node that comes back makes readable.
+    fn damaged(&self) -> u64 {
+        let few = self.placements.iter().filter(|one| one.placed.len() < READ_QUORUM);
+        few.map(|placement| placement.files).fold(0, u64::saturating_add)
+    }
 }
 
 /// The judgement in one word.
@@ -170,6 +176,11 @@ impl State {
 pub enum Trouble {
     /// Files cannot be read now.
     Unreadable {
+        /// How many.
+        files: u64,
+    },
+    /// Files cannot be read: fewer than two nodes hold what was stored, whether they are up or not.
+    Damaged {
         /// How many.
         files: u64,
     },
@@ -363,8 +374,12 @@ fn answers(facts: &NodeFacts) -> bool {
 fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
     let each = || NodeId::ALL.into_iter().zip(&facts.nodes);
     let mut all = Vec::new();
-    if unreadable > 0 {
-        all.push(Trouble::Unreadable { files: unreadable });
+    let damaged = facts.damaged();
+    if unreadable > damaged {
+        all.push(Trouble::Unreadable { files: unreadable - damaged });
+    }
+    if damaged > 0 {
+        all.push(Trouble::Damaged { files: damaged });
     }
     if facts.catalog_in_doubt {
         all.push(Trouble::CatalogInDoubt);

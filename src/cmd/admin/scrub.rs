@@ -12,7 +12,8 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_time;
 use crate::cmd::status::{counted, scrub_far, span};
 use crate::core::error::Code;
-use crate::core::status::{ScrubPhase, Scrubbing};
+use crate::core::path::printable;
+use crate::core::status::{Cause, ScrubPhase, Scrubbing};
 use crate::core::types::NodeSet;
 use crate::core::wire::admin::{Verb, parse};
 use crate::core::wire::reports::Scrubbed;
@@ -147,9 +148,16 @@ fn summary(scrub: &Scrubbing) -> Vec<String> {
         let files = counted(scrub.damaged, "file");
         lines.push(format!("  {files} damaged on more nodes than can be told apart"));
     }
-    let nodes: NodeSet = scrub.unchecked.iter().copied().collect();
-    if !nodes.is_empty() {
-        lines.push(format!("  not all of {nodes} could be checked; scrub again with all nodes up"));
+    let mut unknown: NodeSet = scrub.unchecked.iter().copied().collect();
+    for Cause { node, why } in &scrub.causes {
+        unknown.remove(*node);
+        lines.push(format!("  not all of node {node} could be checked: {}", printable(why)));
+    }
+    if !unknown.is_empty() {
+        lines.push(format!("  not all of {unknown} could be checked; the server's log says why"));
+    }
+    if !scrub.unchecked.is_empty() {
+        lines.push("  Scrub again when that is over:  palk admin scrub".to_owned());
     }
     if let Some(ago) = scrub.ended_ms_ago.filter(|ago| *ago >= 60_000) {
         lines.push(format!("  it ended {} ago", span(ago)));
@@ -187,8 +195,13 @@ mod tests {
         (scrub.stray, scrub.removed, scrub.foreign, scrub.owed, scrub.damaged) = (1, 2, 3, 4, 5);
         let lines = summary(&scrub);
         assert!(lines[0].starts_with("Stopped after 2 files"), "{lines:?}");
-        assert_eq!(lines.len(), 7);
+        assert_eq!(lines.len(), 8);
         assert!(lines[6].contains("nodes 2 and 4"), "{lines:?}");
+        let why = "permission denied".to_owned();
+        scrub.causes = vec![Cause { node: NodeId::ALL[3], why }];
+        let lines = summary(&scrub);
+        assert_eq!(lines[6], "  not all of node 4 could be checked: permission denied");
+        assert!(lines[7].starts_with("  not all of node 2 could"), "{lines:?}");
     }
 
     #[test]

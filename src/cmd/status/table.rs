@@ -185,6 +185,7 @@ mod tests {
         let node = NodeId::ALL[3];
         report.troubles = vec![
             Trouble::Unreadable { files: 18_204 },
+            Trouble::Damaged { files: 1 },
             Trouble::CatalogInDoubt,
             Trouble::ServerFull,
             Trouble::ChangeInDoubt,

@@ -52,6 +52,15 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
             format!("{}{}", too_few(*files), names(*files, named)),
             "bring back the nodes that are away; nothing is lost by waiting".to_owned(),
         ],
+        Trouble::Damaged { files } => [
+            format!(
+                "{} cannot be read: fewer than 2 nodes hold what was stored{}",
+                counted(*files, "file"),
+                names(*files, named)
+            ),
+            "store them again; or put back a sound copy of a node's folder:  palk admin heal"
+                .to_owned(),
+        ],
         Trouble::NodeAway { node, silent_ms, why } => {
             let since = match silent_ms {
                 Some(silent_ms) => format!("for {}", span(*silent_ms)),

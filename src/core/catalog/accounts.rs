@@ -3,6 +3,7 @@
 //! At most two passwords are hashed at a time, since each takes 19 MiB of memory and a core. An
 //! unknown user costs the same work as a wrong password.
 
+use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
@@ -11,7 +12,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::core::catalog::database::first;
-use crate::core::catalog::{Catalog, UserId};
+use crate::core::catalog::{Catalog, TokenId, UserId};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::UserName;
 
@@ -62,6 +63,34 @@ pub struct Account {
     pub id: UserId,
     /// Its name.
     pub name: UserName,
+}
+
+/// Which of an account's passwords a session was begun with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordMark(String);
+
+impl fmt::Debug for PasswordMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordMark")
+    }
+}
+
+impl PasswordMark {
+    /// That of the password with this hash.
+    pub fn of_hash(hash: &str) -> PasswordMark {
+        PasswordMark(hash.to_owned())
+    }
+}
+
+/// What a session rests on: when that is gone, the session is over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// The password, as long as it is the account's.
+    Password(PasswordMark),
+    /// A token, as long as it is not revoked.
+    Token(TokenId),
+    /// The word of whoever runs the server, for a door.
+    Door,
 }
 
 impl Default for HashGate {
@@ -120,7 +149,7 @@ impl HashGate {
 }
 
 impl Catalog {
-    /// The account of this name, if the password is its.
+    /// The account of this name, if the password is its, and the mark of that password.
     ///
     /// # Errors
     /// [`Error::NoSuchUser`], [`Error::WrongPassword`], [`Error::Disabled`]; those of the attempt;
@@ -131,7 +160,7 @@ impl Catalog {
         name: &str,
         password: &str,
         attempt: impl Attempt,
-    ) -> Result<Account> {
+    ) -> Result<(Account, PasswordMark)> {
         let known = match UserName::parse(name) {
             Ok(name) => self.user(&name)?,
             Err(_) => None,
@@ -144,7 +173,7 @@ impl Catalog {
         match (right, known.disabled) {
             (false, _) => Err(Error::WrongPassword(known.account.name.to_string())),
             (true, true) => Err(Error::Disabled(known.account.name.to_string())),
-            (true, false) => Ok(known.account),
+            (true, false) => Ok((known.account, PasswordMark(known.hash))),
         }
     }
 
@@ -174,6 +203,16 @@ impl Catalog {
     pub fn account(&self, name: &UserName) -> Result<Account> {
         let known = self.user(name)?.ok_or_else(|| Error::NoSuchUser(name.to_string()))?;
         Ok(known.account)
+    }
+
+    /// The mark of the password that an account has now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`].
+    pub fn password_mark(&self, account: &Account) -> Result<PasswordMark> {
+        let known = self.user(&account.name)?.filter(|known| known.account == *account);
+        let known = known.ok_or_else(|| Error::NoSuchUser(account.name.to_string()))?;
+        Ok(PasswordMark(known.hash))
     }
 
     /// The number of this user.
@@ -299,7 +338,7 @@ mod tests {
     fn an_account_is_signed_in_with_its_password_only() {
         let (f, gate) = (with_password("yeet123"), HashGate::default());
         let catalog = &f.catalog;
-        let account = catalog.sign_in(&gate, "demo", "yeet123", ()).unwrap();
+        let (account, _) = catalog.sign_in(&gate, "demo", "yeet123", ()).unwrap();
         assert_eq!((account.id, account.name), (f.user, name("demo")));
         let failure = |name: &str, password: &str| {
             catalog.sign_in(&gate, name, password, ()).unwrap_err().to_string()
@@ -400,10 +439,18 @@ mod tests {
         let verify = |password| f.catalog.verify_password(&gate, &name("demo"), password, ());
         assert_eq!(verify("wrong").unwrap_err().code(), Code::SignIn);
         verify("old").unwrap();
+        let (account, mark) = f.catalog.sign_in(&gate, "demo", "old", ()).unwrap();
+        let proof = Proof::Password(mark);
+        f.catalog.check_standing(&account, &proof).unwrap();
         let hash = gate.hash("new").unwrap();
         f.change(|draft| draft.set_password(&name("demo"), &hash, None)).unwrap();
         assert!(f.catalog.sign_in(&gate, "demo", "old", ()).is_err());
-        f.catalog.sign_in(&gate, "demo", "new", ()).unwrap();
+        let ended = f.catalog.check_standing(&account, &proof).unwrap_err();
+        assert_eq!(ended.to_string(), Error::PasswordChanged.to_string());
+        f.catalog.check_standing(&account, &Proof::Door).unwrap();
+        let (_, mark) = f.catalog.sign_in(&gate, "demo", "new", ()).unwrap();
+        assert_eq!(mark, f.catalog.password_mark(&account).unwrap());
+        f.catalog.check_standing(&account, &Proof::Password(mark)).unwrap();
         f.change(|draft| draft.set_disabled(&name("demo"), true)).unwrap();
         let refused = |password| f.catalog.sign_in(&gate, "demo", password, ()).unwrap_err().code();
         assert_eq!((refused("new"), refused("old")), (Code::Disabled, Code::SignIn));

@@ -1,13 +1,14 @@
 //! What the catalog keeps of scrubs: how far one is, and what it has found.
 //!
-//! No journal has this. A finding is written in the transaction that records the loss of the piece,
-//! so a scrub that goes on after a restart counts nothing twice and forgets nothing.
+//! No journal has this. A finding is written before the loss of the piece is recorded, and once for each
+//! piece, so a scrub that goes on after a restart, or after a failure, forgets nothing and counts nothing
+//! twice.
 
 use rusqlite::{Connection, Row, params};
 
 use crate::core::catalog::database::{self, all, execute, first, limit, one};
 use crate::core::catalog::tree::Places;
-use crate::core::catalog::{Catalog, Draft};
+use crate::core::catalog::{Catalog, versions};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, UserName};
 use crate::core::types::{NodeId, NodeSet, VersionId};
@@ -132,22 +133,30 @@ pub struct Mending {
     pub repaired: u64,
 }
 
-impl Draft<'_> {
-    /// A scrub found that a node's piece of a version is not what it should be: records the loss and
-    /// notes the finding. False if the version is no file's current one any more.
+impl Catalog {
+    /// A scrub found that a node's pieces of these versions are not what they should be; it is noted
+    /// before their loss is recorded. Those that are not placed there any more are known to be lost
+    /// already. Gives those that are files' current versions.
     pub fn scrub_found(
-        &mut self,
+        &self,
         scrub: i64,
         what: What,
         node: NodeId,
-        version: VersionId,
-    ) -> Result<bool> {
-        self.pieces_lost(node, &[version], true)?;
-        note_finding(self.connection, scrub, what, Some(node), version)
+        versions: &[VersionId],
+    ) -> Result<Vec<VersionId>> {
+        self.local(|connection| {
+            let mut noted = Vec::new();
+            for version in versions {
+                let is_placed = versions::placed(connection, *version)?
+                    .is_some_and(|placed| placed.contains(node));
+                if is_placed && note_finding(connection, scrub, what, Some(node), *version)? {
+                    noted.push(*version);
+                }
+            }
+            Ok(noted)
+        })
     }
-}
 
-impl Catalog {
     /// Begins a scrub. One that had not ended is stopped; findings of earlier ones are forgotten.
     pub fn begin_scrub(&self, witness: bool, grace_ms: i64, now_ms: i64) -> Result<Scrub> {
         let (files_all, bytes_all) = self.totals()?;
@@ -337,13 +346,16 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_loses_the_piece_and_is_counted_once() {
+    fn a_finding_is_counted_once_and_is_followed_up() {
         let f = fixture();
         f.store("a", 1);
         let scrub = f.catalog.begin_scrub(false, 0, 10).unwrap().id;
+        let found = |what, n| f.catalog.scrub_found(scrub, what, NODE, &[v(n)]).unwrap();
         for _ in 0..2 {
-            assert!(f.change(|draft| draft.scrub_found(scrub, What::Wrong, NODE, v(1))).unwrap());
+            assert_eq!(found(What::Wrong, 1), [v(1)]);
         }
+        f.change(|draft| draft.pieces_lost(NODE, &[v(1)], true)).unwrap();
+        assert_eq!(found(What::Missing, 1), [], "it is known");
         assert_eq!((counts(&f, scrub), f.catalog.missing_count(NODE).unwrap()), ((1, 1, 0), 1));
         assert_eq!(f.catalog.errors().unwrap(), [0, 0, 0, 1]);
         f.change(|draft| draft.pieces_placed(NODE, &[v(1)])).unwrap();
@@ -352,12 +364,10 @@ mod tests {
         let expected = [(What::Wrong, Some(NODE)), (What::Damaged, None)];
         let expected = expected.map(|(what, node)| Finding { what, node, place: place("a") });
         assert_eq!(f.catalog.findings(scrub, 10).unwrap(), expected);
-        let gone = f.change(|draft| draft.scrub_found(scrub, What::Wrong, NODE, v(9)));
-        assert!(!gone.unwrap());
+        assert_eq!(found(What::Wrong, 9), []);
         f.change(|draft| draft.delete(f.user, &path("a"))).unwrap();
         assert_eq!(counts(&f, scrub), (1, 0, 0), "nobody needs it any more");
-        let found = f.change(|draft| draft.scrub_found(scrub, What::Missing, NODE, v(1)));
-        assert!(!found.unwrap());
+        assert_eq!(found(What::Missing, 1), []);
     }
 
     #[test]

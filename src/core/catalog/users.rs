@@ -6,6 +6,7 @@ use std::fmt;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
 
+use crate::core::catalog::accounts::{PasswordMark, Proof};
 use crate::core::catalog::database::{all, execute, first, one};
 use crate::core::catalog::{Account, Catalog, Draft, TokenId, UserId, tokens, tree};
 use crate::core::error::{Code, Error, Result};
@@ -209,21 +210,26 @@ impl Catalog {
     /// May a session that was signed in like this go on? Asked before each request.
     ///
     /// # Errors
-    /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked; [`Error::NoSuchUser`]
-    /// if the account was removed.
-    pub fn check_standing(&self, account: &Account, token: Option<TokenId>) -> Result<()> {
+    /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked;
+    /// [`Error::PasswordChanged`]; [`Error::NoSuchUser`] if the account was removed.
+    pub fn check_standing(&self, account: &Account, proof: &Proof) -> Result<()> {
         self.read(|connection| {
-            let select = "SELECT disabled FROM users WHERE id = ?1 AND removed = 0";
-            match first(connection, select, [account.id.0], |row| row.get(0))? {
-                None => return Err(Error::NoSuchUser(account.name.to_string())),
-                Some(true) => return Err(Error::Disabled(account.name.to_string())),
-                Some(false) => {}
+            let select = "SELECT disabled, password FROM users WHERE id = ?1 AND removed = 0";
+            let found = first(connection, select, [account.id.0], |row| {
+                Ok((row.get(0)?, row.get::<_, String>(1)?))
+            })?;
+            let Some((is_disabled, hash)) = found else {
+                return Err(Error::NoSuchUser(account.name.to_string()));
+            };
+            if is_disabled {
+                return Err(Error::Disabled(account.name.to_string()));
             }
-            match token {
-                Some(token) if !tokens::is_of(connection, token, account.id)? => {
-                    Err(Error::TokenRefused)
-                }
-                _ => Ok(()),
+            match proof {
+                Proof::Door => Ok(()),
+                Proof::Password(mark) if *mark == PasswordMark::of_hash(&hash) => Ok(()),
+                Proof::Password(_) => Err(Error::PasswordChanged),
+                Proof::Token(token) if tokens::is_of(connection, *token, account.id)? => Ok(()),
+                Proof::Token(_) => Err(Error::TokenRefused),
             }
         })
     }
@@ -319,16 +325,16 @@ mod tests {
         let token = f.change(|draft| draft.add_token(&account, &hash, "m", 0)).unwrap();
         f.change(|draft| draft.set_disabled(&account.name, true)).unwrap();
         let code = |outcome: Result<()>| outcome.unwrap_err().code();
-        assert_eq!(code(f.catalog.check_standing(&account, None)), Code::Disabled);
-        assert_eq!(code(f.catalog.check_standing(&account, Some(token))), Code::Disabled);
+        assert_eq!(code(f.catalog.check_standing(&account, &Proof::Door)), Code::Disabled);
+        assert_eq!(code(f.catalog.check_standing(&account, &Proof::Token(token))), Code::Disabled);
         assert_eq!(code(f.catalog.sign_in_by_token("demo", &hash).map(drop)), Code::Disabled);
         let refused = f.change(|draft| draft.add_token(&account, &Digest([2; 32]), "m", 0));
         assert_eq!(code(refused.map(drop)), Code::SignIn);
         assert_eq!(f.catalog.users().unwrap()[0].state, UserState::Disabled);
         f.change(|draft| draft.set_disabled(&account.name, false)).unwrap();
-        f.catalog.check_standing(&account, Some(token)).unwrap();
+        f.catalog.check_standing(&account, &Proof::Token(token)).unwrap();
         f.change(|draft| draft.revoke_token(token)).unwrap();
-        assert_eq!(code(f.catalog.check_standing(&account, Some(token))), Code::SignIn);
+        assert_eq!(code(f.catalog.check_standing(&account, &Proof::Token(token))), Code::SignIn);
         assert_eq!(f.list(), ["up/", "up/a"]);
         let nobody = f.change(|draft| draft.set_disabled(&name("nobody"), true));
         assert_eq!(code(nobody), Code::NoSuchUser);
@@ -406,7 +412,7 @@ mod tests {
         assert!(f.change(|draft| draft.make_folder(f.user, &folder("x"), true)).is_err());
         assert!(f.change(|draft| draft.add_token(&account, &hash, "m", 0)).is_err());
         assert!(f.change(|draft| draft.check_account(&account)).is_err());
-        assert!(f.catalog.check_standing(&account, None).is_err());
+        assert!(f.catalog.check_standing(&account, &Proof::Door).is_err());
         assert!(f.catalog.sign_in_by_token("demo", &hash).is_err());
         let again = f.catalog.account(&account.name).unwrap();
         f.change(|draft| draft.check_account(&again)).unwrap();

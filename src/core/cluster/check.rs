@@ -14,7 +14,7 @@ use crate::core::cluster::roster::Roster;
 use crate::core::cluster::volume::Volume;
 use crate::core::code::agreement::agree;
 use crate::core::code::layout::Layout;
-use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::node::VERIFY_STRIPES_MAX;
 
@@ -27,7 +27,7 @@ const FILES_PAGE: usize = 64;
 const _: () = assert!(STEP_STRIPES <= VERIFY_STRIPES_MAX);
 
 /// What is known of a file's pieces.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Checked {
     /// The nodes whose pieces are right, as far as has been asked.
     pub(super) sound: NodeSet,
@@ -35,8 +35,10 @@ pub(super) struct Checked {
     pub(super) missing: NodeSet,
     /// The nodes whose bytes are not those that were stored.
     pub(super) wrong: NodeSet,
-    /// The nodes that could not be asked, or did not answer.
-    pub(super) unchecked: NodeSet,
+    /// The nodes that could not be asked, or did not answer, and why.
+    pub(super) unchecked: Troubles,
+    /// The last entry of the journal when the file was looked up.
+    pub(super) seen: u64,
     /// The bytes are not those that were stored, and no node can be named.
     pub(super) damaged: bool,
 }
@@ -50,13 +52,27 @@ impl Checked {
                 self.missing.insert(id);
             }
             Error::Node { why: NodeFailure::Damaged(_), .. } => self.wrong.insert(id),
-            _ => self.unchecked.insert(id),
+            Error::Node { why, .. } => self.unchecked.note(id, unchecked(why)),
+            other => self.unchecked.note(id, other.to_string()),
         }
+    }
+
+    /// Those of which it is known that they do not have what was stored.
+    pub(super) fn without(&self) -> NodeSet {
+        self.missing.or(self.wrong)
     }
 
     pub(super) fn wrong(&mut self, id: NodeId) {
         self.sound.remove(id);
         self.wrong.insert(id);
+    }
+}
+
+/// Why a node did not answer for its piece.
+fn unchecked(why: &NodeFailure) -> String {
+    match why {
+        NodeFailure::NotHeld(_) => "it does not have the whole journal".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -89,19 +105,22 @@ impl Walk {
     pub(super) fn step(&mut self, cluster: &Cluster, throttle: &mut Throttle) -> Result<Walked> {
         if let Some(check) = &mut self.check {
             throttle.begin();
-            let (bytes, checked) = check.step(&cluster.roster);
+            let (bytes, is_done) = check.step(&cluster.roster);
             throttle.moved(bytes);
-            let file = checked.and_then(|_| self.check.take()).map(|check| check.file);
-            return Ok(match file.zip(checked) {
-                Some((file, checked)) => Walked::Checked(bytes, file, checked),
+            if !is_done {
+                return Ok(Walked::On(bytes));
+            }
+            return Ok(match self.check.take() {
+                Some(Check { file, checked, .. }) => Walked::Checked(bytes, file, checked),
                 None => Walked::On(bytes),
             });
         }
         if let Some(version) = self.page.front().map(|listed| listed.record.version) {
+            let seen = cluster.catalog.end()?.id;
             let current = cluster.catalog.version(version)?;
             self.page.pop_front();
             let Some(file) = current else { return Ok(Walked::Gone(version)) };
-            self.check = Some(Check::begin(&cluster.volume, file, self.witness));
+            self.check = Some(Check::begin(&cluster.volume, file, seen, self.witness));
             return Ok(Walked::On(0));
         }
         self.page = cluster.catalog.files_after(self.after, FILES_PAGE)?.into();
@@ -125,11 +144,12 @@ struct Check {
 impl Check {
     /// Begins to check the pieces of a file on the nodes where they are placed; `witness` wants the
     /// bytes compared in any case.
-    fn begin(volume: &Volume, file: Surveyed, witness: bool) -> Check {
+    fn begin(volume: &Volume, file: Surveyed, seen: u64, witness: bool) -> Check {
         let (placed, up) = (file.record.placed, volume.roster().up());
         let checked = Checked {
             sound: placed.and(up),
-            unchecked: placed.and(up.complement()),
+            unchecked: volume.roster().troubles(placed),
+            seen,
             ..Checked::default()
         };
         let layout = Layout::new(file.record.bytes);
@@ -137,14 +157,14 @@ impl Check {
         Check { file, layout, in_step, checked, next_stripe: 0, witness, audit: None }
     }
 
-    /// Makes a step. Gives how many bytes were read on the nodes, and at the end what is known.
-    fn step(&mut self, roster: &Roster) -> (u64, Option<Checked>) {
+    /// Makes a step. Gives how many bytes were read on the nodes, and whether all is known.
+    fn step(&mut self, roster: &Roster) -> (u64, bool) {
         if let Some(audit) = &mut self.audit {
             let (bytes, ended) = audit.step(roster, &mut self.checked);
-            return (bytes, ended.then_some(self.checked));
+            return (bytes, ended);
         }
         if self.checked.sound.is_empty() {
-            return (0, Some(self.checked));
+            return (0, true);
         }
         let (bytes, agreed) = self.verify(roster);
         let ended = self.next_stripe == self.layout.stripe_count();
@@ -152,9 +172,9 @@ impl Check {
             let nodes = self.checked.sound;
             let file = (&self.file, self.layout);
             self.audit = Some(Audit::begin(roster, file, nodes, self.in_step, &mut self.checked));
-            return (bytes, None);
+            return (bytes, false);
         }
-        (bytes, ended.then_some(self.checked))
+        (bytes, ended)
     }
 
     /// Has the nodes read the next stripes; false if what they say does not fit together.

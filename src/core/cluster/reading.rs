@@ -66,6 +66,8 @@ pub struct Reading {
     bytes_read: u64,
     troubles: Troubles,
     unsound: NodeSet,
+    /// The nodes that do not have what was stored, or have it damaged, placed on them or not.
+    without: NodeSet,
     data: Vec<u8>,
 }
 
@@ -121,6 +123,7 @@ impl Reading {
             bytes_read: 0,
             troubles,
             unsound: NodeSet::EMPTY,
+            without: NodeSet::EMPTY,
             data: Vec::new(),
         };
         match reading.fetch() {
@@ -132,7 +135,8 @@ impl Reading {
     /// The next of the wanted bytes in two parts, one behind the other; nothing at their end.
     ///
     /// # Errors
-    /// [`Error::TooFewToRead`] if the nodes that are left are too few.
+    /// [`Error::TooFewToRead`] if the nodes that are left are too few, [`Error::DamagedFile`] if those
+    /// that are away would not help.
     pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
         let wanted = loop {
             if self.stripe == self.end {
@@ -261,8 +265,11 @@ impl Reading {
     fn give_up(&mut self, id: NodeId, error: Error) {
         let is_held = !matches!(error, Error::Node { why: NodeFailure::NotHeld(_), .. });
         self.past[id.index()] = if is_held { Past::FailedAt(self.stripe) } else { Past::Useless };
-        if says_unsound(&error, self.in_step) && self.placed.contains(id) {
-            self.unsound.insert(id);
+        if says_unsound(&error, self.in_step) {
+            self.without.insert(id);
+            if self.placed.contains(id) {
+                self.unsound.insert(id);
+            }
         }
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => why.to_string(),
@@ -278,7 +285,12 @@ impl Reading {
         for trouble in self.roster.troubles(self.placed).0 {
             troubles.note(trouble.node, trouble.why);
         }
-        Error::TooFewToRead { path: self.label.path.to_string(), troubles }
+        let path = self.label.path.to_string();
+        if self.without.complement().len() < READ_QUORUM {
+            Error::DamagedFile { path, troubles }
+        } else {
+            Error::TooFewToRead { path, troubles }
+        }
     }
 }
 
@@ -379,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_piece_that_is_damaged_or_gone_is_gone_around_and_named() {
-        let f = fixture();
+        let mut f = fixture();
         let content = bytes(2_500_000);
         f.store(1, &content);
         f.node(1).damaged.insert(version(1));
@@ -389,10 +401,17 @@ mod tests {
             assert!(read == content);
             assert_eq!(unsound.and(NodeSet::from_bits(0b1010)), NodeSet::EMPTY);
         }
+        let before = f.node(2).pieces.clone();
         f.node(2).pieces.clear();
         let (error, unsound) = f.read(1, content.len()).unwrap_err();
-        assert!(matches!(error, Error::TooFewToRead { .. }), "{error}");
+        assert!(matches!(error, Error::DamagedFile { .. }), "{error}");
         assert_eq!(unsound, NodeSet::from_bits(0b0111));
+        // One that is away may help.
+        f.node(2).pieces = before;
+        f.switch(NodeSet::from_bits(0b1101));
+        let (error, unsound) = f.read(1, content.len()).unwrap_err();
+        assert!(matches!(error, Error::TooFewToRead { .. }), "{error}");
+        assert_eq!(unsound, NodeSet::from_bits(0b0101));
     }
 
     #[test]

@@ -332,26 +332,26 @@ impl Replacer {
     fn step(&mut self, mut proof: Proof, now: Duration) -> Result<bool> {
         match proof.walk.step(&self.cluster, &mut self.throttle)? {
             Walked::On(_) | Walked::Gone(_) => {}
-            Walked::Checked(_, file, checked) => self.conclude(&mut proof, &file, checked)?,
+            Walked::Checked(_, file, checked) => self.conclude(&mut proof, &file, &checked)?,
             Walked::End => return self.end(proof, now).map(|()| false),
         }
         self.proof = Some(proof);
         Ok(true)
     }
 
-    fn conclude(&self, proof: &mut Proof, file: &Surveyed, checked: Checked) -> Result<()> {
+    fn conclude(&self, proof: &mut Proof, file: &Surveyed, checked: &Checked) -> Result<()> {
         let (node, version) = (proof.node, file.record.version);
         let is_current = self.cluster.catalog.version(version)?.is_some();
         // What the node lacks is rebuilt, and the end of the proof sees that.
         if !is_current || !file.record.placed.contains(node) {
             return Ok(());
         }
-        self.cluster.record_lost(version, checked.missing.or(checked.wrong))?;
+        self.cluster.record_lost_since(version, checked.without(), checked.seen)?;
         let is_whole = checked.sound.contains(node) && checked.sound.len() > READ_QUORUM;
         if is_whole && !checked.damaged {
             proof.proved += 1;
         } else {
-            let (place, why) = (&file.place, why_not(&checked, node));
+            let (place, why) = (&file.place, why_not(checked, node));
             tracing::warn!("data server {node}: its piece of {place} is not proved: {why}");
             proof.not_whole += 1;
             if proof.first_not_whole.len() < NAMED_MAX {
@@ -396,7 +396,7 @@ fn why_not(checked: &Checked, node: NodeId) -> &'static str {
         "it is not there"
     } else if checked.wrong.contains(node) {
         "its bytes are not those that were stored"
-    } else if checked.unchecked.contains(node) {
+    } else if checked.unchecked.nodes().contains(node) {
         "the node did not answer"
     } else {
         "fewer than two other nodes have theirs to compare it with"

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A step is one page of a node's pieces or some stripes of one file. How far it is, and what it has
-//! found, is kept in the catalog, so it goes on after a restart. A finding is noted in the transaction
-//! that records the loss of the piece, and once for each piece, so nothing is counted twice.
+//! found, is kept in the catalog, so it goes on after a restart. A finding is noted before the loss of the
+//! piece is recorded, and once for each piece, so nothing is forgotten and nothing counted twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::core::cluster::check::{Checked, Walk, Walked};
 use crate::core::cluster::compare::{Compared, Comparison};
 use crate::core::cluster::pace::Throttle;
 use crate::core::cluster::scrubs::{Shared, Wanted};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Result, Trouble, Troubles};
 use crate::core::types::{NodeId, VersionId};
 
 pub use crate::core::cluster::compare::GRACE;
@@ -183,6 +183,7 @@ impl Scrubber {
             self.cluster.catalog.begin_scrub(options.witness, grace_ms, self.wall_ms(now))?;
         tracing::info!("scrub: begins, {} files", scrub.files_all);
         self.scrub = Some(scrub);
+        self.shared.lock().unchecked = Troubles::default();
         (self.comparison, self.waits_since) = (None, None);
         (self.walk, self.found, self.began) = (None, None, None);
         (self.rests_until, self.complained) = (now, String::new());
@@ -192,17 +193,18 @@ impl Scrubber {
     }
 
     fn end(&mut self, phase: Phase, now: Duration) -> Result<()> {
-        let wall_ms = self.wall_ms(now);
-        let Some(scrub) = &mut self.scrub else {
+        let Some(scrub) = &self.scrub else {
             return Ok(());
         };
-        (scrub.phase, scrub.ended_ms) = (phase, Some(wall_ms));
-        self.cluster.catalog.save_scrub(scrub)?;
+        // It has ended once the catalog says so.
+        let scrub = Scrub { phase, ended_ms: Some(self.wall_ms(now)), ..scrub.clone() };
+        self.cluster.catalog.save_scrub(&scrub)?;
         let found = self.cluster.catalog.mending(scrub.id)?;
         let unchecked = if scrub.unchecked.is_empty() {
             String::new()
         } else {
-            format!("; not all of {} could be checked", scrub.unchecked)
+            let unchecked = self.shared.lock().unchecked.clone();
+            format!("; not all of {} could be checked: {unchecked}", scrub.unchecked)
         };
         tracing::info!(
             "scrub: {}: {} files, {} wrong and {} missing pieces, {} of them repaired; {} pieces and \
@@ -215,8 +217,8 @@ impl Scrubber {
             scrub.removed,
             found.damaged
         );
-        self.shared.lock().scrub = self.scrub.take();
-        self.next_at = None;
+        self.shared.lock().scrub = Some(scrub);
+        (self.scrub, self.next_at) = (None, None);
         Ok(())
     }
 
@@ -260,7 +262,8 @@ impl Scrubber {
                 stepped
             }
             None if !self.cluster.roster.up().contains(next) => {
-                self.leave_out(next, "it is not up");
+                let why = self.cluster.roster.health(next).why().to_owned();
+                self.leave_out(next, &why);
                 return Ok(true);
             }
             None => {
@@ -284,7 +287,7 @@ impl Scrubber {
         match stepped {
             Ok(None) => {}
             Ok(Some(compared)) => self.check_view(next, compared)?,
-            Err(error @ Error::Node { .. }) => self.leave_out(next, &error.to_string()),
+            Err(Error::Node { why, .. }) => self.leave_out(next, &why.to_string()),
             Err(error) => return Err(error),
         }
         // Names, not contents: what users wait for is the disk's arm, not its throughput.
@@ -315,6 +318,7 @@ impl Scrubber {
                 scrub.foreign += report.foreign;
                 scrub.listed.insert(id);
             }
+            Err(Error::Node { why, .. }) => self.leave_out(id, &why.to_string()),
             Err(error) => self.leave_out(id, &error.to_string()),
         }
         self.scrub.as_ref().map_or(Ok(()), |scrub| self.cluster.catalog.save_scrub(scrub))
@@ -322,6 +326,7 @@ impl Scrubber {
 
     fn leave_out(&mut self, id: NodeId, why: &str) {
         tracing::warn!("scrub: not all that lies on data server {id} is known: {why}");
+        self.shared.lock().unchecked.note(id, why);
         self.waits_since = None;
         if let Some(scrub) = &mut self.scrub {
             scrub.listed.insert(id);
@@ -333,7 +338,19 @@ impl Scrubber {
         let Some(scrub) = &mut self.scrub else { return Ok(()) };
         self.began.get_or_insert((now, scrub.bytes_done));
         if let Some((file, checked)) = &self.found {
-            note_found(&self.cluster, scrub, file, *checked)?;
+            let version = file.record.version;
+            let is_found = !checked.without().is_empty();
+            if is_found && !self.cluster.catalog.is_as_seen(version, checked.seen)? {
+                // A piece was rebuilt while it was looked at.
+                (self.found, self.walk) = (None, None);
+                return Ok(());
+            }
+            note_found(&self.cluster, scrub, file, checked)?;
+            let mut shared = self.shared.lock();
+            for Trouble { node, why } in &checked.unchecked.0 {
+                shared.unchecked.note(*node, why);
+            }
+            drop(shared);
             self.found = None;
             return self.save_now_and_then(now);
         }
@@ -395,35 +412,25 @@ fn note_found(
     cluster: &Cluster,
     scrub: &mut Scrub,
     file: &Surveyed,
-    checked: Checked,
+    checked: &Checked,
 ) -> Result<()> {
     let (id, version) = (scrub.id, file.record.version);
-    let found: Vec<(What, NodeId)> =
-        [(What::Missing, checked.missing), (What::Wrong, checked.wrong)]
-            .into_iter()
-            .flat_map(|(what, nodes)| nodes.iter().map(move |node| (what, node)))
-            .collect();
-    if !found.is_empty() {
-        let noted = cluster.committer.submit(move |draft| {
-            let mut noted = Vec::new();
-            for (what, node) in found {
-                // Unless the version was replaced or deleted meanwhile.
-                if draft.scrub_found(id, what, node, version)? {
-                    noted.push((what, node));
-                }
+    for (what, nodes) in [(What::Missing, checked.missing), (What::Wrong, checked.wrong)] {
+        for node in nodes.iter() {
+            // Unless the version was replaced or deleted meanwhile.
+            if !cluster.catalog.scrub_found(id, what, node, &[version])?.is_empty() {
+                let (place, what) = (&file.place, what.as_str());
+                tracing::warn!("scrub: the piece of {place} on data server {node} is {what}");
             }
-            Ok(noted)
-        })?;
-        for (what, node) in noted {
-            let (place, what) = (&file.place, what.as_str());
-            tracing::warn!("scrub: the piece of {place} on data server {node} is {what}");
         }
-        cluster.notifier.notify();
+    }
+    if !checked.without().is_empty() {
+        cluster.record_lost_since(version, checked.without(), checked.seen)?;
     }
     if checked.damaged {
         cluster.catalog.scrub_found_damaged(id, version)?;
     }
-    scrub.unchecked = scrub.unchecked.or(checked.unchecked);
+    scrub.unchecked = scrub.unchecked.or(checked.unchecked.nodes());
     note_done(scrub, version);
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::core::catalog::{Catalog, Mending, Phase, Scrub};
 use crate::core::cluster::Cluster;
 use crate::core::cluster::compare::GRACE;
 use crate::core::cluster::volume::Volume;
-use crate::core::error::{Code, Error, Result};
+use crate::core::error::{Code, Error, Result, Troubles};
 
 /// How a scrub is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +40,8 @@ pub struct Progress {
     pub left: Option<Duration>,
     /// Pieces of no version that the catalog knows, which stay until their grace time is over.
     pub strays: u64,
+    /// Why something on a node could not be checked, as far as that is known: not after a restart.
+    pub unchecked: Troubles,
     /// How long until the next one begins by itself.
     pub next_in: Option<Duration>,
 }
@@ -70,6 +72,7 @@ pub(super) struct Shared {
     pub(super) scrub: Option<Scrub>,
     pub(super) bytes_per_second: Option<f64>,
     pub(super) next_in: Option<Duration>,
+    pub(super) unchecked: Troubles,
 }
 
 /// A request to the engine.
@@ -115,9 +118,10 @@ impl Scrubs {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn progress(&self) -> Result<Progress> {
-        let (scrub, bytes_per_second, next_in) = {
+        let (scrub, bytes_per_second, next_in, unchecked) = {
             let shared = self.shared.lock();
-            (shared.scrub.clone(), shared.bytes_per_second, shared.next_in)
+            let unchecked = shared.unchecked.clone();
+            (shared.scrub.clone(), shared.bytes_per_second, shared.next_in, unchecked)
         };
         let found = match &scrub {
             Some(scrub) => self.catalog.mending(scrub.id)?,
@@ -129,6 +133,6 @@ impl Scrubs {
             Duration::try_from_secs_f64(bytes as f64 / rate).ok()
         });
         let strays = self.volume.strays().count_all();
-        Ok(Progress { scrub, found, bytes_per_second, left, strays, next_in })
+        Ok(Progress { scrub, found, bytes_per_second, left, strays, unchecked, next_in })
     }
 }

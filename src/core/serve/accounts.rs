@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::core::catalog::accounts::{Attempt, HASHES_WAITING_MAX, HashGate};
+use crate::core::catalog::accounts::{Attempt, HASHES_WAITING_MAX, HashGate, PasswordMark, Proof};
 use crate::core::catalog::{Catalog, Draft};
 use crate::core::error::{Error, Result};
 use crate::core::io::clock;
@@ -39,6 +39,9 @@ const ACCOUNT: Limits = Limits {
 
 /// Wrong passwords from one address, which may be that of a whole office.
 const ADDRESS: Limits = Limits { free: 20, ..ACCOUNT };
+
+/// Accounts asked for from one address.
+const SIGN_UPS: Limits = Limits { free: 20, ..ACCOUNT };
 
 /// How many pairs of an account and one of its own addresses are remembered.
 const KNOWN_MAX: usize = 4_096;
@@ -125,8 +128,8 @@ impl Accounts {
     /// [`Error::NoSuchUser`], [`Error::WrongPassword`], [`Error::Throttled`], [`Error::Disabled`].
     pub fn sign_in(&self, name: &str, password: &str, from: Origin) -> Result<User> {
         let attempt = self.attempt(name, from);
-        let account = self.catalog.sign_in(&self.gate, name, password, attempt)?;
-        Ok(User::new(account, None))
+        let (account, mark) = self.catalog.sign_in(&self.gate, name, password, attempt)?;
+        Ok(User::new(account, Proof::Password(mark)))
     }
 
     /// Signs in with a token; true if it is time to note that it was used.
@@ -137,12 +140,12 @@ impl Accounts {
         let now_ms = clock::now_ms();
         let (account, id) = self.catalog.sign_in_by_token(name, &hash(token))?;
         let is_due = self.catalog.is_use_due(id, now_ms)?;
-        Ok((User::new(account, Some(id)), is_due))
+        Ok((User::new(account, Proof::Token(id)), is_due))
     }
 
     /// Notes that a user's token is used now. Nothing depends on it, so a failure is only logged.
     pub fn note_token_used(&self, user: &User) {
-        let (Some(token), now_ms) = (user.token, clock::now_ms()) else { return };
+        let (Some(token), now_ms) = (user.token(), clock::now_ms()) else { return };
         if let Err(error) = self.change(move |draft| draft.use_token(token, now_ms)) {
             tracing::warn!("cannot record that a token was used: {error}");
         }
@@ -161,28 +164,61 @@ impl Accounts {
         Ok(token)
     }
 
-    /// Revokes the token that the user has signed in with. Without one there is nothing to do.
+    /// Revokes the token that the user has signed in with; the session itself goes on. Without one there
+    /// is nothing to do.
     ///
     /// # Errors
     /// Those of any change.
-    pub fn revoke_token(&self, user: &User) -> Result<()> {
-        user.token.map_or(Ok(()), |token| self.change(move |draft| draft.revoke_token(token)))
+    pub fn revoke_token(&self, user: &mut User) -> Result<()> {
+        let Some(token) = user.token() else { return Ok(()) };
+        let mark = self.catalog.password_mark(&user.account)?;
+        self.change(move |draft| draft.revoke_token(token))?;
+        user.proof = Proof::Password(mark);
+        Ok(())
     }
 
     /// Changes a user's password, if the old one is right, and revokes all tokens but the one that
-    /// the user has signed in with.
+    /// the user has signed in with. All other sessions are over.
     ///
     /// # Errors
     /// [`Error::WrongPassword`], [`Error::Throttled`]; the new one cannot be a password; those of any
     /// change.
-    pub fn change_password(&self, user: &User, old: &str, new: &str, from: Origin) -> Result<()> {
+    pub fn change_password(
+        &self,
+        user: &mut User,
+        old: &str,
+        new: &str,
+        from: Origin,
+    ) -> Result<()> {
         let attempt = self.attempt(user.name.as_str(), from);
         self.catalog.verify_password(&self.gate, &user.name, old, attempt)?;
-        let (account, hash, keep) = (user.account.clone(), self.gate.hash(new)?, user.token);
+        let (account, hash, keep) = (user.account.clone(), self.gate.hash(new)?, user.token());
+        let mark = PasswordMark::of_hash(&hash);
         self.change(move |draft| {
             draft.check_account(&account)?;
             draft.set_password(&account.name, &hash, keep)
-        })
+        })?;
+        if let Proof::Password(own) = &mut user.proof {
+            *own = mark;
+        }
+        Ok(())
+    }
+
+    /// Counts that somebody asks for an account. Each costs a hash and a row for ever.
+    ///
+    /// # Errors
+    /// [`Error::TooManySignUps`].
+    pub(super) fn count_sign_up(&self, from: Origin) -> Result<()> {
+        if from == Origin::Local {
+            return Ok(());
+        }
+        let now_ms = (self.brake.clock)();
+        let sign_ups = &mut self.brake.counts.lock().sign_ups;
+        match sign_ups.wait_ms(&from, now_ms) {
+            0 => sign_ups.failed(&from, now_ms),
+            wait_ms => return Err(Error::TooManySignUps { seconds: wait_ms.div_ceil(1_000) }),
+        }
+        Ok(())
     }
 
     /// The name of an account, if it is one.
@@ -242,6 +278,7 @@ type AccountKey = (UserName, Option<Origin>);
 struct Counts {
     accounts: Throttle<AccountKey>,
     addresses: Throttle<Origin>,
+    sign_ups: Throttle<Origin>,
     known: Recent<(UserName, Origin)>,
 }
 
@@ -250,6 +287,7 @@ impl Default for Counts {
         Counts {
             accounts: Throttle::new(ACCOUNT),
             addresses: Throttle::new(ADDRESS),
+            sign_ups: Throttle::new(SIGN_UPS),
             known: Recent::new(KNOWN_MAX),
         }
     }

@@ -258,22 +258,20 @@ impl Connection<'_> {
                 self.session.account_done(outcome.map(Some));
             }
             Step::RevokeToken => {
-                let outcome = self.user().and_then(|user| door.files.revoke_token(user));
+                let user = self.user.as_mut().ok_or(Error::NotSignedIn);
+                let outcome = user.and_then(|user| door.files.revoke_token(user));
                 self.event("token revoked", begun).end(&outcome);
-                if let Some(user) = &mut self.user {
-                    user.token = None; // the session itself goes on
-                }
                 self.session.account_done(outcome.map(|()| None));
             }
             Step::ChangePassword { old, new } => {
                 let (files, origin) = (&door.files, self.origin);
-                let outcome =
-                    self.user().and_then(|user| files.change_password(user, &old, &new, origin));
+                let user = self.user.as_mut().ok_or(Error::NotSignedIn);
+                let outcome = user.and_then(|user| files.change_password(user, &old, &new, origin));
                 self.event("password changed", begun).end(&outcome);
                 self.session.account_done(outcome.map(|()| None));
             }
             Step::SignUp { user, password } => {
-                let outcome = self.door.files.sign_up(&user, &password);
+                let outcome = self.door.files.sign_up(&user, &password, self.origin);
                 let outcome = self.admit(outcome, "signed up", begun, &user);
                 self.session.signed_up(outcome);
             }

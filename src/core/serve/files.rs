@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::core::catalog::accounts::Account;
+use crate::core::catalog::accounts::{Account, Proof};
 use crate::core::catalog::{Draft, NewFile, Relocated, Removed, Scope, TokenId};
 use crate::core::cluster::leadership::Leadership;
 use crate::core::cluster::pace::Transfer;
@@ -33,8 +33,8 @@ pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
 #[derive(Clone, Debug)]
 pub struct User {
     pub(super) account: Account,
-    /// The token that was used in place of the password.
-    pub(super) token: Option<TokenId>,
+    /// What the session rests on.
+    pub(super) proof: Proof,
     /// Where the user's requests come from.
     origin: String,
     /// The user's name.
@@ -42,9 +42,17 @@ pub struct User {
 }
 
 impl User {
-    pub(super) fn new(account: Account, token: Option<TokenId>) -> User {
+    pub(super) fn new(account: Account, proof: Proof) -> User {
         let name = account.name.clone();
-        User { account, token, origin: String::new(), name }
+        User { account, proof, origin: String::new(), name }
+    }
+
+    /// The token that was used in place of the password.
+    pub(super) fn token(&self) -> Option<TokenId> {
+        match self.proof {
+            Proof::Token(token) => Some(token),
+            Proof::Password(_) | Proof::Door => None,
+        }
     }
 
     /// The same, with a note of where the requests come from (`127.0.0.1:40312`), for those who find
@@ -126,10 +134,10 @@ impl Files {
     /// May this user go on? Asked before each request.
     ///
     /// # Errors
-    /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::NoSuchUser`], where the account or the
-    /// token has gone since the sign-in.
+    /// [`Error::Disabled`], [`Error::TokenRefused`], [`Error::PasswordChanged`],
+    /// [`Error::NoSuchUser`], where the account or what it was signed in to with has gone since.
     pub fn check_standing(&self, user: &User) -> Result<()> {
-        self.cluster.catalog.check_standing(&user.account, user.token)
+        self.cluster.catalog.check_standing(&user.account, &user.proof)
     }
 
     /// Somebody who is known to be who it is: for doors that act as one named account, and for
@@ -139,21 +147,24 @@ impl Files {
     /// [`Error::NoSuchUser`], [`Error::NotReady`].
     pub fn trusted_user(&self, name: &UserName) -> Result<User> {
         self.may_read()?;
-        Ok(User::new(self.cluster.catalog.account(name)?, None))
+        Ok(User::new(self.cluster.catalog.account(name)?, Proof::Door))
     }
 
     /// Makes an account and signs in.
     ///
     /// # Errors
-    /// [`Error::SignUpClosed`], [`Error::UserExists`]; the name or the password cannot be one; those
-    /// of any change.
-    pub fn sign_up(&self, name: &str, password: &str) -> Result<User> {
+    /// [`Error::SignUpClosed`], [`Error::UserExists`], [`Error::TooManySignUps`]; the name or the
+    /// password cannot be one; those of any change.
+    pub fn sign_up(&self, name: &str, password: &str, from: Origin) -> Result<User> {
         if !self.accounts.sign_up {
             return Err(Error::SignUpClosed);
         }
         let name = UserName::parse(name)?;
+        self.accounts.count_sign_up(from)?;
         self.add_account(&name, password)?;
-        Ok(User::new(self.cluster.catalog.account(&name)?, None))
+        let account = self.cluster.catalog.account(&name)?;
+        let mark = self.cluster.catalog.password_mark(&account)?;
+        Ok(User::new(account, Proof::Password(mark)))
     }
 
     /// Makes an account.
@@ -236,7 +247,7 @@ impl Files {
     ///
     /// # Errors
     /// As [`Accounts::revoke_token`].
-    pub fn revoke_token(&self, user: &User) -> Result<()> {
+    pub fn revoke_token(&self, user: &mut User) -> Result<()> {
         self.accounts.revoke_token(user)
     }
 
@@ -244,7 +255,13 @@ impl Files {
     ///
     /// # Errors
     /// As [`Accounts::change_password`].
-    pub fn change_password(&self, user: &User, old: &str, new: &str, from: Origin) -> Result<()> {
+    pub fn change_password(
+        &self,
+        user: &mut User,
+        old: &str,
+        new: &str,
+        from: Origin,
+    ) -> Result<()> {
         self.may_change()?;
         self.accounts.change_password(user, old, new, from)
     }

@@ -74,6 +74,17 @@ fn what_can_be_done_follows_from_where_files_lie() {
 }
 
 #[test]
+fn files_that_no_node_brings_back_are_told_apart() {
+    // One that waits for node 4, and two of which one piece is left.
+    let status = Status::judge(&facts(0b0111, &[0b1100, 0b0001]));
+    assert_eq!(kinds(&status)[..2], ["Unreadable", "Damaged"]);
+    assert_eq!(status.troubles[1], Trouble::Damaged { files: 2 });
+    assert_eq!((status.state, status.files.unreadable), (State::Unavailable, 4));
+    let status = Status::judge(&facts(0b1111, &[0b1111, 0b0001]));
+    assert_eq!(kinds(&status), ["Damaged"]);
+}
+
+#[test]
 fn with_a_full_server_files_are_read_and_none_is_stored() {
     let facts = Facts { catalog_full: true, ..facts(0b1111, &[0b1111]) };
     let status = Status::judge(&facts);

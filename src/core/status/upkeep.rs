@@ -80,8 +80,20 @@ pub struct Scrubbing {
     pub foreign: u64,
     /// The nodes of which something could not be checked.
     pub unchecked: Vec<NodeId>,
+    /// Why that was, as far as it is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
     /// How long ago it ended, in milliseconds; `None` if it is running.
     pub ended_ms_ago: Option<u64>,
+}
+
+/// Why something on a node could not be checked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cause {
+    /// Which node.
+    pub node: NodeId,
+    /// Why.
+    pub why: String,
 }
 
 impl Scrubbing {

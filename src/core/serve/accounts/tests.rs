@@ -174,16 +174,54 @@ fn a_token_stands_for_the_password_until_it_is_revoked() {
     for _ in 0..9 {
         let _ = fixture.try_in("demo", "wrong", Origin::Local);
     }
-    let (by_token, is_due) = accounts.sign_in_by_token("demo", &token).unwrap();
+    let (mut by_token, is_due) = accounts.sign_in_by_token("demo", &token).unwrap();
     assert!(!is_due, "it was made just now");
     assert_eq!(by_token.name.as_str(), "demo");
     fixture.pass(60);
-    accounts.change_password(&by_token, "right", "new", Origin::Local).unwrap();
+    accounts.change_password(&mut by_token, "right", "new", Origin::Local).unwrap();
     accounts.sign_in_by_token("demo", &token).unwrap();
     let stolen = accounts.sign_in_by_token("demo", &other).unwrap_err();
     assert_eq!(stolen.code(), Code::SignIn);
-    accounts.revoke_token(&by_token).unwrap();
+    accounts.revoke_token(&mut by_token).unwrap();
     assert!(accounts.sign_in_by_token("demo", &token).is_err());
+}
+
+#[test]
+fn a_changed_password_ends_all_sessions_but_the_one_that_changed_it() {
+    let fixture = Fixture::new();
+    let accounts = &fixture.accounts;
+    let sign_in = || accounts.sign_in("demo", "right", Origin::Local).unwrap();
+    let goes_on = |user: &User| accounts.catalog.check_standing(&user.account, &user.proof);
+    let (mut own, other) = (sign_in(), sign_in());
+    let token = accounts.issue_token(&own, "here").unwrap();
+    let (mut by_token, _) = accounts.sign_in_by_token("demo", &token).unwrap();
+    accounts.revoke_token(&mut by_token).unwrap();
+    goes_on(&by_token).unwrap();
+    accounts.change_password(&mut own, "right", "new", Origin::Local).unwrap();
+    goes_on(&own).unwrap();
+    for ended in [&other, &by_token] {
+        assert!(matches!(goes_on(ended), Err(Error::PasswordChanged)));
+    }
+    // By the operator: his own as well.
+    accounts.set_password(&own.name, "newer").unwrap();
+    assert_eq!(goes_on(&own).unwrap_err().code(), Code::SignIn);
+}
+
+#[test]
+fn accounts_are_asked_for_from_one_address_with_growing_waits() {
+    let fixture = Fixture::new();
+    let ask = |from| fixture.accounts.count_sign_up(from);
+    (0..20).for_each(|_| ask(OFFICE).unwrap());
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let Err(Error::TooManySignUps { seconds }) = ask(OFFICE) else { panic!("it waits") };
+        waits.push(seconds);
+        fixture.pass(seconds);
+        ask(OFFICE).unwrap();
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    ask(stranger(1)).unwrap();
+    (0..100).for_each(|_| ask(Origin::Local).unwrap());
 }
 
 #[test]

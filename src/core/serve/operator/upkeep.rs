@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::core::catalog::{Phase, Scrub};
 use crate::core::cluster::replace;
 use crate::core::cluster::scrub;
-use crate::core::error::Result;
+use crate::core::error::{Result, Trouble};
 use crate::core::io::clock;
 use crate::core::serve::operator::Operator;
 use crate::core::status::{
-    Backup, Debt, Healed, Placement, Replacing, ScrubPhase, Scrubbing, Upkeep,
+    Backup, Cause, Debt, Healed, Placement, Replacing, ScrubPhase, Scrubbing, Upkeep,
 };
 use crate::core::types::{NODE_COUNT, NodeId};
 
@@ -56,6 +56,10 @@ fn between(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
 }
 
+fn cause(trouble: &Trouble) -> Cause {
+    Cause { node: trouble.node, why: trouble.why.clone() }
+}
+
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -92,6 +96,7 @@ pub(super) fn scrubbing(progress: &scrub::Progress, now_ms: i64) -> Option<Scrub
         removed: scrub.removed,
         foreign: scrub.foreign,
         unchecked: scrub.unchecked.iter().collect(),
+        causes: progress.unchecked.0.iter().map(cause).collect(),
         ended_ms_ago: scrub.ended_ms.map(|at| between(at, now_ms)),
     })
 }
