@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::advice;
 use super::connection::Connection;
-use super::place::Place;
+use super::place::{Existing, Place};
 use super::rate::{Rate, subject};
 use super::settings::Common;
 use super::tally::Tally;
@@ -28,6 +28,10 @@ pub(super) struct Rtv {
     /// Where to: a folder, a file, or "-" for standard output [default: the current folder]
     #[arg(long, value_name = "DIR|FILE|-", allow_hyphen_values = true)]
     to: Option<PathBuf>,
+
+    /// Refuse if there is a local file already
+    #[arg(long)]
+    no_replace: bool,
 
     #[command(flatten)]
     rate: Rate,
@@ -51,6 +55,7 @@ impl Rtv {
             _ => None,
         });
         let recording = self.rate.open(targets, env)?;
+        let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
         let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
             true => Some(Connection::open(common, env)?),
             false => None,
@@ -59,7 +64,7 @@ impl Rtv {
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                retrieve(env, connection, &path, &target)
+                retrieve(env, connection, &path, &target, existing)
             });
             match fetched {
                 Ok(fetched) => {
@@ -127,16 +132,17 @@ fn retrieve(
     connection: &mut Connection,
     path: &FilePath,
     target: &Target,
+    existing: Existing,
 ) -> Result<Fetched, Error> {
-    let remote = connection.remote()?;
     match target {
         Target::StandardOutput => {
             let mut out = env.out();
-            fetch_into(env, remote, path, &mut out)
+            fetch_into(env, connection.remote()?, path, &mut out)
         }
         Target::File(file) => {
-            let place = Place::create(file, true, env.interrupts())?;
-            fetch(env, remote, path, place)
+            // A pipe may have to wait for its reader, and so may the server for a new connection.
+            let place = Place::create(file, true, existing, env.interrupts())?;
+            fetch(env, connection.remote()?, path, place)
         }
     }
 }

@@ -44,6 +44,7 @@ impl Remote {
         if digest != retrieved.blake3 {
             return Err(Error::Damaged("their BLAKE3 digest differs".into()));
         }
+        sink.flush().map_err(sink_failed)?;
         Ok(retrieved)
     }
 
