@@ -35,6 +35,8 @@ pub struct Reading {
     bytes_read: u64,
     troubles: Troubles,
     unsound: NodeSet,
+    /// The nodes whose piece is damaged at the wanted stripe, or which should have one and do not.
+    unsound_here: NodeSet,
     data: Vec<u8>,
 }
 
@@ -87,6 +89,7 @@ impl Reading {
             bytes_read: 0,
             troubles,
             unsound: NodeSet::EMPTY,
+            unsound_here: NodeSet::EMPTY,
             data: Vec::new(),
         };
         match reading.fetch() {
@@ -98,7 +101,8 @@ impl Reading {
     /// The next bytes of the file in two parts, one behind the other; nothing at its end.
     ///
     /// # Errors
-    /// [`Error::TooFewToRead`] if the nodes that are left are too few.
+    /// [`Error::TooFewToRead`] if the nodes that are left are too few, [`Error::DamagedOnNodes`] if
+    /// those that are away would not help.
     pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
         let wanted = loop {
             if self.stripe == self.layout.stripe_count() {
@@ -107,6 +111,7 @@ impl Reading {
             self.fetch()?;
             let stripe = self.stripe;
             self.stripe += 1;
+            self.unsound_here = self.useless();
             for source in &mut self.sources {
                 source.has_stripe = false;
                 self.bytes_read += source.body.len() as u64;
@@ -219,6 +224,7 @@ impl Reading {
         self.past[id.index()] = if is_held { Past::FailedAt(self.stripe) } else { Past::Useless };
         if says_unsound(&error, self.in_step) && self.placed.contains(id) {
             self.unsound.insert(id);
+            self.unsound_here.insert(id);
         }
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => why.to_string(),
@@ -234,7 +240,18 @@ impl Reading {
         for trouble in self.roster.troubles(self.placed).0 {
             troubles.note(trouble.node, trouble.why);
         }
-        Error::TooFewToRead { path: self.label.path.to_string(), troubles }
+        let path = self.label.path.to_string();
+        let hopeful = self.placed.and(self.unsound_here.complement());
+        match hopeful.len() < READ_QUORUM {
+            true => Error::DamagedOnNodes { path, troubles },
+            false => Error::TooFewToRead { path, troubles },
+        }
+    }
+
+    /// The nodes that turned out not to hold the version at all.
+    fn useless(&self) -> NodeSet {
+        let is_useless = |id: &NodeId| self.past[id.index()] == Past::Useless;
+        self.unsound.iter().filter(is_useless).collect()
     }
 }
 
@@ -320,7 +337,8 @@ mod tests {
         }
         f.node(2).pieces.clear();
         let (error, unsound) = f.read(1, content.len()).unwrap_err();
-        assert!(matches!(error, Error::TooFewToRead { .. }), "{error}");
+        assert!(matches!(error, Error::DamagedOnNodes { .. }), "{error}");
+        assert_eq!(error.code().exit_status(), 7);
         assert_eq!(unsound, NodeSet::from_bits(0b0111));
     }
 
