@@ -188,3 +188,38 @@ fn the_tour_waits_and_is_left_by_a_key() {
     assert!(rest.contains("Goodbye.") && !rest.contains("error"), "{rest:?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn what_is_typed_ahead_is_done_line_by_line() {
+    let cluster = Cluster::start();
+    fs::create_dir_all(cluster.path("c_files/test")).unwrap();
+    fs::write(cluster.path("c_files/test/yeet.txt"), "yeet").unwrap();
+    let mut session = on_terminal(cluster.client_command(&[]));
+    session.exp_string("~ ").unwrap();
+    // Three lines at once, one of them with its answers.
+    session.send("mkdir a\nSTR\nyeet.txt\ntest\nmkdir b\n").unwrap();
+    session.flush().unwrap();
+    for said in ["Made the folder /a", "File yeet.txt successfully created", "Made the folder /b"] {
+        session.exp_string(said).unwrap();
+    }
+    session.exp_string("~ ").unwrap();
+    // As a terminal says that it is pasted: it waits for Enter.
+    session.send("\x1b[200~mkdir c\nmkdir d\n\x1b[201~\n").unwrap();
+    session.flush().unwrap();
+    session.exp_string("Made the folder /c").unwrap();
+    session.exp_string("Made the folder /d").unwrap();
+    session.exp_string("~ ").unwrap();
+
+    // A byte that is no text is refused, and the session goes on.
+    let mut keyboard = session.process().get_file_handle().unwrap();
+    std::io::Write::write_all(&mut keyboard, b"rtv \xff\xfe\n").unwrap();
+    session.exp_string("this is not UTF-8 text").unwrap();
+    session.exp_string("~ ").unwrap();
+    assert!(operate(&mut session, "ls").contains("a/"));
+    session.send_control('d').unwrap();
+    let (rest, status) = end(session);
+    assert_eq!(status, "0", "{rest:?}");
+    let listed = cluster.client(&["inf"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(listed, "/a\n/b\n/c\n/d\n/test\n/test/yeet.txt\n");
+}

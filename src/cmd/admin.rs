@@ -80,7 +80,10 @@ impl Admin {
 }
 
 /// Asks the server of a folder and waits for its end; what it says before that goes to `each`.
-fn ask(
+///
+/// # Errors
+/// [`Code::Unreachable`] if none runs there; what the server answers.
+pub(crate) fn ask(
     dir: &Path,
     env: &Env,
     asked: &Asked,

@@ -50,7 +50,8 @@ const USER: &str = "demo";
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 const AFTER_HELP: &str = "\
-CMD finds PALK_SERVER, PALK_USER and PALK_PASSWORD_FILE set, and this program as palk:
+CMD finds PALK_SERVER, PALK_FINGERPRINT, PALK_USER and PALK_PASSWORD_FILE set, and this program as
+palk:
   palk demo --exec 'palk client store photo.jpg && palk client inf'";
 
 /// See it work: four nodes and a server on this machine, a file, two nodes lost and given back
@@ -155,7 +156,9 @@ impl Demo {
         let config = env.at(&config);
         // With the lock held: what is saved is removed, whatever comes between.
         let mut inner = resources.open();
-        match Profile::save(&config, stage.cluster.server(), USER, &stage.password_file) {
+        let (server, password_file) = (stage.cluster.server(), &stage.password_file);
+        let fingerprint = stage.remote.fingerprint();
+        match Profile::save(&config, server, USER, password_file, fingerprint.as_ref()) {
             Ok(profile) => inner.profile = Some(profile),
             Err(why) => {
                 drop(inner);
@@ -188,8 +191,8 @@ impl Stage {
         let Stage { mut cluster, remote, password_file, .. } = self;
         let settings = Settings {
             server: cluster.server().to_owned(),
-            fingerprint: None,
-            fingerprint_is_given: false,
+            fingerprint: remote.fingerprint(),
+            fingerprint_is_given: true,
             user: Some(USER.to_owned()),
             password: Some(Source::File(password_file)),
             password_given: true,
@@ -205,6 +208,8 @@ fn exec(command: &OsString, stage: &Stage, resources: &Resources, env: &Env) -> 
     shell.arg("-c").arg(command);
     shell.env("PALK_SERVER", stage.cluster.server()).env("PALK_USER", USER);
     shell.env("PALK_PASSWORD_FILE", &stage.password_file);
+    // Given, so that a server which is gone in a moment is not remembered.
+    shell.envs(stage.remote.fingerprint().map(|print| ("PALK_FINGERPRINT", print.to_string())));
     shell.env_remove("PALK_PASSWORD_COMMAND").env_remove("PALK_PROFILE");
     if let Some(path) = path_with(stage.cluster.program(), env) {
         shell.env("PATH", path);

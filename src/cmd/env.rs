@@ -6,12 +6,15 @@
 
 mod editor;
 mod interrupt;
+mod patient;
 mod progress;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, BufRead, BufWriter, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread;
@@ -26,6 +29,7 @@ use crate::core::io::reason;
 
 pub use editor::{Completions, StoredNames};
 pub use interrupt::{Interrupts, Temporary};
+pub use patient::Patient;
 pub use progress::{Bar, Meter, duration, size};
 
 /// What a command was told about how to speak.
@@ -73,6 +77,30 @@ impl Write for Screen {
     }
 }
 
+/// Standard output for a file's bytes. It is flushed when its reader has taken them.
+struct Bytes {
+    out: Screen,
+    patient: Option<Rc<RefCell<Patient>>>,
+}
+
+impl Write for Bytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.patient.as_ref().map_or(Ok(()), |patient| patient.borrow_mut().settle())
+    }
+}
+
+/// Where standard output goes if it is no terminal: nobody waits there for what is shown, and its reader
+/// may pause.
+fn patient_out() -> io::Result<Patient> {
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    Ok(Patient::new(out))
+}
+
 /// The world around a command.
 pub struct Env {
     args: Vec<OsString>,
@@ -80,6 +108,8 @@ pub struct Env {
     folder: PathBuf,
     input: Box<dyn BufRead>,
     out: Screen,
+    /// What `out` hands on to, unless that is a terminal.
+    patient: Option<Rc<RefCell<Patient>>>,
     err: Screen,
     terminals: Terminals,
     manner: Manner,
@@ -94,12 +124,22 @@ pub struct Env {
 impl Env {
     /// That of this process.
     pub fn real() -> Env {
+        // A closed standard output cannot be copied; writing to it says so.
+        let patient = match io::stdout().is_terminal() {
+            true => None,
+            false => patient_out().ok().map(|patient| Rc::new(RefCell::new(patient))),
+        };
+        let out: Rc<RefCell<dyn Write>> = match &patient {
+            Some(patient) => patient.clone(),
+            None => Rc::new(RefCell::new(io::stdout())),
+        };
         Env {
             args: std::env::args_os().collect(),
             variables: std::env::vars_os().collect(),
             folder: PathBuf::new(),
             input: Box::new(io::stdin().lock()),
-            out: Screen(Rc::new(RefCell::new(BufWriter::with_capacity(64 * 1024, io::stdout())))),
+            out: Screen(Rc::new(RefCell::new(BufWriter::with_capacity(64 * 1024, Screen(out))))),
+            patient,
             err: Screen(Rc::new(RefCell::new(io::stderr()))),
             terminals: Terminals {
                 input: io::stdin().is_terminal(),
@@ -171,9 +211,9 @@ impl Env {
         self.can_ask() && self.terminals.out
     }
 
-    /// Standard output, for a file's bytes.
+    /// Standard output, for a file's bytes. Flushing it waits until they are taken.
     pub fn out(&self) -> impl Write + use<> {
-        self.out.clone()
+        Bytes { out: self.out.clone(), patient: self.patient.clone() }
     }
 
     /// Standard input, for a file's bytes.
@@ -230,13 +270,18 @@ impl Env {
         if self.terminals.out { self.flush() } else { Ok(()) }
     }
 
-    /// Shows what was printed so far.
+    /// Shows what was printed so far. A reader that is no person may take it later.
     ///
     /// # Errors
     /// As [`Env::data`].
     pub fn flush(&mut self) -> Result<(), Stop> {
         let flushed = self.out.flush();
         flushed.map_err(|error| self.output_failed(&error))
+    }
+
+    /// Waits until what was printed so far is taken.
+    fn settle(&mut self) -> io::Result<()> {
+        self.out().flush()
     }
 
     fn output_failed(&self, error: &io::Error) -> Stop {
@@ -250,7 +295,8 @@ impl Env {
 
     /// A line for the user, unless `-q` or `--json`.
     pub fn note(&mut self, line: &str) {
-        if !self.manner.quiet && !self.manner.json {
+        // What could not be printed is a failure, which nothing must contradict; it is told at the end.
+        if !self.manner.quiet && !self.manner.json && self.settle().is_ok() {
             self.say(line);
         }
     }
@@ -278,7 +324,7 @@ impl Env {
     /// nobody's failure: there is no one to tell.
     fn say(&mut self, line: &str) {
         self.interrupts.hold_if_ending();
-        let _ = self.out.flush();
+        let _ = self.settle();
         let _ = writeln!(self.err, "{line}");
     }
 
@@ -322,7 +368,8 @@ impl Env {
 
     /// Tells how a command ended, where that has not been done, and gives the exit status.
     pub fn finish(&mut self, result: Result<(), Stop>) -> u8 {
-        match result.and_then(|()| self.flush()) {
+        let settled = self.settle().map_err(|error| self.output_failed(&error));
+        match result.and(settled) {
             Ok(()) | Err(Stop::ReaderGone) => 0,
             Err(Stop::Told(code)) => code.exit_status(),
             Err(Stop::Ended(status)) => status,
@@ -335,6 +382,7 @@ impl Env {
                     }
                     // Nobody reads it: then the status alone says it.
                     let _ = self.json("error", object);
+                    let _ = self.settle();
                 } else if failure.code == Code::Interrupted {
                     self.say(&failure.text); // the user knows: it is no error
                 } else {
@@ -347,7 +395,10 @@ impl Env {
 
     /// What Tab is to know from now on.
     pub fn set_completions(&mut self, completions: Completions) {
-        (self.editor, self.completions) = (None, completions);
+        if let Some(editor) = &mut self.editor {
+            editor.set_completions(completions.clone());
+        }
+        self.completions = completions;
     }
 
     /// Asks for a line in a session: with an editor on a terminal, else from standard input, the
@@ -364,19 +415,50 @@ impl Env {
             self.data(&crate::core::path::printable(shown.unwrap_or_default()))?;
             return Ok(line);
         }
-        if asked == Asked::Secret || !self.terminals.out {
-            self.prompt(prompt)?;
-            let line = if asked == Asked::Secret { self.read_secret()? } else { self.read_line()? };
-            if line.is_none() {
-                self.data("")?; // Enter has ended the line in all other cases
+        loop {
+            let line = if asked == Asked::Secret || !self.terminals.out {
+                self.plain_line(prompt, asked)?
+            } else {
+                self.flush()?;
+                self.edit_line(prompt, asked == Asked::Command)?
+            };
+            match line {
+                Line::Text(text) => return Ok(Some(text)),
+                Line::Left => return Ok(None),
+                Line::Garbled => {
+                    let text = "this is not UTF-8 text, and was not taken";
+                    let hint = "What was typed after it was not taken either.";
+                    self.tell(&Failure::new(Code::Usage, text).hint(hint));
+                }
             }
-            return Ok(line);
         }
-        self.flush()?;
-        self.edit_line(prompt, asked == Asked::Command)
     }
 
-    fn edit_line(&mut self, prompt: &str, command: bool) -> Result<Option<String>, Stop> {
+    /// A line of the terminal without an editor.
+    fn plain_line(&mut self, prompt: &str, asked: Asked) -> Result<Line, Stop> {
+        self.prompt(prompt)?;
+        let line = match asked {
+            Asked::Secret => {
+                // What was typed ahead was shown on the screen, or meant for something else.
+                if let Some(editor) = &mut self.editor {
+                    editor.forget_typed_ahead();
+                }
+                self.interrupts.while_asking(rpassword::read_password).map(Some)
+            }
+            _ => self.next_line(),
+        };
+        match line {
+            Ok(Some(text)) => Ok(Line::Text(text)),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Line::Garbled),
+            Err(error) if !has_left(&error) => Err(input_failed(&error)),
+            Ok(None) | Err(_) => {
+                self.data("")?; // Enter has ended the line in all other cases
+                Ok(Line::Left)
+            }
+        }
+    }
+
+    fn edit_line(&mut self, prompt: &str, command: bool) -> Result<Line, Stop> {
         let failed = |error: rustyline::error::ReadlineError| {
             Failure::new(Code::LocalFile, format!("cannot read from the terminal: {error}"))
         };
@@ -384,17 +466,17 @@ impl Env {
             Some(editor) => editor,
             none => none.insert(Editor::new(self.completions.clone()).map_err(failed)?),
         };
-        let mut line = Err(None);
+        if let Some(line) = editor.next_pasted() {
+            self.data(&crate::core::path::printable(&format!("{prompt}{line}")))?;
+            return Ok(Line::Text(line));
+        }
+        let mut line = Ok(Line::Left);
         let read = self.interrupts.while_asking(|| {
-            line = editor.read(prompt, command).map_err(Some);
+            line = editor.read(prompt, command);
             Ok(())
         });
         read.map_err(|error| input_failed(&error))?;
-        match line {
-            Ok(Line::Text(text)) => Ok(Some(text)),
-            Ok(Line::Left) | Err(None) => Ok(None),
-            Err(Some(error)) => Err(failed(error).into()),
-        }
+        Ok(line.map_err(failed)?)
     }
 
     /// Asks for a line in a one-shot command, by standard error.
@@ -415,28 +497,32 @@ impl Env {
     /// # Errors
     /// As [`Env::line`].
     pub fn read_line(&mut self) -> Result<Option<String>, Stop> {
-        let mut line = String::new();
-        match self.input.read_line(&mut line) {
-            Ok(0) => Ok(None),
-            Ok(_) => {
-                let text = line.strip_suffix('\n').unwrap_or(&line);
-                Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
-            }
-            Err(error) => Err(input_failed(&error)),
+        self.next_line().map_err(|error| input_failed(&error))
+    }
+
+    /// As [`Env::read_line`]; a line that is no text is used up.
+    fn next_line(&mut self) -> io::Result<Option<String>> {
+        let mut line = Vec::new();
+        if self.input.read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
         }
+        let line = String::from_utf8(line).map_err(|_| io::ErrorKind::InvalidData)?;
+        let text = line.strip_suffix('\n').unwrap_or(&line);
+        Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
     }
 
     fn read_secret(&mut self) -> Result<Option<String>, Stop> {
         match self.interrupts.while_asking(rpassword::read_password) {
             Ok(secret) => Ok(Some(secret)),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::UnexpectedEof) =>
-            {
-                Ok(None)
-            }
+            Err(error) if has_left(&error) => Ok(None),
             Err(error) => Err(input_failed(&error)),
         }
     }
+}
+
+/// Is this what reading a password gives when the user has left?
+fn has_left(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::UnexpectedEof)
 }
 
 /// Is this what reading or writing a terminal gives that has gone? (Elsewhere it is a broken disk.)

@@ -15,9 +15,10 @@ pub mod service;
 pub mod status;
 pub mod storage;
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::env::Env;
 use self::failure::Stop;
@@ -45,11 +46,25 @@ enum Command {
 
 /// Runs the program on its command line and gives its exit status.
 pub fn run(env: &mut Env) -> u8 {
-    let result = match Palk::try_parse_from(env.args()) {
+    let command = without_empty_variables(Palk::command());
+    let parsed = command
+        .try_get_matches_from(env.args())
+        .and_then(|matches| Palk::from_arg_matches(&matches));
+    let result = match parsed {
         Ok(palk) => dispatch(palk.command, env),
         Err(usage) => env.usage(&usage),
     };
     env.finish(result)
+}
+
+/// An environment variable that is set to nothing is not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|argument| match argument.get_env() {
+        Some(name) if is_empty(name) => argument.env(None),
+        _ => argument,
+    });
+    command.mut_subcommands(without_empty_variables)
 }
 
 fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
@@ -85,7 +100,6 @@ pub(crate) const INTERRUPTED: i32 = Code::Interrupted.exit_status() as i32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_free_of_contradictions() {

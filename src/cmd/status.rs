@@ -1,7 +1,7 @@
 //! `palk status`: is every file readable, can files be stored, what is wrong and what to do about it.
 //!
-//! Asked of the server whose folder is at hand, or else, signed in, of one at an address; that one
-//! names no files.
+//! Asked of the server whose folder is named or at hand, and of no other if none runs there; or else,
+//! signed in, of one at an address; that one names no files. Every answer says which server gave it.
 
 mod background;
 mod table;
@@ -22,8 +22,8 @@ use crate::cmd::client::settings::{Common, Settings};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
+use crate::core::path::printable;
 use crate::core::remote::Remote;
-use crate::core::remote::admin::Admin;
 use crate::core::status::{State, Status as Report};
 use crate::core::wire::admin::{Verb, fields, parse};
 
@@ -42,8 +42,8 @@ pub struct Status {
     #[arg(short = 'x')]
     brief: bool,
 
-    /// Ask the server of this folder, without signing in [default: user_database, unless a server is
-    /// named]
+    /// Ask the server of this folder and no other, without signing in [default: user_database if it
+    /// is there and no server is named]
     #[arg(long, value_name = "DIR", env = "PALK_DIR")]
     dir: Option<PathBuf>,
 
@@ -59,34 +59,27 @@ impl Status {
     pub fn run(mut self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let report = match self.ask_folder(env)? {
-            Some(report) => report,
+        let (report, answerer) = match self.folder(env) {
+            Some(dir) => (ask_folder(dir, env)?, Answerer::Folder(dir.to_owned())),
             None => {
                 self.common = scan::settle(self.common, env)?;
                 self.ask_signed_in(env)?
             }
         };
-        present(&report, self.brief, env)
+        present(&report, &answerer, self.brief, env)
     }
 
-    /// From the server of the folder, if there is one.
-    fn ask_folder(&self, env: &Env) -> Result<Option<Report>, Stop> {
+    /// The folder whose server is meant, if it is not one at an address.
+    fn folder(&self, env: &Env) -> Option<&Path> {
         let is_named = self.common.server.is_some() || self.common.profile.is_some();
-        let dir = match &self.dir {
-            Some(dir) => dir.as_path(),
-            // Whoever names a server means that one.
-            None if is_named => return Ok(None),
-            None => Path::new(DEFAULT_DIR),
-        };
-        let asked = Admin::find(&env.at(dir)).and_then(|found| {
-            let Some(link) = found else { return Ok(None) };
-            let outcome = link.ask(&Verb::Status, &mut |_| Ok(()))?;
-            parse(outcome.fields).map(Some)
-        });
-        asked.map_err(|error| admin::failure(dir, &error).into())
+        let default = Path::new(DEFAULT_DIR);
+        match &self.dir {
+            Some(dir) => Some(dir),
+            None => (!is_named && env.at(default).is_dir()).then_some(default),
+        }
     }
 
-    fn ask_signed_in(&self, env: &mut Env) -> Result<Report, Stop> {
+    fn ask_signed_in(&self, env: &mut Env) -> Result<(Report, Answerer), Stop> {
         let opened = Connection::open(&self.common, env).map_err(|stop| match stop {
             // Whether there is a server at all matters more than who would sign in to it.
             Stop::Failed(failure) if failure.code == Code::Usage => self.no_server(env, failure),
@@ -94,7 +87,9 @@ impl Status {
         });
         let mut connection = opened?;
         let asked = connection.remote().and_then(|remote| remote.status());
-        asked.map_err(|error| advice::failure("cannot ask how the cluster is", &error).into())
+        let failed = |error| advice::failure("cannot ask how the cluster is", &error);
+        let report = asked.map_err(failed)?;
+        Ok((report, Answerer::Address(connection.server().to_owned())))
     }
 
     /// That no server can be reached, if that is so; else what was wrong before.
@@ -114,20 +109,55 @@ impl Status {
     }
 }
 
+/// Which server a report is from.
+pub(crate) enum Answerer {
+    /// The one of this folder.
+    Folder(PathBuf),
+    /// The one at this address.
+    Address(String),
+}
+
+impl Answerer {
+    /// For people.
+    fn shown(&self) -> String {
+        match self {
+            Answerer::Folder(dir) => {
+                format!("the one of the folder {}", printable(&dir.to_string_lossy()))
+            }
+            Answerer::Address(address) => printable(address),
+        }
+    }
+}
+
+/// Asks the server of a folder.
+fn ask_folder(dir: &Path, env: &Env) -> Result<Report, Stop> {
+    let outcome = admin::ask(dir, env, &Verb::Status, &mut |_| Ok(()))?;
+    Ok(parse(outcome.fields)?)
+}
+
 /// Prints a report; with `brief`, one line if all is well.
 ///
 /// # Errors
 /// The state as an exit status, unless it is healthy; those of printing.
-pub(crate) fn present(report: &Report, brief: bool, env: &mut Env) -> Result<(), Stop> {
+pub(crate) fn present(
+    report: &Report,
+    answerer: &Answerer,
+    brief: bool,
+    env: &mut Env,
+) -> Result<(), Stop> {
     let code = report.state.exit_status();
     if env.manner().json {
         let mut object = serde_json::Value::Object(fields(report)?);
         object["code"] = code.into();
+        match answerer {
+            Answerer::Folder(dir) => object["dir"] = dir.to_string_lossy().into(),
+            Answerer::Address(address) => object["server"] = address.as_str().into(),
+        }
         env.json("result", object)?;
     } else if brief && report.state == State::Healthy {
-        env.data(&words::headline(report))?;
+        env.data(&format!("{}  (server: {})", words::headline(report), answerer.shown()))?;
     } else {
-        env.data(&table::render(report))?;
+        env.data(&table::render(report, &answerer.shown()))?;
     }
     env.flush()?;
     if code == 0 { Ok(()) } else { Err(Stop::Ended(code)) }

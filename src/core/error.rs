@@ -198,11 +198,11 @@ pub enum Error {
         "at least {READ_QUORUM} of the nodes that hold it are needed to read {path}; not available: {troubles}"
     )]
     TooFewToRead { path: String, troubles: Troubles },
-    /// The same where waiting for nodes is of no use.
+    /// Too much of it is damaged or gone: nodes that come back do not help.
     #[error(
-        "{path} cannot be read: fewer than {READ_QUORUM} nodes have what was stored; {troubles}"
+        "{path} is damaged: {READ_QUORUM} nodes with sound blocks are needed to read it; not sound: {troubles}"
     )]
-    DamagedFile { path: String, troubles: Troubles },
+    DamagedOnNodes { path: String, troubles: Troubles },
     #[error("there is no user {0}")]
     NoSuchUser(String),
     #[error("wrong password for user {0}")]
@@ -363,7 +363,7 @@ impl Error {
             Error::WrongPassword(_) | Error::NotSignedIn => Code::SignIn,
             Error::UserExists(_) => Code::UserExists,
             Error::Node { .. } => Code::TooFewNodes,
-            Error::Damaged(_) | Error::DamagedFile { .. } => Code::Damaged,
+            Error::Damaged(_) | Error::DamagedOnNodes { .. } => Code::Damaged,
             Error::Protocol(_) => Code::Version,
             Error::Deadline(_) | Error::Closed(_) => Code::Unreachable,
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -139,8 +139,17 @@ impl Remote {
     pub fn fingerprint_of(address: &str) -> Result<Fingerprint> {
         let target = Target { address: address.to_owned(), trust: Trust::Any };
         let remote = Remote::open(&target)?;
-        let fingerprint = remote.stream.peer_fingerprint();
-        fingerprint.ok_or_else(|| Error::Protocol("the server shows no key".into()))
+        remote.fingerprint().ok_or_else(|| Error::Protocol("the server shows no key".into()))
+    }
+
+    /// What this server is recognised by.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.stream.peer_fingerprint()
+    }
+
+    /// Is the server on this machine?
+    pub fn is_local(&self) -> bool {
+        self.stream.is_from_loopback()
     }
 
     fn open(target: &Target) -> Result<Remote> {
@@ -282,6 +291,15 @@ impl Remote {
 
     /// Can more be asked on this connection?
     pub fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// Can more be asked, and has the server not ended the connection meanwhile?
+    pub fn is_alive(&mut self) -> bool {
+        // First comes what it has said last, then the end.
+        for _ in 0..2 {
+            self.usable &= self.input.ready(&mut self.stream).is_ok();
+        }
         self.usable
     }
 

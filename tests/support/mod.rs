@@ -34,6 +34,8 @@ pub(crate) fn palk() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PALK_")) {
         command.env_remove(name);
     }
+    // Nobody's home: there is nothing in it, and nothing can be kept in it.
+    command.env("XDG_CONFIG_HOME", "/dev/null");
     command
 }
 

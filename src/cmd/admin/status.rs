@@ -5,7 +5,7 @@ use clap::Args;
 use super::Common;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
-use crate::cmd::status;
+use crate::cmd::status::{self, Answerer};
 use crate::core::wire::admin::{Verb, parse};
 
 /// Tell how the cluster is (the same as: palk status)
@@ -19,6 +19,7 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
         let outcome = super::ask(&common.dir, env, &Verb::Status, &mut |_| Ok(()))?;
-        status::present(&parse(outcome.fields)?, self.brief, env)
+        let answerer = Answerer::Folder(common.dir.clone());
+        status::present(&parse(outcome.fields)?, &answerer, self.brief, env)
     }
 }

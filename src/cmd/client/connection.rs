@@ -46,6 +46,7 @@ impl Connection {
         if let Some(saved) = settings.saved(env)? {
             let mut remote = settings.connect(env)?;
             if by_saved(&mut remote, &settings, &saved, env)? {
+                settings.was_used(&remote, env);
                 let SignIn { user, token } = saved;
                 let proof = Proof::Token(token);
                 return Ok(Connection { settings, user, proof, remote, lost: None });
@@ -59,18 +60,25 @@ impl Connection {
     }
 
     fn with_password(
-        settings: Settings,
+        mut settings: Settings,
         mut remote: Remote,
         env: &mut Env,
     ) -> Result<Connection, Stop> {
         let user = settings.user(env)?;
         let password = settings.password(&user, env)?;
         remote.sign_in(&user, &password).map_err(|error| sign_in_failed(&user, &error))?;
+        settings.was_used(&remote, env);
         env.detail(&format!("signed in as {user}"));
         Ok(Connection { settings, user, proof: Proof::Password(password), remote, lost: None })
     }
 
-    /// The connection, or a new one in its place.
+    /// Where the server is.
+    pub(crate) fn server(&self) -> &str {
+        &self.settings.server
+    }
+
+    /// The connection, or a new one in its place, also where the server has ended it while nothing was
+    /// asked.
     ///
     /// # Errors
     /// Those of connecting and signing in.
@@ -78,7 +86,7 @@ impl Connection {
         if let Some((code, text)) = &self.lost {
             return Err(Error::other(*code, text.clone()));
         }
-        if !self.remote.is_usable() {
+        if !self.remote.is_alive() {
             let again = Remote::connect(self.settings.target()).and_then(|mut remote| {
                 self.proof.sign_in(&mut remote, &self.user).map(|()| remote)
             });

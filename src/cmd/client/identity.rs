@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   --fingerprint F, or known here ──▶ it must be this one, else exit status 12
-//!   neither ──┬─ on this machine ──▶ nothing is asked
+//!   neither ──┬─ on this machine ──▶ nothing is asked; remembered once somebody has signed in
 //!             ├─ an authority of this machine vouches for it ──▶ nothing is asked
 //!             └─ else ──┬─ somebody can be asked ──▶ asked once, and remembered
 //!                       └─ nobody ──▶ exit status 12
@@ -19,14 +19,15 @@ use std::path::{Path, PathBuf};
 
 use super::advice;
 use super::local::replace_file;
-use super::settings::{Settings, config_place};
+use super::settings::{Settings, config_place, is_nobodys};
 use crate::cmd::env::{Asked, Env};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
+use crate::core::io::net::is_loopback;
 use crate::core::io::reason;
 use crate::core::io::tls::Trust;
 use crate::core::path::printable;
-use crate::core::remote::Target;
+use crate::core::remote::{Remote, Target};
 use crate::core::types::Fingerprint;
 
 const FILE_NAME: &str = "known_servers";
@@ -50,7 +51,7 @@ impl KnownServers {
         let place = env.at(&config).with_file_name(FILE_NAME);
         let text = match fs::read_to_string(&place) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) if is_nobodys(&error) => String::new(),
             Err(error) => return Err(failed("read", &place, &error)),
         };
         Ok(KnownServers { place, text })
@@ -150,11 +151,31 @@ impl Settings {
         Ok(connect(self.target()).map_err(|error| self.not_reached(&error))?)
     }
 
+    /// Somebody has signed in to this server. One on this machine that was not known is known from now
+    /// on, so that another one that takes its port is noticed. One that an authority vouches for may
+    /// have another key tomorrow.
+    pub(super) fn was_used(&mut self, remote: &Remote, env: &mut Env) {
+        let Some(print) = remote.fingerprint().filter(|_| remote.is_local()) else { return };
+        if self.fingerprint.replace(print).is_some() || config_place(env).is_none() {
+            return;
+        }
+        let noted =
+            KnownServers::open(env).and_then(|mut known| known.remember(&self.server, &print));
+        // It is known as long as this command runs, and will be met again.
+        if let Err(failure) = noted {
+            env.detail(&format!("The server is not remembered: {}", failure.text));
+        }
+    }
+
     /// A connection that was not made, with what to do.
     pub(super) fn not_reached(&self, error: &Error) -> Failure {
-        let failure = advice::plain(error);
+        let failure = Failure::new(error.code(), error.to_string());
         let server = &self.server;
         match error {
+            _ if error.code() == Code::Unreachable => failure.hint(
+                "Is the server running? Start it:  palk server   or name another:  --server \
+                 HOST:PORT",
+            ),
             Error::UnknownServer { .. } => failure.hint(format!(
                 "Nothing was sent. Compare it with what the server printed when it was started, \
                  then:  palk client trust {server} FINGERPRINT   or once:  --fingerprint FINGERPRINT"
@@ -163,11 +184,17 @@ impl Settings {
                 "Nothing was sent. Is it the right server, and the right fingerprint? Do not go on \
                  before you know",
             ),
+            Error::ChangedServer { .. } if is_loopback(server).unwrap_or(false) => {
+                failure.hint(format!(
+                    "Nothing was sent. Another server has this port now, perhaps another user's. If \
+                     it is yours:  palk client trust {server} FINGERPRINT"
+                ))
+            }
             Error::ChangedServer { .. } => failure.hint(format!(
                 "Nothing was sent. Somebody may be between you and it: do not go on unless whoever \
                  runs it says that its key is new. Then:  palk client trust {server} FINGERPRINT"
             )),
-            _ => failure,
+            _ => advice::plain(error),
         }
     }
 }

@@ -1,22 +1,36 @@
-//! A local file as the source of a store: its size is known before anything is sent.
+//! A local file as the source of a store: its size is known before anything is sent, and that it was
+//! not changed while it was read is known before it is committed.
 //!
-//! What has no size (standard input, a pipe, a device) is first copied to a temporary file, which
-//! has lost its name before the first byte is in it: nothing can be left behind.
+//! What has no size (standard input, a pipe, a device, a command's output, a file of `/proc`) is first
+//! copied to a temporary file, which has lost its name before the first byte is in it: nothing can be
+//! left behind.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::cmd::env::Env;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 use crate::core::path::printable;
 
-/// An opened source with its size.
+/// A file without a block on the disk may be made up while it is read, as those of `/proc` and `/sys`
+/// are: its size says nothing then. Up to this size it is read to its end first.
+const MADE_UP_BYTES_MAX: u64 = 1 << 20;
+
+/// An opened source with its size. Reading beyond its last byte fails if the file was changed
+/// meanwhile: what was read may be a mixture then.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) file: File,
+    file: File,
     pub(crate) bytes: u64,
+    read: u64,
+    /// What the file was when it was opened; `None` for a copy, which nobody else can change.
+    opened: Option<Stamp>,
+    /// It ended before its first byte, which a broken pipe does as well.
+    pub(crate) is_empty_stream: bool,
 }
 
 impl Source {
@@ -26,15 +40,64 @@ impl Source {
     /// [`Code::LocalFile`] if it is a folder or cannot be read.
     pub(crate) fn open(path: &Path, env: &mut Env) -> Result<Source> {
         if path == Path::new("-") {
+            if env.input_is_terminal() {
+                env.note("reading standard input to its end (Ctrl-D)");
+            }
             return spool(env.input());
         }
-        let metadata = Source::check(path, env)?;
-        let mut file = File::open(env.at(path)).map_err(unreadable)?;
-        if metadata.is_file() {
-            return Ok(Source { file, bytes: metadata.len() });
+        let kind = Source::check(path, env)?.file_type();
+        let shown = printable(&path.to_string_lossy());
+        if kind.is_fifo() {
+            // Opening it waits for the other end.
+            env.note(&format!("waiting for somebody to write to the named pipe {shown}"));
         }
-        env.note(&format!("reading {} to its end first", printable(&path.to_string_lossy())));
-        spool(&mut file)
+        let mut file = File::open(env.at(path)).map_err(unreadable)?;
+        if kind.is_file() {
+            return Source::of_file(file);
+        }
+        env.note(&format!("reading {shown} to its end first"));
+        let source = spool(&mut file)?;
+        Ok(Source { is_empty_stream: source.bytes == 0 && kind.is_fifo(), ..source })
+    }
+
+    fn of_file(mut file: File) -> Result<Source> {
+        let found = file.metadata().map_err(unreadable)?;
+        let opened = Stamp::of(&found);
+        let may_be_made_up = found.blocks() == 0 && found.len() <= MADE_UP_BYTES_MAX;
+        if !may_be_made_up {
+            let (bytes, opened) = (found.len(), Some(opened));
+            return Ok(Source { file, bytes, read: 0, opened, is_empty_stream: false });
+        }
+        let copy = spool(&mut file)?;
+        opened.check(&file).map_err(unreadable)?;
+        Ok(Source { is_empty_stream: false, ..copy })
+    }
+
+    /// The output of a command that has ended well. Words are split as a shell does, but none is used.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if it could not be run or has failed.
+    pub(crate) fn of_command(command: &str) -> Result<Source> {
+        let failed = |why: String| {
+            Error::other(Code::LocalFile, format!("the command {command:?} failed: {why}"))
+        };
+        let words = shlex::split(command).filter(|words| !words.is_empty());
+        let words = words.ok_or_else(|| failed("its quotes do not match".into()))?;
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::inherit())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| failed(reason(&error)))?;
+        // Closed before the command is waited for: one that goes on writing must not wait for this.
+        let source =
+            child.stdout.take().map_or_else(|| spool(&mut io::empty()), |mut out| spool(&mut out));
+        let status = child.wait().map_err(|error| failed(reason(&error)))?;
+        if !status.success() {
+            return Err(failed(status.to_string()));
+        }
+        source
     }
 
     /// Could this be opened, as far as can be told without doing so?
@@ -51,6 +114,52 @@ impl Source {
     }
 }
 
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read += count as u64;
+        if count == 0
+            && self.read == self.bytes
+            && let Some(opened) = &self.opened
+        {
+            opened.check(&self.file)?;
+        }
+        Ok(count)
+    }
+}
+
+/// By what a change of a file's content is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    bytes: u64,
+    modified: (i64, i64),
+    /// Set by the system alone, also where a program puts the time of modification back.
+    changed: (i64, i64),
+    links: u64,
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Stamp {
+        Stamp {
+            bytes: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+            links: found.nlink(),
+        }
+    }
+
+    /// Fails if the content may have been changed. A file of which a link was made or removed, as where
+    /// another was put in its place, has the same content.
+    fn check(&self, file: &File) -> io::Result<()> {
+        let now = Stamp::of(&file.metadata()?);
+        let is_same = match now.links == self.links {
+            true => now == *self,
+            false => (now.bytes, now.modified) == (self.bytes, self.modified),
+        };
+        if is_same { Ok(()) } else { Err(io::Error::other("somebody changed it meanwhile")) }
+    }
+}
+
 fn unreadable(error: io::Error) -> Error {
     Error::other(Code::LocalFile, reason(&error))
 }
@@ -64,15 +173,13 @@ fn spool(input: &mut dyn Read) -> Result<Source> {
     let mut file = nameless(&folder).map_err(failed)?;
     let bytes = io::copy(input, &mut file).map_err(failed)?;
     file.rewind().map_err(failed)?;
-    Ok(Source { file, bytes })
+    Ok(Source { file, bytes, read: 0, opened: None, is_empty_stream: bytes == 0 })
 }
 
 /// A file that is gone as soon as it is closed.
-fn nameless(folder: &Path) -> io::Result<File> {
+pub(crate) fn nameless(folder: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.read(true).write(true).create_new(true).mode(0o600);
     let path = unused_name(folder);
     let file = options.open(&path)?;
     fs::remove_file(&path)?;
@@ -85,7 +192,8 @@ pub(crate) fn unused_name(folder: &Path) -> PathBuf {
 }
 
 /// Puts a text in the place of a whole file, or leaves the file as it was. The new file is nobody
-/// else's to read, unless it is given other permissions.
+/// else's to read, unless it is given other permissions. A file that cannot be replaced, because
+/// something is mounted on it, is written in place.
 ///
 /// # Errors
 /// As the operating system says.
@@ -96,9 +204,7 @@ pub(crate) fn replace_file(
 ) -> io::Result<()> {
     let beside = unused_name(place.parent().unwrap_or(Path::new("/")));
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create_new(true).mode(0o600);
     let written = options.open(&beside).and_then(|mut file| {
         if let Some(permissions) = permissions {
             file.set_permissions(permissions)?;
@@ -107,10 +213,33 @@ pub(crate) fn replace_file(
         file.sync_all()?;
         fs::rename(&beside, place)
     });
-    if written.is_err() {
-        let _ = fs::remove_file(&beside); // it may never have been made
+    match written {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let _ = fs::remove_file(&beside); // it may never have been made
+            if is_mount_point(&error) {
+                write_in_place(place, &mut text.as_bytes())
+            } else {
+                Err(error)
+            }
+        }
     }
-    written
+}
+
+/// Is this what a rename gives where something is mounted on the file that it would replace?
+pub(crate) fn is_mount_point(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices)
+}
+
+/// Writes over a file that is there. Owner, mode and what is mounted stay as they are.
+///
+/// # Errors
+/// As the operating system says; the file may have a part of both contents then.
+pub(crate) fn write_in_place(place: &Path, content: &mut dyn Read) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(place)?;
+    let bytes = io::copy(content, &mut file)?;
+    file.set_len(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -123,8 +252,9 @@ mod tests {
         let mut source = Source::open(Path::new("-"), &mut env).unwrap();
         assert_eq!(source.bytes, 10);
         let mut text = String::new();
-        source.file.read_to_string(&mut text).unwrap();
+        source.read_to_string(&mut text).unwrap();
         assert_eq!(text, "some bytes");
+        assert!(!source.is_empty_stream);
     }
 
     #[test]
@@ -135,5 +265,57 @@ mod tests {
         assert!(error.to_string().contains("folder"));
         let error = Source::open(Path::new("/nonexistent"), &mut env).unwrap_err();
         assert_eq!(error.to_string(), "no such file or folder");
+    }
+
+    /// A source of three bytes that have been read, after something was done to the file.
+    fn read_after(act: impl FnOnce(&Path)) -> io::Result<usize> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        fs::write(&path, "old").unwrap();
+        let (mut env, _) = Env::fake(&[], "");
+        let mut source = Source::open(&path, &mut env).unwrap();
+        source.read_exact(&mut [0; 3]).unwrap();
+        act(&path);
+        source.read(&mut [0; 1])
+    }
+
+    #[test]
+    fn a_file_that_is_changed_while_it_is_read_is_noticed() {
+        let set_time = |path: &Path| {
+            let file = OpenOptions::new().write(true).open(path).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        };
+        assert!(read_after(set_time).is_err());
+        // Another one in its place: what was read is the whole of the old one.
+        let replace = |path: &Path| {
+            fs::write(path.with_extension("new"), "new").unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        };
+        assert_eq!(read_after(replace).unwrap(), 0);
+        assert_eq!(read_after(|path| fs::remove_file(path).unwrap()).unwrap(), 0);
+        assert_eq!(read_after(|_| {}).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_made_up_as_it_is_read_is_read_to_its_end() {
+        let (mut env, _) = Env::fake(&[], "");
+        let mut source = Source::open(Path::new("/proc/version"), &mut env).unwrap();
+        let mut text = String::new();
+        source.read_to_string(&mut text).unwrap();
+        assert_eq!(text.len() as u64, source.bytes);
+        assert_eq!(text, fs::read_to_string("/proc/version").unwrap());
+    }
+
+    #[test]
+    fn a_commands_output_counts_if_it_ends_well() {
+        let mut source = Source::of_command("printf '%s' 'a  b'").unwrap();
+        let mut text = String::new();
+        source.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a  b");
+        assert!(Source::of_command("true").unwrap().is_empty_stream);
+        for wrong in ["sh -c 'echo half; exit 3'", "/nonexistent/command", "'", ""] {
+            let error = Source::of_command(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::LocalFile, "{wrong}: {error}");
+        }
     }
 }

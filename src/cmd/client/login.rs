@@ -26,6 +26,7 @@ impl Login {
         let user = settings.user(env)?;
         let password = settings.password(&user, env)?;
         remote.sign_in(&user, &password).map_err(|error| sign_in_failed(&user, &error))?;
+        settings.was_used(&remote, env);
         let own =
             [(Code::InDoubt, "Sign in again; a sign-in that did not arrive is of use to nobody.")];
         let failed = |error| advice::own_or_usual("cannot get a saved sign-in", &error, &own);

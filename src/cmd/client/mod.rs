@@ -45,7 +45,7 @@ use crate::core::error::Code;
 
 const AFTER_HELP: &str = "\
 Configuration: $PALK_CONFIG, or palk/config.toml in $XDG_CONFIG_HOME or ~/.config.
-  [profile.NAME] has server, user, password_file or password_command;
+  [profile.NAME] has server, user, password_file or password_command, fingerprint;
   default_profile = \"NAME\" before it is used where no --profile is given.
 An option wins over the environment, the environment over the profile. A saved sign-in (see \"login\")
 is used where no password is named by an option; it lies in the folder tokens beside the

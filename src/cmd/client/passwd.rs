@@ -44,6 +44,7 @@ impl Passwd {
         if !matches!(by_token, Some(Ok(()))) {
             remote.sign_in(&user, &old).map_err(|error| sign_in_failed(&user, &error))?;
         }
+        settings.was_used(&remote, env);
         let new = self.new_password(&user, env)?;
         let own = [(Code::InDoubt, "Sign in to see which password is valid:  palk client login")];
         let what = "cannot change the password";

@@ -2,7 +2,7 @@
 //! environment itself: other processes can see both.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -10,6 +10,12 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::io::reason;
+
+/// What some editors put before a text. Nobody types it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// More than any password takes in UTF-16.
+const WIDE_BYTES_MAX: u64 = 64 * 1024;
 
 /// A source of the password.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +36,7 @@ impl Source {
     pub(crate) fn read(&self, env: &mut Env) -> Result<String, Stop> {
         let password = match self {
             Source::File(path) => {
-                let failed = |error: &std::io::Error| {
+                let failed = |error: &io::Error| {
                     let text = format!(
                         "cannot read the password file {}: {}",
                         path.display(),
@@ -44,6 +50,7 @@ impl Source {
             Source::Command(command) => from_command(command)?,
             Source::StandardInput => env.read_line()?.unwrap_or_default(),
         };
+        let password = password.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&password).to_owned();
         if password.is_empty() {
             return Err(Failure::new(Code::Usage, "the password is empty").into());
         }
@@ -68,12 +75,27 @@ fn from_command(command: &str) -> Result<String, Failure> {
     first_line(output.stdout.as_slice()).map_err(|error| failed(reason(&error)))
 }
 
-/// The first line without its end: files and commands usually end theirs.
-fn first_line(mut input: impl BufRead) -> std::io::Result<String> {
-    let mut line = String::new();
-    input.read_line(&mut line)?;
-    let text = line.strip_suffix('\n').unwrap_or(&line);
-    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+/// The first line without its end: files and commands usually end theirs. A text in UTF-16, as some
+/// systems write it, says so by its first two bytes.
+fn first_line(mut input: impl BufRead) -> io::Result<String> {
+    let wide: Option<fn([u8; 2]) -> u16> = match input.fill_buf()? {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    };
+    let mut text = String::new();
+    match wide {
+        None => {
+            input.read_line(&mut text)?;
+        }
+        Some(read) => {
+            let mut bytes = Vec::new();
+            input.take(WIDE_BYTES_MAX).read_to_end(&mut bytes)?;
+            let units: Vec<u16> = bytes.chunks_exact(2).map(|two| read([two[0], two[1]])).collect();
+            text = String::from_utf16(&units).map_err(|_| io::ErrorKind::InvalidData)?;
+        }
+    }
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -92,6 +114,23 @@ mod tests {
         assert_eq!(read(&Source::File(file.path().into()), ""), Ok("a b ".into()));
         assert_eq!(read(&Source::StandardInput, "x\ny"), Ok("x".into()));
         assert_eq!(read(&Source::Command("echo 'a  b'".into()), ""), Ok("a  b".into()));
+    }
+
+    #[test]
+    fn a_mark_of_the_byte_order_is_no_part_of_the_password() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read_file = |bytes: &[u8]| {
+            std::fs::write(file.path(), bytes).unwrap();
+            read(&Source::File(file.path().into()), "")
+        };
+        let wide = |to: fn(u16) -> [u8; 2]| {
+            "\u{feff}gr\u{fc}n\r\nrest".encode_utf16().flat_map(to).collect::<Vec<u8>>()
+        };
+        assert_eq!(read_file("\u{feff}gr\u{fc}n\r\n".as_bytes()), Ok("gr\u{fc}n".into()));
+        assert_eq!(read_file(&wide(u16::to_le_bytes)), Ok("gr\u{fc}n".into()));
+        assert_eq!(read_file(&wide(u16::to_be_bytes)), Ok("gr\u{fc}n".into()));
+        assert_eq!(read(&Source::StandardInput, "\u{feff}x\n"), Ok("x".into()));
+        assert_eq!(read_file("\u{feff}\n".as_bytes()), Err(2));
     }
 
     #[test]

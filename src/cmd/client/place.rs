@@ -1,88 +1,222 @@
 //! Where a retrieved file goes. It appears there whole or not at all: the bytes are written to a
-//! temporary file beside it, which gets the name once their digest has been found right, and is
-//! removed however else it ends. Folders that were made for it go again as well.
+//! temporary file beside it, which gets the name once their digest has been found right and they are
+//! on the disk, and is removed however else it ends. Folders that were made for it go again as well.
+//!
+//! What is replaced hands on its owner and its mode. Where that cannot be, since only the superuser
+//! gives files away or something is mounted on it, the whole new content is written over the old one.
+//! A file that may not be written is not replaced either.
 //!
 //! What is no regular file (a device, a pipe) is written to directly: a rename would replace it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::local::unused_name;
-use crate::cmd::env::{Interrupts, Temporary};
+use super::local::{is_mount_point, unused_name, write_in_place};
+use crate::cmd::env::{Interrupts, Patient, Temporary};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Existing {
+    Replaced,
+    /// It stays, and writing fails with [`Code::Exists`].
+    Kept,
+}
 
 /// A local file that is being written.
 #[derive(Debug)]
 pub(crate) struct Place {
-    file: File,
     // Dropped in this order: the file first, so that its folders are empty.
-    /// Nothing where the bytes go directly into what is there.
-    pending: Option<(Temporary, PathBuf)>,
+    way: Way,
     /// Made for this file.
     folders: Folders,
+}
+
+/// How the bytes get there.
+#[derive(Debug)]
+enum Way {
+    /// By a file beside it.
+    Beside(File, Pending),
+    /// Directly into what is there, at its reader's pace.
+    Into(Patient),
+}
+
+/// A temporary file, and what it is to be.
+#[derive(Debug)]
+struct Pending {
+    temporary: Temporary,
+    target: PathBuf,
+    existing: Existing,
+    /// The file that it is to replace.
+    former: Option<Former>,
+}
+
+/// What a file hands on to the one that replaces it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Former {
+    mode: u32,
+    owner: (u32, u32),
+}
+
+impl Former {
+    fn of(found: &Metadata) -> Former {
+        // Rights that come with the program that it was are not handed on to another one.
+        Former { mode: found.mode() & 0o777, owner: (found.uid(), found.gid()) }
+    }
 }
 
 impl Place {
     /// Begins to write the file at `path`, whose folders are made if `make_folders`.
     ///
     /// # Errors
-    /// [`Code::LocalFile`] if it cannot be written.
+    /// [`Code::LocalFile`] if it cannot be written, [`Code::Exists`] if it is there and is to be kept.
     pub(crate) fn create(
         path: &Path,
         make_folders: bool,
+        existing: Existing,
         interrupts: &Interrupts,
     ) -> Result<Place> {
-        Place::try_create(path, make_folders, interrupts).map_err(|error| failed(path, &error))
+        let created = Place::try_create(path, make_folders, existing, interrupts);
+        created.map_err(|error| failed(path, existing, &error))
     }
 
-    fn try_create(path: &Path, make_folders: bool, interrupts: &Interrupts) -> io::Result<Place> {
+    fn try_create(
+        path: &Path,
+        make_folders: bool,
+        existing: Existing,
+        interrupts: &Interrupts,
+    ) -> io::Result<Place> {
+        if existing == Existing::Kept && fs::symlink_metadata(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         let mut target = path.to_owned();
+        let mut former = None;
         if let Ok(there) = fs::metadata(path) {
             if there.is_dir() {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
             if !there.is_file() {
-                let file = OpenOptions::new().write(true).open(path)?;
-                return Ok(Place { file, pending: None, folders: Folders::default() });
+                let device = OpenOptions::new().write(true).open(path)?;
+                let way = Way::Into(Patient::new(device));
+                return Ok(Place { way, folders: Folders::default() });
             }
             // Through a link to the file that it stands for, as any other writing goes.
             target = fs::canonicalize(path)?;
+            check_writable(&target, &there)?;
+            former = Some(Former::of(&there));
         }
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let folder = folder_of(&target);
         let mut folders = Folders::default();
         if make_folders {
             folders.make(&folder, interrupts)?;
         }
         let temporary = interrupts.temporary(unused_name(&folder));
-        let file = OpenOptions::new().write(true).create_new(true).open(temporary.path())?;
-        Ok(Place { file, pending: Some((temporary, target)), folders })
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        if former.is_some() {
+            options.mode(0o600); // it may be private; its own mode follows
+        }
+        let file = options.open(temporary.path())?;
+        let way = Way::Beside(file, Pending { temporary, target, existing, former });
+        Ok(Place { way, folders })
     }
 
-    /// Gives the file its name.
+    /// Gives the file its name, once it is on the disk.
     ///
     /// # Errors
-    /// [`Code::LocalFile`]; nothing is left then.
-    pub(crate) fn keep(mut self) -> Result<()> {
-        if let Some((temporary, target)) = self.pending.take() {
-            temporary.keep_as(&target).map_err(|error| failed(&target, &error))?;
+    /// [`Code::LocalFile`] or [`Code::Exists`]; nothing is left then.
+    pub(crate) fn keep(self) -> Result<()> {
+        let Place { way, mut folders } = self;
+        match way {
+            Way::Beside(mut file, pending) => {
+                let (target, existing) = (pending.target.clone(), pending.existing);
+                let kept = pending.keep(&mut file);
+                kept.map_err(|error| failed(&target, existing, &error))?;
+            }
+            Way::Into(mut device) => device.settle().map_err(|error| {
+                Error::other(Code::LocalFile, format!("cannot write it: {}", reason(&error)))
+            })?,
         }
-        self.folders.0.drain(..).for_each(Temporary::keep);
+        folders.0.drain(..).for_each(Temporary::keep);
         Ok(())
+    }
+}
+
+impl Pending {
+    fn keep(self, file: &mut File) -> io::Result<()> {
+        let Pending { temporary, target, existing, former } = self;
+        let is_like_former = match former {
+            Some(former) => hand_on(former, file)?,
+            None => true,
+        };
+        if !is_like_former {
+            return write_over(&target, file);
+        }
+        file.sync_all()?;
+        match existing {
+            Existing::Kept => temporary.keep_as_new(&target)?,
+            Existing::Replaced => match temporary.keep_as(&target) {
+                Err(error) if is_mount_point(&error) => return write_over(&target, file),
+                renamed => renamed?,
+            },
+        }
+        // A file system that cannot do this keeps names in its own way.
+        let _ = File::open(folder_of(&target)).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+}
+
+/// Gives a file the owner and the mode of the one that it replaces; false where this user cannot.
+fn hand_on(former: Former, file: &File) -> io::Result<bool> {
+    let now = file.metadata()?;
+    let (uid, gid) = former.owner;
+    if (now.uid(), now.gid()) != former.owner && fchown(file, Some(uid), Some(gid)).is_err() {
+        return Ok(false);
+    }
+    file.set_permissions(Permissions::from_mode(former.mode))?;
+    Ok(true)
+}
+
+fn write_over(target: &Path, file: &mut File) -> io::Result<()> {
+    file.rewind()?;
+    write_in_place(target, file)
+}
+
+/// A rename asks nobody whether the file that it replaces may be written.
+fn check_writable(path: &Path, found: &Metadata) -> io::Result<()> {
+    if found.permissions().readonly() {
+        return Err(io::Error::other("it is read-only"));
+    }
+    match OpenOptions::new().write(true).open(path) {
+        // A program that runs can be replaced and not written.
+        Err(error) if error.kind() != io::ErrorKind::ExecutableFileBusy => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(target: &Path) -> PathBuf {
+    match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 
 impl Write for Place {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        match &mut self.way {
+            Way::Beside(file, _) => file.write(bytes),
+            Way::Into(device) => device.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        match &mut self.way {
+            Way::Beside(file, _) => file.flush(),
+            Way::Into(device) => device.settle(),
+        }
     }
 }
 
@@ -109,7 +243,10 @@ impl Drop for Folders {
     }
 }
 
-fn failed(path: &Path, error: &io::Error) -> Error {
+fn failed(path: &Path, existing: Existing, error: &io::Error) -> Error {
+    if existing == Existing::Kept && error.kind() == io::ErrorKind::AlreadyExists {
+        return Error::other(Code::Exists, format!("{} is there already", path.display()));
+    }
     let text = format!("cannot write {}: {}", path.display(), reason(error));
     Error::other(Code::LocalFile, text)
 }
@@ -128,12 +265,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let interrupts = Interrupts::default();
         let path = folder.path().join("a/b/file");
-        let mut place = Place::create(&path, true, &interrupts).unwrap();
+        let mut place = Place::create(&path, true, Existing::Replaced, &interrupts).unwrap();
         place.write_all(b"x").unwrap();
         drop(place);
         assert!(names(folder.path()).is_empty());
-        assert!(Place::create(&path, false, &interrupts).is_err());
-        let mut place = Place::create(&path, true, &interrupts).unwrap();
+        assert!(Place::create(&path, false, Existing::Replaced, &interrupts).is_err());
+        let mut place = Place::create(&path, true, Existing::Replaced, &interrupts).unwrap();
         place.write_all(b"x").unwrap();
         assert!(!path.exists());
         place.keep().unwrap();
@@ -146,28 +283,71 @@ mod tests {
         let interrupts = Interrupts::default();
         let path = folder.path().join("file");
         fs::write(&path, "old").unwrap();
-        let place = Place::create(&path, false, &interrupts).unwrap();
+        let place = Place::create(&path, false, Existing::Replaced, &interrupts).unwrap();
         drop(place);
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        let error = Place::create(folder.path(), false, &interrupts).unwrap_err();
+        let error =
+            Place::create(folder.path(), false, Existing::Replaced, &interrupts).unwrap_err();
         assert_eq!(error.code(), Code::LocalFile);
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_device_stays_a_device_and_a_link_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let interrupts = Interrupts::default();
-        let null = Place::create(Path::new("/dev/null"), false, &interrupts).unwrap();
-        assert!(null.pending.is_none());
+        let null =
+            Place::create(Path::new("/dev/null"), false, Existing::Replaced, &interrupts).unwrap();
+        assert!(matches!(null.way, Way::Into(_)));
         null.keep().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "old").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let mut place = Place::create(&link, false, &interrupts).unwrap();
+        let mut place = Place::create(&link, false, Existing::Replaced, &interrupts).unwrap();
         place.write_all(b"new").unwrap();
         place.keep().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_is_replaced_hands_on_its_mode_and_a_read_only_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupts = Interrupts::default();
+        let path = folder.path().join("key.pem");
+        let set_mode = |mode| fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        fs::write(&path, "old").unwrap();
+        for mode in [0o600, 0o640, 0o755] {
+            set_mode(mode);
+            let mut place = Place::create(&path, false, Existing::Replaced, &interrupts).unwrap();
+            place.write_all(b"new").unwrap();
+            for other in fs::read_dir(folder.path()).unwrap() {
+                let other = other.unwrap();
+                if other.path() != path {
+                    assert_eq!(other.metadata().unwrap().mode() & 0o777, 0o600);
+                }
+            }
+            place.keep().unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, mode);
+        }
+        set_mode(0o444);
+        let error = Place::create(&path, false, Existing::Replaced, &interrupts).unwrap_err();
+        assert!(error.to_string().ends_with("key.pem: it is read-only"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_kept_is_kept_also_if_it_comes_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupts = Interrupts::default();
+        let path = folder.path().join("file");
+        let create = || Place::create(&path, false, Existing::Kept, &interrupts);
+        create().unwrap().keep().unwrap();
+        assert_eq!(create().unwrap_err().code(), Code::Exists);
+        fs::remove_file(&path).unwrap();
+        let mut place = create().unwrap();
+        place.write_all(b"new").unwrap();
+        fs::write(&path, "mine").unwrap();
+        assert_eq!(place.keep().unwrap_err().code(), Code::Exists);
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        assert_eq!(names(folder.path()), ["file"]);
     }
 }

@@ -19,7 +19,7 @@ use clap::Args;
 
 use self::recorder::Recorder;
 use super::advice;
-use super::place::Place;
+use super::place::{Existing, Place};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -83,7 +83,8 @@ impl Rate {
                 return Err(failure.hint("Nothing was sent. Record into another file."));
             }
             let failed = |error: Error| advice::failure("cannot record the rate", &error);
-            let place = Place::create(&path, false, env.interrupts()).map_err(failed)?;
+            let place = Place::create(&path, false, Existing::Replaced, env.interrupts());
+            let place = place.map_err(failed)?;
             files.push((file.clone(), place));
         }
         Ok(Recording { files, recorder: Rc::new(RefCell::new(Recorder::new())) })

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 use serde_json::json;
 
-use super::place::Place;
+use super::place::{Existing, Place};
 use super::settings::Common;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
@@ -36,16 +36,19 @@ impl Request {
         let shown = printable(&self.file);
         let what = format!("cannot get {shown}");
         let target = env.at(Path::new(self.name()?));
-        check_absent(&target, &what)?;
         let address = match self.host.contains(':') && !self.host.starts_with('[') {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
         };
-        let failed = |error: Error| Failure::of(&what, &error).hint("No file was written.");
-        let mut place = Place::create(&target, false, env.interrupts()).map_err(failed)?;
+        let failed = |error: Error| match error.code() {
+            Code::Exists => Failure::new(Code::LocalFile, format!("{what}: {error}"))
+                .hint("Move it away first; nothing was written."),
+            _ => Failure::of(&what, &error).hint("No file was written."),
+        };
+        let place = Place::create(&target, false, Existing::Kept, env.interrupts());
+        let mut place = place.map_err(failed)?;
         match request(&address, &self.file, &mut place).map_err(failed)? {
             Requested::Whole(bytes) => {
-                check_absent(&target, &what)?; // it may have come there by now
                 place.keep().map_err(failed)?;
                 if common.json {
                     let object = json!({"code": 0, "path": self.file, "bytes": bytes});
@@ -75,12 +78,4 @@ impl Request {
             }
         }
     }
-}
-
-fn check_absent(target: &Path, what: &str) -> Result<(), Failure> {
-    if std::fs::symlink_metadata(target).is_err() {
-        return Ok(());
-    }
-    let text = format!("{what}: {} is there already", target.display());
-    Err(Failure::new(Code::LocalFile, text).hint("Move it away first; nothing was written."))
 }

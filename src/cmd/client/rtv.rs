@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::advice;
 use super::connection::Connection;
-use super::place::Place;
+use super::place::{Existing, Place};
 use super::rate::{Rate, subject};
 use super::settings::Common;
 use super::tally::Tally;
@@ -34,6 +34,10 @@ pub(super) struct Rtv {
     #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true, requires = "to")]
     range: Option<ByteRange>,
 
+    /// Refuse if there is a local file already
+    #[arg(long)]
+    no_replace: bool,
+
     #[command(flatten)]
     rate: Rate,
 }
@@ -56,6 +60,7 @@ impl Rtv {
             _ => None,
         });
         let recording = self.rate.open(targets, env)?;
+        let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
         let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
             true => Some(Connection::open(common, env)?),
             false => None,
@@ -64,7 +69,7 @@ impl Rtv {
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                retrieve(env, connection, &path, self.range, &target)
+                retrieve(env, connection, &path, self.range, &target, existing)
             });
             match fetched {
                 Ok(fetched) => {
@@ -133,16 +138,17 @@ fn retrieve(
     path: &FilePath,
     range: Option<ByteRange>,
     target: &Target,
+    existing: Existing,
 ) -> Result<Fetched, Error> {
-    let remote = connection.remote()?;
     match target {
         Target::StandardOutput => {
             let mut out = env.out();
-            fetch_into(env, remote, path, range, &mut out)
+            fetch_into(env, connection.remote()?, path, range, &mut out)
         }
         Target::File(file) => {
-            let place = Place::create(file, true, env.interrupts())?;
-            fetch(env, remote, path, range, place)
+            // A pipe may have to wait for its reader, and so may the server for a new connection.
+            let place = Place::create(file, true, existing, env.interrupts())?;
+            fetch(env, connection.remote()?, path, range, place)
         }
     }
 }

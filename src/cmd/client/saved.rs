@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::local::replace_file;
-use super::settings::{Settings, config_place};
+use super::settings::{Settings, config_place, is_absent, is_nobodys};
 use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
 use crate::core::error::Code;
@@ -52,7 +52,7 @@ pub(super) fn find(settings: &Settings, env: &Env) -> Result<Option<SignIn>, Fai
         Ok(Ok(token)) => Ok(Some(SignIn { user, token })),
         // Somebody has written into it: it is as good as none.
         Ok(Err(_)) => Ok(None),
-        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) if is_nobodys(&error) => Ok(None),
         Err(error) => {
             let text = format!("cannot read {}: {}", place.display(), reason(&error));
             let hint = "Give a password with --password-file FILE, or remove that file.";
@@ -124,10 +124,6 @@ fn only_one(folder: &Path) -> Option<String> {
     let (first, second) = (names.next()?, names.next());
     let name = first.into_string().ok()?;
     (second.is_none() && escaped(&name) == name).then_some(name)
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn write(folder: &Path, place: &Path, text: &str) -> io::Result<()> {

@@ -8,9 +8,11 @@
 //! server = "127.0.0.1:17777"
 //! user = "demo"
 //! password_file = "~/.palk-password"      # or: password_command = "pass show palk"
+//! fingerprint = "..."                      # what the server must be recognised by
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -95,7 +97,7 @@ pub(crate) struct Settings {
     pub(crate) server: String,
     /// What the server is recognised by, if it is given or known.
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// It is given on the command line or in the environment.
+    /// It is given on the command line, in the environment or in the profile.
     pub(crate) fingerprint_is_given: bool,
     pub(crate) user: Option<String>,
     /// Nothing: the user is to be asked.
@@ -119,6 +121,19 @@ struct Profile {
     user: Option<String>,
     password_file: Option<PathBuf>,
     password_command: Option<String>,
+    fingerprint: Option<String>,
+}
+
+impl Profile {
+    /// What the profile's own server is recognised by.
+    fn fingerprint(&self, server: Option<&str>) -> Result<Option<Fingerprint>, Failure> {
+        let Some(text) = &self.fingerprint else { return Ok(None) };
+        if server.is_some() && server != self.server.as_deref() {
+            return Ok(None);
+        }
+        let failed = |why| Failure::new(Code::Usage, format!("the profile's fingerprint: {why}"));
+        text.parse().map(Some).map_err(failed)
+    }
 }
 
 impl Settings {
@@ -132,10 +147,14 @@ impl Settings {
         if password.is_none() && (common.user.is_none() || common.user == profile.user) {
             password = from_profile(&profile, env)?;
         }
+        let fingerprint = match common.fingerprint {
+            Some(given) => Some(given),
+            None => profile.fingerprint(common.server.as_deref())?,
+        };
         let server = common.server.clone().or(profile.server);
         let mut settings = Settings {
             server: with_port(server.unwrap_or_else(|| DEFAULT_SERVER.to_owned())),
-            fingerprint: common.fingerprint,
+            fingerprint,
             fingerprint_is_given: false,
             user: common.user.clone().or(profile.user),
             password,
@@ -199,11 +218,18 @@ fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
     };
     let text = match std::fs::read_to_string(env.at(&place)) {
         Ok(text) => text,
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound
-                && env.variable("PALK_CONFIG").is_none() =>
-        {
+        Err(error) if env.variable("PALK_CONFIG").is_none() && is_absent(&error) => {
             return missing(common.profile.as_deref(), &format!("there is no {}", place.display()));
+        }
+        // Somebody else's home: it must not stop who needs nothing of it.
+        Err(error)
+            if env.variable("PALK_CONFIG").is_none()
+                && is_nobodys(&error)
+                && common.profile.is_none()
+                && common.server.is_some()
+                && common.user.is_some() =>
+        {
+            return Ok(Profile::default());
         }
         Err(error) => {
             let text = format!("cannot read {}: {}", place.display(), reason(&error));
@@ -247,6 +273,16 @@ fn missing(asked: Option<&str>, why: &str) -> Result<Profile, Failure> {
     }
 }
 
+/// Is there no such file?
+pub(super) fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+/// Is there none that is this user's? The home may be another user's, as after `su`.
+pub(super) fn is_nobodys(error: &std::io::Error) -> bool {
+    is_absent(error) || error.kind() == std::io::ErrorKind::PermissionDenied
+}
+
 /// Where the configuration file is, whether it exists or not.
 pub(crate) fn config_place(env: &Env) -> Option<PathBuf> {
     if let Some(place) = env.variable("PALK_CONFIG") {
@@ -267,8 +303,13 @@ pub(super) fn from_home(path: &Path, env: &Env) -> PathBuf {
     }
 }
 
-/// The address of a server, with the usual port where none is named.
+/// The address of a server, with the usual port where none is named. An IPv6 address needs no
+/// brackets where no port follows.
 pub fn with_port(server: String) -> String {
+    let address = server.split('%').next().unwrap_or_default(); // a zone may follow
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return format!("[{server}]:{DEFAULT_PORT}");
+    }
     let bare = !server.contains(':') || server.ends_with(']');
     if bare { format!("{server}:{DEFAULT_PORT}") } else { server }
 }
@@ -335,5 +376,36 @@ mod tests {
         assert!(failure.text.contains("line 2") && failure.text.contains("pasword_file"));
         let common = Common { profile: Some("c".into()), ..Common::default() };
         assert!(with_config(TWO, common).unwrap_err().text.contains("no profile \"c\""));
+    }
+
+    #[test]
+    fn an_address_gets_the_usual_port_and_its_brackets() {
+        for (given, meant) in [
+            ("::1", "[::1]:17777"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:17777"),
+            ("[::1]", "[::1]:17777"),
+            ("[::1]:5", "[::1]:5"),
+            ("host", "host:17777"),
+            ("127.0.0.1:5", "127.0.0.1:5"),
+        ] {
+            assert_eq!(with_port(given.to_owned()), meant);
+        }
+    }
+
+    #[test]
+    fn a_profiles_fingerprint_is_that_of_its_own_server() {
+        let print = Fingerprint([7; 32]);
+        let config = format!("[profile.a]\nserver = 'h:1'\nfingerprint = '{print}'\n");
+        let with = |server: Option<&str>| {
+            let server = server.map(str::to_owned);
+            let common = Common { server, profile: Some("a".into()), ..Common::default() };
+            let settings = with_config(&config, common).unwrap();
+            (settings.fingerprint, settings.fingerprint_is_given)
+        };
+        assert_eq!(with(None), (Some(print), true));
+        assert_eq!(with(Some("h:2")), (None, false));
+        let wrong = config.replace(&print.to_string(), "x");
+        let common = Common { profile: Some("a".into()), ..Common::default() };
+        assert_eq!(with_config(&wrong, common).unwrap_err().code, Code::Usage);
     }
 }

@@ -20,7 +20,7 @@ impl Signup {
         if let Some(user) = &common.user {
             check_name(user)?;
         }
-        let (settings, mut remote) = reach(common, env)?;
+        let (mut settings, mut remote) = reach(common, env)?;
         let user = settings.user(env)?;
         check_name(&user)?;
         let password = settings.password(&user, env)?;
@@ -30,6 +30,7 @@ impl Signup {
             return Err(failure.hint("No account was made. Try again.").into());
         }
         remote.sign_up(&user, &password).map_err(|error| failed(&error))?;
+        settings.was_used(&remote, env);
         if common.json {
             return env.json("result", json!({"code": 0, "user": user}));
         }

@@ -84,7 +84,7 @@ fn each_kind_of_failure_has_its_status() {
     huge.set_len(100_000_001).unwrap();
     for (args, status) in [
         (&["store", "missing"][..], 13),
-        (&["store", "there", "--as", "a/b"], 2),
+        (&["store", "there", "--as", "a/"], 2),
         (&["store", "there", "--to", "../up"], 2),
         (&["store", "there", "huge", "--as", "a"], 2),
         (&["store", "-", "--as", "a"], 2),

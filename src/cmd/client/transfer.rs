@@ -38,8 +38,7 @@ pub(crate) fn send(
     let began = Instant::now();
     let mut bar = env.bar(path.name(), source.bytes);
     let bytes = source.bytes;
-    let stored =
-        remote.store(path, bytes, precondition, &mut source.file, &mut |at| bar.show(at))?;
+    let stored = remote.store(path, bytes, precondition, source, &mut |at| bar.show(at))?;
     Ok(Sent { path: path.clone(), bytes, stored, took: began.elapsed() })
 }
 

@@ -22,16 +22,25 @@ use crate::core::types::Precondition;
 #[derive(Args, Debug)]
 pub(super) struct Upload {
     /// Local files; "-" is standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "command", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// Store a command's output, if the command ends well; no shell is used
+    #[arg(long, value_name = "CMD", conflicts_with = "files", requires = "name")]
+    command: Option<String>,
 
     /// The folder to store them in [default: your top folder]
     #[arg(long, value_name = "FOLDER")]
     to: Option<String>,
 
-    /// The name to store the file under (with one FILE) [default: its own]
+    /// The name to store the file under (with one FILE), with folders before it if you like [default:
+    /// its own]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
+
+    /// Store standard input, a pipe or a command's output even if nothing comes from it
+    #[arg(long)]
+    allow_empty: bool,
 
     #[command(flatten)]
     rate: Rate,
@@ -49,6 +58,10 @@ pub(super) struct Wish {
 impl Wish {
     /// A file for which it was not fulfilled, with what to do.
     fn failed(self, file: &str, error: &Error) -> Failure {
+        if error.code() == Code::Damaged {
+            let failure = Failure::of(&format!("cannot {} {file}", self.word), error);
+            return failure.hint("Store it again: what is there may not be what was sent.");
+        }
         let own: &[_] = match self.precondition {
             Precondition::Any | Precondition::Absent => &[],
             Precondition::Present => {
@@ -75,8 +88,11 @@ struct Job {
 }
 
 impl Upload {
-    pub(super) fn run(self, wish: Wish, common: &Common, env: &mut Env) -> Result<(), Stop> {
+    pub(super) fn run(mut self, wish: Wish, common: &Common, env: &mut Env) -> Result<(), Stop> {
         self.check(wish, common)?;
+        if self.command.is_some() {
+            self.files = self.name.iter().map(PathBuf::from).collect(); // what it is called
+        }
         let mut taken = HashSet::new();
         let mut jobs = Vec::new();
         for file in &self.files {
@@ -96,7 +112,7 @@ impl Upload {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
                 let mut source = match job.source {
                     Some(source) => source,
-                    None => Source::open(file, env)?,
+                    None => self.open(file, env)?,
                 };
                 send(env, connection.remote()?, &mut source, &job.path, wish.precondition)
             });
@@ -147,16 +163,31 @@ impl Upload {
             return Err(Error::other(Code::Usage, text));
         }
         if self.files.len() == 1 {
-            return Ok(Job { source: Some(Source::open(file, env)?), path });
+            return Ok(Job { source: Some(self.open(file, env)?), path });
         }
         Source::check(file, env)?;
         Ok(Job { source: None, path })
     }
 
+    fn open(&self, file: &Path, env: &mut Env) -> Result<Source, Error> {
+        let source = match &self.command {
+            Some(command) => Source::of_command(command)?,
+            None => Source::open(file, env)?,
+        };
+        if source.is_empty_stream && !self.allow_empty {
+            let text = "nothing came from it; if an empty file is meant: --allow-empty";
+            return Err(Error::other(Code::LocalFile, text));
+        }
+        Ok(source)
+    }
+
     fn stored_path(&self, file: &Path) -> Result<FilePath, Error> {
         let folder = FolderPath::parse_rooted(self.to.as_deref().unwrap_or_default())?;
         if let Some(name) = &self.name {
-            return Ok(folder.join(name)?);
+            return Ok(match folder.is_top() {
+                true => FilePath::parse_rooted(name)?,
+                false => FilePath::parse_rooted(&format!("{}/{name}", folder.as_str()))?,
+            });
         }
         if file == Path::new("-") {
             let text = "standard input has no name, give it one with --as NAME";
@@ -167,7 +198,10 @@ impl Upload {
         };
         let text = "its name is not UTF-8 text, give it another with --as NAME";
         let name = name.to_str().ok_or_else(|| Error::other(Code::Usage, text))?;
-        Ok(folder.join(name)?)
+        folder.join(name).map_err(|why| {
+            let text = format!("{why}; give it another name with --as NAME");
+            Error::other(Code::BadPath, text)
+        })
     }
 }
 

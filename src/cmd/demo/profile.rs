@@ -15,6 +15,7 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 use super::resources::{FOLDER_PREFIX, is_running};
 use crate::cmd::client::local::replace_file;
 use crate::core::io::reason;
+use crate::core::types::Fingerprint;
 
 /// How many names are tried.
 const NAMES_MAX: usize = 100;
@@ -42,6 +43,7 @@ impl Profile {
         server: &str,
         user: &str,
         password_file: &Path,
+        fingerprint: Option<&Fingerprint>,
     ) -> Result<Profile, String> {
         let failed =
             |error: io::Error| format!("cannot write {}: {}", config.display(), reason(&error));
@@ -51,7 +53,8 @@ impl Profile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), true),
             Err(error) => return Err(failed(error)),
         };
-        let (text, name) = with_profile(&text, [server, user, password_file])
+        let fingerprint = fingerprint.map(Fingerprint::to_string);
+        let (text, name) = with_profile(&text, [server, user, password_file], fingerprint)
             .map_err(|why| format!("cannot add to {}: {why}", config.display()))?;
         let new_folders = make_folders(config).map_err(failed)?;
         let profile = Profile {
@@ -120,7 +123,11 @@ fn make_folders(config: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The text with a profile of server, user and password file more, and the profile's name.
-fn with_profile(text: &str, settings: [&str; 3]) -> Result<(String, String), String> {
+fn with_profile(
+    text: &str,
+    settings: [&str; 3],
+    fingerprint: Option<String>,
+) -> Result<(String, String), String> {
     let mut document: DocumentMut =
         text.parse().map_err(|error: toml_edit::TomlError| error.message().to_owned())?;
     let profiles = document.entry("profile").or_insert_with(|| {
@@ -138,6 +145,9 @@ fn with_profile(text: &str, settings: [&str; 3]) -> Result<(String, String), Str
     let mut profile = Table::new();
     for (key, setting) in ["server", "user", "password_file"].into_iter().zip(settings) {
         profile.insert(key, value(setting));
+    }
+    if let Some(fingerprint) = fingerprint {
+        profile.insert("fingerprint", value(fingerprint));
     }
     profile.decor_mut().set_prefix(REMARK);
     profiles.remove(&name);
@@ -192,24 +202,24 @@ mod tests {
             "[profile]\nhome = { server = 'x' }\n",
             "profile = { home = { server = 'x' } }\n",
         ] {
-            let (with, name) = with_profile(text, SETTINGS).unwrap();
+            let (with, name) = with_profile(text, SETTINGS, None).unwrap();
             assert_eq!(name, "demo");
             let read: toml::Table = with.parse().unwrap();
             assert_eq!(read["profile"]["demo"]["server"].as_str(), Some("h:1"), "{with}");
             assert_eq!(without_profile(&with, &name, SETTINGS[2]).as_deref(), Some(text), "{with}");
             assert_eq!(without_profile(&with, &name, "/other"), None);
         }
-        assert!(with_profile("a = ", SETTINGS).is_err());
-        assert!(with_profile("profile = 1", SETTINGS).is_err());
+        assert!(with_profile("a = ", SETTINGS, None).is_err());
+        assert!(with_profile("profile = 1", SETTINGS, None).is_err());
     }
 
     #[test]
     fn a_profile_of_somebodys_own_is_left_alone() {
         let text = "[profile.demo]\nserver = 'mine'\n";
-        let (with, name) = with_profile(text, SETTINGS).unwrap();
+        let (with, name) = with_profile(text, SETTINGS, None).unwrap();
         assert_eq!(name, "demo-2");
         // One that a killed demo has left is taken over.
-        let (again, name) = with_profile(&with, ["h:2", "demo", SETTINGS[2]]).unwrap();
+        let (again, name) = with_profile(&with, ["h:2", "demo", SETTINGS[2]], None).unwrap();
         assert_eq!(name, "demo-2");
         assert!(again.starts_with(text) && again.contains("h:2") && !again.contains("h:1"));
     }
@@ -218,7 +228,7 @@ mod tests {
     fn a_file_that_was_made_goes_again_with_its_folders() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("a/b/config.toml");
-        let profile = Profile::save(&config, "h:1", "demo", Path::new("/p")).unwrap();
+        let profile = Profile::save(&config, "h:1", "demo", Path::new("/p"), None).unwrap();
         assert!(fs::read_to_string(&config).unwrap().contains("[profile.demo]"));
         profile.remove().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -234,7 +244,7 @@ mod tests {
         fs::write(&real, "# mine\n").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let profile = Profile::save(&link, "h:1", "demo", Path::new("/p")).unwrap();
+        let profile = Profile::save(&link, "h:1", "demo", Path::new("/p"), None).unwrap();
         profile.remove().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "# mine\n");

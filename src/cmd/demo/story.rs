@@ -15,7 +15,7 @@ use super::cluster::Cluster;
 use super::picture;
 use super::resources::Who;
 use crate::cmd::client::local::Source;
-use crate::cmd::client::place::Place;
+use crate::cmd::client::place::{Existing, Place};
 use crate::cmd::client::transfer::{fetch, send};
 use crate::cmd::env::{Asked, Env, duration};
 use crate::cmd::failure::{Failure, Stop};
@@ -132,7 +132,8 @@ impl Story<'_> {
         let path = &original.path;
         let back = self.cluster.folder().join("read_back").join(path.name());
         let failed = |error| Failure::of(&format!("cannot read {path} back"), &error);
-        let place = Place::create(&back, true, self.env.interrupts()).map_err(failed)?;
+        let interrupts = self.env.interrupts();
+        let place = Place::create(&back, true, Existing::Replaced, interrupts).map_err(failed)?;
         let fetched = fetch(self.env, self.remote, path, None, place).map_err(failed)?;
         self.say(&fetched.summary())?;
         let (before, after) = (digest(&original.local)?, digest(&back)?);

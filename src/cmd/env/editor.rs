@@ -1,8 +1,10 @@
 //! Editing a line on a terminal: history of commands (never of answers), Tab for verbs and for the
 //! names of local files.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,6 +15,8 @@ use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Helper};
+
+use crate::core::io::terminal::drop_typed_ahead;
 
 /// Gives what lies in a folder.
 type LookUp = dyn Fn(&str) -> Vec<String>;
@@ -52,41 +56,96 @@ pub struct Completions {
 
 /// The line editor. Its history lives as long as it does, and has commands only: an answer may be
 /// private, and no earlier command is an answer.
+///
+/// There is one for commands and answers, since what was typed or pasted beyond the end of a line waits
+/// in it.
 pub(super) struct Editor {
-    commands: rustyline::Editor<Completions, MemHistory>,
-    answers: rustyline::Editor<(), MemHistory>,
+    lines: rustyline::Editor<Completions, MemHistory>,
+    completions: Completions,
+    /// Lines that were pasted together with the one before them.
+    pasted: VecDeque<String>,
 }
 
 /// How reading a line ended.
 pub(super) enum Line {
     Text(String),
-    /// Ctrl-D or Ctrl-C.
+    /// By Ctrl-D or Ctrl-C, or because the terminal has gone.
     Left,
+    /// It was no text.
+    Garbled,
 }
 
 impl Editor {
+    /// An editor with this to complete from.
     pub(super) fn new(completions: Completions) -> rustyline::Result<Editor> {
-        let mut commands = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
-        commands.set_helper(Some(completions));
-        let answers = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
-        Ok(Editor { commands, answers })
+        let lines = rustyline::Editor::with_history(Config::default(), MemHistory::new())?;
+        Ok(Editor { lines, completions, pasted: VecDeque::new() })
+    }
+
+    /// Completes from this from now on.
+    pub(super) fn set_completions(&mut self, completions: Completions) {
+        self.completions = completions;
+    }
+
+    /// The next of the lines that were pasted together.
+    pub(super) fn next_pasted(&mut self) -> Option<String> {
+        self.pasted.pop_front()
+    }
+
+    /// Forgets what was typed ahead of a question to which nobody would have typed it.
+    pub(super) fn forget_typed_ahead(&mut self) {
+        self.pasted.clear();
+        let history = std::mem::take(self.lines.history_mut());
+        // Where it cannot be made anew it could not be made before.
+        if let Ok(lines) = rustyline::Editor::with_history(Config::default(), history) {
+            self.lines = lines;
+        }
     }
 
     /// Reads a line.
     pub(super) fn read(&mut self, prompt: &str, command: bool) -> rustyline::Result<Line> {
-        let line =
-            if command { self.commands.readline(prompt) } else { self.answers.readline(prompt) };
+        let line = match command {
+            true => {
+                self.lines.set_helper(Some(self.completions.clone()));
+                self.lines.readline(prompt)
+            }
+            false => {
+                self.lines.set_helper(None);
+                let commands = std::mem::take(self.lines.history_mut());
+                let line = self.lines.readline(prompt);
+                *self.lines.history_mut() = commands;
+                line
+            }
+        };
         match line {
             Ok(text) => {
+                let text = self.first_of(&text);
                 if command {
-                    self.commands.add_history_entry(&text)?;
+                    self.lines.add_history_entry(&text)?;
                 }
                 Ok(Line::Text(text))
             }
             Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(Line::Left),
             Err(error) if has_hung_up(&error) => Ok(Line::Left),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                self.forget_typed_ahead();
+                drop_typed_ahead();
+                Ok(Line::Garbled)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// The first line of a text that may have been pasted; the others wait for their turn.
+    fn first_of(&mut self, text: &str) -> String {
+        let mut lines = text.split('\n').map(str::to_owned);
+        let first = lines.next().unwrap_or_default();
+        self.pasted.extend(lines);
+        // Enter has ended a line that had its end already.
+        if self.pasted.back().is_some_and(String::is_empty) {
+            self.pasted.pop_back();
+        }
+        first
     }
 }
 

@@ -29,6 +29,7 @@ impl Env {
             folder: PathBuf::new(),
             input: Box::new(io::Cursor::new(input.as_bytes().to_vec())),
             out: Screen(captured.out.clone()),
+            patient: None,
             err: Screen(captured.err.clone()),
             terminals: Terminals { input: false, out: false, err: false },
             manner: Manner::default(),

@@ -179,6 +179,22 @@ impl Temporary {
         renamed
     }
 
+    /// Gives it its name for good, unless a file of that name is there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`], and those of the system; the file is removed then.
+    pub fn keep_as_new(self, place: &Path) -> io::Result<()> {
+        match fs::hard_link(&self.path, place) {
+            Ok(()) => Ok(()), // its other name goes with `self`
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // A file system without links: the best that it can do.
+            Err(_) if fs::symlink_metadata(place).is_ok() => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            Err(_) => self.keep_as(place),
+        }
+    }
+
     /// Keeps it as it is.
     pub fn keep(self) {
         self.interrupts.0.temporaries.lock().retain(|path| path != &self.path);

@@ -14,10 +14,11 @@ const WIDTH: usize = 80;
 /// The columns of a label and what follows it.
 const LABEL: usize = 13;
 
-/// The whole report, without the end of its last line.
-pub(super) fn render(report: &Status) -> String {
+/// The whole report, without the end of its last line. `server` is the one that gave it.
+pub(super) fn render(report: &Status, server: &str) -> String {
     let mut lines = Vec::new();
     labelled("state", &words::headline(report), &mut lines);
+    labelled("server", server, &mut lines);
     for trouble in &report.troubles {
         let [status, action] = words::trouble(trouble, &report.unreadable);
         labelled("status", &status, &mut lines);
@@ -139,13 +140,14 @@ mod tests {
         let expected =
             "\x20     state: HEALTHY  every file is readable; files can be stored; 2 more nodes
              may be lost
+     server: 127.0.0.1:17777
       files: 18,204 in 412.0 GB     owed: nothing
        node  state  address              free  errors  last seen
        1     up     127.0.0.1:51131  341.0 GB       0  now
        2     up     127.0.0.1:51132  341.0 GB       0  now
        3     up     127.0.0.1:51133  341.0 GB       0  now
        4     up     127.0.0.1:51134  341.0 GB       0  now";
-        assert_eq!(render(&report()), expected);
+        assert_eq!(render(&report(), "127.0.0.1:17777"), expected);
     }
 
     #[test]
@@ -162,6 +164,7 @@ mod tests {
         let expected =
             "\x20     state: DEGRADED  every file is readable; files can be stored; 1 more node
              may be lost
+     server: 127.0.0.1:17777
      status: node 2 has not answered for 3m12s (connection refused)
      action: start it:  palk storage --id 2
              or replace it:  palk admin replace 2 --to HOST:PORT
@@ -171,7 +174,7 @@ mod tests {
        2     down   127.0.0.1:51132  341.0 GB   1,234  3m12s ago
        3     up     127.0.0.1:51133  341.0 GB       0  now
        4     up     127.0.0.1:51134  341.0 GB       0  now";
-        assert_eq!(render(&report), expected);
+        assert_eq!(render(&report, "127.0.0.1:17777"), expected);
     }
 
     #[test]
@@ -198,7 +201,7 @@ mod tests {
             Trouble::JournalBehind { node, why: "a long reason ".repeat(9) },
             Trouble::Unknown,
         ];
-        let text = render(&report);
+        let text = render(&report, "127.0.0.1:17777");
         for line in text.lines() {
             assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
         }

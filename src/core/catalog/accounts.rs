@@ -10,6 +10,7 @@ use std::thread;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::core::catalog::database::first;
 use crate::core::catalog::{Catalog, TokenId, UserId};
@@ -308,7 +309,8 @@ fn verify(password: &str, hash: &str, memory: &mut Vec<Block>) -> bool {
             .is_ok_and(|own| Output::new(&own).is_ok_and(|own| own == expected))
 }
 
-/// Argon2id, in memory that is used again and again.
+/// Argon2id, in memory that is used again and again. What looks the same is the same password: keyboards
+/// of different systems compose letters in different ways.
 fn output(
     password: &str,
     params: &Params,
@@ -317,6 +319,7 @@ fn output(
 ) -> std::result::Result<[u8; Params::DEFAULT_OUTPUT_LEN], argon2::Error> {
     memory.resize(params.block_count(), Block::default());
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    let password: String = password.nfc().collect();
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
         .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory)?;
     Ok(output)
@@ -463,5 +466,14 @@ mod tests {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
             assert!(!bytes.windows(7).any(|window| window == b"battery"));
         }
+    }
+
+    #[test]
+    fn a_password_is_the_same_however_its_letters_are_composed() {
+        let (composed, decomposed) = ("gr\u{fc}n", "gru\u{308}n");
+        let mut memory = Vec::new();
+        let hash = hash(decomposed, &mut memory).unwrap();
+        assert!(verify(composed, &hash, &mut memory) && verify(decomposed, &hash, &mut memory));
+        assert!(!verify("grun", &hash, &mut memory));
     }
 }

@@ -66,8 +66,8 @@ pub struct Reading {
     bytes_read: u64,
     troubles: Troubles,
     unsound: NodeSet,
-    /// The nodes that do not have what was stored, or have it damaged, placed on them or not.
-    without: NodeSet,
+    /// The nodes whose piece is damaged at the wanted stripe, or which should have one and do not.
+    unsound_here: NodeSet,
     data: Vec<u8>,
 }
 
@@ -123,7 +123,7 @@ impl Reading {
             bytes_read: 0,
             troubles,
             unsound: NodeSet::EMPTY,
-            without: NodeSet::EMPTY,
+            unsound_here: NodeSet::EMPTY,
             data: Vec::new(),
         };
         match reading.fetch() {
@@ -135,8 +135,8 @@ impl Reading {
     /// The next of the wanted bytes in two parts, one behind the other; nothing at their end.
     ///
     /// # Errors
-    /// [`Error::TooFewToRead`] if the nodes that are left are too few, [`Error::DamagedFile`] if those
-    /// that are away would not help.
+    /// [`Error::TooFewToRead`] if the nodes that are left are too few, [`Error::DamagedOnNodes`] if
+    /// those that are away would not help.
     pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
         let wanted = loop {
             if self.stripe == self.end {
@@ -145,6 +145,7 @@ impl Reading {
             self.fetch()?;
             let stripe = self.stripe;
             self.stripe += 1;
+            self.unsound_here = self.useless();
             for source in &mut self.sources {
                 source.has_stripe = false;
                 self.bytes_read += source.body.len() as u64;
@@ -265,11 +266,9 @@ impl Reading {
     fn give_up(&mut self, id: NodeId, error: Error) {
         let is_held = !matches!(error, Error::Node { why: NodeFailure::NotHeld(_), .. });
         self.past[id.index()] = if is_held { Past::FailedAt(self.stripe) } else { Past::Useless };
-        if says_unsound(&error, self.in_step) {
-            self.without.insert(id);
-            if self.placed.contains(id) {
-                self.unsound.insert(id);
-            }
+        if says_unsound(&error, self.in_step) && self.placed.contains(id) {
+            self.unsound.insert(id);
+            self.unsound_here.insert(id);
         }
         let why = match self.roster.used::<()>(id, Err(error)) {
             Err(Error::Node { why, .. }) => why.to_string(),
@@ -286,11 +285,17 @@ impl Reading {
             troubles.note(trouble.node, trouble.why);
         }
         let path = self.label.path.to_string();
-        if self.without.complement().len() < READ_QUORUM {
-            Error::DamagedFile { path, troubles }
-        } else {
-            Error::TooFewToRead { path, troubles }
+        let hopeful = self.placed.and(self.unsound_here.complement());
+        match hopeful.len() < READ_QUORUM {
+            true => Error::DamagedOnNodes { path, troubles },
+            false => Error::TooFewToRead { path, troubles },
         }
+    }
+
+    /// The nodes that turned out not to hold the version at all.
+    fn useless(&self) -> NodeSet {
+        let is_useless = |id: &NodeId| self.past[id.index()] == Past::Useless;
+        self.unsound.iter().filter(is_useless).collect()
     }
 }
 
@@ -404,7 +409,8 @@ mod tests {
         let before = f.node(2).pieces.clone();
         f.node(2).pieces.clear();
         let (error, unsound) = f.read(1, content.len()).unwrap_err();
-        assert!(matches!(error, Error::DamagedFile { .. }), "{error}");
+        assert!(matches!(error, Error::DamagedOnNodes { .. }), "{error}");
+        assert_eq!(error.code().exit_status(), 7);
         assert_eq!(unsound, NodeSet::from_bits(0b0111));
         // One that is away may help.
         f.node(2).pieces = before;

@@ -16,6 +16,7 @@ pub mod random;
 pub mod send_queue;
 mod socket;
 pub mod spool;
+pub mod terminal;
 pub mod tls;
 pub mod unix;
 

@@ -47,6 +47,7 @@ impl Remote {
         if range.is_none() && digest != retrieved.blake3 {
             return Err(Error::Damaged("their BLAKE3 digest differs".into()));
         }
+        sink.flush().map_err(sink_failed)?;
         Ok(retrieved)
     }
 

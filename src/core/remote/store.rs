@@ -25,6 +25,7 @@ use crate::core::wire::chunk::{self, ACKNOWLEDGED, CHUNK_BYTES, CHUNKS_AHEAD_MAX
 use crate::core::wire::extended::{Request, field};
 
 const ACKNOWLEDGE: Deadline = Deadline::new(Duration::from_secs(30), "acknowledge a chunk");
+/// From one sign of life to the next: the server says that it is still at work.
 const COMMIT: Deadline = Deadline::new(Duration::from_secs(60), "confirm the store");
 const TAKE: Deadline = Deadline::new(Duration::from_secs(30), "take more of the file");
 
@@ -86,8 +87,18 @@ impl Remote {
     /// What the server says once it has the whole file.
     fn await_answer(&mut self, sending: &mut Sending, watch: Watch<'_>) -> Result<Vec<String>> {
         self.take_acknowledgements(sending, 0, watch)?;
-        watch(sending.progress(true));
-        self.message(&COMMIT)
+        loop {
+            watch(sending.progress(true));
+            if self.input.waiting().is_empty() {
+                let more = self.input.more(&mut self.stream, &COMMIT);
+                self.keep(more)?;
+            }
+            // It is still at work.
+            match self.input.waiting().first() {
+                Some(&ACKNOWLEDGED) => self.input.used(1),
+                _ => return self.message(&COMMIT),
+            }
+        }
     }
 
     fn send_file(
@@ -155,6 +166,9 @@ impl Remote {
             while let Some(first) = self.input.waiting().first().copied() {
                 if first != ACKNOWLEDGED {
                     return self.reply_for_acknowledgement(sending);
+                }
+                if sending.chunks_ahead() == 0 && sending.sent == sending.total {
+                    return Ok(()); // a sign of life, which is left for later
                 }
                 if sending.chunks_ahead() == 0 {
                     let text = "a chunk was acknowledged that was not sent";

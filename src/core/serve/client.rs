@@ -7,7 +7,10 @@ mod folders;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::{Busy, State};
@@ -34,6 +37,9 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes that nobody wants are dropped in pieces of this size.
 const DROP_BYTES: usize = 64 * 1024;
+
+/// Between two signs of life while a store is finished: a fraction of what a client waits for one.
+const STILL_AT_WORK: Duration = Duration::from_secs(5);
 
 /// What a client that cannot be served now is told.
 const STOPPING: &str = "the server is shutting down, try again later";
@@ -456,7 +462,7 @@ impl Connection<'_> {
                         let what = "the file does not match its digest";
                         return Ok(Received::Failed(Error::Damaged(what.into())));
                     }
-                    return Ok(finish(store, own));
+                    return Ok(self.finish_alive(store, own));
                 }
                 Ok(Head::GivenUp) => {
                     let what = "the transfer was given up by the client";
@@ -466,6 +472,34 @@ impl Connection<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Finishes a store, and tells the client now and then that it is still being done: how long the
+    /// nodes take for a large file nobody can say beforehand.
+    fn finish_alive(&mut self, store: Store<'_>, digest: Digest) -> Received {
+        if store.is_small() {
+            return finish(store, digest);
+        }
+        thread::scope(|scope| {
+            let (done, outcome) = bounded(1);
+            scope.spawn(move || {
+                // The other end waits for it.
+                let _ = done.send(finish(store, digest));
+            });
+            loop {
+                match outcome.recv_timeout(STILL_AT_WORK) {
+                    Ok(received) => return received,
+                    Err(RecvTimeoutError::Timeout) => {
+                        // A client that has gone is noticed when it is answered.
+                        let _ = self.stream.write_all(&[&[chunk::ACKNOWLEDGED]], &TAKE);
+                    }
+                    Err(RecvTimeoutError::Disconnected) => {
+                        let text = "finishing the store ended without an outcome";
+                        return Received::Failed(Error::other(Code::Unexpected, text));
+                    }
+                }
+            }
+        })
     }
 
     fn chunk_head(&mut self) -> Result<Head> {

@@ -33,6 +33,7 @@ impl Running<'_> {
                 self.env.data(&printable_lines(&said.text))?;
             }
             if said.is_welcome() {
+                self.settings.was_used(&self.remote.borrow(), self.env);
                 return Ok(Next::Operations);
             }
             if said.questions.is_empty() {
@@ -51,12 +52,14 @@ impl Running<'_> {
         if let Some(saved) = self.settings.saved(self.env)?
             && by_saved(&mut self.remote.borrow_mut(), &self.settings, &saved, self.env)?
         {
+            self.settings.was_used(&self.remote.borrow(), self.env);
             self.env.data(&format!("Signed in as {}", printable(&user)))?;
             return Ok(Next::Operations);
         }
         let password = self.settings.password(&user, self.env)?;
         let failed = |error| sign_in_failed(&user, &error);
         self.remote.borrow_mut().sign_in(&user, &password).map_err(failed)?;
+        self.settings.was_used(&self.remote.borrow(), self.env);
         self.env.data(&format!("Signed in as {}", printable(&user)))?;
         Ok(Next::Operations)
     }

@@ -5,7 +5,7 @@ use super::{Running, failed_here};
 use crate::cmd::client::advice;
 use crate::cmd::client::local::Source;
 use crate::cmd::client::operation::Operation;
-use crate::cmd::client::place::Place;
+use crate::cmd::client::place::{Existing, Place};
 use crate::cmd::client::transfer::{Sent, fetch, send};
 use crate::cmd::env::Asked;
 use crate::cmd::failure::{Failure, Stop};
@@ -118,7 +118,8 @@ impl Running<'_> {
         let Some(path) = self.stored(operation)? else { return Ok(()) };
         let (local, remark) = self.files.target(&path, self.env);
         let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
-        let place = Place::create(&local, true, self.env.interrupts()).map_err(failed)?;
+        let interrupts = self.env.interrupts();
+        let place = Place::create(&local, true, Existing::Replaced, interrupts).map_err(failed)?;
         let fetched = fetch(self.env, &mut self.remote.borrow_mut(), &path, None, place);
         let fetched = fetched.map_err(failed)?;
         let name = printable(path.name());
