@@ -87,7 +87,17 @@ impl Remote {
     fn await_answer(&mut self, sending: &mut Sending, watch: Watch<'_>) -> Result<Vec<String>> {
         self.take_acknowledgements(sending, 0, watch)?;
         watch(sending.progress(true));
-        self.message(&COMMIT)
+        // As long as it says so, the server is still at it.
+        loop {
+            while self.input.waiting().first() == Some(&ACKNOWLEDGED) {
+                self.input.used(1);
+            }
+            if !self.input.waiting().is_empty() {
+                return self.message(&COMMIT);
+            }
+            let more = self.input.more(&mut self.stream, &COMMIT);
+            self.keep(more)?;
+        }
     }
 
     fn send_file(
@@ -155,6 +165,9 @@ impl Remote {
             while let Some(first) = self.input.waiting().first().copied() {
                 if first != ACKNOWLEDGED {
                     return self.reply_for_acknowledgement(sending);
+                }
+                if sending.chunks_ahead() == 0 && sending.sent == sending.total {
+                    return Ok(());
                 }
                 if sending.chunks_ahead() == 0 {
                     let text = "a chunk was acknowledged that was not sent";

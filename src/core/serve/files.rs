@@ -497,6 +497,11 @@ pub struct Store<'a> {
 }
 
 impl Store<'_> {
+    /// The file's size.
+    pub fn bytes(&self) -> u64 {
+        self.meta.file_bytes
+    }
+
     /// The nodes that the file goes to.
     pub fn targets(&self) -> NodeSet {
         self.writing.targets()

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::core::cluster::Cluster;
@@ -38,6 +39,12 @@ const IN_STEP_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often a caller is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long users are told the same.
+const TELL_USERS_AGAIN: Duration = Duration::from_millis(500);
+
+/// Or this many times as long as it took to find out.
+const STATUS_PAUSE_FACTOR: u32 = 10;
 
 /// May files of all users be named?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,12 +72,14 @@ pub struct Operator {
     cluster: Cluster,
     users: Users,
     upkeep: Arc<Upkeep>,
+    /// What users were told last, and until when others are told the same.
+    told: Mutex<Option<(Instant, Status)>>,
 }
 
 impl Operator {
     /// The facade over these.
     pub fn new(cluster: Cluster, users: Users, upkeep: Arc<Upkeep>) -> Operator {
-        Operator { cluster, users, upkeep }
+        Operator { cluster, users, upkeep, told: Mutex::default() }
     }
 
     /// The accounts.
@@ -89,6 +98,25 @@ impl Operator {
             status.unreadable = self.some_unreadable(&facts)?;
         }
         status.upkeep = Some(self.upkeep()?);
+        Ok(status)
+    }
+
+    /// As [`Operator::status`] for users. However many ask, and however often, looking through the
+    /// catalog for them takes a part of the time only.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn status_for_users(&self) -> Result<Status> {
+        let mut told = self.told.lock();
+        let begun = Instant::now();
+        if let Some((until, status)) = told.as_ref()
+            && begun < *until
+        {
+            return Ok(status.clone());
+        }
+        let status = self.status(Names::Hidden)?;
+        let until = Instant::now() + TELL_USERS_AGAIN.max(begun.elapsed() * STATUS_PAUSE_FACTOR);
+        *told = Some((until, status.clone()));
         Ok(status)
     }
 
