@@ -547,7 +547,7 @@ mod tests {
 
     #[test]
     fn a_scrub_whose_end_cannot_be_written_has_not_ended() {
-        let mut f = fixture();
+        let f = fixture();
         f.store(1, &bytes(300_000));
         let mut scrubber = Scrubber::new(&f.cluster, f.throttle(), None, 0).unwrap();
         let scrubs = scrubber.scrubs();
@@ -569,7 +569,7 @@ mod tests {
 
     #[test]
     fn a_piece_that_is_rebuilt_while_it_is_looked_at_is_looked_at_again() {
-        let mut f = fixture();
+        let f = fixture();
         let content = bytes(300_000);
         f.store(1, &content);
         f.node(2).damaged.insert(version(1));

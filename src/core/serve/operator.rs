@@ -8,6 +8,7 @@ mod heal;
 mod pass;
 mod replace;
 mod scrub;
+mod told;
 mod upkeep;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::core::cluster::Cluster;
 use crate::core::error::Result;
+use crate::core::serve::operator::told::Told;
 use crate::core::serve::upkeep::Upkeep;
 use crate::core::serve::users::Users;
 use crate::core::status::{Debt, Facts, NodeFacts, Status, Trust};
@@ -39,12 +41,6 @@ const IN_STEP_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often a caller is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// How long users are told the same.
-const TELL_USERS_AGAIN: Duration = Duration::from_millis(500);
-
-/// Or this many times as long as it took to find out.
-const STATUS_PAUSE_FACTOR: u32 = 10;
 
 /// May files of all users be named?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,14 +68,15 @@ pub struct Operator {
     cluster: Cluster,
     users: Users,
     upkeep: Arc<Upkeep>,
-    /// What users were told last, and until when others are told the same.
-    told: Mutex<Option<(Instant, Status)>>,
+    /// What users were told last.
+    told: Mutex<Told<Status>>,
+    begun: Instant,
 }
 
 impl Operator {
     /// The facade over these.
     pub fn new(cluster: Cluster, users: Users, upkeep: Arc<Upkeep>) -> Operator {
-        Operator { cluster, users, upkeep, told: Mutex::default() }
+        Operator { cluster, users, upkeep, told: Mutex::default(), begun: Instant::now() }
     }
 
     /// The accounts.
@@ -101,23 +98,13 @@ impl Operator {
         Ok(status)
     }
 
-    /// As [`Operator::status`] for users. However many ask, and however often, looking through the
-    /// catalog for them takes a part of the time only.
+    /// As [`Operator::status`] for users, who may ask as often as they like: it looks through the
+    /// catalog.
     ///
     /// # Errors
     /// If the catalog cannot be read.
     pub fn status_for_users(&self) -> Result<Status> {
-        let mut told = self.told.lock();
-        let begun = Instant::now();
-        if let Some((until, status)) = told.as_ref()
-            && begun < *until
-        {
-            return Ok(status.clone());
-        }
-        let status = self.status(Names::Hidden)?;
-        let until = Instant::now() + TELL_USERS_AGAIN.max(begun.elapsed() * STATUS_PAUSE_FACTOR);
-        *told = Some((until, status.clone()));
-        Ok(status)
+        self.told.lock().get(|| self.begun.elapsed(), || self.status(Names::Hidden))
     }
 
     /// Refuses what would change something if another server has taken over.
