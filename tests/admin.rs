@@ -343,6 +343,39 @@ fn a_node_is_replaced_and_every_file_can_be_read_with_it() {
 }
 
 #[test]
+fn a_file_that_three_nodes_have_damaged_is_told_as_damaged_until_one_has_it_back() {
+    let cluster = Cluster::start();
+    let bytes = noise(5, 900_000);
+    settled(&cluster, "large.bin", &bytes);
+    settled(&cluster, "fine.bin", &noise(6, 300_000));
+    // The first stripe on three nodes, all of which are up.
+    let blocks = [1, 2, 3].map(|node| cluster.piece_of(node, "large.bin").remove(0));
+    let before = fs::read(&blocks[0]).unwrap();
+    for block in &blocks {
+        let mut bytes = fs::read(block).unwrap();
+        bytes[17] ^= 1;
+        fs::write(block, bytes).unwrap();
+    }
+    for _ in 0..2 {
+        let refused = cluster.retrieve("large.bin").unwrap_err();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(7), "{said}");
+        assert!(said.contains("fewer than 2 nodes have what was stored"), "{said}");
+        // What the read found is noted, and stays so.
+        until("it is noted", || cluster.status().code() == Some(21));
+        let told = status(&cluster);
+        assert_eq!(told["troubles"][0], serde_json::json!({ "kind": "damaged", "files": 1 }));
+        assert_eq!(told["unreadable"], serde_json::json!(["/demo/large.bin"]), "{told}");
+    }
+    assert!(cluster.retrieve("fine.bin").unwrap() == noise(6, 300_000));
+    fs::write(&blocks[0], before).unwrap();
+    let (code, said) = admin(&cluster, &["heal"]);
+    assert_eq!(code, 0, "{said}");
+    cluster.await_healthy();
+    assert!(cluster.retrieve("large.bin").unwrap() == bytes);
+}
+
+#[test]
 fn a_node_is_replaced_at_its_own_address_and_one_that_moved_is_told_of() {
     let mut cluster = Cluster::start();
     settled(&cluster, "large.bin", &noise(8, 3_000_000));

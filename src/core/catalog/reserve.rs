@@ -45,8 +45,12 @@ impl DiskReserve {
         )))?;
         let bytes = bytes.unwrap_or(USUAL_BYTES_MAX.min(space.total_bytes / USUAL_PART));
         let reserve = DiskReserve { folder: folder.into(), bytes, is_held: Mutex::new(false) };
-        let there = std::fs::metadata(reserve.file()).map_or(0, |found| found.len());
-        *reserve.is_held.lock() = there > 0 && there == bytes;
+        let there = std::fs::metadata(reserve.file()).map(|found| found.len());
+        let is_right = there.as_ref().is_ok_and(|there| *there == bytes);
+        if there.is_ok() && !is_right {
+            RealDisk.remove(&reserve.file()).map_err(Error::io("cannot remove the old reserve"))?;
+        }
+        *reserve.is_held.lock() = is_right;
         reserve.give_up_if_needed();
         reserve.is_full();
         Ok(reserve)
@@ -68,15 +72,11 @@ impl DiskReserve {
     /// # Errors
     /// [`Code::NoSpace`].
     pub fn check(&self) -> Result<()> {
-        if self.is_full() { Err(self.refusal()) } else { Ok(()) }
-    }
-
-    fn refusal(&self) -> Error {
-        let text = format!(
-            "the disk of the server's folder {} is full; files can be read and deleted",
-            self.folder.display()
-        );
-        Error::other(Code::NoSpace, text)
+        if !self.is_full() {
+            return Ok(());
+        }
+        let text = "the disk of the server's folder is full; files can be read and deleted";
+        Err(Error::other(Code::NoSpace, text))
     }
 
     /// Gives up what is kept if hardly anything else is free; true if it did.
@@ -117,7 +117,7 @@ impl DiskReserve {
     fn take(&self) -> bool {
         let failed =
             |error: &_| tracing::debug!("no reserve in {}: {error}", self.folder.display());
-        take_room(&self.file(), self.bytes).inspect_err(failed).is_ok()
+        self.bytes == 0 || take_room(&self.file(), self.bytes).inspect_err(failed).is_ok()
     }
 }
 
@@ -159,6 +159,14 @@ mod tests {
         reserve.bytes = 100_000;
         assert!(!reserve.is_full(), "there is room again");
         assert_eq!(length(&reserve), Some(100_000));
+    }
+
+    #[test]
+    fn nothing_may_be_kept_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let reserve = DiskReserve::open(folder.path(), Some(0)).unwrap();
+        assert!(!reserve.is_full() && !reserve.give_up_if_needed());
+        assert_eq!(length(&reserve), None);
     }
 
     #[test]

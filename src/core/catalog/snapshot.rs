@@ -63,6 +63,8 @@ impl Catalog {
     /// # Errors
     /// If the catalog cannot be read or the file not written.
     pub fn snapshot(&self, path: &Path) -> Result<SnapshotHead> {
+        // It may become as large as the catalog.
+        self.check_room()?;
         let failed = || Error::io(format!("cannot write {}", path.display()));
         let file = RealDisk.create(path).map_err(failed())?;
         let connection = database::open(&self.path)?;

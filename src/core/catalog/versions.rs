@@ -74,26 +74,10 @@ impl Draft<'_> {
         versions: &[VersionId],
         counted: bool,
     ) -> Result<u64> {
-        self.pieces_lost_since(node, versions, counted, u64::MAX)
-    }
-
-    /// The same for what was seen when the journal had this entry: a piece that was placed after it may be
-    /// another one, that was rebuilt meanwhile.
-    pub fn pieces_lost_since(
-        &mut self,
-        node: NodeId,
-        versions: &[VersionId],
-        counted: bool,
-        seen: u64,
-    ) -> Result<u64> {
         let connection = self.connection;
         self.record_those(
             versions,
-            |version| {
-                let on = placed(connection, version)?;
-                let is_placed = on.is_some_and(|on| on.contains(node));
-                Ok(is_placed && is_as_seen(connection, version, seen)?)
-            },
+            |version| Ok(placed(connection, version)?.is_some_and(|on| on.contains(node))),
             |versions| Change::Lost { node, counted, versions },
         )
     }
@@ -118,18 +102,13 @@ impl Draft<'_> {
     }
 }
 
-/// Was no piece of this version placed after this entry of the journal?
-fn is_as_seen(connection: &Connection, version: VersionId, seen: u64) -> Result<bool> {
-    let select = "SELECT placed_at <= ?2 FROM versions WHERE version = ?1";
-    let seen = i64::try_from(seen).unwrap_or(i64::MAX);
-    let found = first(connection, select, params![version.0, seen], |row| row.get(0))?;
-    Ok(found.unwrap_or(false))
-}
-
 impl Catalog {
     /// Was no piece of this version placed after this entry of the journal?
     pub fn is_as_seen(&self, version: VersionId, seen: u64) -> Result<bool> {
-        self.read(|connection| is_as_seen(connection, version, seen))
+        let select = "SELECT placed_at <= ?2 FROM versions WHERE version = ?1";
+        let values = params![version.0, seen];
+        let found = self.read(|connection| first(connection, select, values, |row| row.get(0)))?;
+        Ok(found.unwrap_or(true))
     }
 
     /// The file of which this is the current version, if there is one.

@@ -3,17 +3,23 @@
 //! A fresh megabyte costs more in page faults than coding it does. Each transfer has at most
 //! [`STRIPES_IN_FLIGHT_MAX`] of them, so its memory does not grow with the file; waiting for one is
 //! where a fast client is slowed down to the speed of the slowest node.
+//!
+//! One of them is the transfer's own, the others are of [`SHARED_MAX`] for all transfers together. So
+//! many transfers at once take little more than a stripe each, and none waits for what another holds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::core::code::layout::STRIPE_BYTES_MAX;
 
 /// Stripes that one transfer has in memory at most, its parity included.
 pub(super) const STRIPES_IN_FLIGHT_MAX: usize = 6;
+
+/// Stripes that all transfers together have in memory beside one for each: 256 MiB.
+const SHARED_MAX: usize = 128;
 
 /// Buffers that are kept for the next transfers.
 const IDLE_MAX: usize = 24;
@@ -25,6 +31,9 @@ const FULL_BYTES: usize = 2 * STRIPE_BYTES_MAX;
 #[derive(Default)]
 pub(super) struct BufferPool {
     idle: Mutex<Vec<Vec<u8>>>,
+    /// How many of the shared ones are in use.
+    shared: Mutex<usize>,
+    given_back: Condvar,
 }
 
 impl BufferPool {
@@ -49,29 +58,52 @@ impl BufferPool {
 /// The buffers that one transfer may have at a time.
 pub(super) struct Allowance {
     pool: Arc<BufferPool>,
-    free: Receiver<()>,
-    give_back: Sender<()>,
+    leased: Arc<Leased>,
+}
+
+/// What a transfer has. Changed under the lock of the pool's count.
+#[derive(Default)]
+struct Leased {
+    own: AtomicBool,
+    shared: AtomicUsize,
 }
 
 impl Allowance {
     pub(super) fn new(pool: Arc<BufferPool>) -> Allowance {
-        let (give_back, free) = bounded(STRIPES_IN_FLIGHT_MAX);
-        for _ in 0..STRIPES_IN_FLIGHT_MAX {
-            let _ = give_back.try_send(());
-        }
-        Allowance { pool, free, give_back }
+        Allowance { pool, leased: Arc::default() }
     }
 
     /// A buffer for a stripe of units of this length; `None` if none becomes free in time. What is
     /// in it is of no meaning.
     pub(super) fn lease(&self, unit_bytes: usize, longest: Duration) -> Option<StripeBuffer> {
-        self.free.recv_timeout(longest).ok()?;
+        let is_own = self.wait(longest)?;
         Some(StripeBuffer {
             bytes: self.pool.take(8 * unit_bytes),
             unit_bytes,
+            is_own,
             pool: self.pool.clone(),
-            give_back: self.give_back.clone(),
+            leased: self.leased.clone(),
         })
+    }
+
+    /// Waits until it may have one more; true for its own one.
+    fn wait(&self, longest: Duration) -> Option<bool> {
+        let deadline = Instant::now() + longest;
+        let mut shared = self.pool.shared.lock();
+        loop {
+            if !self.leased.own.swap(true, Ordering::SeqCst) {
+                return Some(true);
+            }
+            let own_shared = self.leased.shared.load(Ordering::SeqCst);
+            if own_shared + 1 < STRIPES_IN_FLIGHT_MAX && *shared < SHARED_MAX {
+                *shared += 1;
+                self.leased.shared.fetch_add(1, Ordering::SeqCst);
+                return Some(false);
+            }
+            if self.pool.given_back.wait_until(&mut shared, deadline).timed_out() {
+                return None;
+            }
+        }
     }
 }
 
@@ -79,8 +111,9 @@ impl Allowance {
 pub(super) struct StripeBuffer {
     bytes: Vec<u8>,
     unit_bytes: usize,
+    is_own: bool,
     pool: Arc<BufferPool>,
-    give_back: Sender<()>,
+    leased: Arc<Leased>,
 }
 
 impl StripeBuffer {
@@ -98,7 +131,14 @@ impl StripeBuffer {
 impl Drop for StripeBuffer {
     fn drop(&mut self) {
         self.pool.give_back(std::mem::take(&mut self.bytes));
-        let _ = self.give_back.try_send(());
+        let mut shared = self.pool.shared.lock();
+        if self.is_own {
+            self.leased.own.store(false, Ordering::SeqCst);
+        } else {
+            self.leased.shared.fetch_sub(1, Ordering::SeqCst);
+            *shared -= 1;
+        }
+        self.pool.given_back.notify_all();
     }
 }
 
@@ -120,6 +160,42 @@ mod tests {
         assert!(allowance.lease(unit_bytes, moment).is_some());
         drop(leased);
         assert_eq!(pool.idle.lock().len(), STRIPES_IN_FLIGHT_MAX);
+    }
+
+    #[test]
+    fn many_transfers_at_once_stay_below_one_limit_and_each_gets_on() {
+        let pool = Arc::new(BufferPool::default());
+        let lease = |allowance: &Allowance| allowance.lease(1, Duration::ZERO);
+        let transfers: Vec<_> = (0..200).map(|_| Allowance::new(pool.clone())).collect();
+        // As if a node had stalled: each takes all that it gets.
+        let mut held: Vec<_> = transfers
+            .iter()
+            .map(|one| std::iter::from_fn(|| lease(one)).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 200 + SHARED_MAX);
+        assert!(held.iter().all(|own| !own.is_empty()), "none waits for another");
+        // What one has given back another gets.
+        let first = held[0].len();
+        held[0].clear();
+        assert_eq!(std::iter::from_fn(|| lease(&transfers[0])).count(), 1, "its own, given back");
+        let more: Vec<_> = std::iter::from_fn(|| lease(&transfers[199])).collect();
+        assert_eq!(more.len(), first - 1);
+        drop((held, more));
+        assert_eq!(*pool.shared.lock(), 0);
+    }
+
+    #[test]
+    fn one_that_waits_is_woken_by_what_is_given_back() {
+        let pool = Arc::new(BufferPool::default());
+        let allowance = Allowance::new(pool);
+        let long = Duration::from_secs(60);
+        let all: Vec<_> =
+            (0..STRIPES_IN_FLIGHT_MAX).map(|_| allowance.lease(1, long).unwrap()).collect();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| allowance.lease(1, long).is_some());
+            drop(all);
+            assert!(waits.join().unwrap());
+        });
     }
 
     #[test]

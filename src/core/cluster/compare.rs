@@ -216,10 +216,8 @@ impl Comparison {
                 // First, since a comparison that fails is done again: by then they are not expected.
                 cluster.catalog.scrub_found(scrub, What::Missing, id, versions)?;
             }
-            let (versions, end) = (versions.to_vec(), self.end);
-            cluster
-                .committer
-                .submit(move |draft| draft.pieces_lost_since(id, &versions, counted, end))?;
+            let versions = versions.to_vec();
+            cluster.committer.submit(move |draft| draft.pieces_lost(id, &versions, counted))?;
             cluster.notifier.notify();
         }
         Ok(())
@@ -316,20 +314,8 @@ impl Cluster {
         if nodes.is_empty() {
             return Ok(());
         }
-        self.record_lost_since(version, nodes, u64::MAX)
-    }
-
-    /// The same for what was seen when the journal had this entry.
-    pub(super) fn record_lost_since(
-        &self,
-        version: VersionId,
-        nodes: NodeSet,
-        seen: u64,
-    ) -> Result<()> {
         self.committer.submit(move |draft| {
-            nodes
-                .iter()
-                .try_for_each(|id| draft.pieces_lost_since(id, &[version], true, seen).map(drop))
+            nodes.iter().try_for_each(|id| draft.pieces_lost(id, &[version], true).map(drop))
         })?;
         self.notifier.notify();
         Ok(())

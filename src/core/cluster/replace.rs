@@ -346,7 +346,7 @@ impl Replacer {
         if !is_current || !file.record.placed.contains(node) {
             return Ok(());
         }
-        self.cluster.record_lost_since(version, checked.without(), checked.seen)?;
+        self.cluster.record_lost(version, checked.without())?;
         let is_whole = checked.sound.contains(node) && checked.sound.len() > READ_QUORUM;
         if is_whole && !checked.damaged {
             proof.proved += 1;

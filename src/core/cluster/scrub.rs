@@ -424,9 +424,7 @@ fn note_found(
             }
         }
     }
-    if !checked.without().is_empty() {
-        cluster.record_lost_since(version, checked.without(), checked.seen)?;
-    }
+    cluster.record_lost(version, checked.without())?;
     if checked.damaged {
         cluster.catalog.scrub_found_damaged(id, version)?;
     }
@@ -513,6 +511,7 @@ mod tests {
         let progress = scrub(&mut f, Options::default());
         let done = progress.scrub.as_ref().unwrap();
         assert_eq!(done.unchecked, NodeSet::from_bits(0b1000));
+        assert_eq!(progress.unchecked.to_string(), "node 4 (connection refused)");
         assert!(!progress.is_clean());
         assert_eq!(f.placed(1), NodeSet::ALL);
     }
@@ -544,6 +543,53 @@ mod tests {
         assert_eq!(next_in(&f, day_ms), Duration::ZERO);
         let last = f.cluster.catalog.last_scrub().unwrap().unwrap();
         assert_eq!((last.ended_ms, last.id), (None, begun.id + 1));
+    }
+
+    #[test]
+    fn a_scrub_whose_end_cannot_be_written_has_not_ended() {
+        let f = fixture();
+        f.store(1, &bytes(300_000));
+        let mut scrubber = Scrubber::new(&f.cluster, f.throttle(), None, 0).unwrap();
+        let scrubs = scrubber.scrubs();
+        scrubs.start(Options::default()).unwrap();
+        while scrubber.scrub.as_ref().is_none_or(|scrub| scrub.phase != Phase::Mending) {
+            scrubber.round(f.now());
+        }
+        // As long as it is open nothing else is written.
+        let group = f.cluster.catalog.begin_group(1).unwrap();
+        f.pass(LOOK_EVERY);
+        assert!(!scrubber.round(f.now()));
+        assert!(!scrubs.progress().unwrap().is_clean());
+        drop(group);
+        f.pass(PAUSE);
+        scrubber.round(f.now());
+        assert!(scrubs.progress().unwrap().is_clean());
+        assert!(f.cluster.catalog.last_scrub().unwrap().unwrap().ended_ms.is_some());
+    }
+
+    #[test]
+    fn a_piece_that_is_rebuilt_while_it_is_looked_at_is_looked_at_again() {
+        let f = fixture();
+        let content = bytes(300_000);
+        f.store(1, &content);
+        f.node(2).damaged.insert(version(1));
+        let mut scrubber = Scrubber::new(&f.cluster, f.throttle(), None, 0).unwrap();
+        let scrubs = scrubber.scrubs();
+        scrubs.start(Options::default()).unwrap();
+        while scrubber.found.is_none() {
+            scrubber.round(f.now());
+        }
+        f.cluster.record_lost(version(1), NodeSet::from_bits(0b0010)).unwrap();
+        f.repair();
+        assert!(f.holds(2, 1, &content));
+        while scrubber.scrub.is_some() {
+            scrubber.round(f.now());
+            f.pass(LOOK_EVERY);
+        }
+        let progress = scrubs.progress().unwrap();
+        assert_eq!(progress.found, Mending::default());
+        assert_eq!((progress.is_clean(), progress.scrub.unwrap().files_done), (true, 1));
+        assert_eq!(f.placed(1), NodeSet::ALL);
     }
 
     #[test]

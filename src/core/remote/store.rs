@@ -87,17 +87,17 @@ impl Remote {
     /// What the server says once it has the whole file.
     fn await_answer(&mut self, sending: &mut Sending, watch: Watch<'_>) -> Result<Vec<String>> {
         self.take_acknowledgements(sending, 0, watch)?;
+        watch(sending.progress(true));
+        // As long as it says so, the server is still at it.
         loop {
-            watch(sending.progress(true));
-            if self.input.waiting().is_empty() {
-                let more = self.input.more(&mut self.stream, &COMMIT);
-                self.keep(more)?;
+            while self.input.waiting().first() == Some(&ACKNOWLEDGED) {
+                self.input.used(1);
             }
-            // It is still at work.
-            match self.input.waiting().first() {
-                Some(&ACKNOWLEDGED) => self.input.used(1),
-                _ => return self.message(&COMMIT),
+            if !self.input.waiting().is_empty() {
+                return self.message(&COMMIT);
             }
+            let more = self.input.more(&mut self.stream, &COMMIT);
+            self.keep(more)?;
         }
     }
 

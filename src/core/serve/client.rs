@@ -7,10 +7,7 @@ mod folders;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::{Busy, State};
@@ -22,10 +19,11 @@ use crate::core::serve::audit::Event;
 use crate::core::serve::client::folders::Listing;
 use crate::core::serve::encryption::{self, Encryption, Spoken};
 use crate::core::serve::files::{Files, Retrieve, Store, User};
+use crate::core::serve::heartbeat::saying_so;
 use crate::core::serve::limits::{
     BODY, GRACE, HELLO, MESSAGE, Pace, REQUEST, SIGN_IN, SIGN_IN_WHOLE, TAKE,
 };
-use crate::core::serve::operator::{Names, Operator};
+use crate::core::serve::operator::Operator;
 use crate::core::serve::settle::settle;
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use crate::core::types::{Digest, Precondition};
@@ -38,8 +36,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Bytes that nobody wants are dropped in pieces of this size.
 const DROP_BYTES: usize = 64 * 1024;
 
-/// Between two signs of life while a store is finished: a fraction of what a client waits for one.
-const STILL_AT_WORK: Duration = Duration::from_secs(5);
+/// How often a client hears that its file is still being committed; it waits for 60 s.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// What a client that cannot be served now is told.
 const STOPPING: &str = "the server is shutting down, try again later";
@@ -301,7 +299,7 @@ impl Connection<'_> {
             Step::RemoveFolder { folder, recursive } => self.remove_folder(&folder, recursive),
             Step::Move { from, to, replace } => self.move_to(&from, &to, replace),
             Step::Status => {
-                let outcome = self.user().and_then(|_| door.operator.status(Names::Hidden));
+                let outcome = self.user().and_then(|_| door.operator.status_for_users());
                 self.session.status_told(outcome.and_then(|status| one_line(&status)));
             }
             Step::DropBody(bytes) => {
@@ -462,7 +460,7 @@ impl Connection<'_> {
                         let what = "the file does not match its digest";
                         return Ok(Received::Failed(Error::Damaged(what.into())));
                     }
-                    return Ok(self.finish_alive(store, own));
+                    return Ok(self.finish_saying_so(store, own));
                 }
                 Ok(Head::GivenUp) => {
                     let what = "the transfer was given up by the client";
@@ -474,32 +472,14 @@ impl Connection<'_> {
         }
     }
 
-    /// Finishes a store, and tells the client now and then that it is still being done: how long the
-    /// nodes take for a large file nobody can say beforehand.
-    fn finish_alive(&mut self, store: Store<'_>, digest: Digest) -> Received {
-        if store.is_small() {
+    /// Finishes a store. The nodes may take long to make a large file durable, and the client waits.
+    fn finish_saying_so(&mut self, store: Store<'_>, digest: Digest) -> Received {
+        if store.bytes() <= chunk::CHUNK_BYTES as u64 {
             return finish(store, digest);
         }
-        thread::scope(|scope| {
-            let (done, outcome) = bounded(1);
-            scope.spawn(move || {
-                // The other end waits for it.
-                let _ = done.send(finish(store, digest));
-            });
-            loop {
-                match outcome.recv_timeout(STILL_AT_WORK) {
-                    Ok(received) => return received,
-                    Err(RecvTimeoutError::Timeout) => {
-                        // A client that has gone is noticed when it is answered.
-                        let _ = self.stream.write_all(&[&[chunk::ACKNOWLEDGED]], &TAKE);
-                    }
-                    Err(RecvTimeoutError::Disconnected) => {
-                        let text = "finishing the store ended without an outcome";
-                        return Received::Failed(Error::other(Code::Unexpected, text));
-                    }
-                }
-            }
-        })
+        let stream = &mut self.stream;
+        let say = || stream.write_all(&[&[chunk::ACKNOWLEDGED]], &TAKE);
+        saying_so(SAY_EVERY, say, || finish(store, digest))
     }
 
     fn chunk_head(&mut self) -> Result<Head> {

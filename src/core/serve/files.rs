@@ -22,7 +22,7 @@ use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Reservation, Room, Usage};
 use crate::core::types::{Digest, NodeSet, Precondition, VersionId, WRITE_QUORUM};
 use crate::core::wire::extended::{Entry, Moved};
-use crate::core::wire::node::{INLINE_FILE_BYTES_MAX, PieceMeta, Place};
+use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
 use crate::core::wire::trailer::STRIPES_MAX;
 
@@ -508,14 +508,14 @@ pub struct Store<'a> {
 }
 
 impl Store<'_> {
+    /// The file's size.
+    pub fn bytes(&self) -> u64 {
+        self.meta.file_bytes
+    }
+
     /// The nodes that the file goes to.
     pub fn targets(&self) -> NodeSet {
         self.writing.targets()
-    }
-
-    /// Does it travel in the journal, so that finishing it is one exchange with the nodes?
-    pub fn is_small(&self) -> bool {
-        self.meta.file_bytes <= INLINE_FILE_BYTES_MAX.into()
     }
 
     /// Where the next bytes go; empty once all have come.

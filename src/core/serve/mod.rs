@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod door;
 pub mod encryption;
 pub mod files;
+mod heartbeat;
 pub mod limits;
 pub mod operator;
 pub mod quota;

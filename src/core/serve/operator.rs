@@ -8,16 +8,19 @@ mod heal;
 mod pass;
 mod replace;
 mod scrub;
+mod told;
 mod upkeep;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::core::cluster::Cluster;
 use crate::core::error::Result;
+use crate::core::serve::operator::told::Told;
 use crate::core::serve::upkeep::Upkeep;
 use crate::core::serve::users::Users;
 use crate::core::status::{Debt, Facts, NodeFacts, Status, Trust};
@@ -65,12 +68,15 @@ pub struct Operator {
     cluster: Cluster,
     users: Users,
     upkeep: Arc<Upkeep>,
+    /// What users were told last.
+    told: Mutex<Told<Status>>,
+    begun: Instant,
 }
 
 impl Operator {
     /// The facade over these.
     pub fn new(cluster: Cluster, users: Users, upkeep: Arc<Upkeep>) -> Operator {
-        Operator { cluster, users, upkeep }
+        Operator { cluster, users, upkeep, told: Mutex::default(), begun: Instant::now() }
     }
 
     /// The accounts.
@@ -90,6 +96,15 @@ impl Operator {
         }
         status.upkeep = Some(self.upkeep()?);
         Ok(status)
+    }
+
+    /// As [`Operator::status`] for users, who may ask as often as they like: it looks through the
+    /// catalog.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn status_for_users(&self) -> Result<Status> {
+        self.told.lock().get(|| self.begun.elapsed(), || self.status(Names::Hidden))
     }
 
     /// Refuses what would change something if another server has taken over.

@@ -17,6 +17,7 @@ use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
 use crate::core::io::private;
 use crate::core::io::random::Random;
+use crate::core::io::spool::Spools;
 use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
 use crate::core::serve::client;
@@ -213,10 +214,11 @@ impl Server {
             dialect: self.dialect,
             encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
         });
+        let spools = Spools::new(&self.folder);
         for other in &self.doors {
-            let other = other.clone();
+            let (other, spools) = (other.clone(), spools.clone());
             let (files, state) = (self.files.clone(), self.listener.state());
-            let backend = Backend { files, state, folder: self.folder.clone() };
+            let backend = Backend { files, state, spools };
             thread::spawn(move || other.run(backend));
         }
         let inner = door.clone();

@@ -23,7 +23,8 @@ pub const CHUNK_BYTES: usize = 1024 * 1024;
 /// How many chunks a storing client may send ahead of the server's acknowledgements.
 pub const CHUNKS_AHEAD_MAX: usize = 8;
 
-/// The server's answer to each chunk that it took while storing.
+/// The server's answer to each chunk that it took while storing. Once it has them all it says the same now
+/// and then until the file is stored, so that the client knows that it still works on it.
 pub const ACKNOWLEDGED: u8 = b'+';
 
 /// The size of a chunk's head.

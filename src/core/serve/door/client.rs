@@ -138,7 +138,7 @@ impl<'a> DoorClient<'a> {
 
     /// A place for a file whose size is not known yet.
     pub(super) fn spool(&self) -> Spool {
-        Spool::new(&self.context.backend.folder)
+        self.context.backend.spools.spool()
     }
 
     /// Stores what was put aside, from `offset` to its end, and logs that.

@@ -13,7 +13,6 @@ mod share;
 pub mod spec;
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::client::DoorClient;
@@ -21,6 +20,7 @@ pub use self::spec::{Kind, Spec};
 use crate::core::error::Result;
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
 use crate::core::io::net::Stream;
+use crate::core::io::spool::Spools;
 use crate::core::serve::files::Files;
 
 /// The most clients of one door at once, if the system lets this process have enough files.
@@ -49,7 +49,7 @@ pub struct Backend {
     /// The server's state, for an orderly end.
     pub state: Arc<State>,
     /// Where files are put aside whose size is not known yet.
-    pub folder: PathBuf,
+    pub spools: Arc<Spools>,
 }
 
 impl Door {
