@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use rustix::fs::OFlags;
 
 /// Write-back starts whenever this many new bytes have come.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
@@ -48,7 +49,7 @@ pub trait Disk: Send + Sync {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// As the operating system says.
+    /// As the operating system says; `InvalidData` if it is neither a file nor a folder.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
 
     /// Is there a file or folder?
@@ -210,7 +211,15 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        Ok(Box::new(RealReadFile(File::open(path)?)))
+        // A pipe would wait for somebody who writes into it.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let kind = file.metadata()?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            let what = "it is neither a file nor a folder";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(Box::new(RealReadFile(file)))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
