@@ -2,6 +2,8 @@
 
 #[path = "cluster/chaos.rs"]
 mod chaos;
+#[path = "cluster/disks.rs"]
+mod disks;
 #[path = "cluster/load.rs"]
 mod load;
 mod support;

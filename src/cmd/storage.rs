@@ -11,7 +11,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
-use crate::core::io::listener::Listener;
+use crate::core::io::listener::{Listener, raise_files_max};
 use crate::core::io::private;
 use crate::core::io::reason;
 use crate::core::io::tls::{Acceptor, check_without_key};
@@ -62,6 +62,7 @@ impl Storage {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         private::keep_new_files();
         self.service.start_log();
+        raise_files_max();
         let id = self.id;
         let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
         let listen = self.listen.unwrap_or(default);

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use crate::core::catalog::Surveyed;
 use crate::core::cluster::Cluster;
+use crate::core::cluster::backoff::Backoff;
 use crate::core::cluster::pace::Throttle;
 use crate::core::cluster::rebuild::Lacking;
 use crate::core::cluster::retry::Tried;
@@ -38,9 +39,6 @@ const BATCH_PIECES_MAX: usize = 64;
 
 /// The longest that a rebuilt piece waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
-
-/// How long a piece is passed over that could not be rebuilt: doubled each time, up to the second.
-const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
 
 /// Pieces whose backoff is remembered; others are tried in every pass.
 const BACKOFFS_MAX: usize = 10_000;
@@ -90,22 +88,6 @@ pub fn start(cluster: &Cluster, throttle: &Throttle) -> Result<Arc<Healing>> {
         cluster.notifier.run_rounds(&name, LOOK_EVERY, move |now| worker.round(now))?;
     }
     Ok(healing)
-}
-
-/// When something is tried again.
-#[derive(Clone, Copy, Default)]
-struct Backoff {
-    until: Duration,
-    pause: Duration,
-}
-
-impl Backoff {
-    /// The next one after a failure.
-    fn next(self, now: Duration) -> Backoff {
-        let [shortest, longest] = BACKOFF;
-        let pause = (2 * self.pause).clamp(shortest, longest);
-        Backoff { until: now + pause, pause }
-    }
 }
 
 /// Rebuilds what one node lacks.
@@ -280,7 +262,9 @@ impl RepairWorker {
         self.last_failure = error.to_string();
         self.pass.why = Some(self.last_failure.clone());
         match error {
-            Error::Node { node, why: NodeFailure::Refused(_) } if *node == self.id => {
+            Error::Node { node, why: NodeFailure::Refused(_) | NodeFailure::DiskFailed(_) }
+                if *node == self.id =>
+            {
                 self.refusals += 1;
                 if self.refusals >= REFUSALS_MAX {
                     self.node_backoff = self.node_backoff.next(now);
@@ -347,21 +331,7 @@ mod tests {
     use crate::core::cluster::volume::fixture::{Fixture, bytes, fixture, version};
     use crate::core::code::layout::Layout;
     use crate::core::types::NodeSet;
-    use crate::core::wire::node::Room;
-
-    #[test]
-    fn a_backoff_doubles_up_to_its_limit() {
-        let now = Duration::from_secs(100);
-        let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..9)
-            .map(|_| {
-                backoff = backoff.next(now);
-                assert_eq!(backoff.until, now + backoff.pause);
-                backoff.pause.as_secs()
-            })
-            .collect();
-        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
-    }
+    use crate::core::wire::node::{DiskTrouble, Room};
 
     fn worker(f: &Fixture, number: usize) -> RepairWorker {
         RepairWorker::new(NodeId::ALL[number - 1], &f.cluster, f.throttle(), Arc::default())
@@ -418,6 +388,30 @@ mod tests {
         f.pass(Duration::from_secs(6));
         f.look();
         assert!(rounds(&f) > 0);
+        assert_eq!(f.placed(1), NodeSet::ALL);
+    }
+
+    #[test]
+    fn nothing_is_read_for_a_node_that_may_not_write() {
+        let mut f = fixture();
+        f.store(1, &bytes(900_000));
+        f.node(4).pieces.clear();
+        f.cluster.record_lost(version(1), NodeSet::from_bits(0b1000)).unwrap();
+        let why = "/files_4 (permission denied)".to_owned();
+        f.node(4).trouble = Some(DiskTrouble::NotWritable(why));
+        f.look();
+        let mut worker = worker(&f, 4);
+        while worker.round(f.now()) {}
+        assert_eq!(worker.healing.bytes_read(), 0);
+        let why = f.cluster.roster.retry().tried(NodeId::ALL[3]).why.unwrap();
+        assert_eq!(
+            why,
+            "node 4: its disk failed: it may not write to /files_4 (permission denied)"
+        );
+        f.node(4).trouble = None;
+        f.look();
+        f.pass(Duration::from_secs(6));
+        while worker.round(f.now()) {}
         assert_eq!(f.placed(1), NodeSet::ALL);
     }
 

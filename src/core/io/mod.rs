@@ -19,4 +19,4 @@ pub mod spool;
 pub mod tls;
 pub mod unix;
 
-pub use crate::core::error::reason;
+pub use crate::core::error::{is_shortage, reason};
