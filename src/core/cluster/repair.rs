@@ -117,7 +117,8 @@ pub struct RepairWorker {
 /// One look through all that the node lacks.
 #[derive(Default)]
 struct Pass {
-    began: Duration,
+    /// Nothing until the pause before it is over.
+    began: Option<Duration>,
     after: Option<VersionId>,
     rows: VecDeque<Surveyed>,
     rebuilt: u64,
@@ -161,7 +162,7 @@ impl RepairWorker {
         let seen = (roster.times_up(self.id), roster.retry().asked());
         if seen != self.seen {
             self.seen = seen;
-            self.pass = Pass { began: now, ..Pass::default() };
+            self.pass = Pass::default();
             self.backoffs.clear();
             (self.refusals, self.node_backoff) = (0, Backoff::default());
             (self.rests_until, self.complained_at) = (now, None);
@@ -182,6 +183,7 @@ impl RepairWorker {
         if now < self.rests_until {
             return Ok(false);
         }
+        self.pass.began.get_or_insert(now);
         if self.pass.rows.is_empty() {
             let rows = self.cluster.catalog.missing(self.id, self.pass.after, PAGE)?;
             self.pass.after = rows.last().map(|row| row.record.version);
@@ -300,12 +302,12 @@ impl RepairWorker {
         if !self.cluster.roster.seen(self.id).has_gap() {
             self.note_tried();
         }
-        let pass = std::mem::replace(&mut self.pass, Pass { began: now, ..Pass::default() });
+        let pass = std::mem::take(&mut self.pass);
         if pass.rebuilt > 0 {
             return Ok(true);
         }
         if pass.why.is_some() {
-            let took = now.saturating_sub(pass.began);
+            let took = pass.began.map_or(Duration::ZERO, |began| now.saturating_sub(began));
             self.rests_until = now + (took * PASS_PAUSE_FACTOR).max(PASS_PAUSE_MIN);
         }
         Ok(false)
@@ -389,6 +391,52 @@ mod tests {
         f.look();
         assert!(rounds(&f) > 0);
         assert_eq!(f.placed(1), NodeSet::ALL);
+    }
+
+    #[test]
+    fn each_piece_that_cannot_be_rebuilt_is_tried_less_and_less_often_by_itself() {
+        let mut f = fixture();
+        let lose = |f: &Fixture, byte| {
+            f.node(4).pieces.remove(&version(byte));
+            f.cluster.record_lost(version(byte), NodeSet::from_bits(0b1000)).unwrap();
+        };
+        for byte in [1, 2] {
+            f.store(byte, &bytes(3_000_000));
+        }
+        f.store(3, &bytes(300_000));
+        f.node(4).room = Some(Room { free_bytes: 1_000_000, total_bytes: 1 << 30, spare_bytes: 0 });
+        f.look();
+        let mut worker = worker(&f, 4);
+        let mut tries = [const { Vec::new() }; 2];
+        let begun = f.now();
+        for half in 0..2800 {
+            match half {
+                0 => lose(&f, 1),
+                200 => lose(&f, 2),
+                1000 => lose(&f, 3),
+                _ => {}
+            }
+            let until = |worker: &RepairWorker, byte| {
+                worker.backoffs.get(&version(byte)).map(|backoff| backoff.until)
+            };
+            let before = [1, 2].map(|byte| until(&worker, byte));
+            while worker.round(f.now()) {}
+            for (byte, tries) in (1..).zip(&mut tries) {
+                if until(&worker, byte) != before[usize::from(byte) - 1] {
+                    tries.push((f.now() - begun).as_secs());
+                }
+            }
+            f.pass(Duration::from_millis(500));
+        }
+        assert_eq!(f.placed(3), NodeSet::ALL, "and none of them holds up another");
+        for (tries, first) in tries.iter().zip([0, 100]) {
+            let pauses: Vec<u64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!((first..=first + 2).contains(&tries[0]), "{tries:?}");
+            assert_eq!(pauses.len(), 8, "{tries:?}");
+            for (pause, expected) in pauses.iter().zip([5, 10, 20, 40, 80, 160, 320, 600]) {
+                assert!((expected..=expected + 2).contains(pause), "{pauses:?}");
+            }
+        }
     }
 
     #[test]
