@@ -188,3 +188,31 @@ fn a_node_without_a_connection_to_give_is_busy_and_not_down() {
     assert_eq!(cluster.store("f", &bytes).unwrap(), 4);
     assert!(TcpStream::connect(cluster.node_address(2)).is_ok());
 }
+
+#[test]
+fn an_empty_mount_point_is_not_taken_for_a_node_that_expects_data() {
+    let mut cluster = Cluster::start();
+    cluster.store("a", b"bytes").unwrap();
+    cluster.await_healthy();
+    cluster.set_node_options(2, &["--expect-data"]);
+    cluster.lose_node(2);
+    let (folder, disk) = (cluster.node_folder(2), cluster.path("disk"));
+    fs::rename(&folder, &disk).unwrap();
+    for is_there in [false, true] {
+        if is_there {
+            fs::create_dir(&folder).unwrap();
+        }
+        let mut node = palk();
+        node.args(["storage", "--id", "2", "--listen", "127.0.0.1:0", "--expect-data", "--dir"]);
+        let refused = node.arg(&folder).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(13), "{said}");
+        assert!(said.contains("holds no node's files, and --expect-data is given"), "{said}");
+        assert!(said.contains("mount its disk"), "{said}");
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is begun there");
+    fs::remove_dir(&folder).unwrap();
+    fs::rename(&disk, &folder).unwrap();
+    cluster.return_node(2);
+    cluster.await_healthy();
+}

@@ -528,6 +528,14 @@ fn is_missing(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Is this the folder of a node, of whichever?
+///
+/// # Errors
+/// As the disk says.
+pub fn holds_node(disk: &dyn Disk, root: &Path) -> io::Result<bool> {
+    disk.exists(&identity_path(root))
+}
+
 /// The lock file of a node's folder.
 pub fn lock_path(root: &Path) -> PathBuf {
     root.join(".palk/lock")
