@@ -2,12 +2,15 @@
 
 #[path = "cluster/chaos.rs"]
 mod chaos;
+#[path = "cluster/disks.rs"]
+mod disks;
 #[path = "cluster/load.rs"]
 mod load;
 mod support;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -400,7 +403,17 @@ fn a_damaged_block_is_read_around_and_rebuilt() {
             assert_eq!(seed_of(&client.retrieve("a.bin", "test").unwrap()), 1, "{kind}");
             read_all(&piece) == sound
         });
+        until("its names lead to it", || {
+            read_all(&cluster.blocks(node, "test/a.bin")) == sound
+                && cluster.blocks(node, "test/a.bin").iter().zip(&piece).all(|pair| is_same(pair))
+        });
     }
+}
+
+/// Are these two names of one file?
+fn is_same((one, other): (&PathBuf, &PathBuf)) -> bool {
+    let [one, other] = [one, other].map(|path| fs::metadata(path).ok().map(|found| found.ino()));
+    one.is_some() && one == other
 }
 
 fn read_all(paths: &[PathBuf]) -> Vec<Vec<u8>> {

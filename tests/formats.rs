@@ -40,8 +40,8 @@ use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::extended::{self, Entry as Listed, Extent, FileEntry, Moved, Removed};
 use palk::core::wire::journal::{Chain, Change, Entry, JournalState, Point};
 use palk::core::wire::node::{
-    self, Alive, Append, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply, Request, Room,
-    Serves, ViewReport,
+    self, Alive, Append, DiskTrouble, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply,
+    Request, Room, Serves, ViewReport,
 };
 use palk::core::wire::reports::{BackedUp, Found, Healing, Remaining, Replaced, Scrubbed, Without};
 use palk::core::wire::snapshot::{self, SnapshotHead, SnapshotReply, SnapshotRequest};
@@ -301,11 +301,11 @@ fn every_request_to_a_node() {
     let entries = vec![Entry::after(point(), 301, stored(true).encode().unwrap())];
     let pieces = vec![InlinePiece { entry: 0, unit_bytes: 89, checksums: [1, 300] }];
     let append = Append { prev: point(), decided: 16, entries, pieces };
-    let requests: [(Request, usize, &str); 28] = [
+    let requests: [(Request, usize, &str); 29] = [
         (
             Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM },
             0,
-            "00000025 00000000 00042222 22222222 22222222 22222222 222203ac 02444444 \
+            "00000025 00000000 00052222 22222222 22222222 22222222 222203ac 02444444 \
              44444444 44444444 44444444 44",
         ),
         (Request::Ping { decided: 300 }, 0, "00000003 00000000 01ac02"),
@@ -405,11 +405,12 @@ fn every_request_to_a_node() {
         ),
         (Request::CloseGap { gap: 300 }, 0, "00000003 00000000 0fac02"),
         (Request::CheckView, 0, "00000001 00000000 10"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110403"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110503"),
         (Request::Bye, 0, "00000001 00000000 12"),
+        (Request::ProveDisk, 0, "00000001 00000000 13"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 23];
+    let mut seen = [false; 24];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
@@ -438,10 +439,11 @@ fn every_request_to_a_node() {
             Request::CheckView => 20,
             Request::WhoServes { .. } => 21,
             Request::Bye => 22,
+            Request::ProveDisk => 23,
         }] = true;
     }
-    assert_eq!(seen, [true; 23]);
-    assert_eq!(PROTOCOL, 4);
+    assert_eq!(seen, [true; 24]);
+    assert_eq!(PROTOCOL, 5);
 }
 
 #[test]
@@ -456,7 +458,7 @@ fn every_reply_of_a_node() {
         heard_ms_ago: Some(5),
         folder: "/srv".into(),
     };
-    let replies: [(Reply, usize, &str); 22] = [
+    let replies: [(Reply, usize, &str); 25] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into(), journal: journal_state() },
             0,
@@ -465,19 +467,40 @@ fn every_reply_of_a_node() {
         ),
         (Reply::Done, 0, "00000001 00000000 01"),
         (
-            Reply::Alive(Alive { room: Some(room), journal: journal_state() }),
+            Reply::Alive(Alive { room: Some(room), journal: journal_state(), trouble: None }),
             0,
-            "00000020 00000000 0201ac02 e8070111 ac024444 44444444 44444444 44444444 \
-             44441003 ac020102",
+            "00000021 00000000 0201ac02 e8070111 ac024444 44444444 44444444 44444444 \
+             44441003 ac020102 00",
         ),
         (
             Reply::Alive(Alive {
                 room: None,
                 journal: JournalState { gap: None, ..journal_state() },
+                trouble: Some(DiskTrouble::NoInodes),
             }),
             0,
-            "0000001a 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
-             0200",
+            "0000001c 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
+             02000100",
+        ),
+        (
+            Reply::Alive(Alive {
+                room: None,
+                journal: JournalState { gap: None, ..journal_state() },
+                trouble: Some(DiskTrouble::NotWritable("/a".into())),
+            }),
+            0,
+            "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
+             02000101 022f61",
+        ),
+        (
+            Reply::Alive(Alive {
+                room: None,
+                journal: JournalState { gap: None, ..journal_state() },
+                trouble: Some(DiskTrouble::Failing("no".into())),
+            }),
+            0,
+            "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
+             02000102 026e6f",
         ),
         (Reply::Staged, 0, "00000001 00000000 03"),
         (
@@ -526,6 +549,7 @@ fn every_reply_of_a_node() {
         (Reply::Failed(Failure::NoSpace(": 1".into())), 0, "00000006 00000000 0c02033a 2031"),
         (Reply::Failed(Failure::Refused("no".into())), 0, "00000005 00000000 0c03026e 6f"),
         (Reply::Failed(Failure::Fenced { epoch: 300 }), 0, "00000004 00000000 0c04ac02"),
+        (Reply::Failed(Failure::Busy("no".into())), 0, "00000005 00000000 0c05026e 6f"),
         (
             Reply::Serves(serves),
             0,
@@ -534,7 +558,7 @@ fn every_reply_of_a_node() {
         ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 20];
+    let mut seen = [false; 21];
     for (reply, body_bytes, expected) in replies {
         let bytes = node::encode(&reply, body_bytes).unwrap();
         golden.check(&format!("{reply:?}"), &unchecked(&bytes), expected);
@@ -559,9 +583,10 @@ fn every_reply_of_a_node() {
             Reply::Failed(Failure::Refused(_)) => 17,
             Reply::Failed(Failure::Fenced { .. }) => 18,
             Reply::Serves(_) => 19,
+            Reply::Failed(Failure::Busy(_)) => 20,
         }] = true;
     }
-    assert_eq!(seen, [true; 20]);
+    assert_eq!(seen, [true; 21]);
 }
 
 // ---- the journal and the snapshots ----
@@ -989,7 +1014,9 @@ fn what_a_status_says() {
             Trouble::NodeAway { node, silent_ms: Some(7), why: "no".into() },
             Trouble::CatalogInDoubt,
             Trouble::ServerFull,
-            Trouble::PiecesOwed { nodes: vec![node], pieces: 2, bytes: 3 },
+            Trouble::PiecesOwed { nodes: vec![node], pieces: 2, bytes: 3, why: None },
+            Trouble::NodeDisk { node, cause: DiskTrouble::NoInodes },
+            Trouble::NodeDisk { node, cause: DiskTrouble::NotWritable("no".into()) },
             Trouble::ChangeInDoubt,
             Trouble::NotLeading,
             Trouble::NodeCatchingUp { node },
@@ -1022,6 +1049,8 @@ fn what_a_status_says() {
         r#"{"kind":"node-away","node":2,"silent_ms":7,"why":"no"},{"kind":"catalog-in-doubt"},"#,
         r#"{"kind":"server-full"},"#,
         r#"{"bytes":3,"kind":"pieces-owed","nodes":[2],"pieces":2},"#,
+        r#"{"cause":"no-inodes","kind":"node-disk","node":2},"#,
+        r#"{"cause":{"not-writable":"no"},"kind":"node-disk","node":2},"#,
         r#"{"kind":"change-in-doubt"},{"kind":"not-leading"},"#,
         r#"{"kind":"node-catching-up","node":2},{"kind":"journal-behind","node":2,"why":"no"},"#,
         r#"{"kind":"node-full","node":2,"spare_bytes":8}],"unreadable":["/demo/a"],"v":1}"#,

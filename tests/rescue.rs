@@ -340,3 +340,42 @@ fn a_link_in_a_folder_leads_nowhere() {
     assert_eq!(tree(&out).into_keys().collect::<Vec<_>>(), ["demo/a"]);
     assert_eq!(fs::read_dir(out.join("demo")).unwrap().count(), 1);
 }
+
+#[test]
+fn pieces_and_journals_behind_links_are_served_rescued_and_recovered_alike() {
+    let mut cluster = Cluster::start();
+    let (small, large) = (noise(1, 1000), noise(2, 700_000));
+    cluster.store("sub/small", &small).unwrap();
+    cluster.store("sub/large", &large).unwrap();
+    (1..=4).for_each(|node| until("shown", || cluster.blocks(node, "sub/small").len() == 2));
+    stop(&mut cluster);
+    let link_away = |from: &Path, to: &str| {
+        fs::rename(from, cluster.path(to)).unwrap();
+        std::os::unix::fs::symlink(cluster.path(to), from).unwrap();
+    };
+    link_away(&cluster.node_folder(1).join(".palk/pieces"), "pieces of 1");
+    link_away(&cluster.node_folder(1).join("backup"), "backup of 1");
+    for (number, entry) in
+        fs::read_dir(cluster.node_folder(2).join(".palk/pieces")).unwrap().enumerate()
+    {
+        link_away(&entry.unwrap().path(), &format!("some of 2, {number}"));
+    }
+    link_away(&cluster.node_folder(2).join("demo/sub"), "names of 2");
+
+    let (output, out) = rescue(&cluster, &[1, 2], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let rescued = tree(&out);
+    assert!(rescued["demo/sub/small"] == small && rescued["demo/sub/large"] == large);
+
+    (1..=2).for_each(|node| cluster.start_node(node));
+    let recovered = cluster.recover("recovered", &[1, 2]);
+    assert_eq!(recovered.status.code(), Some(0), "{recovered:?}");
+    cluster.start_server();
+    for (path, bytes) in [("sub/small", &small), ("sub/large", &large)] {
+        assert!(cluster.retrieve(path).unwrap() == *bytes, "{path}");
+    }
+    (3..=4).for_each(|node| cluster.start_node(node));
+    cluster.await_healthy();
+    cluster.store("sub/more", &large).unwrap();
+    until("it is shown", || cluster.has_version(2, "sub/more", &large));
+}

@@ -15,6 +15,7 @@ use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
 use crate::core::error::Code;
 use crate::core::io::datagram::host_name;
+use crate::core::io::listener::raise_files_max;
 use crate::core::io::private;
 use crate::core::serve::discovery::{Announced, Answering, Discovery};
 use crate::core::serve::door::{Door, Kind, Spec};
@@ -187,6 +188,7 @@ impl Server {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         private::keep_new_files();
         self.service.start_log();
+        raise_files_max();
         let nodes = match self.nodes.len() {
             0 => None,
             4 => self.nodes.try_into().ok(),

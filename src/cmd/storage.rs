@@ -1,6 +1,6 @@
 //! `palk storage`: one storage node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -11,13 +11,13 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
-use crate::core::io::listener::Listener;
+use crate::core::io::listener::{Listener, raise_files_max};
 use crate::core::io::private;
 use crate::core::io::reason;
 use crate::core::io::tls::{Acceptor, check_without_key};
 use crate::core::node::reserve::Reserve;
 use crate::core::node::service as node_service;
-use crate::core::node::store::{BlockStore, lock_path};
+use crate::core::node::store::{BlockStore, holds_node, lock_path};
 use crate::core::types::NodeId;
 
 /// The port of node 1 less one.
@@ -42,6 +42,11 @@ pub struct Storage {
     #[arg(long, value_name = "SIZE", value_parser = parse_reserve)]
     reserve: Option<Reserve>,
 
+    /// Refuse to start if the folder holds no node's files, as the empty mount point of a disk that is
+    /// not mounted does
+    #[arg(long)]
+    expect_data: bool,
+
     #[command(flatten)]
     key: Key,
 
@@ -62,6 +67,7 @@ impl Storage {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         private::keep_new_files();
         self.service.start_log();
+        raise_files_max();
         let id = self.id;
         let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
         let listen = self.listen.unwrap_or(default);
@@ -78,6 +84,9 @@ impl Storage {
             Failure::new(Code::LocalFile, text)
         })?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        if self.expect_data {
+            check_data(&*disk, &folder)?;
+        }
         create_folders(&*disk, &folder.join(".palk"))
             .map_err(Error::io(format!("cannot make the folder {}", folder.display())))?;
         let _lock = lock(&folder)?;
@@ -110,7 +119,19 @@ fn log_room(store: &BlockStore) {
     }
 }
 
-fn lock(folder: &std::path::Path) -> Result<FolderLock, Stop> {
+/// Nothing is made in a folder that should hold a node's files and does not.
+fn check_data(disk: &dyn Disk, folder: &Path) -> Result<(), Stop> {
+    let looked = holds_node(disk, folder);
+    if looked.map_err(Error::io(format!("cannot look into the folder {}", folder.display())))? {
+        return Ok(());
+    }
+    let text = format!("{} holds no node's files, and --expect-data is given", folder.display());
+    let hint = "mount its disk, or name the right folder with --dir; to begin a new folder, start the \
+                node once without --expect-data";
+    Err(Failure::new(Code::LocalFile, text).hint(hint).into())
+}
+
+fn lock(folder: &Path) -> Result<FolderLock, Stop> {
     let taken = FolderLock::take(&lock_path(folder))
         .map_err(Error::io(format!("cannot lock the folder {}", folder.display())))?;
     taken.ok_or_else(|| {

@@ -343,6 +343,12 @@ pub enum NodeFailure {
     Refused(String),
     #[error("another server has taken over (epoch {epoch})")]
     Fenced { epoch: u64 },
+    /// It is there, and has no connection, file or memory to spare just now.
+    #[error("{0}")]
+    Busy(String),
+    /// With the reason. On the wire it is a refusal.
+    #[error("its disk failed: {0}")]
+    DiskFailed(String),
 }
 
 impl Error {
@@ -415,6 +421,15 @@ fn is_local(error: &io::Error) -> bool {
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::ReadOnlyFilesystem
     )
+}
+
+/// Is this process or machine short of files, memory or ports just now? That says nothing about what was
+/// asked for.
+pub fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// Why an operation of the system failed, as a person would say it: `connection refused`.

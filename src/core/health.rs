@@ -13,7 +13,8 @@
 //!
 //! No user's request waits for a node that is not up: only the probe talks to it until it answers. An
 //! answer to a probe says little about a node's disk. So one that was late is taken back at once the
-//! first time, and is on probation for longer and longer when it is late again soon after.
+//! first time, and is on probation for longer and longer when it is late again soon after. Each time that
+//! it then writes to its disk and answers in time makes its probation shorter.
 
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub enum State {
 pub enum Heard {
     /// It answered.
     Answer,
+    /// It has written to its disk, synced it and answered.
+    Proof,
     /// It let a deadline pass, with the text that says which.
     Silence(String),
     /// It could not be reached, or broke the connection, with the reason.
@@ -54,6 +57,8 @@ pub struct Health {
     why: String,
     /// How often it was late, each time soon after the last.
     lapses: u32,
+    /// When it was late for the first of these times.
+    first_lapse: Duration,
     /// When an answer makes it up again.
     trusted_from: Duration,
 }
@@ -62,7 +67,10 @@ pub struct Health {
 const PROBATION: Duration = Duration::from_secs(5);
 
 /// The longest probation.
-const PROBATION_MAX: Duration = Duration::from_secs(80);
+const PROBATION_MAX: Duration = Duration::from_secs(60);
+
+/// What one proof takes off a probation.
+const PROOF_WORTH: Duration = Duration::from_secs(2);
 
 /// A node that was in time for so long after its probation has made up for it.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
@@ -75,6 +83,7 @@ impl Health {
             since: now,
             why: "not connected yet".into(),
             lapses: 0,
+            first_lapse: now,
             trusted_from: now,
         }
     }
@@ -107,11 +116,14 @@ impl Health {
     /// Takes in how a talk went; true if the belief changed between up and not up.
     pub fn hear(&mut self, heard: Heard, now: Duration) -> bool {
         let was_up = self.is_up();
+        if heard == Heard::Proof {
+            self.trusted_from = self.trusted_from.saturating_sub(PROOF_WORTH);
+        }
         let (state, why) = match heard {
-            Heard::Answer if !was_up && now < self.trusted_from => {
-                (State::Probation, format!("it was late {} times in a short time", self.lapses))
+            Heard::Answer | Heard::Proof if !was_up && now < self.trusted_from => {
+                (State::Probation, self.why_on_probation(now))
             }
-            Heard::Answer => (State::Up, String::new()),
+            Heard::Answer | Heard::Proof => (State::Up, String::new()),
             Heard::Silence(why) => {
                 if was_up || self.is_on_probation() {
                     self.note_lapse(now);
@@ -132,9 +144,26 @@ impl Health {
         was_up != self.is_up()
     }
 
+    fn why_on_probation(&self, now: Duration) -> String {
+        let seconds = now.saturating_sub(self.first_lapse).as_secs() + 1;
+        let left = self.trusted_from.saturating_sub(now).as_secs() + 1;
+        let period = match seconds / 60 {
+            0 | 1 => format!("{seconds} seconds"),
+            minutes => format!("{minutes} minutes"),
+        };
+        format!(
+            "it was late {} times in {period}: left out for another {left} s at most, while there are \
+             three others",
+            self.lapses
+        )
+    }
+
     fn note_lapse(&mut self, now: Duration) {
         let is_forgiven = now >= self.trusted_from + FORGIVEN_AFTER;
         self.lapses = if is_forgiven { 1 } else { self.lapses + 1 };
+        if self.lapses == 1 {
+            self.first_lapse = now;
+        }
         let probation = match self.lapses {
             1 => Duration::ZERO,
             more => PROBATION.saturating_mul(1 << (more - 2).min(16)).min(PROBATION_MAX),
@@ -188,6 +217,31 @@ mod tests {
         health.hear(late(), at(200));
         health.hear(Heard::Refusal("connection refused".into()), at(201));
         assert!(health.hear(Heard::Answer, at(202)));
+    }
+
+    #[test]
+    fn proofs_that_a_disk_works_make_a_probation_shorter() {
+        let late_five_times = || {
+            let mut health = Health::unknown(Duration::ZERO);
+            for minute in 0..5 {
+                health.hear(Heard::Answer, Duration::from_secs(50 * minute));
+                health.hear(Heard::Silence(String::new()), Duration::from_secs(50 * minute + 40));
+            }
+            health
+        };
+        let left_out = |heard: Heard| {
+            let mut health = late_five_times();
+            let probes = (480..).map(|half| Duration::from_millis(500 * half));
+            probes.take_while(|now| !health.hear(heard.clone(), *now)).count() / 2
+        };
+        assert_eq!((left_out(Heard::Answer), left_out(Heard::Proof)), (40, 8));
+        let mut health = late_five_times();
+        health.hear(Heard::Answer, Duration::from_secs(250));
+        assert_eq!(
+            health.why(),
+            "it was late 5 times in 3 minutes: left out for another 31 s at most, while there are three \
+             others"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::health::State as NodeState;
 use crate::core::types::{NODE_COUNT, NodeId, NodeSet, READ_QUORUM, WRITE_QUORUM};
-use crate::core::wire::node::Room;
+use crate::core::wire::node::{DiskTrouble, Room};
 
 pub use upkeep::{Backup, Cause, Healed, Replacing, ScrubPhase, Scrubbing, Upkeep};
 
@@ -94,8 +94,12 @@ pub struct NodeFacts {
     pub silent: Option<Duration>,
     /// The room on its disk, if it is known.
     pub room: Option<Room>,
+    /// What is wrong with its disk, by its last answer.
+    pub disk: Option<DiskTrouble>,
     /// What it lacks.
     pub owed: Debt,
+    /// Why something of that could not be rebuilt at the last try.
+    pub owed_why: Option<String>,
     /// How often it turned out not to hold a piece, or to hold it damaged.
     pub errors: u64,
     /// Can it be relied on?
@@ -214,6 +218,16 @@ pub enum Trouble {
         pieces: u64,
         /// Their bytes.
         bytes: u64,
+        /// Why one of them could not be rebuilt at the last try.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Something is wrong with a node's disk or folder, while the node itself answers.
+    NodeDisk {
+        /// Which.
+        node: NodeId,
+        /// What.
+        cause: DiskTrouble,
     },
     /// A node takes no new pieces, or not many more.
     NodeFull {
@@ -319,9 +333,7 @@ impl Status {
         };
         let mut owed = Debt::default();
         facts.nodes.iter().for_each(|node| owed.add(node.owed));
-        let has_room =
-            |id: &NodeId| facts.nodes[id.index()].room.is_none_or(|room| room.spare_bytes > 0);
-        let takers = up.iter().filter(has_room).count();
+        let takers = up.iter().filter(|id| takes_pieces(&facts.nodes[id.index()])).count();
         Status {
             state,
             can_store: takers >= WRITE_QUORUM && may_add(facts),
@@ -338,6 +350,12 @@ impl Status {
             upkeep: None,
         }
     }
+}
+
+/// May new pieces go to a node that is up?
+fn takes_pieces(facts: &NodeFacts) -> bool {
+    let is_writable = matches!(facts.disk, None | Some(DiskTrouble::Failing(_)));
+    is_writable && facts.room.is_none_or(|room| room.spare_bytes > 0)
 }
 
 /// Can the server add anything now, if enough nodes are there?
@@ -410,6 +428,12 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
         }
     }));
     all.extend(each().filter(|(_, facts)| answers(facts)).filter_map(|(node, facts)| {
+        let cause = facts.disk.clone()?;
+        Some(Trouble::NodeDisk { node, cause })
+    }));
+    let is_known_to_fill = |facts: &NodeFacts| facts.disk == Some(DiskTrouble::NoInodes);
+    let may_fill = each().filter(|(_, facts)| answers(facts) && !is_known_to_fill(facts));
+    all.extend(may_fill.filter_map(|(node, facts)| {
         let room = facts.room?;
         let enough = NEARLY_FULL_BYTES.min(room.total_bytes / NEARLY_FULL_PART);
         let spare_bytes = room.spare_bytes;
@@ -420,7 +444,9 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
     if !nodes.is_empty() {
         let pieces = facts.nodes.iter().map(|facts| facts.owed.pieces).sum();
         let bytes = facts.nodes.iter().map(|facts| facts.owed.piece_bytes).sum();
-        all.push(Trouble::PiecesOwed { nodes, pieces, bytes });
+        let mut reasons = nodes.iter().filter(|id| answers(&facts.nodes[id.index()]));
+        let why = reasons.find_map(|id| facts.nodes[id.index()].owed_why.clone());
+        all.push(Trouble::PiecesOwed { nodes, pieces, bytes, why });
     }
     let is_due = |facts: &NodeFacts| {
         answers(facts) && facts.trust == Trust::Full && facts.since >= SNAPSHOT_GRACE

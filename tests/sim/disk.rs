@@ -593,7 +593,8 @@ impl Disk for SimDisk {
         }
         let used = inner.used_bytes();
         let total_bytes = inner.orders.capacity.unwrap_or(ENDLESS);
-        Ok(Space { free_bytes: total_bytes.saturating_sub(used), total_bytes })
+        let free_bytes = total_bytes.saturating_sub(used);
+        Ok(Space { free_bytes, total_bytes, free_files: u64::MAX })
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

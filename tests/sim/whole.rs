@@ -329,7 +329,7 @@ impl World {
                 }
                 view.insert(top, None);
             }
-            // What has rotted at its end is nobody's for the view: it stays, and keeps the name from others.
+            // What has rotted at its end is nobody's for the view: it stays where no block should be.
             let files = disk.files();
             let is_rotten = |path: &Path| {
                 let bytes = files.get(path).filter(|_| self.rotten == Some(id.index()));
@@ -338,9 +338,8 @@ impl World {
                     footer.is_none_or(|footer| Footer::decode(footer).is_err())
                 })
             };
-            let collides = |path: &Path| {
-                is_rotten(path) || path.ancestors().any(|above| self.is_both(id, shown, above))
-            };
+            let collides =
+                |path: &Path| path.ancestors().any(|above| self.is_both(id, shown, above));
             view.retain(|path, _| !collides(path));
             let found: BTreeMap<PathBuf, Option<usize>> = names
                 .into_iter()
@@ -350,6 +349,7 @@ impl World {
                         .is_some_and(|first| first != ".palk" && first != "backup")
                 })
                 .filter(|(path, _)| path != Path::new(FOREIGN) && !collides(path))
+                .filter(|(path, _)| view.contains_key(path) || !is_rotten(path))
                 .collect();
             if found != view {
                 for (path, _) in found.iter().filter(|(path, _)| !view.contains_key(*path)) {

@@ -12,6 +12,7 @@ pub(crate) mod raw;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -178,6 +179,8 @@ pub(crate) struct Cluster {
     options: Vec<String>,
     /// More options for each node.
     pub(crate) node_options: [Vec<String>; 4],
+    /// What a shell does before it becomes the node.
+    node_preludes: [String; 4],
 }
 
 impl Cluster {
@@ -235,6 +238,7 @@ impl Cluster {
             server_address: "127.0.0.1:0".into(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             node_options: [const { Vec::new() }; 4],
+            node_preludes: [const { String::new() }; 4],
             folder,
         };
         std::fs::write(cluster.path("password"), PASSWORD).unwrap();
@@ -390,14 +394,38 @@ impl Cluster {
         self.node_options[node - 1] = options.collect();
     }
 
+    /// What a shell does from a node's next start on before it becomes the node: `ulimit -n 64 && exec`.
+    pub(crate) fn set_node_prelude(&mut self, node: usize, prelude: &str) {
+        prelude.clone_into(&mut self.node_preludes[node - 1]);
+    }
+
+    /// The nodes run without the rights of the superuser over other files from their next start on, as
+    /// the permissions of files say nothing to it. False where that cannot be had.
+    pub(crate) fn obey_permissions(&mut self) -> bool {
+        let file = self.path("unreadable");
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        let reads = |prelude: &str| {
+            let mut shell = Command::new("sh");
+            let script = format!("{prelude} cat \"$0\"");
+            shell.args(["-c", &script]).arg(&file).stderr(Stdio::null());
+            shell.status().unwrap().code()
+        };
+        let none = "-dac_override,-dac_read_search";
+        let without = format!("exec setpriv --bounding-set={none} --inh-caps={none}");
+        let prelude = if reads("exec") == Some(1) { "exec".to_owned() } else { without };
+        (1..=4).for_each(|node| self.set_node_prelude(node, &prelude));
+        reads(&prelude) == Some(1)
+    }
+
     /// Starts a node at the address that it had before.
     pub(crate) fn start_node(&mut self, node: usize) {
         // For a moment an outgoing connection of another test may have been given the port.
         let begun = Instant::now();
         let process = loop {
             let options = &self.node_options[node - 1];
-            let address = self.node_address(node);
-            let mut process = start_node(self.folder.path(), node, address, options);
+            let (address, prelude) = (self.node_address(node), &self.node_preludes[node - 1]);
+            let mut process = start_node(self.folder.path(), node, address, options, prelude);
             until("it listens or ends", || {
                 // Why it has ended may come a moment after it has.
                 let ended = !process.is_running();
@@ -601,8 +629,19 @@ pub(crate) fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(bytes));
 }
 
-fn start_node(folder: &Path, node: usize, address: &str, options: &[String]) -> Process {
+fn start_node(
+    folder: &Path,
+    node: usize,
+    address: &str,
+    options: &[String],
+    prelude: &str,
+) -> Process {
     let mut command = palk();
+    if !prelude.is_empty() {
+        command = Command::new("sh");
+        let script = format!("{prelude} \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_palk")]);
+    }
     command.args(["storage", "--id", &node.to_string(), "--listen", address]);
     command.arg("--dir").arg(folder.join(format!("files_{node}"))).args(options);
     Process::start(command)

@@ -234,7 +234,7 @@ impl Disk for MemoryDisk {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.sync_folder(path)?;
-        Ok(Space { free_bytes: DISK_BYTES, total_bytes: DISK_BYTES })
+        Ok(Space { free_bytes: DISK_BYTES, total_bytes: DISK_BYTES, free_files: u64::MAX })
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::core::status::{Debt, State, Stored, Trouble};
     use crate::core::types::NodeId;
-    use crate::core::wire::node::Room;
+    use crate::core::wire::node::{DiskTrouble, Room};
 
     fn report() -> Status {
         let node = |node: NodeId| NodeStatus {
@@ -195,7 +195,15 @@ mod tests {
             Trouble::NotLeading,
             Trouble::NodeCatchingUp { node },
             Trouble::NodeAway { node, silent_ms: None, why },
-            Trouble::PiecesOwed { nodes, pieces: u64::MAX, bytes: u64::MAX },
+            Trouble::PiecesOwed {
+                nodes,
+                pieces: u64::MAX,
+                bytes: u64::MAX,
+                why: Some("a long reason ".repeat(9)),
+            },
+            Trouble::NodeDisk { node, cause: DiskTrouble::NoInodes },
+            Trouble::NodeDisk { node, cause: DiskTrouble::NotWritable("/srv".into()) },
+            Trouble::NodeDisk { node, cause: DiskTrouble::Failing("a reason ".repeat(9)) },
             Trouble::NodeFull { node, spare_bytes: 0 },
             Trouble::NodeFull { node, spare_bytes: 1_000_000 },
             Trouble::JournalBehind { node, why: "a long reason ".repeat(9) },

@@ -4,6 +4,7 @@ use crate::cmd::env::size;
 use crate::core::path::printable;
 use crate::core::status::{Debt, State, Status, Trouble};
 use crate::core::types::{NodeId, NodeSet};
+use crate::core::wire::node::DiskTrouble;
 
 /// What can be done, in one line.
 pub(super) fn headline(report: &Status) -> String {
@@ -61,25 +62,7 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
             "store them again; or put back a sound copy of a node's folder:  palk admin heal"
                 .to_owned(),
         ],
-        Trouble::NodeAway { node, silent_ms, why } => {
-            let since = match silent_ms {
-                Some(silent_ms) => format!("for {}", span(*silent_ms)),
-                None => "since the server started".to_owned(),
-            };
-            let action = if lost_its_folder(why) {
-                format!(
-                    "put the folder back, or start the node again with an empty one:  palk storage \
-                     --id {node}\nit is filled from the other nodes then"
-                )
-            } else {
-                format!(
-                    "start it:  palk storage --id {node}\nor replace it:  palk admin replace \
-                     {node} --to HOST:PORT"
-                )
-            };
-            let how = if lost_its_folder(why) { "cannot be used" } else { "has not answered" };
-            [format!("node {node} {how} {since} ({})", printable(why)), action]
-        }
+        Trouble::NodeAway { node, silent_ms, why } => node_away(*node, *silent_ms, why),
         Trouble::CatalogInDoubt => [
             "a write to the user database failed half-way, so nothing is changed any more"
                 .to_owned(),
@@ -111,14 +94,21 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
             ),
             "nothing: it counts again as soon as it is known what it lacks".to_owned(),
         ],
-        Trouble::PiecesOwed { nodes, pieces, bytes } => {
+        Trouble::PiecesOwed { nodes, pieces, bytes, why } => {
             let lack = if nodes.len() == 1 { "lacks" } else { "lack" };
             let nodes: NodeSet = nodes.iter().copied().collect::<NodeSet>();
-            [
-                format!("{nodes} {lack} {}, {}", counted(*pieces, "piece"), size(*bytes)),
-                "nothing: they are rebuilt while the nodes are up and have room".to_owned(),
-            ]
+            let owed = format!("{nodes} {lack} {}, {}", counted(*pieces, "piece"), size(*bytes));
+            match why {
+                None => [owed, "nothing: they are rebuilt in the background".to_owned()],
+                Some(why) => [
+                    format!("{owed}; the last try to rebuild one failed: {}", printable(why)),
+                    "see to the cause; each is tried again by itself, less and less often, and all \
+                     of them now by:  palk admin heal"
+                        .to_owned(),
+                ],
+            }
         }
+        Trouble::NodeDisk { node, cause } => node_disk(*node, cause),
         Trouble::NodeFull { node, spare_bytes } => node_full(*node, *spare_bytes),
         Trouble::NodeUnsteady { node, why } => [
             format!("node {node} answers again, but {}", printable(why)),
@@ -140,9 +130,31 @@ pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
     }
 }
 
-/// Is a node there whose folder is not? That is what it says of itself then.
-fn lost_its_folder(why: &str) -> bool {
-    why.contains("its folder ")
+fn node_away(node: NodeId, silent_ms: Option<u64>, why: &str) -> [String; 2] {
+    let since = match silent_ms {
+        Some(silent_ms) => format!("for {}", span(silent_ms)),
+        None => "since the server started".to_owned(),
+    };
+    let replace = format!("palk admin replace {node} --to HOST:PORT");
+    // A node that is there says of itself that its folder is not, or that its disk fails.
+    let is_folder = why.contains("its folder ");
+    let is_disk = why.contains("its disk failed");
+    let action = if is_folder && why.contains("cannot be read") {
+        "make the folder readable for the user that the node runs as, or look at its disk; the node \
+         goes on by itself then"
+            .to_owned()
+    } else if is_folder {
+        format!(
+            "put the folder back, or start the node again with an empty one:  palk storage --id {node}\n\
+             it is filled from the other nodes then"
+        )
+    } else if is_disk {
+        format!("look at the disk and the node's log; replace it if it is failing:  {replace}")
+    } else {
+        format!("start it:  palk storage --id {node}\nor replace it:  {replace}")
+    };
+    let how = if is_folder || is_disk { "cannot be used" } else { "has not answered" };
+    [format!("node {node} {how} {since} ({})", printable(why)), action]
 }
 
 fn too_few(files: u64) -> String {
@@ -158,6 +170,29 @@ fn names(files: u64, named: &[String]) -> String {
     let more = files.saturating_sub(named.len() as u64);
     let rest = if more > 0 { format!(" and {} more", grouped(more)) } else { String::new() };
     format!("\n{}{rest}", shown.join("\n"))
+}
+
+fn node_disk(node: NodeId, cause: &DiskTrouble) -> [String; 2] {
+    let replace = format!("palk admin replace {node} --to HOST:PORT");
+    match cause {
+        DiskTrouble::NoInodes => [
+            format!(
+                "node {node} has no inodes left: no file can be made on its disk, even if bytes are free"
+            ),
+            format!("delete files there, or give it a disk with more inodes:  {replace}"),
+        ],
+        DiskTrouble::NotWritable(why) => [
+            format!("node {node} may not write to its folder: {}", printable(why)),
+            format!(
+                "make the folder writable for the user that the node runs as; if the file system has \
+                 become read-only, look at the disk, and replace it if it is failing:  {replace}"
+            ),
+        ],
+        DiskTrouble::Failing(why) => [
+            format!("node {node} has trouble with its disk: {}", printable(why)),
+            format!("look at the disk and the node's log; replace it if it is failing:  {replace}"),
+        ],
+    }
 }
 
 fn node_full(node: NodeId, spare_bytes: u64) -> [String; 2] {
@@ -240,6 +275,11 @@ mod tests {
         let [status, action] = away("its folder /data/files_2 is gone: no such file or folder");
         assert!(status.starts_with("node 2 cannot be used for 5s (its folder"), "{status}");
         assert!(action.starts_with("put the folder back, or start the node again"), "{action}");
+        let [_, action] = away("its folder /data/files_2 cannot be read (permission denied)");
+        assert!(action.starts_with("make the folder readable"), "{action}");
+        let [status, action] = away("its disk failed: input/output error");
+        assert!(status.starts_with("node 2 cannot be used for 5s (its disk"), "{status}");
+        assert!(action.starts_with("look at the disk"), "{action}");
         let [status, action] = away("connection refused");
         assert!(status.starts_with("node 2 has not answered for 5s"), "{status}");
         assert!(action.starts_with("start it:"), "{action}");

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
+use crate::core::io::is_shortage;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{Connector, check_without_key};
 use crate::core::types::{Claim, ClusterId, Digest, NodeId, Seq, VersionId};
@@ -41,6 +42,7 @@ const SNAPSHOT: Deadline = Deadline::new(Duration::from_secs(30), "take a part o
 const REMOVE: Deadline = Deadline::new(Duration::from_secs(30), "remove pieces");
 const VERIFY: Deadline = Deadline::new(Duration::from_secs(30), "read its blocks from the disk");
 const LIST: Deadline = Deadline::new(Duration::from_secs(30), "list what lies on its disk");
+const PROOF: Deadline = Deadline::new(Duration::from_secs(3), "write to its disk");
 const VIEW: Deadline = Deadline::new(Duration::from_secs(600), "check its view");
 
 /// Syncing a piece takes the longer the larger it is; most of it is on disk already by then.
@@ -148,6 +150,10 @@ impl Node for TcpNode {
             Reply::Alive(alive) => Ok(alive),
             _ => Err(out_of_turn(self.id)),
         }
+    }
+
+    fn prove_disk(&self) -> Result<()> {
+        self.tell(&Request::ProveDisk, &PROOF)
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {
@@ -324,7 +330,7 @@ fn connect(id: NodeId, address: &str, connector: Option<&Connector>) -> Result<S
     if let Some(connector) = connector {
         connector
             .connect(&mut stream, &WELCOME)
-            .map_err(|error| failed(id, stream.name(), not_encrypted(error)))?;
+            .map_err(|error| failed(id, stream.name(), not_encrypted(id, error)))?;
     }
     Ok(stream)
 }
@@ -469,14 +475,26 @@ fn out_of_turn(node: NodeId) -> Error {
 }
 
 /// A node that was started without a key closes what it does not understand, or answers in plain text.
-fn not_encrypted(error: Error) -> Error {
+/// One that has no connection to give says so before it encrypts.
+fn not_encrypted(id: NodeId, error: Error) -> Error {
     match error {
+        Error::PlainAnswer(said) if is_busy(&said) => {
+            let why = "it has no connection to give".to_owned();
+            Error::node(id, NodeFailure::Busy(why))
+        }
         Error::Closed(_) | Error::PlainAnswer(_) => {
             let text = "it does not encrypt: start it with --key and the same file as the server";
             Error::other(Code::NotAllowed, text)
         }
         other => other,
     }
+}
+
+/// Is this the frame by which a node says that it is busy?
+fn is_busy(said: &[u8]) -> bool {
+    let Some((head, message)) = said.split_first_chunk() else { return false };
+    let reply = wire::decode_head(head).and_then(|head| wire::decode(&head, message));
+    matches!(reply, Ok(Reply::Failed(wire::Failure::Busy(_))))
 }
 
 /// An error of a connection as one of the node; `peer` is named by the node's number instead.
@@ -491,6 +509,8 @@ fn failed(node: NodeId, peer: &str, error: Error) -> Error {
         Error::Deadline(_) => NodeFailure::Late(text),
         Error::Closed(_) => NodeFailure::Unreachable("it closed the connection".into()),
         Error::Node { why, .. } => why,
+        // It is this server that is short of something.
+        Error::Io { source, .. } if is_shortage(&source) => NodeFailure::Busy(text),
         other if other.code() == Code::Unreachable || other.code() == Code::Usage => {
             NodeFailure::Unreachable(text)
         }
@@ -501,12 +521,31 @@ fn failed(node: NodeId, peer: &str, error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
     fn without_a_key_no_node_elsewhere_is_asked_whom_it_serves() {
         let node = TcpNode::asking(NodeId::ALL[0], "127.0.0.1:1".into());
         assert!(matches!(node.who_serves_at("192.0.2.1:1"), Err(Error::NeedsKey(_))));
+    }
+
+    #[test]
+    fn a_node_that_turns_away_before_it_encrypts_is_busy_and_not_without_a_key() {
+        let id = NodeId::ALL[1];
+        let said = |reply: &Reply| Error::PlainAnswer(wire::encode(reply, 0).unwrap());
+        let failure = |error| match failed(id, "node", not_encrypted(id, error)) {
+            Error::Node { why, .. } => why,
+            other => panic!("{other}"),
+        };
+        let busy = Reply::Failed(wire::Failure::Busy("there are 8 connections".into()));
+        assert!(matches!(failure(said(&busy)), NodeFailure::Busy(_)));
+        for other in [said(&Reply::Done), Error::PlainAnswer(vec![0; 9])] {
+            assert!(matches!(failure(other), NodeFailure::Refused(_)));
+        }
+        let no_files = Error::io("this machine cannot connect")(io::Error::from_raw_os_error(24));
+        assert!(matches!(failure(no_files), NodeFailure::Busy(_)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the volume that turns them into one place for files.
 
 mod audit;
+mod backoff;
 mod buffers;
 mod check;
 pub mod committer;

@@ -35,6 +35,14 @@ pub trait Node: Send + Sync {
     /// If it does not answer.
     fn ping(&self, decided: u64) -> Result<Alive>;
 
+    /// Has it write something small to its disk and sync it.
+    ///
+    /// # Errors
+    /// If it cannot, or does not answer.
+    fn prove_disk(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Begins to send it a piece.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use crate::core::catalog::Surveyed;
 use crate::core::cluster::Cluster;
+use crate::core::cluster::backoff::Backoff;
 use crate::core::cluster::pace::Throttle;
 use crate::core::cluster::rebuild::Lacking;
 use crate::core::cluster::retry::Tried;
@@ -38,9 +39,6 @@ const BATCH_PIECES_MAX: usize = 64;
 
 /// The longest that a rebuilt piece waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
-
-/// How long a piece is passed over that could not be rebuilt: doubled each time, up to the second.
-const BACKOFF: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(600)];
 
 /// Pieces whose backoff is remembered; others are tried in every pass.
 const BACKOFFS_MAX: usize = 10_000;
@@ -92,22 +90,6 @@ pub fn start(cluster: &Cluster, throttle: &Throttle) -> Result<Arc<Healing>> {
     Ok(healing)
 }
 
-/// When something is tried again.
-#[derive(Clone, Copy, Default)]
-struct Backoff {
-    until: Duration,
-    pause: Duration,
-}
-
-impl Backoff {
-    /// The next one after a failure.
-    fn next(self, now: Duration) -> Backoff {
-        let [shortest, longest] = BACKOFF;
-        let pause = (2 * self.pause).clamp(shortest, longest);
-        Backoff { until: now + pause, pause }
-    }
-}
-
 /// Rebuilds what one node lacks.
 pub struct RepairWorker {
     id: NodeId,
@@ -135,7 +117,8 @@ pub struct RepairWorker {
 /// One look through all that the node lacks.
 #[derive(Default)]
 struct Pass {
-    began: Duration,
+    /// Nothing until the pause before it is over.
+    began: Option<Duration>,
     after: Option<VersionId>,
     rows: VecDeque<Surveyed>,
     rebuilt: u64,
@@ -179,7 +162,7 @@ impl RepairWorker {
         let seen = (roster.times_up(self.id), roster.retry().asked());
         if seen != self.seen {
             self.seen = seen;
-            self.pass = Pass { began: now, ..Pass::default() };
+            self.pass = Pass::default();
             self.backoffs.clear();
             (self.refusals, self.node_backoff) = (0, Backoff::default());
             (self.rests_until, self.complained_at) = (now, None);
@@ -200,6 +183,7 @@ impl RepairWorker {
         if now < self.rests_until {
             return Ok(false);
         }
+        self.pass.began.get_or_insert(now);
         if self.pass.rows.is_empty() {
             let rows = self.cluster.catalog.missing(self.id, self.pass.after, PAGE)?;
             self.pass.after = rows.last().map(|row| row.record.version);
@@ -280,7 +264,9 @@ impl RepairWorker {
         self.last_failure = error.to_string();
         self.pass.why = Some(self.last_failure.clone());
         match error {
-            Error::Node { node, why: NodeFailure::Refused(_) } if *node == self.id => {
+            Error::Node { node, why: NodeFailure::Refused(_) | NodeFailure::DiskFailed(_) }
+                if *node == self.id =>
+            {
                 self.refusals += 1;
                 if self.refusals >= REFUSALS_MAX {
                     self.node_backoff = self.node_backoff.next(now);
@@ -316,12 +302,12 @@ impl RepairWorker {
         if !self.cluster.roster.seen(self.id).has_gap() {
             self.note_tried();
         }
-        let pass = std::mem::replace(&mut self.pass, Pass { began: now, ..Pass::default() });
+        let pass = std::mem::take(&mut self.pass);
         if pass.rebuilt > 0 {
             return Ok(true);
         }
         if pass.why.is_some() {
-            let took = now.saturating_sub(pass.began);
+            let took = pass.began.map_or(Duration::ZERO, |began| now.saturating_sub(began));
             self.rests_until = now + (took * PASS_PAUSE_FACTOR).max(PASS_PAUSE_MIN);
         }
         Ok(false)
@@ -347,21 +333,7 @@ mod tests {
     use crate::core::cluster::volume::fixture::{Fixture, bytes, fixture, version};
     use crate::core::code::layout::Layout;
     use crate::core::types::NodeSet;
-    use crate::core::wire::node::Room;
-
-    #[test]
-    fn a_backoff_doubles_up_to_its_limit() {
-        let now = Duration::from_secs(100);
-        let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..9)
-            .map(|_| {
-                backoff = backoff.next(now);
-                assert_eq!(backoff.until, now + backoff.pause);
-                backoff.pause.as_secs()
-            })
-            .collect();
-        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
-    }
+    use crate::core::wire::node::{DiskTrouble, Room};
 
     fn worker(f: &Fixture, number: usize) -> RepairWorker {
         RepairWorker::new(NodeId::ALL[number - 1], &f.cluster, f.throttle(), Arc::default())
@@ -418,6 +390,76 @@ mod tests {
         f.pass(Duration::from_secs(6));
         f.look();
         assert!(rounds(&f) > 0);
+        assert_eq!(f.placed(1), NodeSet::ALL);
+    }
+
+    #[test]
+    fn each_piece_that_cannot_be_rebuilt_is_tried_less_and_less_often_by_itself() {
+        let mut f = fixture();
+        let lose = |f: &Fixture, byte| {
+            f.node(4).pieces.remove(&version(byte));
+            f.cluster.record_lost(version(byte), NodeSet::from_bits(0b1000)).unwrap();
+        };
+        for byte in [1, 2] {
+            f.store(byte, &bytes(3_000_000));
+        }
+        f.store(3, &bytes(300_000));
+        f.node(4).room = Some(Room { free_bytes: 1_000_000, total_bytes: 1 << 30, spare_bytes: 0 });
+        f.look();
+        let mut worker = worker(&f, 4);
+        let mut tries = [const { Vec::new() }; 2];
+        let begun = f.now();
+        for half in 0..2800 {
+            match half {
+                0 => lose(&f, 1),
+                200 => lose(&f, 2),
+                1000 => lose(&f, 3),
+                _ => {}
+            }
+            let until = |worker: &RepairWorker, byte| {
+                worker.backoffs.get(&version(byte)).map(|backoff| backoff.until)
+            };
+            let before = [1, 2].map(|byte| until(&worker, byte));
+            while worker.round(f.now()) {}
+            for (byte, tries) in (1..).zip(&mut tries) {
+                if until(&worker, byte) != before[usize::from(byte) - 1] {
+                    tries.push((f.now() - begun).as_secs());
+                }
+            }
+            f.pass(Duration::from_millis(500));
+        }
+        assert_eq!(f.placed(3), NodeSet::ALL, "and none of them holds up another");
+        for (tries, first) in tries.iter().zip([0, 100]) {
+            let pauses: Vec<u64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!((first..=first + 2).contains(&tries[0]), "{tries:?}");
+            assert_eq!(pauses.len(), 8, "{tries:?}");
+            for (pause, expected) in pauses.iter().zip([5, 10, 20, 40, 80, 160, 320, 600]) {
+                assert!((expected..=expected + 2).contains(pause), "{pauses:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_for_a_node_that_may_not_write() {
+        let mut f = fixture();
+        f.store(1, &bytes(900_000));
+        f.node(4).pieces.clear();
+        f.cluster.record_lost(version(1), NodeSet::from_bits(0b1000)).unwrap();
+        let why = "/files_4 (permission denied)".to_owned();
+        f.node(4).trouble = Some(DiskTrouble::NotWritable(why));
+        f.look();
+        let mut worker = worker(&f, 4);
+        while worker.round(f.now()) {}
+        assert_eq!(worker.healing.bytes_read(), 0);
+        let why = f.cluster.roster.retry().tried(NodeId::ALL[3]).why.unwrap();
+        assert_eq!(
+            why,
+            "node 4: its disk failed: it may not write to /files_4 (permission denied)"
+        );
+        f.node(4).trouble = None;
+        f.look();
+        f.pass(Duration::from_secs(6));
+        while worker.round(f.now()) {}
         assert_eq!(f.placed(1), NodeSet::ALL);
     }
 

@@ -16,7 +16,7 @@ use crate::core::error::{Code, Error, NodeFailure, Reached, Result, Troubles};
 use crate::core::health::{Health, Heard};
 use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
 use crate::core::wire::journal::JournalState;
-use crate::core::wire::node::{Alive, PieceMeta, Room};
+use crate::core::wire::node::{Alive, DiskTrouble, PieceMeta, Room};
 
 /// How long a change waits for the server to take up the nodes' journals, where enough nodes are up.
 const LEADING_SOON: Duration = Duration::from_secs(3);
@@ -49,8 +49,10 @@ pub type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 pub struct Seen {
     /// When it last answered a probe, by the roster's clock.
     pub answered: Option<Duration>,
-    /// The room on its disk by its last answer, if it could tell.
+    /// The room on its disk by its last answer, if it was in it.
     pub room: Option<Room>,
+    /// What is wrong with its disk by its last answer.
+    pub trouble: Option<DiskTrouble>,
     /// How far its journal was by its last answer.
     pub journal: Option<JournalState>,
 }
@@ -140,6 +142,7 @@ impl Roster {
         let now = self.now();
         let seen = &mut self.seen.lock()[id.index()];
         (seen.answered, seen.room, seen.journal) = (Some(now), alive.room, Some(alive.journal));
+        seen.trouble = alive.trouble.clone();
     }
 
     /// Notes how far a node's journal is.
@@ -147,12 +150,20 @@ impl Roster {
         self.seen.lock()[id.index()].journal = Some(journal);
     }
 
-    /// Refuses a piece that a node has no room for by its last answer, before anything is sent.
+    /// Refuses a piece that a node cannot take by its last answer, before anything is sent.
     ///
     /// # Errors
-    /// [`NodeFailure::NoSpace`] of this node.
+    /// [`NodeFailure::NoSpace`] or [`NodeFailure::DiskFailed`] of this node.
     pub fn check_room(&self, id: NodeId, meta: &PieceMeta) -> Result<()> {
-        let Some(room) = self.seen.lock()[id.index()].room else {
+        let (room, trouble) = {
+            let seen = &self.seen.lock()[id.index()];
+            (seen.room, seen.trouble.clone())
+        };
+        if let Some(DiskTrouble::NotWritable(why)) = trouble {
+            let why = NodeFailure::DiskFailed(format!("it may not write to {why}"));
+            return Err(Error::node(id, why));
+        }
+        let Some(room) = room else {
             return Ok(());
         };
         let piece_bytes = meta.piece_bytes();
@@ -242,8 +253,16 @@ impl Roster {
         }
     }
 
+    /// As [`Roster::probed`], for a node on probation that was to write to its disk.
+    pub fn proved(&self, id: NodeId, result: Result<()>) -> (Result<()>, bool) {
+        match result {
+            Ok(()) => self.believe(id, Ok(()), Heard::Proof),
+            failed => self.heard(id, failed),
+        }
+    }
+
     fn believe<T>(&self, id: NodeId, result: Result<T>, heard: Heard) -> (Result<T>, bool) {
-        let is_up = heard == Heard::Answer;
+        let is_up = matches!(heard, Heard::Answer | Heard::Proof);
         if is_up {
             self.leadership.registered(id);
         }

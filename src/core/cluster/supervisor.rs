@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use crate::core::cluster::Cluster;
+use crate::core::cluster::backoff::Backoff;
 use crate::core::cluster::compare::{Compared, Comparison, GRACE};
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, NodeSet};
@@ -31,9 +32,6 @@ const COMPARE_FIRST: Duration = Duration::from_secs(10);
 
 /// How often a node is compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(3600);
-
-/// When a comparison that could not be finished is begun again.
-const COMPARE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Starts the four supervisors. They run until the process ends.
 ///
@@ -64,6 +62,8 @@ pub struct NodeSupervisor {
     compare_at: Option<Duration>,
     /// A comparison is not begun before.
     not_before: Duration,
+    /// Since one could not be finished.
+    compare_backoff: Backoff,
     comparison: Option<Comparison>,
 }
 
@@ -78,6 +78,7 @@ impl NodeSupervisor {
             complained_at: None,
             compare_at: None,
             not_before: Duration::ZERO,
+            compare_backoff: Backoff::default(),
             comparison: None,
         }
     }
@@ -103,7 +104,8 @@ impl NodeSupervisor {
             Ok(more) => more,
             Err(error) => {
                 self.comparison = None;
-                self.not_before = now + COMPARE_AGAIN;
+                self.compare_backoff = self.compare_backoff.next(now);
+                self.not_before = self.compare_backoff.until;
                 tracing::warn!("data server {}: its pieces are compared later: {error}", self.id);
                 false
             }
@@ -144,7 +146,10 @@ impl NodeSupervisor {
             roster.note_alive(self.id, alive);
             replication.probed(self.id, had, &alive.journal);
         }
-        let (answer, came_up) = roster.probed(self.id, answer.map(drop));
+        let (mut answer, mut came_up) = roster.probed(self.id, answer.map(drop));
+        if answer.is_ok() && roster.health(self.id).is_on_probation() {
+            (answer, came_up) = roster.proved(self.id, roster.node(self.id).prove_disk());
+        }
         if came_up {
             tracing::info!("connected to data server {}", self.id);
             if roster.up() == NodeSet::ALL {
@@ -153,7 +158,7 @@ impl NodeSupervisor {
             self.complained_at = None;
             self.comparison = None;
             self.compare_at = Some(now + COMPARE_FIRST);
-            self.not_before = now;
+            (self.not_before, self.compare_backoff) = (now, Backoff::default());
             self.cluster.notifier.notify();
         }
         match answer {
@@ -193,6 +198,7 @@ impl NodeSupervisor {
             }
             Some(compared) => {
                 self.compare_at = Some(now + COMPARE_EVERY);
+                self.compare_backoff = Backoff::default();
                 self.report(compared)?;
                 Ok(false)
             }
@@ -226,5 +232,35 @@ impl NodeSupervisor {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cluster::volume::fixture::{Fixture, fixture};
+
+    /// So many probes, twice a second, until a node is up that was late twice.
+    fn probes_until_up(f: &mut Fixture, cannot_write: bool) -> usize {
+        f.node(2).cannot_write = cannot_write;
+        for is_late in [true, false, true] {
+            f.node(2).is_late = is_late;
+            f.pass(PROBE_EVERY);
+            f.look();
+        }
+        f.node(2).is_late = false;
+        let mut probes = 0;
+        while !f.cluster.roster.health(NodeId::ALL[1]).is_up() {
+            f.pass(PROBE_EVERY);
+            f.look();
+            probes += 1;
+        }
+        probes
+    }
+
+    #[test]
+    fn a_node_that_was_late_is_taken_back_sooner_if_it_writes_to_its_disk() {
+        assert_eq!(probes_until_up(&mut fixture(), true), 10, "5 s");
+        assert_eq!(probes_until_up(&mut fixture(), false), 2);
     }
 }

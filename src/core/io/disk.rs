@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use rustix::fs::{Access, OFlags};
 
 /// Write-back starts whenever this many new bytes have come.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
@@ -31,6 +32,8 @@ pub struct Space {
     pub free_bytes: u64,
     /// Bytes that the disk has in all, used ones included.
     pub total_bytes: u64,
+    /// Files and folders that can still be made; the highest number where there is no limit.
+    pub free_files: u64,
 }
 
 /// Tells files and folders apart: device and number.
@@ -48,7 +51,7 @@ pub trait Disk: Send + Sync {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// As the operating system says.
+    /// As the operating system says; `InvalidData` if it is neither a file nor a folder.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
 
     /// Is there a file or folder?
@@ -100,6 +103,15 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the operating system says.
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// May this process make, rename and remove files in this folder? Changes nothing.
+    ///
+    /// # Errors
+    /// The reason if it may not.
+    fn may_write(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
 
     /// Gives a file a second name, which must be free, in a folder that is there.
     ///
@@ -210,7 +222,15 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        Ok(Box::new(RealReadFile(File::open(path)?)))
+        // A pipe would wait for somebody who writes into it.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let kind = file.metadata()?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            let what = "it is neither a file nor a folder";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(Box::new(RealReadFile(file)))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -271,7 +291,13 @@ impl Disk for RealDisk {
         Ok(Space {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            // Some file systems have as many as there is room for, and tell none.
+            free_files: if found.f_files == 0 { u64::MAX } else { found.f_favail },
         })
+    }
+
+    fn may_write(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
@@ -248,6 +249,17 @@ impl Drop for Counted {
                 networks.remove(&network);
             }
         }
+    }
+}
+
+/// Raises the limit of files and connections that this process may have open as far as the system lets
+/// it. The usual limit is made for programs that cannot deal with more.
+pub fn raise_files_max() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::info!("the limit of open files stays as it is: {}", reason(&error.into()));
     }
 }
 

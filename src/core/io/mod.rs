@@ -20,4 +20,4 @@ pub mod terminal;
 pub mod tls;
 pub mod unix;
 
-pub use crate::core::error::reason;
+pub use crate::core::error::{is_shortage, reason};

@@ -11,7 +11,7 @@ use rustix::net::SendFlags;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
-use crate::core::io::reason;
+use crate::core::io::{is_shortage, reason};
 
 /// A write is tried so many times within its limit.
 const WRITE_STEPS: u32 = 8;
@@ -253,14 +253,6 @@ pub(super) fn is_loopback(address: &SocketAddr) -> bool {
 /// wants to listen there finds the port taken.
 fn is_own(socket: &TcpStream) -> bool {
     matches!((socket.local_addr(), socket.peer_addr()), (Ok(local), Ok(peer)) if local == peer)
-}
-
-/// Is it this side that has no room for one more connection? That says nothing about the peer.
-fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    error.kind() == ErrorKind::AddrNotAvailable
-        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn is_late(error: &io::Error) -> bool {

@@ -10,7 +10,7 @@ use crate::core::io::tls::{Acceptor, FIRST_BYTE};
 use crate::core::wire::node::{Failure, Reply};
 
 /// More than a server's first message has.
-const FIRST_MESSAGE_BYTES: usize = 4096;
+pub(super) const FIRST_MESSAGE_BYTES: usize = 4096;
 
 const NO_KEY_THERE: &str =
     "it serves only a server that has the cluster's key: start the server with --key";

@@ -34,6 +34,9 @@ pub(super) struct TestDisk(Arc<Mutex<Tampering>>);
 #[derive(Default)]
 struct Tampering {
     free_bytes: Option<u64>,
+    free_files: Option<u64>,
+    /// Why no folder may be written to, as a number of the system.
+    read_only: Option<i32>,
     calls: BTreeMap<&'static str, u64>,
     /// The call that fails, which of them from now, and with which number of the system.
     fail: Option<(&'static str, u64, i32)>,
@@ -42,6 +45,15 @@ struct Tampering {
 impl TestDisk {
     pub(super) fn leave_free(&self, bytes: u64) {
         self.0.lock().free_bytes = Some(bytes);
+    }
+
+    pub(super) fn leave_files(&self, files: u64) {
+        self.0.lock().free_files = Some(files);
+    }
+
+    /// No folder may be written to, for a reason with this number of the system, or all may again.
+    pub(super) fn be_read_only(&self, number: Option<i32>) {
+        self.0.lock().read_only = number;
     }
 
     /// How often this was called.
@@ -110,9 +122,18 @@ impl Disk for TestDisk {
         RealDisk.list(path)
     }
     fn space(&self, path: &Path) -> io::Result<Space> {
-        match self.0.lock().free_bytes {
-            Some(free_bytes) => Ok(Space { free_bytes, total_bytes: 1 << 40 }),
-            None => RealDisk.space(path),
+        let own = self.0.lock();
+        let space = RealDisk.space(path)?;
+        Ok(Space {
+            free_bytes: own.free_bytes.unwrap_or(space.free_bytes),
+            total_bytes: own.free_bytes.map_or(space.total_bytes, |_| 1 << 40),
+            free_files: own.free_files.unwrap_or(u64::MAX),
+        })
+    }
+    fn may_write(&self, path: &Path) -> io::Result<()> {
+        match self.0.lock().read_only {
+            Some(number) => Err(io::Error::from_raw_os_error(number)),
+            None => RealDisk.may_write(path),
         }
     }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -3,7 +3,8 @@
 //!
 //! Each of the two blocks is found on its own. Once open, a block stays readable even if its version is
 //! dropped. Errors that say nothing about bytes (no descriptor, no memory, no permission) are never
-//! taken for damage.
+//! taken for damage. Only a block that this process may not open in a folder that it may write to is
+//! called missing: it would stay unreadable for ever, and a rebuilt one can take its place.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::core::io::disk::{Disk, ReadFile};
 use crate::core::io::reason;
 use crate::core::node::journal::Journal;
 use crate::core::node::pieces::Pieces;
-use crate::core::node::stage::disk_error;
+use crate::core::node::stage::{disk_error, disk_error_at};
 use crate::core::types::{NodeId, VersionId};
 use crate::core::wire::node::VERIFY_STRIPES_MAX;
 use crate::core::wire::trailer::{FOOTER_BYTES, Footer, Trailer};
@@ -142,8 +143,17 @@ impl Piece {
                     checksums: vec![inline.checksums[which]],
                 });
             }
-            match self.disk.open(&self.pieces.path(self.version, self.id.blocks()[which])) {
+            let path = self.pieces.path(self.version, self.id.blocks()[which]);
+            match self.disk.open(&path) {
                 Ok(file) => return self.open_file(which, file),
+                // As good as not there: what is rebuilt takes its place.
+                Err(e) if self.pieces.is_locked(self.version, &e) => {
+                    tracing::warn!("{} cannot be opened: {}", path.display(), reason(&e));
+                    break;
+                }
+                Err(e) if e.kind() != io::ErrorKind::NotFound && !is_damage(&e) => {
+                    return Err(disk_error_at(self.id, &path, &e));
+                }
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(read_error(self.id, &e));
                 }

@@ -75,18 +75,31 @@ impl Pieces {
         Ok(true)
     }
 
-    /// Removes the block files of these versions, durably.
-    pub(super) fn remove(&self, versions: &[VersionId]) -> io::Result<()> {
-        let mut touched = BTreeSet::new();
+    /// Removes the block files of these versions, durably. Gives those that cannot be removed since
+    /// something is wrong with just them: a folder is in their place, or they are protected.
+    pub(super) fn remove(&self, versions: &[VersionId]) -> io::Result<Vec<(PathBuf, io::Error)>> {
+        let (mut touched, mut stuck) = (BTreeSet::new(), Vec::new());
         for version in versions {
             for path in self.id.blocks().map(|block| self.path(*version, block)) {
-                if self.disk.exists(&path)? {
-                    self.disk.remove(&path)?;
-                    touched.insert(self.folder_of(*version));
+                if !self.disk.exists(&path)? {
+                    continue;
+                }
+                match self.disk.remove(&path) {
+                    Ok(()) => drop(touched.insert(self.folder_of(*version))),
+                    Err(e) if concerns_one_file(&e) => stuck.push((path, e)),
+                    Err(e) => return Err(e),
                 }
             }
         }
-        touched.iter().try_for_each(|folder| self.disk.sync_folder(folder))
+        touched.iter().try_for_each(|folder| self.disk.sync_folder(folder))?;
+        Ok(stuck)
+    }
+
+    /// Is there something in a block file's place that this process may not open, in a folder that is
+    /// its own? Another file can take its place.
+    pub(super) fn is_locked(&self, version: VersionId, e: &io::Error) -> bool {
+        e.kind() == io::ErrorKind::PermissionDenied
+            && self.disk.may_write(&self.folder_of(version)).is_ok()
     }
 
     /// The versions of which any block file lies in the folder for ids that begin with this byte.
@@ -130,6 +143,10 @@ impl Pieces {
         *next = first.checked_add(1);
         Ok(next.is_some())
     }
+}
+
+fn concerns_one_file(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory)
 }
 
 fn folder_name(first: u8) -> String {

@@ -21,6 +21,21 @@ const USUAL_BYTES_MAX: u64 = 256 << 20;
 /// On a small disk the default is one part in this many.
 const USUAL_PART: u64 = 20;
 
+/// Why no piece fits on a disk that takes no more files; follows "no space left on its disk".
+const NO_INODES: &str = ": it has no inodes left";
+
+/// A piece is two files.
+const PIECE_FILES: u64 = 2;
+
+/// Files that new pieces leave over, for repairs, the journal and snapshots.
+const RESERVED_FILES: u64 = 16;
+
+/// Can the files of one more piece be made on a disk?
+pub(super) fn has_files(space: Space, repair: bool) -> bool {
+    let kept = if repair { 0 } else { RESERVED_FILES };
+    space.free_files >= PIECE_FILES + kept
+}
+
 /// How much room new files leave free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Reserve {
@@ -42,9 +57,11 @@ impl Reserve {
 
     /// What is left on a disk, less the bytes that are still to come of running stages.
     pub(super) fn room(self, space: Space, pledged_bytes: u64) -> Room {
-        let Space { free_bytes, total_bytes } = space;
+        let Space { free_bytes, total_bytes, .. } = space;
         let kept = self.bytes(total_bytes).saturating_add(pledged_bytes);
-        Room { free_bytes, total_bytes, spare_bytes: free_bytes.saturating_sub(kept) }
+        let spare_bytes = free_bytes.saturating_sub(kept);
+        let spare_bytes = if has_files(space, false) { spare_bytes } else { 0 };
+        Room { free_bytes, total_bytes, spare_bytes }
     }
 
     /// May a piece of this size be received now?
@@ -58,6 +75,9 @@ impl Reserve {
         piece_bytes: u64,
         repair: bool,
     ) -> Result<(), NodeFailure> {
+        if !has_files(space, repair) {
+            return Err(NodeFailure::NoSpace(NO_INODES.into()));
+        }
         let free = space.free_bytes;
         let kept = if repair { 0 } else { self.bytes(space.total_bytes) };
         let needed = piece_bytes.saturating_add(pledged_bytes).saturating_add(kept);
@@ -93,7 +113,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn space(free_bytes: u64, total_bytes: u64) -> Space {
-        Space { free_bytes, total_bytes }
+        Space { free_bytes, total_bytes, free_files: 1000 }
     }
 
     #[test]
@@ -138,6 +158,27 @@ mod tests {
         let refused = Reserve::Bytes(100).admit(space(20, 1000), 0, 50, true).unwrap_err();
         let text = "no space left on its disk: the piece needs 50 bytes, 20 are free";
         assert_eq!(refused.to_string(), text);
+    }
+
+    #[test]
+    fn a_disk_without_inodes_takes_no_piece_however_many_bytes_are_free() {
+        for (free_files, takes_new, takes_repair) in [
+            (0, false, false),
+            (1, false, false),
+            (2, false, true),
+            (17, false, true),
+            (18, true, true),
+        ] {
+            let space = Space { free_files, ..space(500, 1000) };
+            let admits = |repair| Reserve::Bytes(0).admit(space, 0, 50, repair);
+            assert_eq!(admits(false).is_ok(), takes_new, "{free_files}");
+            assert_eq!(admits(true).is_ok(), takes_repair, "{free_files}");
+            let room = Reserve::Bytes(0).room(space, 0);
+            assert_eq!((room.free_bytes, room.spare_bytes > 0), (500, takes_new), "{free_files}");
+            if let Err(why) = admits(false) {
+                assert_eq!(why.to_string(), "no space left on its disk: it has no inodes left");
+            }
+        }
     }
 
     fn meta(n: u8, repair: bool) -> PieceMeta {

@@ -14,20 +14,22 @@
 //! over is told so at its next request, in the middle of a piece at its end.
 //! A connection that ends in the middle of a piece leaves nothing behind.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::frames;
-use crate::core::io::listener::{Listener, Most, State};
+use crate::core::io::listener::{Listener, Most, State, files_max};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
-use crate::core::node::entrance;
+use crate::core::node::entrance::{self, FIRST_MESSAGE_BYTES};
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
@@ -39,6 +41,18 @@ use crate::core::wire::snapshot::SnapshotRequest;
 
 /// The most connections at once: far more than a server with a connection for each transfer opens.
 const CONNECTIONS_MAX: usize = 512;
+
+/// A connection is one open file, and opens the two blocks of a piece and the journal.
+const CONNECTION_FILES: usize = 4;
+
+/// Open files that are left for everything else.
+const OTHER_FILES: usize = 32;
+
+/// So many peers for whom there is no connection are told so at once.
+const TURNED_AWAY_MAX: usize = 16;
+
+/// A peer that is turned away has said its first message at once.
+const TURN_AWAY: Deadline = Deadline::new(Duration::from_secs(2), "say hello");
 
 /// A server that has connected says hello at once.
 const HELLO: Deadline = Deadline::new(Duration::from_secs(10), "say hello");
@@ -60,6 +74,9 @@ const TAKE_ANSWER: Deadline = Deadline::new(Duration::from_secs(600), "take an a
 /// together.
 const BACKGROUND_EVERY: Duration = Duration::from_millis(100);
 
+/// How often it is mentioned in the log that something still does not work.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
 /// One connection from a server.
 struct Connection {
     store: Arc<BlockStore>,
@@ -68,6 +85,26 @@ struct Connection {
     start: Instant,
     stream: Stream,
     body: Vec<u8>,
+    /// That servers are refused.
+    refusal: Arc<Complaint>,
+}
+
+/// A line of the log that is due again and again as long as something does not change.
+#[derive(Default)]
+struct Complaint(Mutex<Option<(String, Instant)>>);
+
+impl Complaint {
+    /// Writes the line unless there was one for the same reason shortly before; true if it has.
+    fn tell(&self, why: &str, line: &str) -> bool {
+        let mut told = self.0.lock();
+        let is_told =
+            told.as_ref().is_some_and(|(own, at)| own == why && at.elapsed() < COMPLAIN_EVERY);
+        if !is_told {
+            *told = Some((why.to_owned(), Instant::now()));
+            tracing::warn!("{line}");
+        }
+        !is_told
+    }
 }
 
 /// Serves the store until the process ends; with an acceptor only peers that have the cluster's key.
@@ -78,23 +115,50 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Accept
         tracing::error!("no thread for the background: {}", reason(&error));
     }
     let (store, state, start) = (store.clone(), listener.state(), Instant::now());
+    let refusal = Arc::new(Complaint::default());
     let serve = move |socket: TcpStream, peer| {
         let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
             if !entrance::admit(&mut stream, acceptor.as_ref(), &HELLO)? {
                 return Ok(());
             }
-            let (store, state) = (store.clone(), state.clone());
-            Connection { store, state, start, stream, body: Vec::new() }.serve()
+            let (store, state, refusal) = (store.clone(), state.clone(), refusal.clone());
+            Connection { store, state, start, stream, body: Vec::new(), refusal }.serve()
         });
         if let Err(error) = served {
             tracing::info!("connection from {peer} ended: {error}");
         }
     };
     // A node's clients are servers, of which there is one.
-    let most = Most { all: CONNECTIONS_MAX, per_network: None };
-    listener.run("server", most, serve, |_, peer, _| {
-        tracing::warn!("connection from {peer} refused: there are {CONNECTIONS_MAX} already");
+    let most = Most { all: connections_max(), per_network: None };
+    let (complaint, turned_away) = (Complaint::default(), Arc::new(()));
+    listener.run("server", most, serve, move |socket, peer, _| {
+        let why = format!("there are {} connections already", most.all);
+        complaint.tell(&why, &format!("connections are refused: {why}"));
+        if Arc::strong_count(&turned_away) <= TURNED_AWAY_MAX {
+            let counted = turned_away.clone();
+            let tell = move || {
+                let _counted = counted;
+                // It is turned away whether it can be told or not.
+                let _ = turn_away(socket, peer, why);
+            };
+            let _ = thread::Builder::new().name("turn away".into()).spawn(tell);
+        }
     });
+}
+
+/// As many connections as this process may have open files for.
+fn connections_max() -> usize {
+    files_max().map_or(CONNECTIONS_MAX, |files| {
+        (files.saturating_sub(OTHER_FILES) / CONNECTION_FILES).clamp(1, CONNECTIONS_MAX)
+    })
+}
+
+/// Tells a peer that there is no connection for it, in plain text whatever it speaks.
+fn turn_away(socket: TcpStream, peer: SocketAddr, why: String) -> Result<()> {
+    let mut stream = Stream::accepted(socket, format!("server {peer}"))?;
+    // Closed with its message unread, the connection would be reset and the answer lost.
+    stream.read_some(&mut [0; FIRST_MESSAGE_BYTES], &TURN_AWAY)?;
+    frames::send(&mut stream, &Reply::Failed(Failure::Busy(why)), &[], &TURN_AWAY)
 }
 
 /// How often pieces are written out. A name is in the view within two seconds.
@@ -102,7 +166,7 @@ const WRITE_OUT_EVERY: Duration = Duration::from_millis(700);
 
 /// Follows the journal and writes out pieces until the process ends.
 fn run_background(store: &BlockStore) {
-    let mut complained = String::new();
+    let complaint = Complaint::default();
     let mut written_out: Option<Instant> = None;
     loop {
         // Pieces first: a name in the view leads to a block file. In turn, so that neither waits until
@@ -114,23 +178,21 @@ fn run_background(store: &BlockStore) {
             written_out = Some(Instant::now());
         }
         let steps = if is_due { &both[..] } else { &both[1..] };
-        let mut trouble = String::new();
         let mut has_more = true;
         while has_more {
             has_more = false;
             for step in steps {
                 match catch_unwind(AssertUnwindSafe(|| step(store))) {
                     Ok(Ok(more)) => has_more |= more,
-                    Ok(Err(error)) => trouble = error.to_string(),
+                    Ok(Err(error)) => {
+                        // Several reasons may take turns.
+                        complaint.tell("", &format!("cannot follow the journal yet: {error}"));
+                    }
                     // The panic itself is in the log.
                     Err(_) => {}
                 }
             }
         }
-        if !trouble.is_empty() && trouble != complained {
-            tracing::warn!("cannot follow the journal yet: {trouble}");
-        }
-        complained = trouble;
         thread::sleep(BACKGROUND_EVERY);
     }
 }
@@ -243,7 +305,8 @@ impl Connection {
     }
 
     fn turn_away(&mut self, why: &NodeFailure) -> Result<Option<Claim>> {
-        tracing::warn!("{} refused: {why}", self.stream.name());
+        let line = format!("{} refused: {why}", self.stream.name());
+        self.refusal.tell(&why.to_string(), &line);
         self.fail(why)?;
         Ok(None)
     }
@@ -337,6 +400,11 @@ impl Connection {
             Request::CheckView => {
                 drop(admitted);
                 self.reply(store.check_view().map(Reply::ViewChecked))
+            }
+            Request::ProveDisk => {
+                let proved = store.prove_disk();
+                drop(admitted);
+                self.reply(proved.map(|()| Reply::Done))
             }
             Request::Bye => {
                 drop(admitted);
@@ -455,7 +523,7 @@ mod tests {
     use crate::core::code::checksum;
     use crate::core::node::fixture::{CLUSTER, History, NODE, TestDisk, place, version};
     use crate::core::types::{Digest, Seq, ServerId};
-    use crate::core::wire::node::PieceMeta;
+    use crate::core::wire::node::{DiskTrouble, PieceMeta};
     use crate::core::wire::snapshot::SnapshotReply;
 
     /// Only a hang takes this long.
@@ -493,17 +561,19 @@ mod tests {
 
     struct Fixture {
         folder: tempfile::TempDir,
+        disk: TestDisk,
         address: String,
     }
 
     fn fixture() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Arc::new(TestDisk::default());
-        let store = Arc::new(BlockStore::open(disk, folder.path(), NODE).unwrap());
+        let disk = TestDisk::default();
+        let own = Arc::new(disk.clone());
+        let store = Arc::new(BlockStore::open(own, folder.path(), NODE).unwrap());
         let listener = Listener::bind("127.0.0.1:0").unwrap();
         let address = listener.address().to_string();
         thread::spawn(move || run(&listener, &store, None));
-        Fixture { folder, address }
+        Fixture { folder, disk, address }
     }
 
     impl Fixture {
@@ -584,6 +654,50 @@ mod tests {
             node.who_serves();
             node.send(&request, &[]);
             assert_eq!(node.receive(), None, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_is_told_once_and_then_now_and_then() {
+        let complaint = Complaint::default();
+        let mut tell = |why| complaint.tell(why, why);
+        assert_eq!(
+            ["gone", "gone", "busy", "busy", "gone"].map(&mut tell),
+            [true, false, true, false, true]
+        );
+    }
+
+    #[test]
+    fn a_node_proves_its_disk_and_says_what_is_wrong_with_it() {
+        let f = fixture();
+        let mut node = f.connect();
+        node.hello();
+        assert_eq!(node.ask(&Request::ProveDisk), Reply::Done);
+        assert_eq!((f.disk.calls("rename") > 0, f.disk.calls("sync") > 0), (true, true));
+        let trouble = |node: &mut Asking| match node.ask(&Request::Ping { decided: 0 }) {
+            Reply::Alive(alive) => (alive.trouble, alive.room.unwrap().spare_bytes > 0),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(trouble(&mut node), (None, true));
+        f.disk.leave_files(3);
+        assert_eq!(trouble(&mut node), (Some(DiskTrouble::NoInodes), false));
+        f.disk.be_read_only(Some(30));
+        let why = format!("{} (the file system is read-only)", f.folder.path().display());
+        assert_eq!(trouble(&mut node).0, Some(DiskTrouble::NotWritable(why)));
+        f.disk.be_read_only(None);
+        f.disk.leave_files(1000);
+        assert_eq!(trouble(&mut node), (None, true));
+        // A task that fails is told until it does not.
+        let history = stored(7);
+        let (append, body) = history.append(0, 1, true);
+        f.disk.fail_next("append", 5);
+        for (expected, is_taken) in
+            [(Some("its disk failed: input/output error"), false), (None, true)]
+        {
+            node.send(&Request::Append(append.clone()), &body);
+            assert_eq!(matches!(node.receive(), Some(Reply::Journal(_))), is_taken);
+            let expected = expected.map(|why| DiskTrouble::Failing(why.into()));
+            assert_eq!(trouble(&mut node).0, expected);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::core::code::checksum;
 use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::{Disk, WriteFile};
-use crate::core::io::reason;
+use crate::core::io::{is_shortage, reason};
 use crate::core::node::pieces::Pieces;
 use crate::core::types::{Block, Digest, NodeId, Seq};
 use crate::core::wire::node::PieceMeta;
@@ -130,11 +130,12 @@ impl Stage {
         let layout = Layout::checked(meta.file_bytes)
             .filter(|layout| layout.stripe_count() <= STRIPES_MAX)
             .ok_or_else(|| refused(id, "the file is too big for this format"))?;
-        pieces.prepare(meta.version).map_err(|e| disk_error(id, &e))?;
+        let failed = |e| disk_error_at(id, &pieces.folder_of(meta.version), &e);
+        pieces.prepare(meta.version).map_err(failed)?;
         let open = |block: Block| -> Result<BlockFile> {
             let finished = pieces.path(meta.version, block);
             let path = live.path(&finished);
-            let file = disk.create(&path).map_err(|e| disk_error(id, &e))?;
+            let file = disk.create(&path).map_err(failed)?;
             Ok(BlockFile { path, finished, file, checksums: Vec::new() })
         };
         let [first, second] = id.blocks().map(open);
@@ -182,12 +183,14 @@ impl Stage {
         if self.next_stripe != self.layout.stripe_count() {
             return Err(refused(self.id, "the piece ended before all its stripes had come"));
         }
-        self.write_trailers(seq, blake3).map_err(|e| disk_error(self.id, &e))?;
+        self.write_trailers(seq, blake3)?;
         self.finished = true;
         Ok(())
     }
 
-    fn write_trailers(&mut self, seq: Seq, blake3: Digest) -> io::Result<()> {
+    fn write_trailers(&mut self, seq: Seq, blake3: Digest) -> Result<()> {
+        let id = self.id;
+        let failed = |e: io::Error| disk_error(id, &e);
         for (file, block) in self.blocks.iter_mut().zip(self.id.blocks()) {
             let trailer = Trailer {
                 header: Header {
@@ -203,13 +206,14 @@ impl Stage {
                 },
                 checksums: std::mem::take(&mut file.checksums),
             };
-            file.file.append(&trailer.encode())?;
+            file.file.append(&trailer.encode()).map_err(failed)?;
         }
-        self.blocks.iter_mut().try_for_each(|block| block.file.sync())?;
+        self.blocks.iter_mut().try_for_each(|block| block.file.sync()).map_err(failed)?;
         for block in &self.blocks {
-            self.disk.rename(&block.path, &block.finished)?;
+            let renamed = self.disk.rename(&block.path, &block.finished);
+            renamed.map_err(|e| disk_error_at(self.id, &block.finished, &e))?;
         }
-        self.disk.sync_folder(&self.folder)
+        self.disk.sync_folder(&self.folder).map_err(failed)
     }
 }
 
@@ -231,7 +235,18 @@ pub(super) fn disk_error(id: NodeId, e: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             NodeFailure::NoSpace(String::new())
         }
-        _ => NodeFailure::Refused(format!("its disk failed: {}", reason(e))),
+        _ if is_shortage(e) => NodeFailure::Busy(format!("it cannot do that now: {}", reason(e))),
+        _ => NodeFailure::DiskFailed(reason(e)),
     };
     Error::node(id, why)
+}
+
+/// The same where it matters which file or folder it is about.
+pub(super) fn disk_error_at(id: NodeId, at: &Path, e: &io::Error) -> Error {
+    match disk_error(id, e) {
+        Error::Node { node, why: NodeFailure::DiskFailed(why) } => {
+            Error::node(node, NodeFailure::DiskFailed(format!("{why}: {}", at.display())))
+        }
+        other => other,
+    }
 }

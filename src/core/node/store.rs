@@ -13,7 +13,7 @@
 //! Nothing here names a thread, a socket or a clock: the service calls in, and a background thread of
 //! it calls [`BlockStore::follow`] and [`BlockStore::write_out`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::core::error::{Code, Error, NodeFailure, Result};
-use crate::core::io::disk::{Disk, FileIdentity, ReadFile, create_folders};
-use crate::core::io::reason;
+use crate::core::io::disk::{Disk, FileIdentity, ReadFile, Space, create_folders, write_whole};
+use crate::core::io::{is_shortage, reason};
 use crate::core::node::follow::Follower;
 use crate::core::node::gap::Gap;
 pub use crate::core::node::identity::FOLDER_FORMAT;
@@ -33,13 +33,13 @@ use crate::core::node::journal::Journal;
 use crate::core::node::piece::Piece;
 use crate::core::node::pieces::Pieces;
 use crate::core::node::registration::{Admitted, Registration};
-use crate::core::node::reserve::Reserve;
+use crate::core::node::reserve::{Reserve, has_files};
 use crate::core::node::snapshots::Snapshots;
-use crate::core::node::stage::{Stage, Stages, disk_error};
+use crate::core::node::stage::{Stage, Stages, disk_error, disk_error_at};
 use crate::core::path::{PATH_BYTES_MAX, USER_NAME_BYTES_MAX};
 use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
 use crate::core::wire::journal::{Entry, JournalState, Point};
-use crate::core::wire::node::{Alive, Append, PieceMeta, Room, ViewReport};
+use crate::core::wire::node::{Alive, Append, DiskTrouble, PieceMeta, Room, ViewReport};
 use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 /// The longest path that systems take, in bytes.
@@ -68,6 +68,16 @@ pub struct BlockStore {
     anchor: Mutex<Option<Anchor>>,
     /// Following, writing out, installing a snapshot and checking the view take turns.
     pub(super) turn: Mutex<()>,
+    /// Why the disk failed the last time that each task was tried; `None` where it did not.
+    failing: Mutex<BTreeMap<Task, String>>,
+}
+
+/// What a node does on its disk again and again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Task {
+    Append,
+    WriteOut,
+    Follow,
 }
 
 /// Tells the folder from another one in its place. The file is kept open so that the system does not
@@ -132,6 +142,7 @@ impl BlockStore {
             reserve: Reserve::Bytes(0),
             anchor: Mutex::new(Some(anchor)),
             turn: Mutex::default(),
+            failing: Mutex::default(),
         };
         if let Some(cluster) = cluster {
             store.begin_journal(cluster)?;
@@ -166,8 +177,12 @@ impl BlockStore {
     /// # Errors
     /// If the disk does not tell.
     pub fn room(&self) -> io::Result<Room> {
+        Ok(self.room_in(self.disk.space(&self.root)?))
+    }
+
+    fn room_in(&self, space: Space) -> Room {
         let pledged_bytes = self.stages.lock().pledged_bytes() + self.journal.backlog_bytes();
-        Ok(self.reserve.room(self.disk.space(&self.root)?, pledged_bytes))
+        self.reserve.room(space, pledged_bytes)
     }
 
     /// Registers a server: the node joins its cluster if it belongs to none yet, and serves it from
@@ -225,6 +240,7 @@ impl BlockStore {
             Ok(true) => return Ok(()),
             Ok(false) => format!("its folder {root} is another one than when it started"),
             Err(e) if is_missing(&e) => format!("its folder {root} is gone"),
+            Err(e) if is_shortage(&e) => return Err(disk_error(self.id, &e)),
             Err(e) => format!("its folder {root} cannot be read ({})", reason(&e)),
         };
         let why = format!("{why}: put the folder back, or restart the node");
@@ -237,11 +253,56 @@ impl BlockStore {
     /// If its folder is gone, or its journal cannot be read.
     pub fn alive(&self) -> Result<Alive> {
         self.check_folder()?;
-        let room = self.room();
-        if let Err(error) = &room {
-            tracing::debug!("cannot tell the free space of the disk: {}", reason(error));
+        let journal = self.journal_state()?;
+        let (room, trouble) = match self.disk.space(&self.root) {
+            Ok(space) => (Some(self.room_in(space)), self.trouble(space)),
+            Err(e) => {
+                let why = format!("it does not tell how much room it has ({})", reason(&e));
+                (None, Some(DiskTrouble::Failing(why)))
+            }
+        };
+        Ok(Alive { room, journal, trouble })
+    }
+
+    /// What is wrong with the disk. Whatever can be known without writing is, so that an idle node says
+    /// it as well.
+    fn trouble(&self, space: Space) -> Option<DiskTrouble> {
+        for folder in ["", ".palk", ".palk/pieces", "backup"].map(|name| self.root.join(name)) {
+            if let Err(e) = self.disk.may_write(&folder) {
+                // Put together by `join`, the first one ends in a slash.
+                let folder = folder.components().collect::<PathBuf>();
+                let why = format!("{} ({})", folder.display(), reason(&e));
+                return Some(DiskTrouble::NotWritable(why));
+            }
         }
-        Ok(Alive { room: room.ok(), journal: self.journal_state()? })
+        if !has_files(space, false) {
+            return Some(DiskTrouble::NoInodes);
+        }
+        self.failing.lock().values().next().cloned().map(DiskTrouble::Failing)
+    }
+
+    /// Remembers whether the disk has failed a task this time.
+    pub(super) fn noting<T>(&self, task: Task, result: Result<T>) -> Result<T> {
+        let mut failing = self.failing.lock();
+        match &result {
+            Err(Error::Node { why, .. })
+                if matches!(why, NodeFailure::DiskFailed(_) | NodeFailure::NoSpace(_)) =>
+            {
+                failing.insert(task, why.to_string());
+            }
+            _ => drop(failing.remove(&task)),
+        }
+        result
+    }
+
+    /// Writes something small to the disk and syncs it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn prove_disk(&self) -> Result<()> {
+        self.check_folder()?;
+        let path = self.root.join(".palk/proof");
+        write_whole(&*self.disk, &path, b"").map_err(|e| disk_error_at(self.id, &path, &e))
     }
 
     /// How far its journal is.
@@ -264,7 +325,7 @@ impl BlockStore {
     /// all the same.
     pub fn append(&self, append: &Append, body: &[u8]) -> Result<JournalState> {
         self.check_folder()?;
-        self.journal.append(append, body)
+        self.noting(Task::Append, self.journal.append(append, body))
     }
 
     /// Entry `id` of the journal; `None` if it does not have it, or no longer.
@@ -406,16 +467,24 @@ impl BlockStore {
         self.check_folder()?;
         let unknown = versions.iter().filter(|version| self.journal.inline(**version).is_none());
         let unknown: Vec<VersionId> = unknown.copied().collect();
-        self.pieces.remove(&unknown).map_err(|e| disk_error(self.id, &e))
+        let stuck = self.pieces.remove(&unknown).map_err(|e| disk_error(self.id, &e))?;
+        match stuck.first() {
+            Some((path, e)) => Err(disk_error_at(self.id, path, e)),
+            None => Ok(()),
+        }
     }
 
-    /// Removes the pieces of versions that the journal has dropped.
+    /// Removes the pieces of versions that the journal has dropped. One that cannot be removed stays:
+    /// the next comparison finds a piece that the catalog does not know.
     ///
     /// # Errors
     /// If the disk fails.
     pub(super) fn drop_pieces(&self, versions: &[VersionId]) -> io::Result<()> {
         versions.iter().for_each(|version| self.journal.forget_piece(*version));
-        self.pieces.remove(versions)
+        for (path, e) in self.pieces.remove(versions)? {
+            tracing::warn!("{} cannot be removed: {}", path.display(), reason(&e));
+        }
+        Ok(())
     }
 
     /// The catalog says what the node lacks; see [`JournalState::gap`].
@@ -451,12 +520,20 @@ impl BlockStore {
     pub fn follow(&self) -> Result<bool> {
         self.check_folder()?;
         let _turn = self.turn.lock();
-        self.follower.step(self)
+        self.noting(Task::Follow, self.follower.step(self))
     }
 }
 
 fn is_missing(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Is this the folder of a node, of whichever?
+///
+/// # Errors
+/// As the disk says.
+pub fn holds_node(disk: &dyn Disk, root: &Path) -> io::Result<bool> {
+    disk.exists(&identity_path(root))
 }
 
 /// The lock file of a node's folder.

@@ -3,15 +3,16 @@
 //! ```text
 //!   demo/test/yeet_B1.txt   a second name of .palk/pieces/3f/3f9c..._B1
 //!   .palk/trash/7           a folder that was removed, emptied in the background
-//!   .palk/left-over/7       what was found in one that no Palk has put there
+//!   .palk/left-over/7       what lay there or at the name of a block, and is no block
 //! ```
 //!
 //! Every name is a hard link to a block file, so a file takes its room once. Nothing is read through
 //! the view, and none of it is synced for its own sake. A version whose block is not here has no name.
 //!
-//! Only what is Palk's is touched: a file is if it ends in the footer of a block file. What something
-//! else is in the way of is left out and told once. Where a folder and a block's name are the same,
-//! the folder is there. On a file system without hard links there is no view.
+//! Only what is Palk's is removed: a file is if it ends in the footer of a block file. Any other file at
+//! the very name of a block is moved aside: it may be a block that was cut short, whose piece has been
+//! rebuilt since, or somebody's own. Where a folder and a block's name are the same, the folder is there,
+//! and that is told once. On a file system without hard links there is no view.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -40,7 +41,7 @@ pub(super) enum Linked {
     Made,
     /// There is no such block file here, and so no name.
     NoPiece,
-    /// Something else is in the way.
+    /// A folder is in the way.
     Blocked,
 }
 
@@ -50,8 +51,9 @@ enum There {
     Nothing,
     /// A block file.
     Block,
-    /// Something that only an operator can have put there, or a folder.
-    Other,
+    /// Anything else that is no folder: a damaged block, or what somebody has put there.
+    File,
+    Folder,
 }
 
 /// The view in one node's folder.
@@ -133,25 +135,30 @@ impl View {
         let piece = self.pieces.path(version, block);
         let Some(wanted) = found(self.disk.identity(&piece))? else {
             // Whatever has the name is another version's.
-            self.remove_block(&at)?;
+            self.free(&at)?;
             return Ok(Linked::NoPiece);
         };
-        match found(self.disk.identity(&at))? {
-            Some(there) if there == wanted => return Ok(Linked::Kept),
-            Some(_) if self.what_is(&at)? == There::Block => {
-                // Not in the same folder, where a crash would leave it for everyone to see.
-                let beside = self.root.join(".palk").join(format!("link_{block}"));
-                self.disk.remove(&beside)?;
-                self.disk.link(&piece, &beside)?;
-                self.disk.rename(&beside, &at)?;
-                return Ok(Linked::Made);
-            }
-            Some(_) => return Ok(self.blocked(&at)),
-            None => {}
+        if found(self.disk.identity(&at))? == Some(wanted) {
+            return Ok(Linked::Kept);
+        }
+        if self.what_is(&at)? == There::Block {
+            // Not in the same folder, where a crash would leave it for everyone to see.
+            let beside = self.root.join(".palk").join(format!("link_{block}"));
+            self.disk.remove(&beside)?;
+            self.disk.link(&piece, &beside)?;
+            self.disk.rename(&beside, &at)?;
+            return Ok(Linked::Made);
+        }
+        if !self.free(&at)? {
+            return Ok(self.blocked(&at));
         }
         match self.disk.link(&piece, &at) {
             Ok(()) => return Ok(Linked::Made),
             Err(e) if is_missing(&e) => {}
+            // The folder is a link to another disk.
+            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => return Ok(self.blocked(&at)),
+            // There is a link that leads nowhere.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.move_aside(&at)?,
             Err(e) => return Err(e),
         }
         if !self.make_folder(&place.user, &place.path.folder())? {
@@ -164,8 +171,8 @@ impl View {
         }
     }
 
-    /// Names a version anew that already has this name: its block files were made again.
-    /// False if something else has it.
+    /// Names a version anew that already has this name: its block files were made again. False unless
+    /// one of its blocks still shows that it has; the other may be damaged.
     pub(super) fn link_again(&self, version: VersionId) -> io::Result<bool> {
         let [first, _] = self.id.blocks();
         let Some(file) = found(self.disk.open(&self.pieces.path(version, first)))? else {
@@ -173,22 +180,55 @@ impl View {
         };
         let Ok(trailer) = read_trailer(&*file) else { return Ok(false) };
         let place = Place { user: trailer.header.user, path: trailer.header.path };
-        for block in self.id.blocks() {
-            let at = self.block_path(&place.user, &place.path, block);
-            let Some(file) = found(self.disk.open(&at))? else { return Ok(false) };
-            if !read_trailer(&*file).is_ok_and(|trailer| trailer.header.version == version) {
-                return Ok(false);
-            }
+        let shown = self.id.blocks().map(|block| {
+            let file = self.disk.open(&self.block_path(&place.user, &place.path, block)).ok()?;
+            read_trailer(&*file).ok().map(|trailer| trailer.header.version == version)
+        });
+        let is_named = shown.contains(&Some(true)) && !shown.contains(&Some(false));
+        if is_named {
+            self.link(&place, version)?;
         }
-        self.link(&place, version).map(|_| true)
+        Ok(is_named)
     }
 
     /// Takes a file's names away.
     pub(super) fn unlink(&self, user: &UserName, path: &FilePath) -> io::Result<()> {
         for block in self.id.blocks() {
-            self.remove_block(&self.block_path(user, path, block))?;
+            self.free(&self.block_path(user, path, block))?;
         }
         Ok(())
+    }
+
+    /// Makes the name of a known block free: a block is removed, another file moved aside. False if
+    /// there is a folder.
+    fn free(&self, at: &Path) -> io::Result<bool> {
+        match self.what_is(at)? {
+            There::Nothing => {}
+            There::Block => self.disk.remove(at)?,
+            There::File => self.move_aside(at)?,
+            There::Folder => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn move_aside(&self, at: &Path) -> io::Result<()> {
+        let kept = self.left_over()?.join(self.next_number()?.to_string());
+        self.disk.create_folder(&kept)?;
+        let kept = kept.join(at.file_name().unwrap_or_default());
+        self.disk.rename(at, &kept)?;
+        tracing::warn!(
+            "{} had the name of a block and is none (damaged, or not put there by Palk): it is {} now",
+            at.display(),
+            kept.display()
+        );
+        Ok(())
+    }
+
+    /// The folder for what no Palk has put there.
+    fn left_over(&self) -> io::Result<PathBuf> {
+        let kept = self.root.join(".palk/left-over");
+        self.disk.create_folder(&kept)?;
+        Ok(kept)
     }
 
     /// Removes what is there if it is a block file. True if it was.
@@ -221,13 +261,18 @@ impl View {
         }
         let mut is_right = is_file == [true; 2];
         for (is_file, [from, to]) in is_file.into_iter().zip(&blocks) {
+            let is_free = match self.what_is(to)? {
+                // The new one takes its place.
+                There::Block if is_file => true,
+                _ => self.free(to)?,
+            };
             if !is_file {
-                self.remove_block(to)?;
-            } else if self.what_is(to)? == There::Other {
+                self.free(from)?;
+            } else if is_free {
+                is_right &= self.rename_block(user, &path.folder(), from, to)?;
+            } else {
                 self.blocked(to);
                 self.disk.remove(from)?;
-            } else {
-                is_right &= self.rename_block(user, &path.folder(), from, to)?;
             }
         }
         Ok(is_right)
@@ -286,11 +331,11 @@ impl View {
             match self.disk.create_folder(&at) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    if !self.remove_block(&at)? {
+                    if self.remove_block(&at)? {
                         self.blocked(&at);
+                    } else if !self.free(&at)? {
                         return Ok(false);
                     }
-                    self.blocked(&at);
                     self.disk.create_folder(&at)?;
                 }
                 Err(e) if is_missing(&e) => return Ok(false),
@@ -366,9 +411,7 @@ impl View {
             let is_gone = self.disk.remove_folder(&at)?;
             open.pop();
             if open.is_empty() && !is_gone {
-                let kept = self.root.join(".palk/left-over");
-                self.disk.create_folder(&kept)?;
-                let kept = kept.join(at.file_name().unwrap_or_default());
+                let kept = self.left_over()?.join(at.file_name().unwrap_or_default());
                 self.disk.rename(&at, &kept)?;
                 tracing::warn!(
                     "a folder was removed that has files in it which Palk has not put there: they are \
@@ -389,20 +432,31 @@ impl View {
     }
 
     fn what_is(&self, at: &Path) -> io::Result<There> {
-        let Some(file) = found(self.disk.open(at))? else {
+        let file = match found(self.disk.open(at)) {
+            Ok(Some(file)) => file,
             // Not all disks open a folder.
-            return Ok(if self.disk.exists(at)? { There::Other } else { There::Nothing });
+            Ok(None) => {
+                return Ok(if self.disk.exists(at)? { There::Folder } else { There::Nothing });
+            }
+            Err(e) if is_no_plain_file(&e) => return Ok(There::File),
+            Err(e) => return Err(e),
         };
         // An error of the disk says nothing about what is there.
         let mut footer = [0; FOOTER_BYTES];
-        let is_block = match file.length()?.checked_sub(FOOTER_BYTES as u64) {
-            Some(offset) => match file.read_exact_at(&mut footer, offset) {
-                Err(e) if e.kind() == io::ErrorKind::IsADirectory => false,
-                read => read.map(|()| Footer::decode(&footer).is_ok())?,
-            },
-            None => false,
-        };
-        Ok(if is_block { There::Block } else { There::Other })
+        if let Some(offset) = file.length()?.checked_sub(FOOTER_BYTES as u64) {
+            match file.read_exact_at(&mut footer, offset) {
+                Err(e) if e.kind() == io::ErrorKind::IsADirectory => return Ok(There::Folder),
+                read => read?,
+            }
+            if Footer::decode(&footer).is_ok() {
+                return Ok(There::Block);
+            }
+        }
+        match self.disk.list(at) {
+            Ok(_) => Ok(There::Folder),
+            Err(e) if is_missing(&e) => Ok(There::File),
+            Err(e) => Err(e),
+        }
     }
 
     /// Has this folder a name that a file's block would have?
@@ -430,6 +484,11 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Err(e) if is_missing(&e) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// Is it a pipe, a device, or a file that this process may not open?
+fn is_no_plain_file(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
 }
 
 fn is_missing(e: &io::Error) -> bool {

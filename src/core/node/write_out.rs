@@ -15,7 +15,7 @@ use crate::core::error::Result;
 use crate::core::node::journal::WaitingPiece;
 use crate::core::node::piece::read_trailer;
 use crate::core::node::stage::{Live, Stages, disk_error};
-use crate::core::node::store::BlockStore;
+use crate::core::node::store::{BlockStore, Task};
 use crate::core::types::VersionId;
 use crate::core::wire::journal::Change;
 use crate::core::wire::snapshot::Logged;
@@ -33,6 +33,10 @@ impl BlockStore {
     /// If the disk fails.
     pub fn write_out(&self) -> Result<bool> {
         self.check_folder()?;
+        self.noting(Task::WriteOut, self.write_out_some())
+    }
+
+    fn write_out_some(&self) -> Result<bool> {
         let _turn = self.turn.lock();
         let decided = self.journal.decided();
         if self.write_out_up_to(decided)? || self.journal.tidy(self.follower.position())? {
@@ -93,7 +97,10 @@ impl BlockStore {
             return Ok(false);
         }
         for block in self.id.blocks() {
-            let file = self.disk.open(&self.pieces.path(version, block))?;
+            let file = match self.disk.open(&self.pieces.path(version, block)) {
+                Err(e) if self.pieces.is_locked(version, &e) => return Ok(false),
+                opened => opened?,
+            };
             if !read_trailer(&*file).is_ok_and(|trailer| trailer.header.version == version) {
                 return Ok(false);
             }

@@ -19,7 +19,9 @@ fn facts(up: u8, placed: &[u8]) -> Facts {
                 total_bytes: 100 * GIB,
                 spare_bytes: 49 * GIB,
             }),
+            disk: None,
             owed: Debt::default(),
+            owed_why: None,
             errors: 0,
             since: Duration::from_secs(192),
             trust: Trust::Full,
@@ -107,11 +109,42 @@ fn pieces_that_are_missing_are_trouble() {
     let mut lacking = facts(0b1111, &[0b1111]);
     lacking.nodes[0].owed = debt(1);
     lacking.nodes[3].owed = debt(2);
+    // That of a node that lacks nothing any more is out of date.
+    lacking.nodes[2].owed_why = Some("its disk was full".into());
     let status = Status::judge(&lacking);
     let nodes = vec![NodeId::ALL[0], NodeId::ALL[3]];
-    assert_eq!(status.troubles, [Trouble::PiecesOwed { nodes, pieces: 3, bytes: 30 }]);
+    let owed = |why| Trouble::PiecesOwed { nodes: nodes.clone(), pieces: 3, bytes: 30, why };
+    assert_eq!(status.troubles, [owed(None)]);
+    let why = Some("node 4: its disk failed: file too large".to_owned());
+    lacking.nodes[3].owed_why.clone_from(&why);
+    assert_eq!(Status::judge(&lacking).troubles, [owed(why)]);
     assert_eq!(status.state, State::Degraded);
     assert_eq!(status.owed, debt(3));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_named_once_with_its_cause() {
+    let mut sick = facts(0b1111, &[0b1111]);
+    let room = sick.nodes[2].room.unwrap();
+    for (cause, spare_bytes, can_store) in [
+        (DiskTrouble::NoInodes, 0, false),
+        (DiskTrouble::NotWritable("/files_3 (permission denied)".into()), room.spare_bytes, false),
+        (DiskTrouble::Failing("input/output error".into()), room.spare_bytes, true),
+    ] {
+        sick.nodes[2].disk = Some(cause.clone());
+        sick.nodes[2].room = Some(Room { spare_bytes, ..room });
+        let status = Status::judge(&sick);
+        let expected = Trouble::NodeDisk { node: NodeId::ALL[2], cause };
+        assert_eq!((status.state, &status.troubles[..]), (State::Degraded, &[expected][..]));
+        assert!(status.can_store, "the other three take it");
+        let mut two = sick.clone();
+        two.nodes[0].disk = Some(DiskTrouble::NoInodes);
+        let status = Status::judge(&two);
+        assert_eq!((status.can_store, status.nodes_to_spare), (can_store, 2));
+        // One that is away says nothing about its disk.
+        two.nodes[0].state = NodeState::Down;
+        assert_eq!(kinds(&Status::judge(&two)), ["NodeAway", "NodeDisk"]);
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::core::wire::journal::{Entry, JournalState, Point};
 use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 16;
@@ -233,6 +233,8 @@ pub enum Request {
     /// The server ends in an orderly way: the next one need not wait until it is forgotten. Answered
     /// `Done`.
     Bye,
+    /// Write something small to your disk and sync it. Answered `Done`.
+    ProveDisk,
 }
 
 /// Entries for a node's journal.
@@ -321,12 +323,26 @@ pub enum Reply {
 }
 
 /// How a node is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alive {
-    /// The room on its disk, if that can be told.
+    /// The room on its disk, if it is known.
     pub room: Option<Room>,
     /// How far its journal is.
     pub journal: JournalState,
+    /// What is wrong with its disk, if anything is.
+    pub trouble: Option<DiskTrouble>,
+}
+
+/// What is wrong with a node's disk or folder, while the node itself answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskTrouble {
+    /// No file can be made, however many bytes are free.
+    NoInodes,
+    /// The node may not write to its folder: where, and why.
+    NotWritable(String),
+    /// Something that the node does on its disk fails at every try: why.
+    Failing(String),
 }
 
 /// Which node this is, and whom it serves.
@@ -370,6 +386,9 @@ pub enum Failure {
         /// The epoch that the node knows.
         epoch: u64,
     },
+    /// It has no connection, file or memory to spare just now. Said also in plain text to a server that
+    /// begins to encrypt.
+    Busy(String),
 }
 
 impl From<&NodeFailure> for Failure {
@@ -379,6 +398,7 @@ impl From<&NodeFailure> for Failure {
             NodeFailure::Damaged(what) => Failure::Damaged(shorten(what)),
             NodeFailure::NoSpace(figures) => Failure::NoSpace(shorten(figures)),
             NodeFailure::Fenced { epoch } => Failure::Fenced { epoch: *epoch },
+            NodeFailure::Busy(why) => Failure::Busy(shorten(why)),
             other => Failure::Refused(shorten(&other.to_string())),
         }
     }
@@ -392,6 +412,7 @@ impl From<Failure> for NodeFailure {
             Failure::NoSpace(figures) => NodeFailure::NoSpace(figures),
             Failure::Refused(why) => NodeFailure::Refused(why),
             Failure::Fenced { epoch } => NodeFailure::Fenced { epoch },
+            Failure::Busy(why) => NodeFailure::Busy(why),
         }
     }
 }

@@ -24,7 +24,9 @@ use crate::core::types::{
     Claim, ClusterId, Digest, NODE_COUNT, NodeId, NodeSet, Precondition, Seq, ServerId, VersionId,
 };
 use crate::core::wire::journal::{Change, Entry, JournalState, Point};
-use crate::core::wire::node::{Alive, Append, PieceMeta, Place, Room, Serves, ViewReport};
+use crate::core::wire::node::{
+    Alive, Append, DiskTrouble, PieceMeta, Place, Room, Serves, ViewReport,
+};
 use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 
 const CLUSTER: ClusterId = ClusterId([1; 16]);
@@ -39,6 +41,10 @@ pub(crate) struct State {
     pub(crate) damaged: BTreeSet<VersionId>,
     /// It does not answer.
     pub(crate) is_off: bool,
+    /// It does not answer in time.
+    pub(crate) is_late: bool,
+    /// It cannot write to its disk.
+    pub(crate) cannot_write: bool,
     /// How long it takes to make a piece durable.
     pub(crate) finishes_after: Duration,
     /// How long it takes to take a stripe.
@@ -48,6 +54,8 @@ pub(crate) struct State {
     pub(crate) gap: Option<u64>,
     /// The cluster that it says it belongs to.
     pub(crate) serves: Option<ClusterId>,
+    /// What is wrong with its disk.
+    pub(crate) trouble: Option<DiskTrouble>,
     journal: Vec<Entry>,
     decided: u64,
 }
@@ -94,6 +102,9 @@ impl MemoryNode {
             let why = NodeFailure::Unreachable("connection refused".into());
             return Err(Error::node(self.id, why));
         }
+        if state.is_late {
+            return Err(Error::node(self.id, NodeFailure::Late("no answer within 3 s".into())));
+        }
         Ok(state)
     }
 
@@ -119,7 +130,15 @@ impl Node for MemoryNode {
     fn ping(&self, decided: u64) -> Result<Alive> {
         let mut state = self.up()?;
         state.decided = decided.min(state.end().id);
-        Ok(Alive { room: state.room, journal: state.journal_state() })
+        let (room, journal) = (state.room, state.journal_state());
+        Ok(Alive { room, journal, trouble: state.trouble.clone() })
+    }
+
+    fn prove_disk(&self) -> Result<()> {
+        match self.up()?.cannot_write {
+            true => self.fail(NodeFailure::DiskFailed("input/output error".into())),
+            false => Ok(()),
+        }
     }
 
     fn stage(&self, meta: &PieceMeta) -> Result<Box<dyn PieceSink>> {

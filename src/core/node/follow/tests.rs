@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -297,6 +298,47 @@ fn pieces_that_were_made_again_get_their_names_again() {
     assert!(is_same(2, "c"), "this one took a check");
 }
 
+/// Ways in which a block can come to be no block any more.
+const RUINS: [fn(&Path); 5] = [
+    |at| fs::write(at, "").unwrap(),
+    |at| fs::OpenOptions::new().write(true).open(at).unwrap().set_len(20).unwrap(),
+    |at| replace(at, |at| fs::write(at, "somebody's own, and not too short for a footer").unwrap()),
+    |at| replace(at, |at| std::os::unix::fs::symlink("nowhere", at).unwrap()),
+    |at| replace(at, |at| assert!(Command::new("mkfifo").arg(at).status().unwrap().success())),
+];
+
+const LEADS_NOWHERE: usize = 3;
+
+fn replace(at: &Path, with: fn(&Path)) {
+    fs::remove_file(at).unwrap();
+    with(at);
+}
+
+#[test]
+fn a_name_leads_to_the_rebuilt_piece_whatever_has_become_of_the_damaged_one() {
+    for (at, ruin) in RUINS.into_iter().enumerate() {
+        let mut bench = Bench::new();
+        bench.store(1, "a").store(2, "b").store(3, "c").store(4, "x/d").follow();
+        ["a", "b", "c", "x/d"].iter().for_each(|name| ruin(&bench.shown_at(name)));
+        // One is rebuilt, one moved, one deleted, and one is found by a check.
+        let placed = Change::Placed { node: NODE, versions: vec![version(1)] };
+        bench.hold(1, "a").add(placed).mv("b", "y/b").delete("c").follow();
+        assert_eq!(fs::read(bench.shown_at("a")).unwrap()[0], 1, "ruin {at}");
+        assert!(!bench.at("demo/b_B1").exists() && !bench.at("demo/c_B1").exists(), "ruin {at}");
+        bench.hold(2, "y/b").hold(4, "x/d");
+        assert_eq!(bench.check().names, 6);
+        if at == LEADS_NOWHERE {
+            // Where no name should be it is in nobody's way.
+            fs::remove_file(bench.at("demo/b_B1")).unwrap();
+            fs::remove_file(bench.at("demo/c_B1")).unwrap();
+        }
+        bench.expect(&[("a", 1), ("y/b", 2), ("x/d", 4)], &["x", "y"]);
+        let kept = fs::read_dir(bench.at(".palk/left-over")).unwrap().count();
+        // A piece that is damaged itself got its name again before it was rebuilt.
+        assert_eq!(kept, [5, 5, 4, 2, 4][at], "ruin {at}: nothing is removed that is no block");
+    }
+}
+
 #[test]
 fn a_check_puts_right_what_is_wrong_and_leaves_alone_what_is_not_palks() {
     let mut bench = Bench::new();
@@ -348,14 +390,16 @@ fn what_is_not_palks_is_never_lost_in_the_view() {
     fs::write(bench.at("demo/x/notes"), "mine").unwrap();
     fs::write(bench.at("demo/b_B1"), "mine").unwrap();
     bench.store(2, "b").rmdir("x").follow();
-    assert_eq!(fs::read(bench.at("demo/b_B1")).unwrap(), b"mine");
-    assert_eq!(fs::read(bench.at("demo/b_B2")).unwrap()[0], 2);
-    assert_eq!(fs::read(bench.at(".palk/left-over/1/notes")).unwrap(), b"mine");
+    assert_eq!(fs::read(bench.at(".palk/left-over/1/b_B1")).unwrap(), b"mine");
+    for name in ["demo/b_B1", "demo/b_B2"] {
+        assert_eq!(fs::read(bench.at(name)).unwrap()[0], 2);
+    }
+    assert_eq!(fs::read(bench.at(".palk/left-over/2/notes")).unwrap(), b"mine");
     bench.mv("y", "x").store(3, "x/c").follow();
-    assert_eq!(fs::read_dir(bench.at(".palk/left-over/1")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(bench.at(".palk/left-over/2")).unwrap().count(), 1);
     bench.restart();
     bench.rmdir("x").follow();
-    assert_eq!(fs::read_dir(bench.at(".palk/left-over")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(bench.at(".palk/left-over")).unwrap().count(), 2);
 }
 
 #[test]

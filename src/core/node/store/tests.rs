@@ -64,7 +64,11 @@ impl Fixture {
     }
 
     fn put(&self, n: u8) {
-        self.receive(n).finish(Seq(n.into()), Digest([n; 32])).unwrap();
+        self.try_put(n).unwrap();
+    }
+
+    fn try_put(&self, n: u8) -> Result<()> {
+        self.receive(n).finish(Seq(n.into()), Digest([n; 32]))
     }
 
     fn read(&self, n: u8) -> Result<Vec<u8>> {
@@ -199,13 +203,46 @@ fn an_error_that_says_nothing_about_bytes_is_no_damage() {
         for call in ["open", "read"] {
             f.disk.fail_next(call, number);
             match failure(f.read(1)) {
-                NodeFailure::NotHeld(_) => assert_eq!((call, number), ("open", 2)),
+                // One that the node may not open in a folder of its own is of no use for ever.
+                NodeFailure::NotHeld(_) => assert!(call == "open" && [2, 13].contains(&number)),
                 NodeFailure::Damaged(_) => assert!(is_damage, "{call} {number}"),
-                NodeFailure::Refused(_) => assert!(!is_damage, "{call} {number}"),
+                NodeFailure::Busy(_) => assert!([12, 23, 24].contains(&number), "{call} {number}"),
+                NodeFailure::DiskFailed(_) => assert!([2, 13].contains(&number), "{call} {number}"),
                 other => panic!("{other}"),
             }
         }
     }
+    assert!(f.holds(1));
+}
+
+#[test]
+fn a_block_that_may_not_be_opened_is_missing_only_where_another_can_take_its_place() {
+    let f = fixture();
+    f.put(1);
+    f.disk.fail_next("open", 13);
+    assert!(matches!(failure(f.read(1)), NodeFailure::NotHeld(_)));
+    f.disk.be_read_only(Some(13));
+    f.disk.fail_next("open", 13);
+    assert!(matches!(failure(f.read(1)), NodeFailure::DiskFailed(_)), "the whole folder is locked");
+    assert!(f.holds(1));
+}
+
+#[test]
+fn what_keeps_a_block_from_being_replaced_or_removed_is_named_with_its_path() {
+    let f = fixture();
+    f.put(1);
+    f.put(2);
+    let block = f.block(1, "B2");
+    fs::remove_file(&block).unwrap();
+    fs::create_dir(&block).unwrap();
+    assert!(matches!(failure(f.read(1)), NodeFailure::Damaged(_)));
+    let text = format!("it is a folder: {}", block.display());
+    assert_eq!(failure(f.try_put(1)), NodeFailure::DiskFailed(text.clone()));
+    // The first block of 1 and both of 2 are removed all the same.
+    assert_eq!(failure(f.store.discard(&[1, 2].map(version))), NodeFailure::DiskFailed(text));
+    assert!(f.names(2).is_empty());
+    fs::remove_dir(&block).unwrap();
+    f.put(1);
     assert!(f.holds(1));
 }
 
