@@ -212,20 +212,7 @@ impl Catalog {
     /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked; [`Error::NoSuchUser`]
     /// if the account was removed.
     pub fn check_standing(&self, account: &Account, token: Option<TokenId>) -> Result<()> {
-        self.read(|connection| {
-            let select = "SELECT disabled FROM users WHERE id = ?1 AND removed = 0";
-            match first(connection, select, [account.id.0], |row| row.get(0))? {
-                None => return Err(Error::NoSuchUser(account.name.to_string())),
-                Some(true) => return Err(Error::Disabled(account.name.to_string())),
-                Some(false) => {}
-            }
-            match token {
-                Some(token) if !tokens::is_of(connection, token, account.id)? => {
-                    Err(Error::TokenRefused)
-                }
-                _ => Ok(()),
-            }
-        })
+        self.read(|connection| check_standing(connection, account, token))
     }
 
     /// How much an account may store, and how much it has stored.
@@ -239,6 +226,23 @@ impl Catalog {
                 Ok((Quota::from_column(row.get(0)?), usage))
             })
         })
+    }
+}
+
+pub(super) fn check_standing(
+    connection: &Connection,
+    account: &Account,
+    token: Option<TokenId>,
+) -> Result<()> {
+    let select = "SELECT disabled FROM users WHERE id = ?1 AND removed = 0";
+    match first(connection, select, [account.id.0], |row| row.get(0))? {
+        None => return Err(Error::NoSuchUser(account.name.to_string())),
+        Some(true) => return Err(Error::Disabled(account.name.to_string())),
+        Some(false) => {}
+    }
+    match token {
+        Some(token) if !tokens::is_of(connection, token, account.id)? => Err(Error::TokenRefused),
+        _ => Ok(()),
     }
 }
 

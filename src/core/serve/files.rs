@@ -262,8 +262,7 @@ impl Files {
         let id = user.account.id;
         let reclaim = || self.reclaim();
         let reservation = self.usage.reserve(self.room(&reclaim), id, path, bytes)?;
-        self.check_standing(user)?;
-        self.cluster.catalog.check_store(id, path, precondition)?;
+        self.cluster.catalog.check_store(&user.account, user.token, path, precondition)?;
         let meta = PieceMeta {
             version: self.random.version(),
             place: place(user, path),
@@ -527,8 +526,10 @@ impl Store<'_> {
             stored_by,
         };
         let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
-        let (_, have) = stored.inspect_err(|error| writing.refused(error))?;
-        cluster.notifier.notify();
+        let (replaced, have) = stored.inspect_err(|error| writing.refused(error))?;
+        if replaced || placed != NodeSet::ALL {
+            cluster.notifier.notify();
+        }
         drop((reservation, writing, transfer));
         let nodes = if is_inline { have.and(placed) } else { placed };
         Ok(Stored { version: meta.version, nodes })
