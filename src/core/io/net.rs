@@ -33,7 +33,7 @@ impl Deadline {
     }
 
     /// The error of a peer that let this deadline pass.
-    pub(super) fn missed(&self, name: &str) -> Error {
+    pub fn missed(&self, name: &str) -> Error {
         let limit = self.limit.as_secs_f64();
         Error::Deadline(format!("{name} did not {} within {limit} s", self.waiting_for))
     }
@@ -150,6 +150,21 @@ impl Stream {
         match &mut self.tls {
             None => self.socket.read_ready(buffer),
             Some(tls) => tls.read_ready(&mut self.socket, buffer),
+        }
+    }
+
+    /// Waits until there is something to read, if only the end; false once the deadline has passed.
+    ///
+    /// # Errors
+    /// As [`Stream::read_some`].
+    pub fn await_bytes(&mut self, deadline: &Deadline) -> Result<bool> {
+        if !self.early.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_arrived()) {
+            return Ok(true);
+        }
+        match self.socket.peek(deadline) {
+            Ok(_) => Ok(true),
+            Err(Error::Deadline(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

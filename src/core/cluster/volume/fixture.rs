@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::core::catalog::{Catalog, NewFile, UserId};
-use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use crate::core::cluster::node::{Node, PendingAppend, PieceSink, PieceSource, Query};
 use crate::core::cluster::pace::{Pace, Rest, Throttle};
 use crate::core::cluster::repair::RepairWorker;
 use crate::core::cluster::supervisor::NodeSupervisor;
@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// The room on its disk, if it says so.
     pub(crate) room: Option<Room>,
     pub(crate) gap: Option<u64>,
+    /// It takes entries and does not say so.
+    pub(crate) holds_answers_back: bool,
     journal: Vec<Entry>,
     decided: u64,
 }
@@ -178,6 +180,16 @@ impl Node for MemoryNode {
         Ok(state.journal_state())
     }
 
+    fn begin_append(
+        &self,
+        append: Append,
+        body: &[&[u8]],
+        _: bool,
+    ) -> Result<Option<Box<dyn PendingAppend>>> {
+        let (journal, state) = (self.append(&append, body)?, self.state.clone());
+        Ok(Some(Box::new(Answer { journal, state })))
+    }
+
     fn point_at(&self, id: u64) -> Result<Option<Point>> {
         Ok(self.up()?.point_at(id))
     }
@@ -239,6 +251,21 @@ impl Node for MemoryNode {
 
     fn bye(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+struct Answer {
+    journal: JournalState,
+    state: Arc<Mutex<State>>,
+}
+
+impl PendingAppend for Answer {
+    fn wait(&mut self, longest: Duration) -> Result<Option<JournalState>> {
+        if self.state.lock().holds_answers_back {
+            thread::sleep(longest);
+            return Ok(None);
+        }
+        Ok(Some(self.journal))
     }
 }
 
