@@ -19,7 +19,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -47,12 +46,8 @@ const ANSWER_STEP: Duration = Duration::from_millis(20);
 /// also for a node that has stopped reading.
 const SERVED_BYTES_MAX: usize = 64 << 10;
 
-/// Small files wait while nodes have more than this of their pieces still to write out.
+/// A node that has more than this of small files' pieces still to write out does not keep up.
 const BACKLOG_BYTES_HIGH: u64 = 128 << 20;
-
-/// How long they wait at most, and how often it is looked whether they still have to.
-const WRITE_OUT_PATIENCE: Duration = Duration::from_secs(30);
-const WRITE_OUT_STEP: Duration = Duration::from_millis(20);
 
 /// How long a node that is down, or has failed, is left alone by its sender.
 const SENDER_PAUSE: Duration = Duration::from_millis(200);
@@ -236,20 +231,14 @@ impl Replication {
         true
     }
 
-    /// Waits as long as too few nodes keep up with writing small files' pieces out of their journals,
-    /// though not for ever: in the end the nodes refuse.
-    pub fn await_write_out(&self) {
-        let begun = Instant::now();
+    /// Do enough nodes keep up with writing small files' pieces out of their journals? If not, no more of
+    /// them are to be put there.
+    pub fn keeps_up(&self) -> bool {
         let keeps_up = |id: &NodeId| {
             let journal = self.roster.seen(*id).journal;
             journal.is_none_or(|journal| journal.backlog_bytes < BACKLOG_BYTES_HIGH)
         };
-        while self.roster.up().iter().filter(keeps_up).count() < WRITE_QUORUM
-            && self.roster.up().len() >= WRITE_QUORUM
-            && begun.elapsed() < WRITE_OUT_PATIENCE
-        {
-            thread::sleep(WRITE_OUT_STEP);
-        }
+        self.roster.up().iter().filter(keeps_up).count() >= WRITE_QUORUM
     }
 
     /// All up to this entry is decided.

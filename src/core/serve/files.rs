@@ -505,7 +505,6 @@ impl Store<'_> {
         let cluster = &files.cluster;
         let (seq, placed, stripe) = match writing.finish(blake3)? {
             Written::Inline { seq, stripe } => {
-                cluster.replication.await_write_out();
                 (seq, in_step(cluster, writing.targets())?, Some(stripe))
             }
             Written::Staged { seq, nodes, .. } => (seq, nodes, None),

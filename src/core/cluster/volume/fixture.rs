@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// The room on its disk, if it says so.
     pub(crate) room: Option<Room>,
     pub(crate) gap: Option<u64>,
+    /// Bytes of small files' pieces that it has still to write out.
+    pub(crate) backlog_bytes: u64,
     /// It takes entries and does not say so.
     pub(crate) holds_answers_back: bool,
     journal: Vec<Entry>,
@@ -62,7 +64,7 @@ impl State {
             end: self.end(),
             decided: self.decided,
             snapshot: 0,
-            backlog_bytes: 0,
+            backlog_bytes: self.backlog_bytes,
             gap: self.gap,
         }
     }
