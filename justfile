@@ -41,3 +41,7 @@ bench:
 # Palk's times beside those of a program that only moves the bytes: FLOOR=path just bench-floor
 bench-floor *args:
     bash benches/floor.sh {{args}}
+
+# 4 KiB files with 1 and 16 clients, beside the same program's log mode: FLOOR=path just small_files 50000
+small_files *files:
+    cargo bench --bench small_files -- {{files}}

@@ -13,7 +13,7 @@ rounds=${1:-7}
 bytes=${2:-100000000}
 floor=${FLOOR:-}
 root=$(cd "$(dirname "$0")/.." && pwd)
-cargo build --quiet --release --manifest-path "$root/Cargo.toml"
+(cd "$root" && cargo build --quiet --release) # there, since cargo takes its settings from the folder
 palk=$root/target/release/palk
 
 work=$(mktemp -d)

@@ -4,6 +4,11 @@
 //!
 //!     cargo bench --bench small_files -- [SUSTAINED_FILES]
 //!     FLOOR=path/to/floor cargo bench --bench small_files
+//!     PALK=path/to/another/palk cargo bench --bench small_files      to compare two builds
+//!
+//! How long a core was busy for each file is printed for the nodes together and for the server; on a
+//! machine that does other things too it is the steadier figure. Wait a minute between two runs: some file
+//! systems make files slowly while many were just removed.
 //!
 //! With FLOOR the same number of files goes through a program that only moves the bytes between as many
 //! processes and appends them to one log a node, in the same run; then ratios are printed. It has to
@@ -92,8 +97,9 @@ fn first_word(text: &str) -> String {
 }
 
 fn start_cluster(folder: &Path) -> Cluster {
+    let program = std::env::var_os("PALK").unwrap_or_else(|| env!("CARGO_BIN_EXE_palk").into());
     let palk = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_palk"));
+        let mut command = Command::new(&program);
         command.env("NO_COLOR", "1");
         command
     };
@@ -203,7 +209,7 @@ fn blocks(node: &Path) -> usize {
 
 fn main() {
     let sustained =
-        std::env::args().filter_map(|arg| arg.parse().ok()).next_back().unwrap_or(50_000);
+        std::env::args().filter_map(|arg| arg.parse().ok()).next_back().unwrap_or(50_000usize);
     let work = tempfile::tempdir().expect("a temporary folder");
     let cluster = start_cluster(work.path());
     let floor = std::env::var_os("FLOOR").map(PathBuf::from);
@@ -246,6 +252,7 @@ fn main() {
     }
     let before: Vec<usize> =
         (1..=4).map(|id| blocks(&cluster.folder.join(format!("files_{id}")))).collect();
+    let cpu = cluster.cpu_us();
     let own =
         rate(&cluster.address, 16, sustained, |remote, number| store(remote, "sustained", number));
     let stored = Instant::now();
@@ -259,8 +266,9 @@ fn main() {
         );
         thread::sleep(Duration::from_millis(100));
     }
-    println!(
-        "all pieces are block files {:.1} s after the last answer",
-        stored.elapsed().as_secs_f64()
-    );
+    let lag = stored.elapsed().as_secs_f64();
+    println!("all pieces are block files {lag:.1} s after the last answer");
+    let after = cluster.cpu_us();
+    let [nodes, server] = [0, 1].map(|at| (after[at] - cpu[at]) / sustained.max(1) as u64);
+    println!("CPU with all of that: nodes {nodes} us, server {server} us for each file");
 }

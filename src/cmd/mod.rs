@@ -54,6 +54,8 @@ pub fn run(env: &mut Env) -> u8 {
         Ok(palk) => dispatch(palk.command, env),
         Err(usage) => env.usage(&usage),
     };
+    // What was logged comes before what is said about it.
+    service::log::flush();
     env.finish(result)
 }
 

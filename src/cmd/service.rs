@@ -1,5 +1,7 @@
 //! What `palk storage` and `palk server` have in common: the log, and an orderly end.
 
+pub(super) mod log;
+
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -53,7 +55,7 @@ impl Service {
     pub fn start_log(&self) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let log = tracing_subscriber::fmt()
-            .with_writer(io::stderr)
+            .with_writer(log::standard_error())
             .with_ansi(colour && self.log_format == LogFormat::Text)
             .with_target(false)
             // Nobody may read the log any more. Saying so on the same broken pipe would be a panic,

@@ -253,6 +253,24 @@ pub(super) fn synced<T>(connection: &Connection, what: impl FnOnce() -> Result<T
     done
 }
 
+/// A transaction that only reads: what is asked while it lives is of one state. Its statements are
+/// prepared once, unlike those of the library's own transactions.
+pub(super) struct ReadTransaction<'a>(&'a Connection);
+
+impl<'a> ReadTransaction<'a> {
+    pub(super) fn begin(connection: &'a Connection) -> Result<ReadTransaction<'a>> {
+        execute(connection, "BEGIN", [])?;
+        Ok(ReadTransaction(connection))
+    }
+}
+
+impl Drop for ReadTransaction<'_> {
+    fn drop(&mut self) {
+        // Nothing was written. If it stays open all the same the next one cannot begin, and says so.
+        let _ = execute(self.0, "COMMIT", []);
+    }
+}
+
 /// Executes a statement; gives how many rows it changed.
 pub(super) fn execute(connection: &Connection, sql: &str, values: impl Params) -> Result<usize> {
     connection

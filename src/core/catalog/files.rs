@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row};
 
+use crate::core::catalog::accounts::{Account, Proof};
 use crate::core::catalog::database::{first, one};
 use crate::core::catalog::{Catalog, Draft, UserId, tree, users};
 use crate::core::code::coded::CodedStripe;
@@ -62,14 +63,15 @@ pub struct NewFile {
 }
 
 impl Draft<'_> {
-    /// Makes this version the current one of its file. `pieces` travel with the entry.
+    /// Makes this version the current one of its file; true if it has replaced another. `pieces` travel
+    /// with the entry.
     ///
     /// # Errors
     /// As [`Catalog::check_store`]; [`Code::NotAllowed`](crate::core::error::Code::NotAllowed) if the
     /// account was removed meanwhile.
-    pub fn store(&mut self, new: &NewFile, pieces: Option<Arc<CodedStripe>>) -> Result<u64> {
+    pub fn store(&mut self, new: &NewFile, pieces: Option<Arc<CodedStripe>>) -> Result<bool> {
         let (user, top) = users::still_there(self.connection, new.user)?;
-        check_store(self.connection, top, &new.path, new.precondition)?;
+        let replaced = check_store(self.connection, top, &new.path, new.precondition)?;
         let change = Change::Stored {
             place: Place { user, path: new.path.clone() },
             version: new.version,
@@ -82,9 +84,10 @@ impl Draft<'_> {
             by: new.stored_by.clone(),
         };
         match pieces {
-            Some(pieces) => self.record_with(change, pieces),
-            None => self.record(change),
-        }
+            Some(pieces) => self.record_with(change, pieces)?,
+            None => self.record(change)?,
+        };
+        Ok(replaced.is_some())
     }
 
     /// Deletes a file.
@@ -105,18 +108,20 @@ impl Catalog {
     /// Would a store at this path be refused right now? Asked before any byte is taken.
     ///
     /// # Errors
-    /// [`Error::NameCollision`]; for a precondition that is not met [`Error::Exists`],
-    /// [`Error::NoSuchFile`], [`Error::NoSuchFolder`], [`Error::ChangedMeanwhile`] or
+    /// As [`Catalog::check_standing`]; [`Error::NameCollision`]; for a precondition that is not met
+    /// [`Error::Exists`], [`Error::NoSuchFile`], [`Error::NoSuchFolder`], [`Error::ChangedMeanwhile`] or
     /// [`Error::GoneMeanwhile`].
     pub fn check_store(
         &self,
-        user: UserId,
+        account: &Account,
+        proof: &Proof,
         path: &FilePath,
         precondition: Precondition,
     ) -> Result<()> {
         self.read(|connection| {
-            let (_, top) = users::still_there(connection, user)?;
-            check_store(connection, top, path, precondition)
+            users::check_standing(connection, account, proof)?;
+            let (_, top) = users::still_there(connection, account.id)?;
+            check_store(connection, top, path, precondition).map(drop)
         })
     }
 
@@ -149,23 +154,23 @@ impl FileRecord {
     }
 }
 
+/// Gives what would be replaced.
 fn check_store(
     connection: &Connection,
     top: i64,
     path: &FilePath,
     precondition: Precondition,
-) -> Result<()> {
-    check_names(connection, top, path)?;
-    let there = tree::file(connection, top, path)?;
+) -> Result<Option<VersionId>> {
+    let there = there(connection, top, path)?;
     match (precondition, there) {
         (Precondition::Any, _)
         | (Precondition::Absent, None)
-        | (Precondition::Present, Some(_)) => Ok(()),
+        | (Precondition::Present, Some(_)) => Ok(there),
         (Precondition::Absent, Some(_)) => Err(Error::Exists(path.clone())),
         (Precondition::Present, None) => Err(missing(connection, top, path)?),
         (Precondition::Unchanged(_), None) => Err(Error::GoneMeanwhile(path.clone())),
-        (Precondition::Unchanged(version), Some((_, there))) if there == version => Ok(()),
-        (Precondition::Unchanged(_), Some((_, there))) => {
+        (Precondition::Unchanged(version), Some(there)) if there == version => Ok(Some(there)),
+        (Precondition::Unchanged(_), Some(there)) => {
             let select = "SELECT stored_by, stored_ms FROM versions WHERE version = ?1";
             let (by, at_ms): (String, i64) =
                 one(connection, select, [there.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -175,16 +180,23 @@ fn check_store(
     }
 }
 
-/// A file and a folder never have one name: whichever comes second is refused.
-pub(super) fn check_names(connection: &Connection, top: i64, path: &FilePath) -> Result<()> {
-    let taken = if tree::folder(connection, top, &path.as_folder())?.is_some() {
-        format!("the folder {path}")
-    } else if let Some(file) = tree::blocking_file(connection, top, &path.folder())? {
-        format!("the file {file}")
-    } else {
-        return Ok(());
-    };
-    Err(Error::NameCollision { what: path.to_string(), taken })
+/// The version of the file at this path, if there is one. A file and a folder never have one name:
+/// whichever comes second is refused.
+fn there(connection: &Connection, top: i64, path: &FilePath) -> Result<Option<VersionId>> {
+    let collision = |taken: String| Error::NameCollision { what: path.to_string(), taken };
+    let mut above = top;
+    for folder in path.folder().ancestry() {
+        let Some((_, name)) = folder.split() else { continue };
+        match tree::child(connection, above, name)? {
+            Some(item) if item.is_folder() => above = item.id,
+            Some(_) => return Err(collision(format!("the file {folder}"))),
+            None => return Ok(None),
+        }
+    }
+    match tree::child(connection, above, path.name())? {
+        Some(item) if item.is_folder() => Err(collision(format!("the folder {path}"))),
+        found => Ok(found.and_then(|item| item.version)),
+    }
 }
 
 pub(super) fn record_at(
@@ -226,8 +238,14 @@ pub(super) fn missing(connection: &Connection, top: i64, path: &FilePath) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::catalog::fixture::{fixture, folder, journal, new_file, path, place, v};
+    use crate::core::catalog::fixture::{
+        Fixture, fixture, folder, journal, name, new_file, path, place, v,
+    };
     use crate::core::error::Code;
+
+    fn account(f: &Fixture) -> Account {
+        f.catalog.account(&name("demo")).unwrap()
+    }
 
     #[test]
     fn a_stored_file_is_current_until_it_is_replaced_or_deleted() {
@@ -266,7 +284,9 @@ mod tests {
         f.store("x", 1);
         f.change(|draft| draft.make_folder(f.user, &folder("y"), false)).unwrap();
         for (at, taken) in [("x/a", "the file x"), ("x/a/b", "the file x"), ("y", "the folder y")] {
-            let refused = f.catalog.check_store(f.user, &path(at), Precondition::Any).unwrap_err();
+            let refused =
+                f.catalog.check_store(&account(&f), &Proof::Door, &path(at), Precondition::Any);
+            let refused = refused.unwrap_err();
             assert!(refused.to_string().contains(taken), "{refused}");
             let new = new_file(f.user, at, v(2));
             let refused = f.change(|draft| draft.store(&new, None)).unwrap_err();
@@ -281,7 +301,7 @@ mod tests {
     fn a_store_that_asks_for_something_is_refused_where_it_is_not_so() {
         let f = fixture();
         let store = |n: u8, precondition| {
-            let early = f.catalog.check_store(f.user, &path("a"), precondition);
+            let early = f.catalog.check_store(&account(&f), &Proof::Door, &path("a"), precondition);
             let new = NewFile {
                 precondition,
                 stored_by: "demo from 127.0.0.1:1".into(),

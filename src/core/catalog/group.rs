@@ -16,7 +16,7 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::core::catalog::database::{self, catalog_error};
+use crate::core::catalog::database::{self, catalog_error, execute};
 use crate::core::catalog::draft::Draft;
 use crate::core::catalog::{Catalog, apply, journal};
 use crate::core::code::coded::CodedStripe;
@@ -140,8 +140,7 @@ impl Catalog {
     /// is written, and it is rolled back here. It certainly did not happen, and the next one may.
     fn commit(&self, connection: &Connection) -> Result<()> {
         self.refuse_in_doubt()?;
-        if let Err(error) = connection.execute_batch("COMMIT") {
-            let error = catalog_error(error);
+        if let Err(error) = execute(connection, "COMMIT", []) {
             let is_undone = error.code() == Code::NoSpace && roll_back(connection);
             if !is_undone {
                 self.in_doubt.store(true, Ordering::SeqCst);
@@ -171,8 +170,34 @@ impl Catalog {
     }
 }
 
+/// A part of a transaction that is undone when this is dropped. Its statements are prepared once, unlike
+/// those of the library's own savepoints.
+struct Savepoint<'a>(Option<&'a Connection>);
+
+impl<'a> Savepoint<'a> {
+    fn begin(connection: &'a Connection) -> Result<Savepoint<'a>> {
+        execute(connection, "SAVEPOINT job", [])?;
+        Ok(Savepoint(Some(connection)))
+    }
+
+    fn keep(mut self) -> Result<()> {
+        self.0.take().map_or(Ok(()), |connection| execute(connection, "RELEASE job", []).map(drop))
+    }
+}
+
+impl Drop for Savepoint<'_> {
+    fn drop(&mut self) {
+        // It may be gone already with the whole transaction, where the disk is full.
+        if let Some(connection) = self.0
+            && execute(connection, "ROLLBACK TO job", []).is_ok()
+        {
+            let _ = execute(connection, "RELEASE job", []);
+        }
+    }
+}
+
 fn begin(connection: &Connection) -> Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(catalog_error)
+    execute(connection, "BEGIN IMMEDIATE", []).map(drop)
 }
 
 /// False if the transaction may be there still.
@@ -188,16 +213,17 @@ impl Group {
     /// Those of the job; or the catalog cannot be written.
     pub fn attempt<T>(&mut self, job: impl FnOnce(&mut Draft<'_>) -> Result<T>) -> Result<T> {
         let catalog = self.catalog.clone();
-        let mut writer = catalog.writer.lock();
+        let writer = catalog.writer.lock();
         self.restore(&writer.connection)?;
-        let savepoint = writer.connection.savepoint().map_err(catalog_error)?;
-        let mut draft = Draft::new(&savepoint, catalog.reserve.as_ref(), self.epoch, self.end);
+        let savepoint = Savepoint::begin(&writer.connection)?;
+        let mut draft =
+            Draft::new(&writer.connection, catalog.reserve.as_ref(), self.epoch, self.end);
         let done = job(&mut draft)?;
         let recorded = draft.finish();
-        if savepoint.is_autocommit() {
+        if writer.connection.is_autocommit() {
             return Err(database::no_space());
         }
-        savepoint.commit().map_err(catalog_error)?;
+        savepoint.keep()?;
         self.end = recorded.last().map_or(self.end, |last| last.entry.point());
         self.entries.extend(recorded);
         Ok(done)

@@ -183,8 +183,8 @@ impl Catalog {
     /// Does something over one of the reading connections, which sees one state all the while.
     fn read<T>(&self, what: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let connection = self.reader();
-        let transaction = connection.unchecked_transaction().map_err(database::catalog_error)?;
-        what(&transaction)
+        let _transaction = database::ReadTransaction::begin(&connection)?;
+        what(&connection)
     }
 
     /// A reading connection that is free; if none is, they are waited for in turn.
@@ -198,8 +198,8 @@ impl Catalog {
     /// The same over the connection for long queries.
     fn survey<T>(&self, what: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let connection = self.surveyor.lock();
-        let transaction = connection.unchecked_transaction().map_err(database::catalog_error)?;
-        what(&transaction)
+        let _transaction = database::ReadTransaction::begin(&connection)?;
+        what(&connection)
     }
 }
 

@@ -213,25 +213,7 @@ impl Catalog {
     /// [`Error::Disabled`]; [`Error::TokenRefused`] if the token was revoked;
     /// [`Error::PasswordChanged`]; [`Error::NoSuchUser`] if the account was removed.
     pub fn check_standing(&self, account: &Account, proof: &Proof) -> Result<()> {
-        self.read(|connection| {
-            let select = "SELECT disabled, password FROM users WHERE id = ?1 AND removed = 0";
-            let found = first(connection, select, [account.id.0], |row| {
-                Ok((row.get(0)?, row.get::<_, String>(1)?))
-            })?;
-            let Some((is_disabled, hash)) = found else {
-                return Err(Error::NoSuchUser(account.name.to_string()));
-            };
-            if is_disabled {
-                return Err(Error::Disabled(account.name.to_string()));
-            }
-            match proof {
-                Proof::Door => Ok(()),
-                Proof::Password(mark) if *mark == PasswordMark::of_hash(&hash) => Ok(()),
-                Proof::Password(_) => Err(Error::PasswordChanged),
-                Proof::Token(token) if tokens::is_of(connection, *token, account.id)? => Ok(()),
-                Proof::Token(_) => Err(Error::TokenRefused),
-            }
-        })
+        self.read(|connection| check_standing(connection, account, proof))
     }
 
     /// How much an account may store, and how much it has stored.
@@ -245,6 +227,30 @@ impl Catalog {
                 Ok((Quota::from_column(row.get(0)?), usage))
             })
         })
+    }
+}
+
+pub(super) fn check_standing(
+    connection: &Connection,
+    account: &Account,
+    proof: &Proof,
+) -> Result<()> {
+    let select = "SELECT disabled, password FROM users WHERE id = ?1 AND removed = 0";
+    let found = first(connection, select, [account.id.0], |row| {
+        Ok((row.get(0)?, row.get::<_, String>(1)?))
+    })?;
+    let Some((is_disabled, hash)) = found else {
+        return Err(Error::NoSuchUser(account.name.to_string()));
+    };
+    if is_disabled {
+        return Err(Error::Disabled(account.name.to_string()));
+    }
+    match proof {
+        Proof::Door => Ok(()),
+        Proof::Password(mark) if *mark == PasswordMark::of_hash(&hash) => Ok(()),
+        Proof::Password(_) => Err(Error::PasswordChanged),
+        Proof::Token(token) if tokens::is_of(connection, *token, account.id)? => Ok(()),
+        Proof::Token(_) => Err(Error::TokenRefused),
     }
 }
 

@@ -120,8 +120,9 @@ pub struct Committer {
     roster: Arc<Roster>,
     replication: Arc<Replication>,
     epoch: u64,
-    /// Where jobs go that a thread takes; `None` where everything is done in the caller's thread.
-    jobs: Option<Sender<Job>>,
+    /// The jobs that wait while others are made, for the committer's thread; `None` where everything is
+    /// done in the caller's thread.
+    jobs: Option<(Sender<Job>, Receiver<Job>)>,
     inner: Mutex<Inner>,
     is_in_doubt: AtomicBool,
     is_behind: AtomicBool,
@@ -152,7 +153,7 @@ impl Committer {
     ) -> (Committer, Option<CommitterThread>) {
         let (jobs, work) = if threaded {
             let (jobs, work) = unbounded();
-            (Some(jobs), Some(CommitterThread { work }))
+            (Some((jobs, work.clone())), Some(CommitterThread { work }))
         } else {
             (None, None)
         };
@@ -202,8 +203,12 @@ impl Committer {
     ) -> Result<(T, NodeSet)> {
         let (job, answered) = Job::of(job);
         match &self.jobs {
-            Some(jobs) => {
-                jobs.send(job).map_err(|_| not_answered())?;
+            Some((jobs, work)) => {
+                match self.inner.try_lock() {
+                    // Nobody is at it: no other thread has to be woken.
+                    Some(mut inner) => self.make_some(&mut inner, job, work),
+                    None => jobs.send(job).map_err(|_| not_answered())?,
+                }
                 answered.recv().map_err(|_| not_answered())?
             }
             None => {
@@ -249,6 +254,14 @@ impl Committer {
         }
     }
 
+    /// Makes a group of this job and of those that wait.
+    fn make_some(&self, inner: &mut Inner, first: Job, work: &Receiver<Job>) {
+        let made = AssertUnwindSafe(|| self.make(inner, first, &mut || work.try_recv().ok()));
+        // Without the one who makes them nothing could be changed any more. Whoever waits finds the
+        // answer missing, and the group was rolled back.
+        let _ = panic::catch_unwind(made);
+    }
+
     /// Makes a group of this job and as many more as there are and fit, and answers them all.
     fn make(&self, inner: &mut Inner, first: Job, more: &mut dyn FnMut() -> Option<Job>) {
         self.settle_open(inner);
@@ -284,7 +297,7 @@ impl Committer {
             return;
         }
         self.replication.offer(group.entries());
-        let have = self.replicate(end);
+        let have = self.replicate(before.id, end);
         if have.len() >= WRITE_QUORUM {
             let fate = self.decided(inner, Open { group, end }, have);
             tell(&fate);
@@ -306,11 +319,15 @@ impl Committer {
         tell(&Fate::InDoubt(have, troubles));
     }
 
-    /// Sends what is offered; gives the nodes that have this entry.
-    fn replicate(&self, end: u64) -> NodeSet {
+    /// Sends what is offered behind entry `before`; gives the nodes that have entry `end`.
+    fn replicate(&self, before: u64, end: u64) -> NodeSet {
         if self.jobs.is_some() {
-            return self.replication.await_quorum(end, DECIDED_WITHIN);
+            return self.replication.replicate(before, end, DECIDED_WITHIN);
         }
+        self.replicate_inline(end)
+    }
+
+    fn replicate_inline(&self, end: u64) -> NodeSet {
         for id in self.roster.up().iter() {
             while self.roster.up().contains(id) && self.replication.round(id) {}
         }
@@ -354,7 +371,7 @@ impl Committer {
         let have = if self.jobs.is_some() {
             self.replication.who_has(open.end)
         } else {
-            self.replicate(open.end)
+            self.replicate_inline(open.end)
         };
         if have.len() >= WRITE_QUORUM {
             tracing::info!("the change that was in doubt is decided: it was made");
@@ -388,7 +405,7 @@ fn is_full(group: &Group) -> bool {
         || body >= GROUP_BODY_BYTES_MAX
 }
 
-/// What the committer's thread takes its jobs from.
+/// What the committer's thread takes its jobs from: those that came while another thread made a group.
 pub(super) struct CommitterThread {
     work: Receiver<Job>,
 }
@@ -421,13 +438,7 @@ impl CommitterThread {
                     Err(_) => return,
                 }
             };
-            let made = AssertUnwindSafe(|| {
-                committer
-                    .make(&mut committer.inner.lock(), first, &mut || self.work.try_recv().ok());
-            });
-            // Without this thread nothing could be changed any more. Whoever waits finds the answer
-            // missing, and the group was rolled back.
-            let _ = panic::catch_unwind(made);
+            committer.make_some(&mut committer.inner.lock(), first, &self.work);
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::panic::resume_unwind;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use crate::core::cluster::node::{Node, PendingAppend, PieceSink, PieceSource, Query};
 use crate::core::error::{Code, Error, NodeFailure, Result};
 use crate::core::io::frames;
 use crate::core::io::is_shortage;
@@ -91,14 +91,26 @@ impl TcpNode {
         self
     }
 
-    fn open(&self) -> Result<Link> {
-        let address = { self.idle.lock().address };
-        while let Some(mut stream) = { self.idle.lock().streams.pop() } {
+    /// A connection that was kept, if there is one that can be used.
+    fn open_kept(&self) -> Option<Link> {
+        loop {
+            let (address, kept) = {
+                let mut idle = self.idle.lock();
+                (idle.address, idle.streams.pop())
+            };
+            let mut stream = kept?;
             // A kept connection has nothing to say; one that has (its end, most likely) is stale.
             if let Ok(None) = stream.read_ready(&mut [0]) {
-                return Ok(self.link(stream, address));
+                return Some(self.link(stream, address));
             }
         }
+    }
+
+    fn open(&self) -> Result<Link> {
+        if let Some(link) = self.open_kept() {
+            return Ok(link);
+        }
+        let address = { self.idle.lock().address };
         let place = { self.address.lock().clone() };
         let mut link = self.link(connect(self.id, &place, self.connector.as_ref())?, address);
         let (protocol, node) = (PROTOCOL, self.id);
@@ -187,13 +199,23 @@ impl Node for TcpNode {
     fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState> {
         let mut link = self.open()?;
         link.send(&Request::Append(append.clone()), body, &TAKE)?;
-        match link.receive(&APPEND)? {
-            Reply::Journal(journal) => {
-                link.give_back();
-                Ok(journal)
-            }
-            _ => Err(link.out_of_turn()),
-        }
+        link.take_journal(&APPEND)
+    }
+
+    fn begin_append(
+        &self,
+        append: Append,
+        body: &[&[u8]],
+        may_connect: bool,
+    ) -> Result<Option<Box<dyn PendingAppend>>> {
+        let link = match self.open_kept() {
+            None if !may_connect => return Ok(None),
+            Some(link) => Ok(link),
+            None => self.open(),
+        };
+        let mut link = link?;
+        link.send(&Request::Append(append), body, &TAKE)?;
+        Ok(Some(Box::new(TcpAppend { link, sent: Instant::now() })))
     }
 
     fn point_at(&self, id: u64) -> Result<Option<Point>> {
@@ -385,6 +407,17 @@ impl Link {
         }
     }
 
+    /// The answer to entries.
+    fn take_journal(&mut self, deadline: &Deadline) -> Result<JournalState> {
+        match self.receive(deadline)? {
+            Reply::Journal(journal) => {
+                self.give_back();
+                Ok(journal)
+            }
+            _ => Err(self.out_of_turn()),
+        }
+    }
+
     fn give_back(&mut self) {
         if let Some(stream) = self.stream.take() {
             let mut home = self.home.lock();
@@ -396,6 +429,27 @@ impl Link {
 
     fn out_of_turn(&self) -> Error {
         out_of_turn(self.id)
+    }
+}
+
+/// Entries that were sent and are not answered yet.
+struct TcpAppend {
+    link: Link,
+    sent: Instant,
+}
+
+impl PendingAppend for TcpAppend {
+    fn wait(&mut self, longest: Duration) -> Result<Option<JournalState>> {
+        let step = Deadline { limit: longest, ..APPEND };
+        let (id, stream) = (self.link.id, self.link.stream()?);
+        let has_come = stream.await_bytes(&step);
+        if !has_come.map_err(|error| failed(id, stream.name(), error))? {
+            if self.sent.elapsed() < APPEND.limit {
+                return Ok(None);
+            }
+            return Err(failed(id, stream.name(), APPEND.missed(stream.name())));
+        }
+        self.link.take_journal(&step).map(Some)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every error of an implementation is [`Error::Node`](crate::core::error::Error::Node) and names
 //! the node.
 
+use std::time::Duration;
+
 use crate::core::code::repair::Select;
 use crate::core::error::Result;
 use crate::core::types::{Digest, NodeId, Seq, VersionId};
@@ -68,6 +70,21 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// If it cannot be reached or its disk fails; it may have them all the same.
     fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState>;
+
+    /// The same without waiting for the answer. An implementation that cannot do that waits. `None` if
+    /// that would take a new connection and none may be made, since it may have to be waited for.
+    ///
+    /// # Errors
+    /// As [`Node::append`].
+    fn begin_append(
+        &self,
+        append: Append,
+        body: &[&[u8]],
+        _may_connect: bool,
+    ) -> Result<Option<Box<dyn PendingAppend>>> {
+        let journal = self.append(&append, body)?;
+        Ok(Some(Box::new(Answered(journal))))
+    }
 
     /// What entry `id` of its journal is; `None` if it does not have it, or no longer.
     ///
@@ -144,6 +161,24 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// If it cannot be reached.
     fn bye(&self) -> Result<()>;
+}
+
+/// Entries that a node was sent and has not answered yet.
+pub trait PendingAppend: Send {
+    /// Waits for how far its journal is then, at most so long; `None` if no answer has come by then.
+    ///
+    /// # Errors
+    /// As [`Node::append`]; also once the node has been silent for too long since they were sent.
+    fn wait(&mut self, longest: Duration) -> Result<Option<JournalState>>;
+}
+
+/// It has answered already.
+struct Answered(JournalState);
+
+impl PendingAppend for Answered {
+    fn wait(&mut self, _longest: Duration) -> Result<Option<JournalState>> {
+        Ok(Some(self.0))
+    }
 }
 
 /// A piece on its way to a node. Dropped before it is staged, it leaves nothing there.

@@ -8,6 +8,10 @@
 //!        └── three nodes have them ─────────┴─ sender of node 4
 //! ```
 //!
+//! A node that has all but the newest group is served by the committer's own thread, which sends to all
+//! such nodes and then waits for their answers: nobody has to be woken. The senders' threads serve those
+//! that lag behind, and take over one that is slower than it is worth.
+//!
 //! A sender knows the last entry that its node's journal shares with this one, and sends what follows:
 //! recent entries from memory, with the small files' pieces; older ones from the catalog, without. A
 //! node that lacks more than the catalog's journal still has gets a snapshot first. What a node has in
@@ -15,13 +19,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::core::catalog::{Catalog, Pending};
+use crate::core::cluster::node::PendingAppend;
 use crate::core::cluster::roster::Roster;
+use crate::core::code::coded::CodedStripe;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
 use crate::core::wire::journal::{Change, Entry, JournalState, Point};
@@ -34,12 +39,15 @@ const RECENT_BYTES_MAX: usize = 64 << 20;
 /// A node that has not confirmed when three others have gets at least as long again.
 const GRACE_MIN: Duration = Duration::from_millis(100);
 
-/// Small files wait while nodes have more than this of their pieces still to write out.
-const BACKLOG_BYTES_HIGH: u64 = 128 << 20;
+/// How long one node is waited for before it is looked whether others have answered.
+const ANSWER_STEP: Duration = Duration::from_millis(20);
 
-/// How long they wait at most, and how often it is looked whether they still have to.
-const WRITE_OUT_PATIENCE: Duration = Duration::from_secs(30);
-const WRITE_OUT_STEP: Duration = Duration::from_millis(20);
+/// The committer's thread sends no more than this to a node: as much as the system's buffers take at once,
+/// also for a node that has stopped reading.
+const SERVED_BYTES_MAX: usize = 64 << 10;
+
+/// A node that has more than this of small files' pieces still to write out does not keep up.
+const BACKLOG_BYTES_HIGH: u64 = 128 << 20;
 
 /// How long a node that is down, or has failed, is left alone by its sender.
 const SENDER_PAUSE: Duration = Duration::from_millis(200);
@@ -78,6 +86,8 @@ struct State {
 /// What is known of one node.
 #[derive(Default)]
 struct Sender {
+    /// What it was sent and has not answered yet, and the last entry of it.
+    unanswered: Option<(Box<dyn PendingAppend>, Point)>,
     /// The last entry that its journal shares with this one; `None` if that has to be found.
     position: Option<Point>,
     /// Whether a failure was told in the log.
@@ -123,7 +133,7 @@ impl Replication {
         state.recent.clear();
         (state.recent_bytes, state.end, state.confirmed) = (0, end, [None; 4]);
         drop(state);
-        self.senders.iter().for_each(|sender| sender.lock().position = None);
+        self.senders.iter().for_each(|sender| sender.lock().forget());
         Ok(())
     }
 
@@ -181,7 +191,7 @@ impl Replication {
 
     /// A node has taken a snapshot.
     pub(super) fn snapshot_taken(&self, id: NodeId) {
-        self.senders[id.index()].lock().position = None;
+        self.senders[id.index()].lock().forget();
         self.state.lock().wants_snapshot.remove(id);
         self.offered.notify_all();
     }
@@ -204,8 +214,6 @@ impl Replication {
                 state.recent_bytes -= memory_bytes(&oldest);
             }
         }
-        drop(state);
-        self.offered.notify_all();
     }
 
     /// Takes back a group that was sent to no node; false if it was sent to any.
@@ -223,20 +231,14 @@ impl Replication {
         true
     }
 
-    /// Waits as long as too few nodes keep up with writing small files' pieces out of their journals,
-    /// though not for ever: in the end the nodes refuse.
-    pub fn await_write_out(&self) {
-        let begun = Instant::now();
+    /// Do enough nodes keep up with writing small files' pieces out of their journals? If not, no more of
+    /// them are to be put there.
+    pub fn keeps_up(&self) -> bool {
         let keeps_up = |id: &NodeId| {
             let journal = self.roster.seen(*id).journal;
             journal.is_none_or(|journal| journal.backlog_bytes < BACKLOG_BYTES_HIGH)
         };
-        while self.roster.up().iter().filter(keeps_up).count() < WRITE_QUORUM
-            && self.roster.up().len() >= WRITE_QUORUM
-            && begun.elapsed() < WRITE_OUT_PATIENCE
-        {
-            thread::sleep(WRITE_OUT_STEP);
-        }
+        self.roster.up().iter().filter(keeps_up).count() >= WRITE_QUORUM
     }
 
     /// All up to this entry is decided.
@@ -250,10 +252,74 @@ impl Replication {
         self.state.lock().who_has(id)
     }
 
-    /// Waits until three nodes have an entry, and a moment longer for the others that are in step.
-    /// Gives the nodes that have it when it gives up.
-    pub(super) fn await_quorum(&self, id: u64, longest: Duration) -> NodeSet {
+    /// Sends what was offered behind `before` up to entry `id`, and waits until three nodes have it, and a
+    /// moment longer for the others that are in step. Gives the nodes that have it when it gives up.
+    pub(super) fn replicate(&self, before: u64, id: u64, longest: Duration) -> NodeSet {
         let begun = Instant::now();
+        let served = self.serve(before, id, begun + longest);
+        if served == self.roster.up() {
+            return self.who_has(id);
+        }
+        self.offered.notify_all();
+        self.await_quorum(id, begun, longest)
+    }
+
+    /// Serves the nodes that have all up to entry `before` in the caller's thread. Gives those that have
+    /// answered, or were not worth more waiting once three nodes have entry `id`.
+    fn serve(&self, before: u64, id: u64, mut deadline: Instant) -> NodeSet {
+        let begun = Instant::now();
+        let mut served = NodeSet::EMPTY;
+        if self.state.lock().bytes_behind(before) > SERVED_BYTES_MAX {
+            return served;
+        }
+        let mut waiting: Vec<(NodeId, MutexGuard<'_, Sender>)> = Vec::new();
+        for node in self.roster.up().iter() {
+            let Some(mut sender) = self.senders[node.index()].try_lock() else { continue };
+            if self.look(node, &mut sender)
+                && sender.unanswered.is_none()
+                && sender.position.is_some_and(|position| position.id == before)
+            {
+                match self.begin(node, &mut sender, false) {
+                    Ok(true) => waiting.push((node, sender)),
+                    Ok(false) => {}
+                    Err(error) => self.failed(node, &mut sender, &error),
+                }
+            }
+        }
+        let mut is_won = false;
+        while !waiting.is_empty() && Instant::now() < deadline {
+            waiting.retain_mut(|(node, sender)| match self.finish(*node, sender, ANSWER_STEP) {
+                Ok(None) => true,
+                Ok(Some(_)) => {
+                    served.insert(*node);
+                    false
+                }
+                Err(error) => {
+                    self.failed(*node, sender, &error);
+                    false
+                }
+            });
+            if !is_won && self.who_has(id).len() >= WRITE_QUORUM {
+                is_won = true;
+                deadline = Instant::now() + begun.elapsed().max(GRACE_MIN);
+            }
+            if self.roster.leadership().check().is_err() {
+                break;
+            }
+        }
+        if is_won {
+            served = waiting.iter().map(|(node, _)| *node).chain(served.iter()).collect();
+        }
+        if !waiting.is_empty() {
+            // Their own threads go on waiting for them.
+            drop(waiting);
+            self.offered.notify_all();
+        }
+        served
+    }
+
+    /// Waits until three nodes have an entry, and a moment longer for the others that are in step.
+    fn await_quorum(&self, id: u64, begun: Instant, longest: Duration) -> NodeSet {
         let mut deadline = begun + longest;
         let mut is_won = false;
         let mut state = self.state.lock();
@@ -281,43 +347,51 @@ impl Replication {
     /// the roster.
     pub fn round(&self, id: NodeId) -> bool {
         let mut sender = self.senders[id.index()].lock();
+        if !self.look(id, &mut sender) {
+            return false;
+        }
+        match self.send(id, &mut sender) {
+            Ok(more) => more,
+            Err(error) => {
+                self.failed(id, &mut sender, &error);
+                false
+            }
+        }
+    }
+
+    /// Looks whether what is known of a node still holds; false if it is not up.
+    fn look(&self, id: NodeId, sender: &mut Sender) -> bool {
         let moves = self.roster.moves()[id.index()];
         if std::mem::replace(&mut sender.moves, moves) != moves {
             // Another node has taken its place: what the former one had is gone.
-            sender.position = None;
+            sender.forget();
             self.state.lock().confirmed[id.index()] = None;
         }
         if self.state.lock().is_set_back(id) {
-            sender.position = None;
+            sender.forget();
         }
         if !self.roster.up().contains(id) {
             // When it is back it may have lost what it had.
-            sender.position = None;
+            sender.forget();
             return false;
         }
         // It was restarted on an older copy of its folder, faster than anybody noticed.
         let journal = self.roster.seen(id).journal;
         if sender.position.is_some_and(|at| journal.is_some_and(|own| own.end.id < at.id)) {
-            sender.position = None;
+            sender.forget();
         }
-        match self.send(id, &mut sender) {
-            Ok(more) => {
-                sender.complained = false;
-                more
-            }
-            Err(error) => {
-                sender.position = None;
-                if !sender.complained {
-                    tracing::warn!("data server {id} does not take the journal: {error}");
-                    sender.complained = true;
-                }
-                // Whoever waits for it looks whether that makes sense any more. Under the lock, so that
-                // one who has just looked is waiting by then.
-                let _looked = self.state.lock();
-                self.confirmed.notify_all();
-                false
-            }
+        true
+    }
+
+    fn failed(&self, id: NodeId, sender: &mut Sender, error: &Error) {
+        sender.forget();
+        if !std::mem::replace(&mut sender.complained, true) {
+            tracing::warn!("data server {id} does not take the journal: {error}");
         }
+        // Whoever waits for it looks whether that makes sense any more. Under the lock, so that one who
+        // has just looked is waiting by then.
+        let _looked = self.state.lock();
+        self.confirmed.notify_all();
     }
 
     /// A step of a sender's thread: sends what there is to send, or waits for more.
@@ -335,7 +409,21 @@ impl Replication {
         self.offered.wait_for(&mut state, if is_done { SENDER_IDLE } else { SENDER_PAUSE });
     }
 
+    /// Sends what a node lacks, or goes on waiting for its answer; true if there is more to send.
     fn send(&self, id: NodeId, sender: &mut Sender) -> Result<bool> {
+        if sender.unanswered.is_none() && !self.begin(id, sender, true)? {
+            return Ok(false);
+        }
+        loop {
+            if let Some(more) = self.finish(id, sender, SENDER_PAUSE)? {
+                return Ok(more);
+            }
+        }
+    }
+
+    /// Sends what a node lacks, as much as fits into a message; false if there is nothing to send now, or
+    /// no connection for it.
+    fn begin(&self, id: NodeId, sender: &mut Sender, may_connect: bool) -> Result<bool> {
         let position = match sender.position {
             Some(position) => position,
             None => match self.find(id)? {
@@ -346,26 +434,35 @@ impl Replication {
         let Some((append, pieces)) = self.next(id, position)? else {
             return Ok(false);
         };
-        if append.entries.is_empty() {
+        let Some(last) = append.entries.last().map(Entry::point) else {
             return Ok(false);
-        }
-        let last = append.entries.last().map_or(position, Entry::point);
+        };
         self.note_tried(id, last.id);
-        let body: Vec<&[u8]> = pieces
-            .iter()
-            .filter_map(|pending| pending.pieces.as_ref().map(|pieces| pieces.for_node(id).0))
-            .collect();
-        let answer = self.roster.node(id).append(&append, &body);
-        let journal = self.roster.used(id, answer)?;
+        let body: Vec<&[u8]> = pieces.iter().map(|pieces| pieces.for_node(id).0).collect();
+        let begun = self.roster.node(id).begin_append(append, &body, may_connect);
+        sender.unanswered = self.roster.used(id, begun)?.map(|answer| (answer, last));
+        Ok(sender.unanswered.is_some())
+    }
+
+    /// Takes the answer to what was sent, if it comes within this time; true if there is more to send.
+    fn finish(&self, id: NodeId, sender: &mut Sender, longest: Duration) -> Result<Option<bool>> {
+        let Some((mut answer, last)) = sender.unanswered.take() else {
+            return Ok(Some(false));
+        };
+        let Some(journal) = self.roster.used(id, answer.wait(longest))? else {
+            sender.unanswered = Some((answer, last));
+            return Ok(None);
+        };
         self.roster.note_journal(id, journal);
         if journal.end != last && !self.has(id, last)? {
             // It lost something meanwhile: where it is has to be found again.
             sender.position = None;
-            return Ok(true);
+            return Ok(Some(true));
         }
         sender.position = Some(last);
+        sender.complained = false;
         self.note_confirmed(id, last.id);
-        Ok(last.id < self.end().id)
+        Ok(Some(last.id < self.end().id))
     }
 
     fn has(&self, id: NodeId, point: Point) -> Result<bool> {
@@ -447,7 +544,7 @@ impl Replication {
     }
 
     /// What to send behind a point; `None` if the node needs a snapshot.
-    fn next(&self, id: NodeId, after: Point) -> Result<Option<(Append, Vec<Pending>)>> {
+    fn next(&self, id: NodeId, after: Point) -> Result<Option<(Append, Vec<Arc<CodedStripe>>)>> {
         let (recent, decided, end) = {
             let state = self.state.lock();
             (state.recent_after(after.id, id), state.decided, state.end)
@@ -466,22 +563,27 @@ impl Replication {
             },
         };
         let mut append = Append { prev: after, decided, entries: Vec::new(), pieces: Vec::new() };
-        let mut pending = pending;
-        for (at, pending) in pending.iter_mut().enumerate() {
-            append.entries.push(pending.entry.clone());
+        let mut stripes = Vec::new();
+        for (at, Pending { entry, pieces }) in pending.into_iter().enumerate() {
             // A node that the version is not placed on may have no room for it.
-            if pending.pieces.is_some() && !is_placed(&pending.entry, id) {
-                pending.pieces = None;
-            }
-            if let Some(stripe) = &pending.pieces {
+            if let Some(stripe) = pieces.filter(|_| is_placed(&entry, id)) {
                 append.pieces.push(InlinePiece {
                     entry: u16::try_from(at).unwrap_or(u16::MAX),
                     unit_bytes: u32::try_from(stripe.unit_bytes()).unwrap_or(u32::MAX),
                     checksums: stripe.for_node(id).1,
                 });
+                stripes.push(stripe);
             }
+            append.entries.push(entry);
         }
-        Ok(Some((append, pending)))
+        Ok(Some((append, stripes)))
+    }
+}
+
+impl Sender {
+    /// Where the node is has to be found again.
+    fn forget(&mut self) {
+        (self.position, self.unanswered) = (None, None);
     }
 }
 
@@ -489,6 +591,13 @@ impl State {
     fn who_has(&self, id: u64) -> NodeSet {
         let has = |node: &NodeId| self.confirmed[node.index()].is_some_and(|at| at >= id);
         NodeId::ALL.into_iter().filter(has).collect()
+    }
+
+    /// About how many bytes of entries and pieces a node gets that has all up to this entry.
+    fn bytes_behind(&self, id: u64) -> usize {
+        let behind = self.recent.iter().rev().take_while(|pending| pending.entry.id > id);
+        let units = |pending: &Pending| pending.pieces.as_ref().map_or(0, |p| 2 * p.unit_bytes());
+        behind.map(|pending| pending.entry.record.len() + units(pending)).sum()
     }
 
     /// Is a node up and known to have all that was decided before?
@@ -531,4 +640,63 @@ fn is_placed(entry: &Entry, id: NodeId) -> bool {
 fn memory_bytes(pending: &Pending) -> usize {
     let pieces = pending.pieces.as_ref().map_or(0, |pieces| pieces.memory_bytes());
     128 + pending.entry.record.len() + pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cluster::volume::fixture::{Fixture, fixture};
+    use crate::core::path::FolderPath;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Offers an entry; gives the one before it, the entry, and the open group.
+    fn offer(f: &Fixture, name: &str) -> (u64, u64, crate::core::catalog::Group) {
+        let (user, folder) = (f.user(), FolderPath::parse(name).unwrap());
+        let before = f.cluster.replication.end();
+        let mut group = f.cluster.catalog.begin_group(1).unwrap();
+        group.attempt(move |draft| draft.make_folder(user, &folder, false)).unwrap();
+        f.cluster.replication.offer(group.entries());
+        (before.id, before.id + 1, group)
+    }
+
+    #[test]
+    fn a_node_that_is_silent_is_left_to_its_own_thread_once_three_have_answered() {
+        let f = fixture();
+        let replication = &f.cluster.replication;
+        f.node(1).holds_answers_back = true;
+        let (before, end, group) = offer(&f, "a");
+        let have = replication.replicate(before, end, LONG);
+        assert_eq!(have, NodeSet::from_bits(0b1110));
+        replication.decide(end);
+        group.commit().unwrap();
+        // It is behind now, and the next one does not wait for it at all.
+        assert_eq!(replication.in_step(), NodeSet::from_bits(0b1110));
+        let (before, end, group) = offer(&f, "b");
+        assert_eq!(replication.replicate(before, end, LONG), NodeSet::from_bits(0b1110));
+        replication.decide(end);
+        group.commit().unwrap();
+        f.node(1).holds_answers_back = false;
+        while replication.round(NodeId::ALL[0]) {}
+        assert_eq!(replication.who_has(end), NodeSet::ALL);
+    }
+
+    #[test]
+    fn two_nodes_are_no_quorum_however_long_they_are_waited_for() {
+        let f = fixture();
+        for number in [2, 4] {
+            f.node(number).holds_answers_back = true;
+        }
+        let (before, end, _group) = offer(&f, "a");
+        let have = f.cluster.replication.replicate(before, end, Duration::from_millis(100));
+        assert_eq!(have, NodeSet::from_bits(0b0101));
+    }
+
+    #[test]
+    fn a_node_that_goes_away_is_not_waited_for() {
+        let f = fixture();
+        f.node(3).is_off = true;
+        let (before, end, _group) = offer(&f, "a");
+        assert_eq!(f.cluster.replication.replicate(before, end, LONG), NodeSet::from_bits(0b1011));
+    }
 }

@@ -84,7 +84,8 @@ impl Volume {
         let allowance = Allowance::new(self.buffers.clone());
         let running = Running::enter(&self.running, meta.version);
         let (roster, sequence) = (self.roster.clone(), self.sequence.clone());
-        Writing::begin(roster, allowance, self.fanout, sequence, running, meta)
+        let keeps_up = self.replication.as_ref().is_none_or(|replication| replication.keeps_up());
+        Writing::begin(roster, allowance, self.fanout, sequence, running, meta, keeps_up)
     }
 
     /// Begins to read a version.

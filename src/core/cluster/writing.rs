@@ -12,7 +12,8 @@
 //! its piece is missing, and is rebuilt later.
 //!
 //! Of a small file nothing is sent: its pieces travel inside the journal, with the entry that makes the
-//! version the current one.
+//! version the current one. Where the nodes do not keep up with writing such pieces out, it is stored as a
+//! large one is, rather than wait for them.
 //!
 //! Dropped before it is finished, a writing leaves nothing on the nodes.
 
@@ -153,6 +154,7 @@ impl Writing {
         sequence: Arc<Sequence>,
         running: RunningVersion,
         meta: &PieceMeta,
+        may_be_inline: bool,
     ) -> Result<Writing> {
         let layout = Layout::checked(meta.file_bytes)
             .ok_or(Error::TooBig { bytes: meta.file_bytes, limit: FILE_BYTES_MAX })?;
@@ -168,7 +170,7 @@ impl Writing {
             full: NodeSet::EMPTY,
             stripe: 0,
             buffer: None,
-            small: (meta.file_bytes <= INLINE_FILE_BYTES_MAX.into())
+            small: (may_be_inline && meta.file_bytes <= INLINE_FILE_BYTES_MAX.into())
                 .then(|| vec![0; layout.file_bytes_in(0)]),
             moves: roster.moves(),
             meta: meta.clone(),
@@ -560,6 +562,23 @@ mod tests {
             assert_eq!(writing.targets(), NodeSet::ALL);
         }
         assert!(f.nodes.iter().all(|node| node.state.lock().pieces.is_empty()));
+    }
+
+    #[test]
+    fn a_small_file_does_not_wait_for_nodes_that_are_behind_with_writing_out() {
+        let mut f = fixture();
+        let content = bytes(353);
+        for number in [1, 2] {
+            f.node(number.into()).backlog_bytes = u64::MAX;
+            f.switch(NodeSet::ALL);
+            let mut writing = f.begin(number, &content).unwrap();
+            push_all(&mut writing, &content);
+            let written = writing.finish(digest(&content)).unwrap();
+            let is_inline = matches!(written, Written::Inline { .. });
+            assert_eq!(is_inline, number == 1, "three keep up, or two");
+        }
+        assert_eq!(f.store(3, &content), NodeSet::ALL);
+        assert_eq!(f.read(3, content.len()).unwrap().0, content);
     }
 
     #[test]

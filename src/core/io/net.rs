@@ -33,7 +33,7 @@ impl Deadline {
     }
 
     /// The error of a peer that let this deadline pass.
-    pub(super) fn missed(&self, name: &str) -> Error {
+    pub fn missed(&self, name: &str) -> Error {
         let limit = self.limit.as_secs_f64();
         Error::Deadline(format!("{name} did not {} within {limit} s", self.waiting_for))
     }
@@ -44,6 +44,8 @@ impl Deadline {
 pub struct Stream {
     socket: Socket,
     tls: Option<Box<Session>>,
+    /// Bytes that were taken too early; the next reads give them again.
+    early: Vec<u8>,
 }
 
 impl Stream {
@@ -56,7 +58,7 @@ impl Stream {
     /// [`Code::Unreachable`](crate::core::error::Code::Unreachable) with the first address's reason,
     /// [`Error::Deadline`].
     pub fn connect(role: &str, address: &str, deadline: &Deadline) -> Result<Stream> {
-        Ok(Stream { socket: Socket::connect(role, address, deadline)?, tls: None })
+        Ok(Stream::new(Socket::connect(role, address, deadline)?))
     }
 
     /// A connection that a listener has accepted. Nothing is encrypted yet.
@@ -64,7 +66,11 @@ impl Stream {
     /// # Errors
     /// [`Code::Unreachable`](crate::core::error::Code::Unreachable) if it is gone already.
     pub fn accepted(socket: TcpStream, name: impl Into<String>) -> Result<Stream> {
-        Ok(Stream { socket: Socket::accepted(socket, name)?, tls: None })
+        Ok(Stream::new(Socket::accepted(socket, name)?))
+    }
+
+    fn new(socket: Socket) -> Stream {
+        Stream { socket, tls: None, early: Vec::new() }
     }
 
     /// From here on everything is encrypted by this session, once both ends have agreed on keys and
@@ -123,6 +129,9 @@ impl Stream {
     /// [`Error::Damaged`] if bytes were changed on the way, and [`Error::Closed`] if the connection
     /// ends without the peer having said so: what came is then not all that was sent.
     pub fn read_some(&mut self, buffer: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        if !self.early.is_empty() {
+            return Ok(self.take_early(buffer));
+        }
         match &mut self.tls {
             None => self.socket.read_some(buffer, deadline),
             Some(tls) => tls.read_some(&mut self.socket, buffer, deadline),
@@ -135,10 +144,42 @@ impl Stream {
     /// # Errors
     /// As [`Stream::read_some`].
     pub fn read_ready(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        if !self.early.is_empty() {
+            return Ok(Some(self.take_early(buffer)));
+        }
         match &mut self.tls {
             None => self.socket.read_ready(buffer),
             Some(tls) => tls.read_ready(&mut self.socket, buffer),
         }
+    }
+
+    /// Waits until there is something to read, if only the end; false once the deadline has passed.
+    ///
+    /// # Errors
+    /// As [`Stream::read_some`].
+    pub fn await_bytes(&mut self, deadline: &Deadline) -> Result<bool> {
+        if !self.early.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_arrived()) {
+            return Ok(true);
+        }
+        match self.socket.peek(deadline) {
+            Ok(_) => Ok(true),
+            Err(Error::Deadline(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives back bytes of the last read that were not wanted yet, so that one read can take a whole
+    /// message of unknown length.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        debug_assert!(self.early.is_empty());
+        self.early.extend_from_slice(bytes);
+    }
+
+    fn take_early(&mut self, buffer: &mut [u8]) -> usize {
+        let count = self.early.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.early[..count]);
+        self.early.drain(..count);
+        count
     }
 
     /// Fills the whole buffer.

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
@@ -135,14 +135,10 @@ impl Socket {
     /// # Errors
     /// As [`Socket::read_some`].
     pub(super) fn read_ready(&mut self, buffer: &mut [u8]) -> Result<Option<usize>> {
-        let failed = |error: &io::Error, name: &str| lost(name, error);
-        self.tcp.set_nonblocking(true).map_err(|error| failed(&error, &self.name))?;
-        let result = self.tcp.read(buffer);
-        self.tcp.set_nonblocking(false).map_err(|error| failed(&error, &self.name))?;
-        match result {
-            Ok(count) => Ok(Some(count)),
+        match rustix::net::recv(&self.tcp, buffer, RecvFlags::DONTWAIT).map_err(io::Error::from) {
+            Ok((count, _)) => Ok(Some(count)),
             Err(error) if is_late(&error) || error.kind() == ErrorKind::Interrupted => Ok(None),
-            Err(error) => Err(failed(&error, &self.name)),
+            Err(error) => Err(lost(&self.name, &error)),
         }
     }
 

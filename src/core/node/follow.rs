@@ -333,8 +333,9 @@ impl Follower {
             Change::Stored { place, version, .. }
             | Change::Reverted { place, to: Some(version), .. } => {
                 state.unlinked.retain(|(own, _)| own != place);
-                view.make_folder(&place.user, &place.path.folder())?;
                 if view.link(place, *version)?.contains(&Linked::NoPiece) {
+                    // Its folder is there all the same.
+                    view.make_folder(&place.user, &place.path.folder())?;
                     state.unlinked.push((place.clone(), *version));
                 }
                 let has_room = state.unlinked.len() <= UNLINKED_MAX;

@@ -46,7 +46,7 @@ use crate::core::wire::node::{
 use crate::core::wire::snapshot::{
     FORMAT, Logged, SegmentHead, SnapshotHead, decode, frame_of, segment_name,
 };
-use index::{Index, InlinePlace, NewPiece, Segment, Spot};
+use index::{BACKLOG_PIECE_BYTES_MIN, Index, InlinePlace, NewPiece, Segment, Spot};
 pub(super) use tidy::WaitingPiece;
 
 /// A new segment begins once the last one is this long.
@@ -54,9 +54,6 @@ const SEGMENT_BYTES_MAX: u64 = 32 << 20;
 
 /// The most bytes of pieces that wait to be written out as block files.
 const BACKLOG_BYTES_MAX: u64 = 256 << 20;
-
-/// The most pieces that wait for it; limits the memory of the index.
-const BACKLOG_PIECES_MAX: usize = 200_000;
 
 /// How often a read is retried that a compaction or truncation has got in the way of.
 const LOOKS_MAX: usize = 5;
@@ -361,9 +358,10 @@ impl Journal {
         {
             return Err(self.refused("too many entries came at once".into()));
         }
-        let index = self.index.read();
-        let is_full = index.backlog_bytes + body_bytes as u64 > BACKLOG_BYTES_MAX
-            || index.inline.len() + append.pieces.len() > BACKLOG_PIECES_MAX;
+        let new_bytes = BACKLOG_PIECE_BYTES_MIN
+            .saturating_mul(append.pieces.len() as u64)
+            .max(body_bytes as u64);
+        let is_full = self.index.read().backlog_bytes + new_bytes > BACKLOG_BYTES_MAX;
         if is_full && !append.pieces.is_empty() {
             let why = "it is busy: too many pieces wait to be written out as block files";
             return Err(self.refused(why.into()));

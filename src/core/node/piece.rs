@@ -25,6 +25,10 @@ use crate::core::wire::trailer::{FOOTER_BYTES, Footer, Trailer};
 /// How often a block is looked up again that was written out in between.
 const LOOKS_MAX: usize = 5;
 
+/// How much of the end of a block file is read at once: all of a short one, and of others the trailer in
+/// most cases.
+const END_BYTES: u64 = 16 << 10;
+
 /// The two blocks of one version on this node.
 pub struct Piece {
     disk: Arc<dyn Disk>,
@@ -42,6 +46,20 @@ struct OpenBlock {
     /// Where the block begins in the file.
     offset: u64,
     checksums: Vec<u64>,
+    /// The whole file, if it is a short one: it was read with the trailer.
+    content: Option<Vec<u8>>,
+}
+
+impl OpenBlock {
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let Some(content) = &self.content else {
+            return self.file.read_exact_at(buffer, offset);
+        };
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let found = content[from..].get(..buffer.len());
+        buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
 }
 
 impl Piece {
@@ -92,8 +110,7 @@ impl Piece {
         let start = body.len();
         body.resize(start + block.layout.unit_bytes(stripe), 0);
         block
-            .file
-            .read_exact_at(&mut body[start..], block.offset + block.layout.unit_offset(stripe))
+            .read(&mut body[start..], block.offset + block.layout.unit_offset(stripe))
             .map_err(|e| read_error(id, &e))?;
         let expected =
             usize::try_from(stripe).ok().and_then(|stripe| block.checksums.get(stripe).copied());
@@ -111,14 +128,16 @@ impl Piece {
     /// [`NodeFailure::NotHeld`] or [`NodeFailure::Damaged`].
     pub fn verify(&mut self, first_stripe: u64, stripes: u64) -> Result<Vec<[u64; 2]>> {
         for which in [0, 1] {
-            self.block(which)?.file.forget_cached();
+            let block = self.block(which)?;
+            block.content = None;
+            block.file.forget_cached();
         }
         let mut body = Vec::new();
         let end = first_stripe.saturating_add(stripes.min(VERIFY_STRIPES_MAX));
         (first_stripe..end).map(|stripe| self.units(stripe, Select::Both, &mut body)).collect()
     }
 
-    fn block(&mut self, which: usize) -> Result<&OpenBlock> {
+    fn block(&mut self, which: usize) -> Result<&mut OpenBlock> {
         let found = match self.open[which].take() {
             Some(open) => open,
             None => self.find(which)?,
@@ -141,6 +160,7 @@ impl Piece {
                     layout: inline.layout,
                     offset: inline.offset + (which * inline.layout.unit_bytes(0)) as u64,
                     checksums: vec![inline.checksums[which]],
+                    content: None,
                 });
             }
             let path = self.pieces.path(self.version, self.id.blocks()[which]);
@@ -166,13 +186,14 @@ impl Piece {
     }
 
     fn open_file(&self, which: usize, file: Box<dyn ReadFile>) -> Result<OpenBlock> {
-        let failure = match read_trailer(&*file) {
-            Ok(trailer)
+        let failure = match read_end(&*file) {
+            Ok((trailer, content))
                 if trailer.header.version == self.version
                     && trailer.header.block == self.id.blocks()[which] =>
             {
                 let layout = trailer.layout();
-                return Ok(OpenBlock { file, layout, offset: 0, checksums: trailer.checksums });
+                let checksums = trailer.checksums;
+                return Ok(OpenBlock { file, layout, offset: 0, checksums, content });
             }
             Ok(_) => NodeFailure::Damaged("its trailer names another block".into()),
             Err(Error::Io { source, .. }) => return Err(read_error(self.id, &source)),
@@ -187,28 +208,38 @@ impl Piece {
 /// # Errors
 /// [`Error::Damaged`]; [`Error::Io`] if the error says nothing about the bytes.
 pub(super) fn read_trailer(file: &dyn ReadFile) -> Result<Trailer> {
+    read_end(file).map(|(trailer, _)| trailer)
+}
+
+/// The same, with the whole file if it is a short one.
+fn read_end(file: &dyn ReadFile) -> Result<(Trailer, Option<Vec<u8>>)> {
     let damaged = |what: String| Error::Damaged(format!("block trailer: {what}"));
     let unreadable = |e: io::Error| match is_damage(&e) {
         true => Error::Damaged(format!("block trailer: cannot be read: {}", reason(&e))),
         false => Error::io("cannot read a block trailer")(e),
     };
     let length = file.length().map_err(unreadable)?;
-    let Some(footer_at) = length.checked_sub(FOOTER_BYTES as u64) else {
+    let read = |bytes: u64| {
+        let mut end = vec![0; usize::try_from(bytes).unwrap_or_default()];
+        file.read_exact_at(&mut end, length - bytes).map_err(unreadable).map(|()| end)
+    };
+    let mut end = read(length.min(END_BYTES))?;
+    let Some(footer) = end.last_chunk::<FOOTER_BYTES>() else {
         return Err(damaged(format!("the file has only {length} bytes")));
     };
-    let mut footer = [0; FOOTER_BYTES];
-    file.read_exact_at(&mut footer, footer_at).map_err(unreadable)?;
-    let trailer_bytes = Footer::decode(&footer)?.trailer_bytes;
+    let trailer_bytes = Footer::decode(footer)?.trailer_bytes;
     let Some(trailer_at) = length.checked_sub(trailer_bytes) else {
         return Err(damaged("it is longer than the file".into()));
     };
-    let mut bytes = vec![0; usize::try_from(trailer_bytes).unwrap_or_default()];
-    file.read_exact_at(&mut bytes, trailer_at).map_err(unreadable)?;
-    let trailer = Trailer::decode(&bytes)?;
+    if trailer_bytes > end.len() as u64 {
+        end = read(trailer_bytes)?;
+    }
+    let skipped = end.len() - usize::try_from(trailer_bytes).unwrap_or_default();
+    let trailer = Trailer::decode(&end[skipped..])?;
     if trailer.layout().block_bytes() != trailer_at {
         return Err(damaged("the block before it has another length than its file".into()));
     }
-    Ok(trailer)
+    Ok((trailer, (end.len() as u64 == length).then_some(end)))
 }
 
 fn read_error(id: NodeId, e: &io::Error) -> Error {

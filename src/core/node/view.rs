@@ -133,6 +133,10 @@ impl View {
     fn link_block(&self, place: &Place, version: VersionId, block: Block) -> io::Result<Linked> {
         let at = self.block_path(&place.user, &place.path, block);
         let piece = self.pieces.path(version, block);
+        // Mostly the piece is there and the name is free.
+        if self.disk.link(&piece, &at).is_ok() {
+            return Ok(Linked::Made);
+        }
         let Some(wanted) = found(self.disk.identity(&piece))? else {
             // Whatever has the name is another version's.
             self.free(&at)?;

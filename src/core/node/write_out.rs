@@ -21,9 +21,10 @@ use crate::core::wire::journal::Change;
 use crate::core::wire::snapshot::Logged;
 use crate::core::wire::trailer::{Header, Trailer};
 
-/// The most pieces that are written out together, and about how many bytes of them.
-const BATCH_PIECES_MAX: usize = 256;
-const BATCH_BYTES_MAX: usize = 8 << 20;
+/// The most pieces that are written out together, and about how many bytes of them. Every batch costs a
+/// sync of the whole disk, whose other writers wait for it.
+const BATCH_PIECES_MAX: usize = 2048;
+const BATCH_BYTES_MAX: usize = 16 << 20;
 
 impl BlockStore {
     /// Writes out pieces of decided entries as block files, or does another step that keeps the folder
@@ -68,21 +69,20 @@ impl BlockStore {
         live: &Live,
         renames: &mut Vec<(PathBuf, PathBuf)>,
     ) -> io::Result<()> {
+        let mut missing = Vec::new();
         for piece in batch {
-            if self.is_written_out(piece.version)? {
-                continue;
-            }
-            match self.journal.read_waiting(piece)? {
-                Some(logged) => self.write_piece(&logged, live, renames)?,
-                None => {
-                    tracing::warn!(
-                        "the piece of version {} in the journal is damaged",
-                        piece.version
-                    );
-                    self.gap.raise()?;
-                }
+            if !self.is_written_out(piece.version)? {
+                missing.push(piece);
             }
         }
+        self.journal.read_waiting(&missing, |piece, logged| match logged {
+            Some(logged) => self.write_piece(&logged, live, renames),
+            None => {
+                let version = piece.version;
+                tracing::warn!("the piece of version {version} in the journal is damaged");
+                self.gap.raise()
+            }
+        })?;
         if renames.is_empty() {
             return Ok(());
         }

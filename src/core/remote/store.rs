@@ -1,7 +1,7 @@
 //! Storing: the client's chunks and the server's acknowledgements.
 //!
 //! ```text
-//!   STR ──S send──▶ sending ──all sent──▶ end chunk ──+...S──▶ stored
+//!   STR ──S send──▶ sending ──all sent, end chunk──▶ waiting ──+...S──▶ stored
 //!    │                │ │                                │
 //!    E                │ └─source fails──▶ given up ──E──▶ the source's error
 //!    ▼                └──E for a +──────▶ given up ─────▶ the server's error
@@ -70,7 +70,6 @@ impl Remote {
         self.request(&Request::Store { path: path.clone(), bytes, precondition })?;
         let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
         let digest = self.send_file(&mut sending, source, watch)?;
-        self.send(&chunk::end(&digest), &TAKE)?;
         let message = self.await_answer(&mut sending, watch).map_err(in_doubt)?;
         let fields = self.reply(&message)?;
         let stored = Stored {
@@ -123,7 +122,7 @@ impl Remote {
         watch: Watch<'_>,
     ) -> Result<Digest> {
         let mut hasher = blake3::Hasher::new();
-        while sending.sent < sending.total {
+        loop {
             let left = usize::try_from(sending.total - sending.sent).unwrap_or(usize::MAX);
             let piece = &mut buffer[..left.min(CHUNK_BYTES)];
             match read_full(source, piece) {
@@ -132,18 +131,23 @@ impl Remote {
                 Err(error) => return self.give_up(error),
             }
             hasher.update(piece);
-            self.send_parts(&[&chunk::data_head(&[piece]), piece], &TAKE)?;
+            let head = (!piece.is_empty()).then(|| chunk::data_head(&[piece]));
+            let head = head.as_ref().map_or(&[][..], |head| &head[..]);
             sending.sent += piece.len() as u64;
+            if sending.sent == sending.total {
+                match read_full(source, &mut [0]) {
+                    Ok(0) => {}
+                    Ok(_) => return self.give_up(grown(sending)),
+                    Err(error) => return self.give_up(error),
+                }
+                // The end leaves together with the last chunk.
+                let digest = Digest(*hasher.finalize().as_bytes());
+                self.send_parts(&[head, piece, &chunk::end(&digest)], &TAKE)?;
+                return Ok(digest);
+            }
+            self.send_parts(&[head, piece], &TAKE)?;
             let result = self.take_acknowledgements(sending, CHUNKS_AHEAD_MAX as u64 - 1, watch);
             self.answer_refusal(result)?;
-        }
-        match read_full(source, &mut buffer[..1]) {
-            Ok(0) => Ok(Digest(*hasher.finalize().as_bytes())),
-            Ok(_) => self.give_up(Error::other(
-                Code::LocalFile,
-                format!("it has grown beyond its {} bytes meanwhile", sending.total),
-            )),
-            Err(error) => self.give_up(error),
         }
     }
 
@@ -241,6 +245,11 @@ fn read_full(source: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
         }
     }
     Ok(count)
+}
+
+fn grown(sending: &Sending) -> Error {
+    let text = format!("it has grown beyond its {} bytes meanwhile", sending.total);
+    Error::other(Code::LocalFile, text)
 }
 
 fn shorter(found: u64, sending: &Sending) -> Error {

@@ -39,6 +39,9 @@ const DROP_BYTES: usize = 64 * 1024;
 /// How often a client hears that its file is still being committed; it waits for 60 s.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
+/// A file of at most this many bytes leaves in one write, with what is said before and behind it.
+const JOINED_BYTES_MAX: u64 = 64 * 1024;
+
 /// What a client that cannot be served now is told.
 const STOPPING: &str = "the server is shutting down, try again later";
 
@@ -69,6 +72,7 @@ impl Door {
                 session: self.session(),
                 user: None,
                 outgoing: Vec::new(),
+                is_followed: false,
                 signed_out: false,
                 busy: None,
                 is_settled: false,
@@ -114,6 +118,8 @@ struct Connection<'a> {
     user: Option<User>,
     /// Said but not written yet, so that a head and what follows it leave together.
     outgoing: Vec<u8>,
+    /// What is said next follows at once, and leaves together with it.
+    is_followed: bool,
     signed_out: bool,
     /// Held from the beginning of a piece of work until its answer has been written, so that a stop
     /// of the server cuts off neither.
@@ -136,8 +142,7 @@ impl Connection<'_> {
         loop {
             match self.session.next_step() {
                 Step::Send(bytes) => {
-                    self.flush()?;
-                    self.outgoing = bytes;
+                    self.say(bytes)?;
                     // A message was whole; what waits now belongs to another.
                     self.message_begun = None;
                 }
@@ -154,7 +159,19 @@ impl Connection<'_> {
         }
     }
 
+    fn say(&mut self, bytes: Vec<u8>) -> Result<()> {
+        if self.is_followed {
+            self.is_followed = false;
+            self.outgoing.extend_from_slice(&bytes);
+        } else {
+            self.flush()?;
+            self.outgoing = bytes;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<()> {
+        self.is_followed = false;
         if !self.outgoing.is_empty() {
             self.stream.write_all(&[&self.outgoing], &TAKE)?;
             self.outgoing.clear();
@@ -380,13 +397,12 @@ impl Connection<'_> {
         }
         self.session.store_ready();
         while let Step::Send(bytes) = self.session.next_step() {
-            self.flush()?;
-            self.outgoing = bytes;
+            self.say(bytes)?;
         }
         self.flush()?;
         let received = match framing {
             Framing::Raw => self.receive_raw(store, bytes),
-            Framing::Chunks => self.receive_chunks(store),
+            Framing::Chunks => self.receive_chunks(store, bytes),
         };
         let event = self.event("stored", begun);
         let event = Event { path: Some(path), bytes: Some(bytes), ..event };
@@ -415,7 +431,7 @@ impl Connection<'_> {
         while left > 0 {
             let taken = match store.room() {
                 Ok(room) => {
-                    fill(&mut self.session, &mut self.stream, room)?;
+                    self.fill(room)?;
                     hasher.update(room);
                     left -= room.len() as u64;
                     store.push()
@@ -431,8 +447,9 @@ impl Connection<'_> {
         Ok(finish(store, Digest(*hasher.finalize().as_bytes())))
     }
 
-    fn receive_chunks(&mut self, mut store: Store<'_>) -> Result<Received> {
+    fn receive_chunks(&mut self, mut store: Store<'_>, bytes: u64) -> Result<Received> {
         let mut hasher = blake3::Hasher::new();
+        let mut left = bytes;
         loop {
             match self.chunk_head() {
                 Ok(Head::Data { length, checksum }) => {
@@ -444,17 +461,23 @@ impl Connection<'_> {
                             return Ok(Received::Broken(error));
                         }
                     };
-                    fill(&mut self.session, &mut self.stream, room)?;
+                    self.fill(room)?;
                     let checked = chunk::verify(room, checksum);
                     hasher.update(room);
                     if let Err(error) = checked.and_then(|()| store.push()) {
                         return Ok(Received::Broken(error));
                     }
-                    self.stream.write_all(&[&[chunk::ACKNOWLEDGED]], &TAKE)?;
+                    self.outgoing.push(chunk::ACKNOWLEDGED);
+                    left = left.saturating_sub(length as u64);
+                    // That of a small file leaves with the answer, if the end is there already.
+                    self.is_followed = left == 0 && bytes <= JOINED_BYTES_MAX;
+                    if !self.is_followed {
+                        self.flush()?;
+                    }
                 }
                 Ok(Head::End { checksum }) => {
                     let mut announced = Digest([0; 32]);
-                    fill(&mut self.session, &mut self.stream, &mut announced.0)?;
+                    self.fill(&mut announced.0)?;
                     let own = Digest(*hasher.finalize().as_bytes());
                     if chunk::verify(&announced.0, checksum).is_err() || own != announced {
                         let what = "the file does not match its digest";
@@ -484,7 +507,7 @@ impl Connection<'_> {
 
     fn chunk_head(&mut self) -> Result<Head> {
         let mut head = [0; chunk::HEAD_BYTES];
-        fill(&mut self.session, &mut self.stream, &mut head)?;
+        self.fill(&mut head)?;
         chunk::decode_head(&head)
     }
 
@@ -492,7 +515,7 @@ impl Connection<'_> {
         let mut dropped = vec![0; DROP_BYTES];
         while left > 0 {
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(DROP_BYTES);
-            fill(&mut self.session, &mut self.stream, &mut dropped[..piece])?;
+            self.fill(&mut dropped[..piece])?;
             left -= piece as u64;
         }
         Ok(())
@@ -536,8 +559,7 @@ impl Connection<'_> {
             stored_ms: retrieve.stored_ms,
         });
         while let Step::Send(bytes) = self.session.next_step() {
-            self.flush()?;
-            self.outgoing = bytes;
+            self.say(bytes)?;
         }
         let sent = match framing {
             Framing::Raw => self.send_raw(&mut retrieve),
@@ -572,6 +594,8 @@ impl Connection<'_> {
     /// digest is known; that of a part is made.
     fn send_chunks(&mut self, retrieve: &mut Retrieve<'_>, is_part: bool) -> Result<Result<()>> {
         let mut hasher = is_part.then(blake3::Hasher::new);
+        // A small file leaves with the end and the reply, which are there at once.
+        let is_joined = retrieve.part.end - retrieve.part.start <= JOINED_BYTES_MAX;
         loop {
             match retrieve.next_part() {
                 Ok(Some([first, second])) => {
@@ -579,21 +603,56 @@ impl Connection<'_> {
                         hasher.update(first).update(second);
                     }
                     let head = chunk::data_head(&[first, second]);
-                    self.stream.write_all(&[&self.outgoing, &head, first, second], &TAKE)?;
-                    self.outgoing.clear();
+                    if is_joined {
+                        self.outgoing.extend_from_slice(&[&head, first, second].concat());
+                    } else {
+                        self.stream.write_all(&[&self.outgoing, &head, first, second], &TAKE)?;
+                        self.outgoing.clear();
+                    }
                 }
                 Ok(None) => {
                     let digest = hasher.map(|hasher| Digest(*hasher.finalize().as_bytes()));
                     self.outgoing
                         .extend_from_slice(&chunk::end(&digest.unwrap_or(retrieve.blake3)));
+                    self.is_followed = true;
                     return Ok(Ok(()));
                 }
                 Err(error) => {
                     self.outgoing.extend_from_slice(&chunk::given_up());
+                    self.is_followed = true;
                     return Ok(Err(error));
                 }
             }
         }
+    }
+
+    /// Fills the buffer with a body's next bytes: first those that came along with the request.
+    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<()> {
+        let early = self.session.take_buffered(buffer.len() as u64);
+        let (filled, rest) = buffer.split_at_mut(early.len());
+        filled.copy_from_slice(&early);
+        buffer = rest;
+        let mut pace = Pace::begin();
+        while !buffer.is_empty() {
+            let count = match self.read_body(buffer)? {
+                0 => return Err(self.stream.closed()),
+                count => count,
+            };
+            buffer = &mut buffer[count..];
+            pace.moved(count, self.stream.name())?;
+        }
+        Ok(())
+    }
+
+    /// Takes some bytes of a body. What was said leaves before they are waited for.
+    fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if !self.outgoing.is_empty() {
+            if let Some(count) = self.stream.read_ready(buffer)? {
+                return Ok(count);
+            }
+            self.flush()?;
+        }
+        self.stream.read_some(buffer, &BODY)
     }
 }
 
@@ -617,22 +676,4 @@ fn finish(store: Store<'_>, digest: Digest) -> Received {
 
 fn wrong_length(length: usize) -> Error {
     Error::Protocol(format!("a chunk of {length} bytes came where another length was due"))
-}
-
-/// Fills the buffer with a body's next bytes: first those that came along with the request.
-fn fill(session: &mut Session, stream: &mut Stream, mut buffer: &mut [u8]) -> Result<()> {
-    let early = session.take_buffered(buffer.len() as u64);
-    let (filled, rest) = buffer.split_at_mut(early.len());
-    filled.copy_from_slice(&early);
-    buffer = rest;
-    let mut pace = Pace::begin();
-    while !buffer.is_empty() {
-        let count = match stream.read_some(buffer, &BODY)? {
-            0 => return Err(stream.closed()),
-            count => count,
-        };
-        buffer = &mut buffer[count..];
-        pace.moved(count, stream.name())?;
-    }
-    Ok(())
 }

@@ -288,8 +288,7 @@ impl Files {
         let id = user.account.id;
         let reclaim = || self.reclaim();
         let reservation = self.usage.reserve(self.room(&reclaim), id, path, bytes)?;
-        self.check_standing(user)?;
-        self.cluster.catalog.check_store(id, path, precondition)?;
+        self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
         let meta = PieceMeta {
             version: self.random.version(),
             place: place(user, path),
@@ -546,7 +545,6 @@ impl Store<'_> {
         let cluster = &files.cluster;
         let (seq, placed, stripe) = match writing.finish(blake3)? {
             Written::Inline { seq, stripe } => {
-                cluster.replication.await_write_out();
                 (seq, in_step(cluster, writing.targets())?, Some(stripe))
             }
             Written::Staged { seq, nodes, .. } => (seq, nodes, None),
@@ -567,8 +565,10 @@ impl Store<'_> {
             stored_by,
         };
         let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
-        let (_, have) = stored.inspect_err(|error| writing.refused(error))?;
-        cluster.notifier.notify();
+        let (replaced, have) = stored.inspect_err(|error| writing.refused(error))?;
+        if replaced || placed != NodeSet::ALL {
+            cluster.notifier.notify();
+        }
         drop((reservation, writing, transfer));
         let nodes = if is_inline { have.and(placed) } else { placed };
         Ok(Stored { version: meta.version, nodes })

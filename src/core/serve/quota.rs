@@ -131,12 +131,15 @@ impl Reservation<'_> {
         let mut running = self.usage.running.lock();
         let of_user = running.entry(self.user).or_default();
         let (quota, stored) = room.catalog.quota_and_usage(self.user)?;
-        let replaced = match room.catalog.file(self.user, &self.path) {
-            Ok(there) if !room.readers.is_read(there.version) => there.bytes,
-            _ => 0,
-        };
         let others = of_user.net - self.net();
+        // Where there is no limit nobody needs to know what the store gives back. If there is one by the
+        // time it is confirmed, it is looked up then.
+        let mut replaced = 0;
         if let Some(quota) = self.usage.limit(quota) {
+            replaced = match room.catalog.file(self.user, &self.path) {
+                Ok(there) if !room.readers.is_read(there.version) => there.bytes,
+                _ => 0,
+            };
             let used = i128::from(stored.stored_bytes) + others;
             if used + i128::from(bytes) - i128::from(replaced) > i128::from(quota) {
                 let used = u64::try_from(used).unwrap_or(0);

@@ -18,6 +18,7 @@ use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{
     ClusterId, Digest, NODE_COUNT, NodeId, NodeSet, Seq, ServerId, VersionId,
 };
+use crate::core::wire::bytes;
 use crate::core::wire::node::Place;
 
 /// The longest record, in bytes.
@@ -343,6 +344,7 @@ pub struct Entry {
     /// The epoch of the server that wrote it.
     pub epoch: u64,
     /// The record of its [`Change`].
+    #[serde(with = "bytes")]
     pub record: Vec<u8>,
     /// The history up to here.
     pub chain: Chain,

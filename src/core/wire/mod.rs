@@ -4,6 +4,7 @@
 //! message at any byte changes no result.
 
 pub mod admin;
+mod bytes;
 pub mod chunk;
 pub mod discovery;
 pub mod extended;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::code::checksum;
 use crate::core::error::{Error, Result};
 use crate::core::types::ClusterId;
+use crate::core::wire::bytes;
 use crate::core::wire::journal::{Change, Entry, Point, RECORD_BYTES_MAX};
 use crate::core::wire::node::{BODY_BYTES_MAX, INLINE_UNIT_BYTES_MAX};
 
@@ -68,6 +69,7 @@ pub struct Logged {
     /// The entry.
     pub entry: Entry,
     /// The node's two units, one behind the other, if the version's pieces came with the entry.
+    #[serde(with = "bytes::option")]
     pub piece: Option<Vec<u8>>,
 }
 

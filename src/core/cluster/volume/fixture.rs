@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::core::catalog::{Catalog, NewFile, UserId};
-use crate::core::cluster::node::{Node, PieceSink, PieceSource, Query};
+use crate::core::cluster::node::{Node, PendingAppend, PieceSink, PieceSource, Query};
 use crate::core::cluster::pace::{Pace, Rest, Throttle};
 use crate::core::cluster::repair::RepairWorker;
 use crate::core::cluster::supervisor::NodeSupervisor;
@@ -56,6 +56,10 @@ pub(crate) struct State {
     pub(crate) serves: Option<ClusterId>,
     /// What is wrong with its disk.
     pub(crate) trouble: Option<DiskTrouble>,
+    /// Bytes of small files' pieces that it has still to write out.
+    pub(crate) backlog_bytes: u64,
+    /// It takes entries and does not say so.
+    pub(crate) holds_answers_back: bool,
     journal: Vec<Entry>,
     decided: u64,
 }
@@ -70,7 +74,7 @@ impl State {
             end: self.end(),
             decided: self.decided,
             snapshot: 0,
-            backlog_bytes: 0,
+            backlog_bytes: self.backlog_bytes,
             gap: self.gap,
         }
     }
@@ -199,6 +203,16 @@ impl Node for MemoryNode {
         Ok(state.journal_state())
     }
 
+    fn begin_append(
+        &self,
+        append: Append,
+        body: &[&[u8]],
+        _: bool,
+    ) -> Result<Option<Box<dyn PendingAppend>>> {
+        let (journal, state) = (self.append(&append, body)?, self.state.clone());
+        Ok(Some(Box::new(Answer { journal, state })))
+    }
+
     fn point_at(&self, id: u64) -> Result<Option<Point>> {
         Ok(self.up()?.point_at(id))
     }
@@ -260,6 +274,21 @@ impl Node for MemoryNode {
 
     fn bye(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+struct Answer {
+    journal: JournalState,
+    state: Arc<Mutex<State>>,
+}
+
+impl PendingAppend for Answer {
+    fn wait(&mut self, longest: Duration) -> Result<Option<JournalState>> {
+        if self.state.lock().holds_answers_back {
+            thread::sleep(longest);
+            return Ok(None);
+        }
+        Ok(Some(self.journal))
     }
 }
 

@@ -137,6 +137,11 @@ impl Session {
         }
     }
 
+    /// Has something arrived that was not read yet?
+    pub(in crate::core::io) fn has_arrived(&self) -> bool {
+        self.arrived.0 < self.arrived.1 || self.taken < self.opened.len()
+    }
+
     /// As [`Stream::read_some`](crate::core::io::net::Stream::read_some).
     pub(in crate::core::io) fn read_some(
         &mut self,

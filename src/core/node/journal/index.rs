@@ -13,6 +13,9 @@ use crate::core::wire::snapshot::SnapshotHead;
 /// The distance between two marks, in bytes.
 const MARK_BYTES: u64 = 64 << 10;
 
+/// What a piece counts in the backlog at least.
+pub(super) const BACKLOG_PIECE_BYTES_MIN: u64 = 1 << 10;
+
 /// An entry, and where the next one begins in its segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
@@ -106,8 +109,10 @@ impl Inline {
         InlinePlace { path, frame_at, offset, layout, checksums }
     }
 
+    /// What it counts in the backlog: its bytes, and if they are few what it takes in memory, so that a
+    /// limit in bytes limits the number of pieces, too.
     fn bytes(&self) -> u64 {
-        2 * self.layout.unit_bytes(0) as u64
+        BACKLOG_PIECE_BYTES_MIN.max(2 * self.layout.unit_bytes(0) as u64)
     }
 }
 

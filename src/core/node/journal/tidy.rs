@@ -47,15 +47,28 @@ impl Journal {
         found
     }
 
-    /// Reads a piece with its entry; `None` if it is damaged.
-    pub(in crate::core::node) fn read_waiting(
+    /// Reads pieces that are not written out, each with its entry, and passes them on; `None` for one that
+    /// is damaged. Those that follow each other in a segment are read together.
+    pub(in crate::core::node) fn read_waiting<'a>(
         &self,
-        piece: &WaitingPiece,
-    ) -> io::Result<Option<Logged>> {
-        let file = self.disk.open(&piece.place.path)?;
-        let mut reader = FrameReader::new(&*file, piece.place.frame_at)?;
-        let NextFrame::Content(content) = reader.next()? else { return Ok(None) };
-        Ok(decode(&content).ok())
+        pieces: &[&'a WaitingPiece],
+        mut take: impl FnMut(&'a WaitingPiece, Option<Logged>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for run in pieces.chunk_by(|a, b| a.place.path == b.place.path) {
+            let file = self.disk.open(&run[0].place.path)?;
+            let mut reader = FrameReader::new(&*file, run[0].place.frame_at)?;
+            for piece in run {
+                if reader.at() != piece.place.frame_at {
+                    reader = FrameReader::new(&*file, piece.place.frame_at)?;
+                }
+                let logged = match reader.next()? {
+                    NextFrame::Content(content) => decode(&content).ok(),
+                    NextFrame::End | NextFrame::Broken => None,
+                };
+                take(piece, logged)?;
+            }
+        }
+        Ok(())
     }
 
     /// The block files of these pieces are there. A piece that is at another place by now stays.
