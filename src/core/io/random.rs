@@ -38,6 +38,11 @@ impl Random {
         ServerId(self.0.lock().random())
     }
 
+    /// A number that leaves room for as many above it.
+    pub fn number(&self) -> u64 {
+        self.0.lock().random::<u64>() >> 1
+    }
+
     /// What nobody can guess: 256 bits for a token.
     pub fn secret(&self) -> [u8; 32] {
         self.0.lock().random()
