@@ -10,9 +10,7 @@ use rusqlite::Connection;
 
 use crate::core::catalog::database::{self, all, catalog_error, one};
 use crate::core::catalog::files::{FileRecord, read_record};
-use crate::core::catalog::{
-    CLUSTER, Catalog, apply, journal, node_addresses, replace, uncertain,
-};
+use crate::core::catalog::{CLUSTER, Catalog, apply, journal, node_addresses, replace, uncertain};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
 use crate::core::path::{FolderPath, UserName};

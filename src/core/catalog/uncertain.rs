@@ -84,10 +84,12 @@ pub(super) fn replaced(
     uncertain: &mut Vec<VersionId>,
 ) -> Result<Vec<(FileRecord, String)>> {
     let select = "SELECT predecessor FROM versions WHERE version = ?1 AND uncertain = 1";
-    let older = format!("SELECT {RECORD}, stored_by FROM versions WHERE version = ?1 AND retired = 1");
+    let older =
+        format!("SELECT {RECORD}, stored_by FROM versions WHERE version = ?1 AND retired = 1");
     let (mut at, mut found) = (Some(version), Vec::new());
     while let Some(version) = at.take() {
-        let before = first(connection, select, [version.0], |row| row.get::<_, Option<[u8; 16]>>(0))?;
+        let before =
+            first(connection, select, [version.0], |row| row.get::<_, Option<[u8; 16]>>(0))?;
         let Some(before) = before else { break };
         uncertain.push(version);
         let Some(before) = before else { break };

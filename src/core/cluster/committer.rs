@@ -107,7 +107,6 @@ pub struct Committer {
     catalog: Arc<Catalog>,
     roster: Arc<Roster>,
     replication: Arc<Replication>,
-    epoch: u64,
     /// Where jobs go that a thread takes; `None` where everything is done in the caller's thread.
     jobs: Option<Sender<Job>>,
     inner: Mutex<Inner>,
@@ -128,13 +127,12 @@ struct Open {
 }
 
 impl Committer {
-    /// A committer for this epoch, and what its thread takes its jobs from; without a thread
+    /// A committer, and what its thread takes its jobs from; without a thread
     /// everything is done by whoever submits.
     pub(super) fn new(
         catalog: Arc<Catalog>,
         roster: Arc<Roster>,
         replication: Arc<Replication>,
-        epoch: u64,
         threaded: bool,
     ) -> (Committer, Option<CommitterThread>) {
         let (jobs, work) = if threaded {
@@ -145,7 +143,7 @@ impl Committer {
         };
         let inner = Mutex::default();
         let is_in_doubt = AtomicBool::new(false);
-        (Committer { catalog, roster, replication, epoch, jobs, inner, is_in_doubt }, work)
+        (Committer { catalog, roster, replication, jobs, inner, is_in_doubt }, work)
     }
 
     /// Makes a change, and waits until it is decided.
@@ -221,7 +219,8 @@ impl Committer {
     fn make(&self, inner: &mut Inner, first: Job, more: &mut dyn FnMut() -> Option<Job>) {
         self.settle_open(inner);
         let before = self.replication.end();
-        let begun = self.ready(inner).and_then(|()| self.catalog.begin_group(self.epoch));
+        let epoch = self.roster.leadership().epoch();
+        let begun = self.ready(inner).and_then(|()| self.catalog.begin_group(epoch));
         let mut group = match begun {
             Ok(group) => group,
             Err(error) => {
