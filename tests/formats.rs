@@ -229,9 +229,10 @@ fn what_a_node_says_of_itself() {
     assert_eq!(text(), expected);
     // It may lack pieces, until the server has told it which.
     let gap = || std::fs::read_to_string(folder.path().join(".palk/gap")).unwrap();
-    assert_eq!(gap(), "open 1\n");
-    store.close_gap(1).unwrap();
-    assert_eq!(gap(), "closed 1\n");
+    let number = store.journal_state().unwrap().gap.unwrap();
+    assert_eq!(gap(), format!("open {number:020}\n"));
+    store.close_gap(number).unwrap();
+    assert_eq!(gap(), format!("closed {number:020}\n"));
     assert!(folder.path().join(".palk/pieces").is_dir() && folder.path().join("backup").is_dir());
 }
 

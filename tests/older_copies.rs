@@ -129,6 +129,68 @@ fn an_older_server_that_hears_two_nodes_reads_what_was_stored_and_changes_nothin
     until("it changes", || cluster.client(&["del", "up/a.4000"]).status.success());
 }
 
+/// The server's folder is put back to a copy that is two starts older, while no process runs.
+fn put_back_two_starts(cluster: &mut Cluster) -> BTreeMap<String, Vec<u8>> {
+    store_both(cluster, "a", 1);
+    cluster.stop_server();
+    let (folder, older) = (cluster.path("user_database"), cluster.path("older"));
+    copy_folder(&folder, &older);
+    cluster.restart_server();
+    cluster.stop_server();
+    cluster.restart_server();
+    let files = store_both(cluster, "a", 2);
+    cluster.kill_all();
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&older, &folder).unwrap();
+    files
+}
+
+#[test]
+fn an_older_server_that_was_there_before_its_nodes_goes_on_with_a_higher_epoch() {
+    let mut cluster = Cluster::start();
+    let mut files = put_back_two_starts(&mut cluster);
+    // It can ask nobody, and so takes an epoch that the nodes have seen.
+    cluster.start_server();
+    (1..=4).for_each(|node| cluster.start_node(node));
+    until("it leads", || cluster.client(&["mkdir", "-p", "new"]).status.success());
+    cluster.server().says("the nodes know a later run with this user database, which has ended");
+    assert_readable(&cluster, &files, "after the start");
+    files.extend(store_both(&cluster, "b", 3));
+    cluster.await_healthy();
+    assert_whole(&mut cluster, &files);
+    assert!(cluster.server().is_running());
+    // What it has taken is remembered: the next start need not go higher.
+    cluster.stop_server();
+    cluster.restart_server();
+    assert_readable(&cluster, &files, "after another start");
+    assert_eq!(cluster.server().count("goes on with epoch"), 0);
+}
+
+#[test]
+fn an_older_copy_of_a_server_that_runs_ends_and_the_one_that_runs_goes_on() {
+    let mut cluster = Cluster::start();
+    store_both(&cluster, "a", 1);
+    cluster.stop_server();
+    let copy = cluster.path("copy");
+    copy_folder(&cluster.path("user_database"), &copy);
+    cluster.restart_server();
+    cluster.stop_server();
+    cluster.restart_server();
+    let files = store_both(&cluster, "a", 2);
+    // With no node to ask, the copy starts; then both of them meet at the nodes.
+    (1..=4).for_each(|node| cluster.lose_node(node));
+    let mut command = support::palk();
+    command.args(["server", "--listen", "127.0.0.1:0", "--dir"]).arg(&copy);
+    let mut second = support::Process::start(command);
+    second.says("still trying to connect to data server 4");
+    (1..=4).for_each(|node| cluster.return_node(node));
+    assert_eq!(second.wait(), Some(9), "{}", second.log());
+    second.says("another server has taken over");
+    assert_readable(&cluster, &files, "from the one that runs");
+    cluster.store("up/more", b"it goes on").unwrap();
+    assert!(cluster.server().is_running());
+}
+
 // ---- a node's ----
 
 #[test]

@@ -32,8 +32,12 @@ mod workers;
 mod world;
 
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::time::Duration;
 
+use disk::ROOT;
 use node::{Event, Process};
+use palk::core::types::NodeId;
 use server::USERS;
 use whole::PAIRS;
 use world::{Faults, Tally, World};
@@ -80,6 +84,18 @@ fn several_servers(seed: u64) -> Faults {
     }
 }
 
+/// Runs in which folders are lost and put back: the server's, and those of nodes.
+fn older_copies(seed: u64) -> Faults {
+    Faults {
+        node_crashes: true,
+        server_crashes: seed % 4 == 1,
+        loss: seed % 4 == 3,
+        damage: true,
+        disk_loss: true,
+        ..Faults::default()
+    }
+}
+
 fn run(seed: u64, faults: Faults) -> Tally {
     let mut world = World::new(seed, faults);
     world.run(STEPS);
@@ -110,16 +126,23 @@ fn run_all(kind: &str, faults: fn(u64) -> Faults) -> Tally {
 fn nothing_answered_is_lost_whatever_crashes() {
     let all = run_all("one-server", one_server);
     assert!(all.answered > 3 * seeds() && all.moved > seeds() / 2, "the runs do something");
-    assert!(all.groups > seeds() && all.read > seeds() / 3 && all.in_doubt > seeds() / 10);
-    assert!(
-        all.recoveries > seeds() / 10 && all.put_back > seeds() / 30 && all.damaged > seeds() / 5
-    );
+    assert!(all.groups > seeds() && all.read > seeds() && all.in_doubt > seeds() / 10);
+    assert!(all.recoveries > seeds() / 10 && all.damaged > seeds() / 3);
 }
 
 #[test]
 fn nothing_answered_is_lost_when_servers_take_over_from_each_other() {
     let all = run_all("take-over", several_servers);
     assert!(all.taken_over > seeds() && all.answered > seeds(), "the runs do something");
+}
+
+#[test]
+fn nothing_answered_is_lost_when_folders_are_put_back() {
+    let all = run_all("older-copies", older_copies);
+    assert!(all.answered > 3 * seeds() && all.read > seeds(), "the runs do something");
+    assert!(
+        all.put_back > seeds() / 2 && all.recoveries > seeds() / 2 && all.damaged > seeds() / 2
+    );
 }
 
 #[test]
@@ -136,6 +159,7 @@ fn one_seed() {
     let seed = seed.unwrap_or(0);
     let faults = match std::env::var("PALK_SIM_KIND").as_deref() {
         Ok("take-over") => several_servers(seed),
+        Ok("older-copies") => older_copies(seed),
         _ => one_server(seed),
     };
     println!("{:?}", run(seed, faults));
@@ -426,6 +450,77 @@ fn a_node_that_is_not_empty_does_not_replace_another() {
     assert!(world.replace());
     assert!(world.replace(), "once more goes on with it");
     world.finish_replacing();
+    world.make_whole();
+}
+
+/// While a node is compared that came with an empty folder, its folder is exchanged for another empty
+/// one, before the n-th call. False if there are not so many calls.
+fn exchange_folder_at(n: u64) -> bool {
+    let mut world = World::new(n, Faults::default());
+    world.store(DEMO, "x/a", &small(1), 9);
+    world.store(DEMO, "b", &large(2), 9);
+    world.attend();
+    let (node, id) = (world.nodes[2].clone(), NodeId::ALL[2]);
+    let empty = move || {
+        node.end(false);
+        node.disk().wipe(Path::new(ROOT));
+        node.start();
+    };
+    empty();
+    let now = world.site.now();
+    // It is noticed, and the journal reaches it: that is all that it has.
+    let server = world.server();
+    server.probe(now);
+    server.replicate();
+    let cluster = server.cluster.clone();
+    assert!(cluster.replication.in_step().contains(id) && cluster.roster.seen(id).has_gap());
+    let exchange = move || {
+        empty();
+        (0..3).for_each(|_| _ = cluster.replication.round(id));
+    };
+    world.links().order(n, Event::Meanwhile(Box::new(exchange)));
+    world.server().probe(now + Duration::from_secs(1));
+    let was_exchanged = world.links().next.take().is_none();
+    world.make_whole();
+    was_exchanged
+}
+
+#[test]
+fn a_fresh_folder_is_never_taken_for_the_one_in_whose_place_it_is() {
+    let points = (1..).take_while(|n| about("exchange", || exchange_folder_at(*n))).count();
+    println!("{points} moments at which a folder is exchanged");
+    assert!(points > 10);
+}
+
+#[test]
+fn a_server_that_was_taken_over_does_not_confirm_a_folder_that_it_believes_to_be_there() {
+    let mut world = World::new(4, Faults::default());
+    assert!(world.make_folder(DEMO, "z"));
+    let copy = world.site.copy_of(&world.servers[0].database);
+    let mut second = world.site.start(&copy, [false; 4]);
+    (0..3).for_each(|_| second.round(world.site.now()));
+    world.servers.push(second);
+    world.at = 1;
+    assert!(world.relocate(DEMO, "z", "x"));
+    world.at = 0;
+    assert!(world.servers[0].leads(), "it has not learned of it");
+    assert!(!world.make_folder(DEMO, "z"));
+    world.make_whole();
+}
+
+#[test]
+fn a_small_file_of_which_two_nodes_have_a_piece_is_not_answered_as_stored() {
+    let mut world = World::new(5, Faults::default());
+    world.nodes[2].end(false);
+    world.attend();
+    assert!(world.store(DEMO, "b", &small(1), 9));
+    // Node 3 is back, and its journal is behind; node 2 goes down in the next append.
+    world.nodes[2].start();
+    let now = world.site.now();
+    world.server().probe(now);
+    world.nodes[1].disk().crash_in(1);
+    assert!(!world.store(DEMO, "x/a", &small(2), 9));
+    assert_eq!(world.tally.in_doubt, 1);
     world.make_whole();
 }
 

@@ -45,7 +45,7 @@ fn fixture() -> Fixture {
     let links: Vec<Arc<dyn Node>> =
         nodes.iter().cloned().map(|node| node as Arc<dyn Node>).collect();
     let roster = Arc::new(Roster::new(links.try_into().unwrap_or_else(|_| unreachable!())));
-    let volume = Volume::new(roster.clone(), Arc::new(Random::seeded(1)), Fanout::Inline, 1);
+    let volume = Volume::new(roster.clone(), Arc::new(Random::seeded(1)), Fanout::Inline);
     let fixture = Fixture { folder, nodes, roster, volume, last_seq: Cell::new(Seq(0)) };
     fixture.switch(NodeSet::ALL);
     fixture

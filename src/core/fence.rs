@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use crate::core::types::{Claim, ClusterId, EPOCH_MAX, NodeId};
+use crate::core::types::{Claim, ClusterId, EPOCH_MAX, NodeId, ServerId};
 use crate::core::wire::node::Serves;
 
 /// A server that was heard of within this time is taken for one that runs.
@@ -152,10 +152,50 @@ pub fn decide(own: Own, answers: &[Serves], look: Look, take_over: bool) -> Deci
     Decision::Start { epoch: seen.max(last).saturating_add(1), is_behind }
 }
 
+/// What a server does that a node has refused before it led.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// It takes this epoch: the nodes know a later run in its own folder, which has ended. It could not
+    /// ask them at its start, and its folder was put back to an older copy since.
+    GoHigher(u64),
+    /// There is a later run in its own folder: whether that is heard of turns out after
+    /// [`LOOK_AGAIN_AFTER`].
+    LookAgain,
+    /// It ends: another server, or a copy of it that runs, has this epoch.
+    TakenOver(u64),
+    /// It goes on: no node that is there refuses it.
+    GoOn,
+}
+
+/// What to do about nodes that serve another run than `own`, which has not led yet. One that has led is
+/// taken over by whoever has a higher epoch.
+pub fn refused(own: Claim, cluster: ClusterId, answers: &[Serves], look: Look) -> Refused {
+    let ours = answers.iter().filter(|serves| serves.cluster == Some(cluster));
+    let others = ours.filter_map(|serves| {
+        let server = serves.server.filter(|server| *server != own.server)?;
+        (serves.epoch >= own.epoch).then_some((serves, server))
+    });
+    let others: Vec<(&Serves, ServerId)> = others.collect();
+    let Some(epoch) = others.iter().map(|(serves, _)| serves.epoch).max() else {
+        return Refused::GoOn;
+    };
+    if others.iter().any(|(_, server)| !server.shares_folder(own.server)) {
+        return Refused::TakenOver(epoch);
+    }
+    let is_heard = others
+        .iter()
+        .any(|(serves, _)| serves.heard_ago().is_some_and(|ago| ago < LOOK_AGAIN_AFTER));
+    match look {
+        // A node that has just started has heard of nobody yet.
+        Look::First => Refused::LookAgain,
+        Look::Again if is_heard => Refused::TakenOver(epoch),
+        Look::Again => Refused::GoHigher(epoch.saturating_add(1)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::ServerId;
 
     const CLUSTER: ClusterId = ClusterId([1; 16]);
     const OURS: ServerId = ServerId([2; 16]);
@@ -275,5 +315,32 @@ mod tests {
         // With something in the catalog it is the node that is wrong, and it counts for nothing.
         let heard = [Serves { heard_ms_ago: Some(0), ..strange }];
         assert_eq!(decide(own(None), &heard, Look::First, false), start(1));
+    }
+
+    #[test]
+    fn one_that_was_refused_before_it_led_goes_higher_than_its_own_former_runs_and_no_others() {
+        let later = OURS.next(ServerId([8; 16]));
+        let own = Claim { epoch: 8, server: OURS.next(ServerId([9; 16])) };
+        let after = |answers: &[Serves], look| refused(own, CLUSTER, answers, look);
+        let both = |answers: &[Serves]| [Look::First, Look::Again].map(|look| after(answers, look));
+        let former = |ms| [serves(1, 8, own.server, Some(0)), serves(2, 9, later, ms)];
+        for silent in [None, Some(5000), Some(1200)] {
+            assert_eq!(both(&former(silent)), [Refused::LookAgain, Refused::GoHigher(10)]);
+        }
+        // A copy of the folder is at work there.
+        assert_eq!(both(&former(Some(700))), [Refused::LookAgain, Refused::TakenOver(9)]);
+        // The same epoch, taken by two runs of one folder.
+        let same = [serves(2, 8, later, None)];
+        assert_eq!(both(&same), [Refused::LookAgain, Refused::GoHigher(9)]);
+        // Another server has taken over since, or before.
+        for epoch in [8, 10] {
+            let answers = [serves(2, 9, later, None), serves(3, epoch, OTHER, None)];
+            assert_eq!(both(&answers), [Refused::TakenOver(epoch.max(9)); 2]);
+        }
+        // It went away, or obeys by now; a node of another cluster counts for nothing.
+        let strange = Serves { cluster: Some(ClusterId([9; 16])), ..serves(3, 40, OTHER, None) };
+        let answers =
+            [serves(1, 7, OTHER, None), serves(2, 8, own.server, None), fresh(4), strange];
+        assert_eq!(both(&answers), [Refused::GoOn; 2]);
     }
 }

@@ -280,10 +280,28 @@ hex_bytes!(
 );
 
 hex_bytes!(
-    /// The random 128-bit name of one run of a server's process. Never used twice.
+    /// The random 128-bit name of one run of a server's process. Never used twice. The first half is the
+    /// same for all runs in one folder, and in copies of it.
     ServerId,
     16
 );
+
+impl ServerId {
+    const FOLDER_BYTES: usize = 8;
+
+    /// The name of the next run in the same folder; `drawn` is random.
+    #[must_use]
+    pub fn next(self, drawn: ServerId) -> ServerId {
+        let mut next = drawn;
+        next.0[..Self::FOLDER_BYTES].copy_from_slice(&self.0[..Self::FOLDER_BYTES]);
+        next
+    }
+
+    /// Are both names of runs in the same folder, or in copies of it?
+    pub fn shares_folder(self, other: ServerId) -> bool {
+        self.0[..Self::FOLDER_BYTES] == other.0[..Self::FOLDER_BYTES]
+    }
+}
 
 hex_bytes!(
     /// The BLAKE3 digest of a whole file (what `b3sum` prints).

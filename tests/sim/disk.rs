@@ -538,8 +538,10 @@ impl Disk for SimDisk {
         if inner.now.keys().any(|child| child.parent() == Some(path)) {
             return Ok(false);
         }
-        if inner.now.get(path) == Some(&Entry::Folder) {
-            inner.change(Change::Remove(path.to_path_buf()));
+        match inner.now.get(path) {
+            Some(Entry::Folder) => inner.change(Change::Remove(path.to_path_buf())),
+            Some(Entry::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+            None => {}
         }
         Ok(true)
     }
@@ -566,8 +568,10 @@ impl Disk for SimDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
         let inner = self.enter_at(path)?;
-        if inner.now.get(path) != Some(&Entry::Folder) {
-            return Err(not_found());
+        match inner.now.get(path) {
+            Some(Entry::Folder) => {}
+            Some(Entry::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+            None => return Err(not_found()),
         }
         let names: BTreeSet<(String, bool)> = inner
             .now

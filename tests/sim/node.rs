@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) struct ServerCrash;
 /// How the servers' calls are disturbed; shared by all links.
 pub(crate) struct Links {
     random: StdRng,
+    /// The simulated time, in milliseconds.
+    clock: Arc<AtomicU64>,
     /// How likely a call is lost, in per mille.
     pub(crate) loss: u32,
     /// What happens at the n-th call from now, before it or after it.
@@ -55,9 +58,9 @@ pub(crate) enum Event {
 }
 
 impl Links {
-    pub(crate) fn new(seed: u64) -> Arc<Mutex<Links>> {
+    pub(crate) fn new(seed: u64, clock: Arc<AtomicU64>) -> Arc<Mutex<Links>> {
         let random = StdRng::seed_from_u64(seed);
-        Arc::new(Mutex::new(Links { random, loss: 0, next: None, calls: 0 }))
+        Arc::new(Mutex::new(Links { random, clock, loss: 0, next: None, calls: 0 }))
     }
 
     pub(crate) fn order(&mut self, in_calls: u64, what: Event) {
@@ -164,14 +167,19 @@ impl SimNode {
     pub(crate) fn serves(&self) -> Option<Serves> {
         let store = self.store()?;
         let (cluster, claim) = store.registration().current();
+        let heard = store.registration().heard_ago(self.now());
         Some(Serves {
             node: self.id,
             cluster,
             epoch: claim.map_or(0, |claim| claim.epoch),
             server: claim.map(|claim| claim.server),
-            heard_ms_ago: None,
+            heard_ms_ago: heard.map(|ago| u64::try_from(ago.as_millis()).unwrap()),
             folder: String::new(),
         })
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(lock(&self.links).clock.load(Ordering::SeqCst))
     }
 
     /// Which server it obeys, as far as that is known.
@@ -339,9 +347,6 @@ impl SimNode {
     }
 }
 
-/// Nobody looks at when servers were heard of: the simulation starts them without asking.
-const NOW: Duration = Duration::ZERO;
-
 /// Which node is at which address.
 pub(crate) type Yard = Arc<Mutex<BTreeMap<String, Arc<SimNode>>>>;
 
@@ -355,7 +360,7 @@ pub(crate) struct SimLink {
     cut: Cut,
     address: Mutex<String>,
     /// What its server registers with; nothing for somebody who only asks.
-    claim: Option<Claim>,
+    claim: Mutex<Option<Claim>>,
     connection: Mutex<Connection>,
 }
 
@@ -375,6 +380,7 @@ impl SimLink {
         claim: Option<Claim>,
     ) -> SimLink {
         let (yard, cut, address) = (yard.clone(), cut.clone(), Mutex::new(address.to_owned()));
+        let claim = Mutex::new(claim);
         SimLink { id, yard, cut, address, claim, connection: Mutex::default() }
     }
 
@@ -397,20 +403,20 @@ impl SimLink {
         let arrived = node.arrive();
         let (store, run, fate) = arrived.inspect_err(|_| self.forget_connections())?;
         let call = Call { node, store, run, fate };
-        let Some(claim) = self.claim else { return Ok(call) };
+        let Some(claim) = *lock(&self.claim) else { return Ok(call) };
         let here = (lock(&self.address).clone(), run);
         // A server has several connections, and makes a new one where all are in use.
         let is_new = lock(&self.connection).leads_to.as_ref() != Some(&here)
             || lock(&call.node.links).random.random_ratio(1, 8);
         if is_new {
-            let registered = call.store.register(CLUSTER, claim, NOW);
+            let registered = call.store.register(CLUSTER, claim, call.node.now());
             let welcomed = registered.and_then(|()| call.store.journal_state());
             let welcomed = call.node.depart(Fate::Fine, welcomed);
             let greeted = Some(welcomed.inspect_err(|_| self.forget_connections())?);
             call.node.machine().obeys = Some(claim);
             *lock(&self.connection) = Connection { leads_to: Some(here), greeted };
         }
-        let admitted = call.store.admit(claim, NOW).map(drop);
+        let admitted = call.store.admit(claim, call.node.now()).map(drop);
         call.node.depart(Fate::Fine, admitted)?;
         Ok(call)
     }
@@ -463,7 +469,7 @@ impl Node for SimLink {
         let call = self.arrive()?;
         call.node.machine().staged += 1;
         let stage = call.depart(call.store.stage(meta.clone()))?;
-        let (node, run, claim) = (call.node.clone(), call.run, self.claim);
+        let (node, run, claim) = (call.node.clone(), call.run, *lock(&self.claim));
         Ok(Box::new(SimSink { node, run, claim, stage: Some(stage), staged: None }))
     }
 
@@ -557,6 +563,11 @@ impl Node for SimLink {
         lock(&self.connection).greeted
     }
 
+    fn register_as(&self, claim: Claim) {
+        *lock(&self.claim) = Some(claim);
+        *lock(&self.connection) = Connection::default();
+    }
+
     fn forget_connections(&self) {
         lock(&self.connection).leads_to = None;
     }
@@ -573,6 +584,9 @@ impl Node for SimLink {
 
     fn who_serves(&self) -> Result<Serves> {
         let node = self.node();
+        if lock(&self.cut)[self.id.index()] {
+            return Err(node.unreachable());
+        }
         let (_, _, fate) = node.arrive()?;
         node.depart(fate, node.serves().ok_or_else(|| node.unreachable()))
     }
@@ -584,8 +598,8 @@ impl Node for SimLink {
 
     fn bye(&self) -> Result<()> {
         let call = self.arrive()?;
-        let claim = self.claim.ok_or_else(|| call.node.unreachable())?;
-        call.depart(call.store.registration().bye(self.id, claim, NOW))
+        let claim = lock(&self.claim).ok_or_else(|| call.node.unreachable())?;
+        call.depart(call.store.registration().bye(self.id, claim, call.node.now()))
     }
 }
 
@@ -605,7 +619,7 @@ impl SimSink {
             return Err(self.node.unreachable());
         }
         if let Some(claim) = self.claim {
-            self.node.depart(Fate::Fine, store.admit(claim, NOW).map(drop))?;
+            self.node.depart(Fate::Fine, store.admit(claim, self.node.now()).map(drop))?;
         }
         Ok(fate)
     }

@@ -42,7 +42,6 @@ pub(crate) struct Site {
 pub(crate) struct Server {
     /// How many were started before it.
     pub(crate) number: u64,
-    pub(crate) claim: Claim,
     /// The folder of its catalog.
     pub(crate) database: PathBuf,
     pub(crate) cut: Cut,
@@ -112,7 +111,7 @@ impl Site {
         let files = Arc::new(Files::new(cluster.clone(), random, 1 << 30));
         let workers = Workers::new(&cluster);
         let (database, readers) = (database.to_path_buf(), Vec::new());
-        Server { number, claim, database, cut, cluster, files, workers, readers }
+        Server { number, database, cut, cluster, files, workers, readers }
     }
 
     /// What a server registers with, as the real one finds it, and remembers in its catalog.
@@ -134,7 +133,7 @@ impl Site {
         let Decision::Start { epoch, .. } = fence::decide(own, &answers, Look::First, true) else {
             panic!("it is told to start");
         };
-        let claim = Claim { epoch, server: random.server() };
+        let claim = Claim { epoch, server: random.server(last.map(|last| last.server)) };
         catalog.remember_claim(claim).unwrap();
         claim
     }
@@ -146,9 +145,14 @@ impl Server {
         self.cluster.roster.leadership().is_established()
     }
 
+    /// What it registers with.
+    pub(crate) fn claim(&self) -> Claim {
+        self.cluster.roster.leadership().claim().unwrap()
+    }
+
     /// Has it learned that another one leads?
     pub(crate) fn is_taken_over(&self) -> bool {
-        self.cluster.roster.leadership().check().is_err()
+        self.cluster.roster.leadership().is_taken_over()
     }
 
     /// What it shows to its users.

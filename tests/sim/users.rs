@@ -31,7 +31,7 @@ pub(crate) const QUOTAS: [Option<u64>; 3] = [None, Some(9_000), Some(1_500_000)]
 /// Somebody who reads a version over many steps, whatever becomes of the file.
 pub(crate) struct SlowReader {
     pub(crate) user: &'static str,
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     pub(crate) blake3: Digest,
     pub(crate) bytes: u64,
     reading: Reading,
@@ -130,6 +130,18 @@ impl World {
         };
         let tag: u64 = self.random.random();
         tag.to_le_bytes().into_iter().cycle().take(length).collect()
+    }
+
+    /// Mostly that of a file that is there.
+    pub(crate) fn a_path_to_read(&mut self, user: &str) -> String {
+        let shown = self.server().shows();
+        let is_file = |(_, item): &(&String, &Item)| matches!(item, Item::File { .. });
+        let there: Vec<&String> =
+            shown[user].iter().filter(is_file).map(|(path, _)| path).collect();
+        if there.is_empty() || self.random.random_ratio(1, 8) {
+            return self.a_path().to_owned();
+        }
+        there[self.random.random_range(0..there.len())].clone()
     }
 
     fn remember(&mut self, content: &[u8]) -> (Digest, u64) {
@@ -366,7 +378,7 @@ impl World {
     }
 
     /// Reads a file; whatever comes is whole and is one of what it may be.
-    pub(crate) fn read(&mut self, user: &'static str, path: &'static str, depth: u32) {
+    pub(crate) fn read(&mut self, user: &'static str, path: &str, depth: u32) {
         let files = self.server().files.clone();
         let is_informed = self.is_informed(self.at);
         let possible = self.model.at(user, path);
@@ -400,7 +412,7 @@ impl World {
     }
 
     /// Somebody begins to read slowly, or reads on.
-    pub(crate) fn read_slowly(&mut self, user: &'static str, path: &'static str) {
+    pub(crate) fn read_slowly(&mut self, user: &'static str, path: &str) {
         let (at, count) = (self.at, self.server().readers.len());
         if count < 3 && self.random.random_bool(0.6) {
             if let Some(reader) = self.begin_slowly(user, path) {
@@ -419,11 +431,7 @@ impl World {
         }
     }
 
-    pub(crate) fn begin_slowly(
-        &mut self,
-        user: &'static str,
-        path: &'static str,
-    ) -> Option<SlowReader> {
+    pub(crate) fn begin_slowly(&mut self, user: &'static str, path: &str) -> Option<SlowReader> {
         let owner = self.user(user).ok()?;
         let cluster = self.server().cluster.clone();
         let id = cluster.catalog.account(&owner.name).ok()?.id;
@@ -441,6 +449,7 @@ impl World {
             cluster.volume.read(Wanted::whole(record.version, &place, record.bytes, record.placed));
         let (blake3, bytes) = (record.blake3, record.bytes);
         let (got, reading) = (Vec::new(), reading.ok()?);
+        let path = path.to_owned();
         Some(SlowReader { user, path, blake3, bytes, reading, got, _reader: reader })
     }
 

@@ -182,7 +182,7 @@ impl World {
         }
         let up = self.servers[at].cluster.roster.up();
         for reader in std::mem::take(&mut self.servers[at].readers) {
-            let (user, path) = (reader.user, reader.path);
+            let (user, path) = (reader.user, reader.path.clone());
             if let Err(error) = reader.finish() {
                 panic!("{user}/{path}: a slow reader is cut off with {up} up: {error}");
             }

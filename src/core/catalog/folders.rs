@@ -25,8 +25,11 @@ impl Draft<'_> {
     /// [`Error::NameCollision`].
     pub fn make_folder(&mut self, user: UserId, folder: &FolderPath, parents: bool) -> Result<()> {
         let (user, top) = users::still_there(self.connection, user)?;
-        if tree::folder(self.connection, top, folder)?.is_some() {
-            return if parents { Ok(()) } else { Err(Error::FolderExists(folder.clone())) };
+        if folder.is_top() && parents {
+            return Ok(());
+        }
+        if tree::folder(self.connection, top, folder)?.is_some() && !parents {
+            return Err(Error::FolderExists(folder.clone()));
         }
         if let Some(file) = tree::blocking_file(self.connection, top, folder)? {
             let taken = format!("the file {file}");
@@ -39,6 +42,7 @@ impl Draft<'_> {
                 }
             }
         }
+        // Also if it is there: a server that was taken over and does not know it must not confirm that.
         self.record(Change::FolderMade { user, folder: folder.clone() }).map(drop)
     }
 

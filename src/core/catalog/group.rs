@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use parking_lot::MutexGuard;
@@ -29,13 +30,14 @@ const GROUP_WAIT: Duration = Duration::from_secs(2);
 /// The writing connection.
 pub(super) struct Writer {
     pub(super) connection: Connection,
-    group_is_open: bool,
+    /// The thread that has begun the open group, if there is one.
+    group_of: Option<ThreadId>,
     is_log_short: bool,
 }
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Writer {
-        Writer { connection, group_is_open: false, is_log_short: false }
+        Writer { connection, group_of: None, is_log_short: false }
     }
 }
 
@@ -66,7 +68,7 @@ impl Catalog {
         let mut writer = self.idle_writer()?;
         let end = journal::end(&writer.connection)?;
         begin(&writer.connection)?;
-        writer.group_is_open = true;
+        writer.group_of = Some(thread::current().id());
         Ok(Group { catalog: self.clone(), epoch, end, entries: Vec::new(), is_open: true })
     }
 
@@ -108,8 +110,13 @@ impl Catalog {
     /// The writer, while no group is open on it.
     pub(super) fn idle_writer(&self) -> Result<MutexGuard<'_, Writer>> {
         let mut writer = self.writer.lock();
-        let is_open = |writer: &mut Writer| writer.group_is_open;
-        if self.group_ended.wait_while_for(&mut writer, is_open, GROUP_WAIT).timed_out() {
+        // Who has begun the group itself would wait for what only it can end.
+        let wait = match writer.group_of {
+            Some(own) if own == thread::current().id() => Duration::ZERO,
+            _ => GROUP_WAIT,
+        };
+        let is_open = |writer: &mut Writer| writer.group_of.is_some();
+        if self.group_ended.wait_while_for(&mut writer, is_open, wait).timed_out() {
             let text = "an earlier change waits for more nodes, try again";
             return Err(Error::other(Code::Temporary, text));
         }
@@ -281,7 +288,7 @@ impl Group {
         if !roll_back(&writer.connection) {
             self.catalog.in_doubt.store(true, Ordering::SeqCst);
         }
-        writer.group_is_open = false;
+        writer.group_of = None;
         self.catalog.group_ended.notify_all();
     }
 }

@@ -1,7 +1,8 @@
 //! Snapshots: the changes that make the catalog from nothing, and a catalog made of them.
 //!
 //! What is on its way out (retired versions, doomed folders, removed accounts) is in no snapshot:
-//! nodes remove pieces that the catalog does not know.
+//! nodes remove pieces that the catalog does not know. What an uncertain version has replaced is not on
+//! its way out: it is told before that version.
 
 use std::path::Path;
 
@@ -9,12 +10,12 @@ use rusqlite::Connection;
 
 use crate::core::catalog::database::{self, all, catalog_error, one};
 use crate::core::catalog::files::{FileRecord, read_record};
-use crate::core::catalog::{CLUSTER, Catalog, apply, journal, node_addresses, replace};
+use crate::core::catalog::{CLUSTER, Catalog, apply, journal, node_addresses, replace, uncertain};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
 use crate::core::path::{FolderPath, UserName};
 use crate::core::types::{ClusterId, Digest};
-use crate::core::wire::journal::{Change, Point};
+use crate::core::wire::journal::{Change, Point, VERSIONS_MAX};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{CHUNK_BYTES, FORMAT, SnapshotHead, frame_of};
 
@@ -242,7 +243,15 @@ fn tell_files(
             }
             let record = read_record(row, 2).map_err(catalog_error)?;
             let by = row.get(8).map_err(catalog_error)?;
-            chunks.add(record.stored(Place { user: user.clone(), path }, by))?;
+            let place = Place { user: user.clone(), path };
+            let mut uncertain = Vec::new();
+            for (older, by) in uncertain::replaced(connection, record.version, &mut uncertain)? {
+                chunks.add(older.stored(place.clone(), by))?;
+            }
+            chunks.add(record.stored(place, by))?;
+            for versions in uncertain.chunks(VERSIONS_MAX) {
+                chunks.add(Change::Uncertain { versions: versions.to_vec() })?;
+            }
         }
         if is_empty && !folder.is_top() {
             chunks.add(Change::FolderMade { user: user.clone(), folder })?;
@@ -305,7 +314,9 @@ impl Loader {
 mod tests {
     use super::*;
     use crate::core::catalog::NewFile;
-    use crate::core::catalog::fixture::{CLUSTER, empty, fixture, folder, name, new_file, path};
+    use crate::core::catalog::fixture::{
+        CLUSTER, change, empty, fixture, folder, name, new_file, path, v,
+    };
     use crate::core::types::VersionId;
     use crate::core::wire::snapshot::{decode_chunk, read_frame};
 
@@ -361,6 +372,40 @@ mod tests {
         assert_eq!(loaded.end().unwrap(), f.catalog.end().unwrap());
         let user = loaded.user_id(&name("demo")).unwrap();
         assert_eq!(loaded.list(user).unwrap(), f.catalog.list(f.user).unwrap());
+    }
+
+    #[test]
+    fn what_an_uncertain_version_has_replaced_survives_a_snapshot() {
+        let f = fixture();
+        (1..=4).for_each(|n| f.store("x/a", n));
+        f.store("new", 5);
+        // 1 is certainly gone; 2 was answered, and perhaps replaced by 3 and 4; 5 was perhaps stored.
+        f.change(|draft| draft.mark_uncertain(&[v(3), v(4), v(5)])).unwrap();
+        f.change(|draft| draft.relocate(f.user, &path("x/a"), &folder("b"), false)).unwrap();
+        let file = f.folder.path().join("snapshot");
+        let head = f.catalog.snapshot(&file).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        let (chunk, _) = read_frame(&bytes).unwrap().unwrap();
+        let new = f.folder.path().join("new.db");
+        let mut loader = Loader::create(&new, CLUSTER).unwrap();
+        loader.load(&decode_chunk(chunk).unwrap()).unwrap();
+        loader.finish(head.at).unwrap();
+        let loaded = std::sync::Arc::new(Catalog::open(&new, CLUSTER).unwrap());
+        for catalog in [&f.catalog, &loaded] {
+            let user = catalog.user_id(&name("demo")).unwrap();
+            let version_at = |at: &str| catalog.file(user, &path(at)).ok().map(|file| file.version);
+            assert_eq!(catalog.uncertain().unwrap(), [v(4), v(5)]);
+            for (reverted, [at_b, at_new]) in [
+                (v(4), [Some(v(3)), Some(v(5))]),
+                (v(3), [Some(v(2)), Some(v(5))]),
+                (v(5), [Some(v(2)), None]),
+            ] {
+                assert!(!catalog.retired(10).unwrap().contains(&v(2)), "it may come back");
+                change(catalog, |draft| draft.revert(reverted)).unwrap();
+                assert_eq!([version_at("b"), version_at("new")], [at_b, at_new], "{reverted}");
+            }
+        }
+        assert!(!loaded.known(&[v(1)]).unwrap().contains(&v(1)), "it is not in the snapshot");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use rusqlite::{Connection, params};
 
 use crate::core::catalog::database::{all, execute, first};
+use crate::core::catalog::files::{FileRecord, RECORD, read_record};
 use crate::core::catalog::{Catalog, Draft, apply, tree};
 use crate::core::error::Result;
 use crate::core::types::VersionId;
@@ -73,6 +74,33 @@ fn is_uncertain(connection: &Connection, version: VersionId) -> Result<bool> {
 pub(super) fn is_kept(connection: &Connection, version: VersionId) -> Result<bool> {
     let select = "SELECT 1 FROM versions WHERE uncertain = 1 AND predecessor = ?1";
     Ok(first(connection, select, [version.0], |_| Ok(()))?.is_some())
+}
+
+/// What a version may give the file back to if it is uncertain, and who stored each, the oldest first.
+/// Those that are uncertain themselves, this one included, are added to `uncertain`.
+pub(super) fn replaced(
+    connection: &Connection,
+    version: VersionId,
+    uncertain: &mut Vec<VersionId>,
+) -> Result<Vec<(FileRecord, String)>> {
+    let select = "SELECT predecessor FROM versions WHERE version = ?1 AND uncertain = 1";
+    let older =
+        format!("SELECT {RECORD}, stored_by FROM versions WHERE version = ?1 AND retired = 1");
+    let (mut at, mut found) = (Some(version), Vec::new());
+    while let Some(version) = at.take() {
+        let before =
+            first(connection, select, [version.0], |row| row.get::<_, Option<[u8; 16]>>(0))?;
+        let Some(before) = before else { break };
+        uncertain.push(version);
+        let Some(before) = before else { break };
+        let read = |row: &rusqlite::Row<'_>| Ok((read_record(row, 0)?, row.get("stored_by")?));
+        if let Some((record, by)) = first(connection, &older, [before], read)? {
+            at = Some(record.version);
+            found.push((record, by));
+        }
+    }
+    found.reverse();
+    Ok(found)
 }
 
 pub(super) fn set(connection: &Connection, version: VersionId, uncertain: bool) -> Result<()> {

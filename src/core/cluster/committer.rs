@@ -119,7 +119,6 @@ pub struct Committer {
     catalog: Arc<Catalog>,
     roster: Arc<Roster>,
     replication: Arc<Replication>,
-    epoch: u64,
     /// The jobs that wait while others are made, for the committer's thread; `None` where everything is
     /// done in the caller's thread.
     jobs: Option<(Sender<Job>, Receiver<Job>)>,
@@ -142,13 +141,12 @@ struct Open {
 }
 
 impl Committer {
-    /// A committer for this epoch, and what its thread takes its jobs from; without a thread
+    /// A committer, and what its thread takes its jobs from; without a thread
     /// everything is done by whoever submits.
     pub(super) fn new(
         catalog: Arc<Catalog>,
         roster: Arc<Roster>,
         replication: Arc<Replication>,
-        epoch: u64,
         threaded: bool,
     ) -> (Committer, Option<CommitterThread>) {
         let (jobs, work) = if threaded {
@@ -162,7 +160,6 @@ impl Committer {
             catalog,
             roster,
             replication,
-            epoch,
             jobs,
             inner,
             is_in_doubt: AtomicBool::new(false),
@@ -266,7 +263,8 @@ impl Committer {
     fn make(&self, inner: &mut Inner, first: Job, more: &mut dyn FnMut() -> Option<Job>) {
         self.settle_open(inner);
         let before = self.replication.end();
-        let begun = self.ready(inner).and_then(|()| self.catalog.begin_group(self.epoch));
+        let epoch = self.roster.leadership().epoch();
+        let begun = self.ready(inner).and_then(|()| self.catalog.begin_group(epoch));
         let mut group = match begun {
             Ok(group) => group,
             Err(error) => {

@@ -53,7 +53,7 @@ const STAGE_BYTES_PER_SECOND: u64 = 8 << 20;
 pub struct TcpNode {
     id: NodeId,
     /// The cluster and what the server registers with; nothing if the node is only asked.
-    server: Option<(ClusterId, Claim)>,
+    server: Mutex<Option<(ClusterId, Claim)>>,
     connector: Option<Connector>,
     address: Mutex<String>,
     idle: std::sync::Arc<Mutex<Idle>>,
@@ -65,14 +65,15 @@ pub struct TcpNode {
 #[derive(Default)]
 struct Idle {
     streams: Vec<Stream>,
-    /// Counts the addresses: a connection to an older one does not come back.
+    /// Counts the addresses, and what was registered with: a connection to an older one does not come
+    /// back.
     address: u64,
 }
 
 impl TcpNode {
     /// The node at this address; nothing is connected yet. Every connection registers the claim.
     pub fn new(id: NodeId, cluster: ClusterId, claim: Claim, address: String) -> TcpNode {
-        TcpNode { server: Some((cluster, claim)), ..TcpNode::asking(id, address) }
+        TcpNode { server: Mutex::new(Some((cluster, claim))), ..TcpNode::asking(id, address) }
     }
 
     /// The node at this address, for somebody who is not its server and only asks: whom it serves,
@@ -80,7 +81,7 @@ impl TcpNode {
     pub fn asking(id: NodeId, address: String) -> TcpNode {
         let (address, idle, greeted) =
             (Mutex::new(address), std::sync::Arc::default(), Mutex::default());
-        TcpNode { id, server: None, connector: None, address, idle, greeted }
+        TcpNode { id, server: Mutex::default(), connector: None, address, idle, greeted }
     }
 
     /// The same, encrypted with the cluster's key if there is one. A node without it is then not
@@ -111,22 +112,34 @@ impl TcpNode {
             return Ok(link);
         }
         let address = { self.idle.lock().address };
-        let place = { self.address.lock().clone() };
+        let (place, server) = { (self.address.lock().clone(), *self.server.lock()) };
         let mut link = self.link(connect(self.id, &place, self.connector.as_ref())?, address);
         let (protocol, node) = (PROTOCOL, self.id);
-        let hello = match self.server {
+        let hello = match server {
             Some((cluster, claim)) => Request::Hello { protocol, cluster, node, claim },
             None => Request::WhoServes { protocol, node },
         };
         link.send(&hello, &[], &ASK)?;
-        match (link.receive(&WELCOME)?, self.server) {
+        match (link.receive(&WELCOME)?, server) {
             (Reply::Welcome { journal, .. }, Some(_)) => {
-                *self.greeted.lock() = Some(journal);
+                let idle = self.idle.lock();
+                // It says nothing about another node, or to somebody else.
+                if idle.address == address {
+                    *self.greeted.lock() = Some(journal);
+                }
+                drop(idle);
                 Ok(link)
             }
             (Reply::Serves(_), None) => Ok(link),
             _ => Err(link.out_of_turn()),
         }
+    }
+
+    fn forget_greeting(&self) {
+        let mut idle = self.idle.lock();
+        idle.streams.clear();
+        idle.address += 1;
+        *self.greeted.lock() = None;
     }
 
     fn link(&self, stream: Stream, address: u64) -> Link {
@@ -288,6 +301,13 @@ impl Node for TcpNode {
         *self.greeted.lock()
     }
 
+    fn register_as(&self, claim: Claim) {
+        if let Some((_, own)) = &mut *self.server.lock() {
+            *own = claim;
+        }
+        self.forget_greeting();
+    }
+
     fn forget_connections(&self) {
         self.idle.lock().streams.clear();
     }
@@ -301,10 +321,7 @@ impl Node for TcpNode {
 
     fn move_to(&self, address: &str) {
         *self.address.lock() = address.to_owned();
-        *self.greeted.lock() = None;
-        let mut idle = self.idle.lock();
-        idle.streams.clear();
-        idle.address += 1;
+        self.forget_greeting();
     }
 
     fn bye(&self) -> Result<()> {

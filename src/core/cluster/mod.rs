@@ -109,27 +109,22 @@ impl Cluster {
             Some(clock) => Roster::with_clock(nodes, clock),
             None => Roster::new(nodes),
         });
+        roster.leadership().begin(claim);
         let replication = Arc::new(Replication::new(catalog.clone(), roster.clone())?);
         let (committer, thread) = Committer::new(
             catalog.clone(),
             roster.clone(),
             replication.clone(),
-            claim.epoch,
             fanout == Fanout::Threads,
         );
         let committer = Arc::new(committer);
-        let take_up = TakeUp::new(
-            catalog.clone(),
-            roster.clone(),
-            replication.clone(),
-            committer.clone(),
-            claim.server,
-        );
+        let take_up =
+            TakeUp::new(catalog.clone(), roster.clone(), replication.clone(), committer.clone());
         let snapshots =
             Snapshots::new(catalog.clone(), roster.clone(), replication.clone(), snapshot_file);
         let settler = Settler::new(catalog.clone(), roster.clone(), committer.clone());
-        let volume = Volume::new(roster.clone(), random.clone(), fanout, claim.epoch)
-            .following(replication.clone());
+        let volume =
+            Volume::new(roster.clone(), random.clone(), fanout).following(replication.clone());
         Ok(Cluster {
             catalog,
             roster,

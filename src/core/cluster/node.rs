@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::core::code::repair::Select;
 use crate::core::error::Result;
-use crate::core::types::{Digest, NodeId, Seq, VersionId};
+use crate::core::types::{Claim, Digest, NodeId, Seq, VersionId};
 use crate::core::wire::journal::{Entry, JournalState, Point};
 use crate::core::wire::node::{Alive, Append, PieceMeta, Serves, ViewReport};
 use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
@@ -137,6 +137,10 @@ pub trait Node: Send + Sync {
 
     /// How far its journal was when it last said hello; `None` if it never has. Asks nothing of it.
     fn greeted(&self) -> Option<JournalState>;
+
+    /// From now on its server registers with this. Connections that it registered on with something else
+    /// are not used any more, and nothing counts as greeted.
+    fn register_as(&self, claim: Claim);
 
     /// Forgets kept connections, which may lead to a process that is gone.
     fn forget_connections(&self);

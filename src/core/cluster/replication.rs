@@ -129,11 +129,12 @@ impl Replication {
     /// If the catalog cannot be read.
     pub(super) fn restart(&self) -> Result<()> {
         let end = self.catalog.end()?;
+        // What a node is just confirming is of the former history.
+        let mut senders = self.senders.each_ref().map(Mutex::lock);
         let mut state = self.state.lock();
         state.recent.clear();
         (state.recent_bytes, state.end, state.confirmed) = (0, end, [None; 4]);
-        drop(state);
-        self.senders.iter().for_each(|sender| sender.lock().forget());
+        senders.iter_mut().for_each(|sender| sender.forget());
         Ok(())
     }
 

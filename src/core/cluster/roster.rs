@@ -14,7 +14,7 @@ use crate::core::cluster::node::Node;
 use crate::core::cluster::retry::Retry;
 use crate::core::error::{Code, Error, NodeFailure, Reached, Result, Troubles};
 use crate::core::health::{Health, Heard};
-use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
+use crate::core::types::{Claim, NodeId, NodeSet, WRITE_QUORUM};
 use crate::core::wire::journal::JournalState;
 use crate::core::wire::node::{Alive, DiskTrouble, PieceMeta, Room};
 
@@ -98,6 +98,13 @@ impl Roster {
     /// Whether this server is the cluster's, and how far it is.
     pub fn leadership(&self) -> &Leadership {
         &self.leadership
+    }
+
+    /// Registers this server anew, with a higher epoch. What was answered on older connections counts
+    /// for nothing.
+    pub(super) fn register_as(&self, claim: Claim) {
+        self.nodes.iter().for_each(|node| node.register_as(claim));
+        self.leadership.begin(claim);
     }
 
     /// Requests to try at once what was put off.
@@ -232,7 +239,7 @@ impl Roster {
                 Heard::Refusal(why.clone())
             }
             Err(Error::Node { why: NodeFailure::Fenced { epoch }, .. }) => {
-                self.leadership.taken_over(id, *epoch);
+                self.leadership.refused(id, *epoch);
                 return (result, false);
             }
             // It is there, even if it could not help.

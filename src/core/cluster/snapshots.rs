@@ -216,10 +216,6 @@ impl Snapshots {
 
     /// The snapshot at hand, or a new one.
     fn snapshot(&self, at_least: u64) -> Result<(SnapshotHead, Box<dyn ReadFile>)> {
-        if !self.catalog.uncertain()?.is_empty() {
-            let text = "some files that were taken up from too few nodes are not settled yet";
-            return Err(Error::other(Code::Temporary, text));
-        }
         let mut kept = self.head.lock();
         let head = match *kept {
             Some(head)

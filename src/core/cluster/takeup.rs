@@ -11,8 +11,13 @@
 //! counts as one more journal. One that does not lie on the way to the best journal (it was put back
 //! from an older copy than the journals reach, or holds entries that were never decided) is filled anew
 //! from a node's snapshot.
+//!
+//! A server whose folder was put back to an older copy may not know the highest epoch that it had, if it
+//! could not ask the nodes when it started. These refuse it then, and it begins once more with a higher
+//! one (`fence.rs` says when).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -23,9 +28,10 @@ use crate::core::cluster::replication::Replication;
 use crate::core::cluster::roster::Roster;
 use crate::core::cluster::{recover, settle};
 use crate::core::error::{Code, Error, Result};
-use crate::core::types::{NodeId, NodeSet, READ_QUORUM, ServerId, VersionId, WRITE_QUORUM};
+use crate::core::fence::{self, LOOK_AGAIN_AFTER, Look, Refused};
+use crate::core::types::{Claim, NodeId, NodeSet, READ_QUORUM, VersionId, WRITE_QUORUM};
 use crate::core::wire::journal::{Change, Point};
-use crate::core::wire::node::VERSION_IDS_MAX;
+use crate::core::wire::node::{Serves, VERSION_IDS_MAX};
 
 /// Takes up the nodes' journals.
 pub struct TakeUp {
@@ -33,7 +39,8 @@ pub struct TakeUp {
     roster: Arc<Roster>,
     replication: Arc<Replication>,
     committer: Arc<Committer>,
-    server: ServerId,
+    /// When it was first looked who has refused this server, if that has to be looked at again.
+    looked: Mutex<Option<Duration>>,
     /// What kept it from leading the last time, so that it is told once.
     complained: Mutex<String>,
 }
@@ -44,19 +51,22 @@ impl TakeUp {
         roster: Arc<Roster>,
         replication: Arc<Replication>,
         committer: Arc<Committer>,
-        server: ServerId,
     ) -> TakeUp {
-        let complained = Mutex::default();
-        TakeUp { catalog, roster, replication, committer, server, complained }
+        let (looked, complained) = (Mutex::default(), Mutex::default());
+        TakeUp { catalog, roster, replication, committer, looked, complained }
     }
 
     /// One look; true once this server leads, or has been taken over.
     pub fn round(&self) -> bool {
         let leadership = self.roster.leadership();
-        if leadership.check().is_err() || leadership.phase() == LeadershipPhase::Leading {
+        if leadership.is_taken_over() || leadership.phase() == LeadershipPhase::Leading {
             return true;
         }
-        match self.advance() {
+        let advanced = match leadership.refusal() {
+            Some((node, epoch)) => self.refused(node, epoch).map(|()| false),
+            None => self.advance(),
+        };
+        match advanced {
             Ok(is_leading) => is_leading,
             Err(error) => {
                 let text = error.to_string();
@@ -68,6 +78,49 @@ impl TakeUp {
                 false
             }
         }
+    }
+
+    /// Looks by whom this server was refused before it led, and what follows from that.
+    fn refused(&self, node: NodeId, epoch: u64) -> Result<()> {
+        let leadership = self.roster.leadership();
+        let Some(own) = leadership.claim() else {
+            leadership.taken_over(node, epoch);
+            return Ok(());
+        };
+        let mut looked = self.looked.lock();
+        let (now, look) = (self.roster.now(), looked.map_or(Look::First, |_| Look::Again));
+        if looked.is_some_and(|at| now < at + LOOK_AGAIN_AFTER) {
+            return Ok(());
+        }
+        let answers: Vec<Serves> = NodeId::ALL
+            .into_iter()
+            .filter_map(|id| self.roster.node(id).who_serves().ok())
+            .collect();
+        match fence::refused(own, self.catalog.cluster(), &answers, look) {
+            Refused::LookAgain => {
+                *looked = Some(now);
+                return Ok(());
+            }
+            Refused::GoOn => leadership.go_on(),
+            Refused::TakenOver(epoch) => leadership.taken_over(node, epoch),
+            Refused::GoHigher(epoch) => self.go_higher(Claim { epoch, ..own })?,
+        }
+        *looked = None;
+        Ok(())
+    }
+
+    /// Begins once more, with a higher epoch.
+    fn go_higher(&self, claim: Claim) -> Result<()> {
+        // Its own first entry may be in doubt. Whether it was made is found in the nodes' journals.
+        self.committer.settle();
+        self.catalog.remember_claim(claim)?;
+        tracing::warn!(
+            "the nodes know a later run with this user database, which has ended: it was put back to an              older copy since. The server goes on with epoch {}",
+            claim.epoch
+        );
+        self.replication.restart()?;
+        self.roster.register_as(claim);
+        Ok(())
     }
 
     fn advance(&self) -> Result<bool> {
@@ -102,7 +155,8 @@ impl TakeUp {
         if !is_leading {
             return Ok(false);
         }
-        let (server, uncertain) = (self.server, self.uncertain(registered)?);
+        let Some(Claim { server, .. }) = leadership.claim() else { return Ok(false) };
+        let uncertain = self.uncertain(registered)?;
         let lead = move |draft: &mut Draft<'_>| {
             draft.lead(server)?;
             draft.mark_uncertain(&uncertain)

@@ -47,8 +47,8 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// A volume on these nodes, for the server of this epoch.
-    pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout, epoch: u64) -> Volume {
+    /// A volume on these nodes.
+    pub fn new(roster: Arc<Roster>, random: Arc<Random>, fanout: Fanout) -> Volume {
         Volume {
             roster,
             replication: None,
@@ -56,7 +56,7 @@ impl Volume {
             buffers: Arc::default(),
             fanout,
             traffic: Arc::default(),
-            sequence: Arc::new(Sequence::new(epoch)),
+            sequence: Arc::default(),
             running: Arc::default(),
             strays: Strays::default(),
         }
@@ -105,7 +105,7 @@ impl Volume {
 
     /// A sequence number above all that this server, or any before it, has drawn.
     pub fn draw_seq(&self) -> Seq {
-        self.sequence.draw()
+        self.sequence.draw(self.roster.leadership().epoch())
     }
 
     /// Users' transfers, before which background work steps back.
@@ -129,19 +129,16 @@ impl Volume {
     }
 }
 
-/// Sequence numbers of one epoch.
+/// Counts the sequence numbers of one server.
+#[derive(Default)]
 pub(super) struct Sequence {
-    first: u64,
     drawn: AtomicU64,
 }
 
 impl Sequence {
-    fn new(epoch: u64) -> Sequence {
-        Sequence { first: epoch.min(SEQ_EPOCH_MAX) << COUNTER_BITS, drawn: AtomicU64::new(0) }
-    }
-
-    pub(super) fn draw(&self) -> Seq {
-        Seq(self.first + self.drawn.fetch_add(1, Ordering::SeqCst))
+    pub(super) fn draw(&self, epoch: u64) -> Seq {
+        let first = epoch.min(SEQ_EPOCH_MAX) << COUNTER_BITS;
+        Seq(first + self.drawn.fetch_add(1, Ordering::SeqCst))
     }
 }
 
@@ -176,10 +173,10 @@ mod tests {
 
     #[test]
     fn sequence_numbers_grow_with_every_draw_and_with_every_epoch() {
-        let (older, newer) = (Sequence::new(1), Sequence::new(2));
-        let [first, second] = [older.draw(), older.draw()];
-        assert!(first < second && second < newer.draw());
-        let last = Sequence::new(u64::MAX).draw();
+        let (older, newer) = (Sequence::default(), Sequence::default());
+        let [first, second] = [older.draw(1), older.draw(1)];
+        assert!(first < second && second < newer.draw(2));
+        let last = Sequence::default().draw(u64::MAX);
         assert!(i64::try_from(last.0).is_ok(), "the catalog can keep it");
     }
 

@@ -389,7 +389,7 @@ impl Writing {
         if self.stripe < self.layout.stripe_count() {
             return Err(Error::other(Code::Unexpected, "the file ended before all its bytes came"));
         }
-        let seq = self.sequence.draw();
+        let seq = self.sequence.draw(self.roster.leadership().epoch());
         if let Some(bytes) = &self.small {
             return Ok(Written::Inline { seq, stripe: Arc::new(CodedStripe::of_file(bytes)) });
         }

@@ -33,9 +33,15 @@ impl Random {
         ClusterId(self.0.lock().random())
     }
 
-    /// The id of a server that starts.
-    pub fn server(&self) -> ServerId {
-        ServerId(self.0.lock().random())
+    /// The id of a server that starts, in the folder of the one before it if there was one.
+    pub fn server(&self, before: Option<ServerId>) -> ServerId {
+        let drawn = ServerId(self.0.lock().random());
+        before.map_or(drawn, |before| before.next(drawn))
+    }
+
+    /// A number that leaves room for as many above it.
+    pub fn number(&self) -> u64 {
+        self.0.lock().random::<u64>() >> 1
     }
 
     /// What nobody can guess: 256 bits for a token.

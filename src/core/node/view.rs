@@ -307,13 +307,7 @@ impl View {
         to: &FolderPath,
     ) -> io::Result<bool> {
         let [old, new] = [from, to].map(|path| self.folder_path(user, path));
-        // A file that has just this name is a block of another one, or nobody's.
-        let is_folder = match self.disk.list(&old) {
-            Ok(_) => true,
-            Err(e) if is_missing(&e) => false,
-            Err(e) => return Err(e),
-        };
-        if !is_folder {
+        if !self.is_folder(&old)? {
             return Ok(false);
         }
         if let Some((above, _)) = to.split() {
@@ -354,11 +348,24 @@ impl View {
     pub(super) fn remove_folder(&self, user: &UserName, folder: &FolderPath) -> io::Result<bool> {
         let trash = self.root.join(".palk/trash");
         self.disk.create_folder(&trash)?;
+        let at = self.folder_path(user, folder);
+        if !self.is_folder(&at)? {
+            return Ok(true);
+        }
         let number = self.next_number()?;
-        match self.disk.rename(&self.folder_path(user, folder), &trash.join(number.to_string())) {
+        match self.disk.rename(&at, &trash.join(number.to_string())) {
             Ok(()) => Ok(!self.hides_a_name(folder)),
             Err(e) if is_missing(&e) => Ok(true),
             Err(e) => Err(e),
+        }
+    }
+
+    /// A file that has the name of a folder is a block of another file, or not Palk's: an entry that is
+    /// followed once more after a crash finds there what later entries have made.
+    fn is_folder(&self, at: &Path) -> io::Result<bool> {
+        match self.disk.list(at) {
+            Err(e) if is_missing(&e) => Ok(false),
+            listed => listed.map(|_| true),
         }
     }
 
@@ -398,8 +405,12 @@ impl View {
             let Some((at, entries)) = open.last_mut() else {
                 let Some(next) = self.listed(&all)?.pop() else { return Ok(false) };
                 let at = all.join(next.name);
-                let inside = if next.is_folder { self.disk.list(&at)? } else { Vec::new() };
-                open.push((at, inside));
+                if next.is_folder {
+                    let inside = self.disk.list(&at)?;
+                    open.push((at, inside));
+                } else if !self.remove_block(&at)? {
+                    self.keep_elsewhere(&at)?;
+                }
                 continue;
             };
             if let Some(entry) = entries.pop() {
@@ -415,16 +426,20 @@ impl View {
             let is_gone = self.disk.remove_folder(&at)?;
             open.pop();
             if open.is_empty() && !is_gone {
-                let kept = self.left_over()?.join(at.file_name().unwrap_or_default());
-                self.disk.rename(&at, &kept)?;
-                tracing::warn!(
-                    "a folder was removed that has files in it which Palk has not put there: they are \
-                     in {} now",
-                    kept.display()
-                );
+                self.keep_elsewhere(&at)?;
             }
         }
         Ok(true)
+    }
+
+    fn keep_elsewhere(&self, at: &Path) -> io::Result<()> {
+        let kept = self.left_over()?.join(at.file_name().unwrap_or_default());
+        self.disk.rename(at, &kept)?;
+        tracing::warn!(
+            "a folder was removed that has files in it which Palk has not put there: they are in {} now",
+            kept.display()
+        );
+        Ok(())
     }
 
     /// What is in a folder; nothing if it is not there.

@@ -13,7 +13,7 @@ use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::Reader;
 use crate::core::cluster::reaper::Reaper;
 use crate::core::cluster::{Cluster, Reading, Wanted, Writing, Written};
-use crate::core::error::{Code, Error, Result};
+use crate::core::error::{Code, Error, Reached, Result};
 use crate::core::io::clock;
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
@@ -571,6 +571,12 @@ impl Store<'_> {
         }
         drop((reservation, writing, transfer));
         let nodes = if is_inline { have.and(placed) } else { placed };
+        if nodes.len() < WRITE_QUORUM {
+            // The entry is on three nodes, one of which has none of the pieces that came with it: a node
+            // that should have had them went away, and another one caught up meanwhile.
+            let troubles = cluster.roster.troubles(nodes.complement());
+            return Err(Error::InDoubt { confirmed: Reached(nodes), troubles });
+        }
         Ok(Stored { version: meta.version, nodes })
     }
 }

@@ -124,7 +124,8 @@ impl Server {
         let doors = config.doors.iter().map(|spec| Ok(Arc::new(Door::open(spec)?)));
         let doors = doors.collect::<Result<Vec<_>>>()?;
         // What a node has seen must never be used again, so it is on disk before any node sees it.
-        let claim = Claim { epoch, server: random.server() };
+        let before = catalog.last_claim()?.map(|last| last.server);
+        let claim = Claim { epoch, server: random.server(before) };
         catalog.remember_claim(claim)?;
 
         let catalog = Arc::new(catalog);

@@ -258,6 +258,8 @@ impl Node for MemoryNode {
         Some(self.state.lock().journal_state())
     }
 
+    fn register_as(&self, _: Claim) {}
+
     fn forget_connections(&self) {}
 
     fn who_serves(&self) -> Result<Serves> {
@@ -455,7 +457,7 @@ impl Fixture {
     /// A volume over the same nodes that serves each by a thread.
     pub(crate) fn threaded_volume(&self) -> Volume {
         let random = Arc::new(Random::seeded(2));
-        Volume::new(self.cluster.roster.clone(), random, Fanout::Threads, 1)
+        Volume::new(self.cluster.roster.clone(), random, Fanout::Threads)
     }
 
     pub(crate) fn meta(&self, byte: u8, content: &[u8]) -> PieceMeta {

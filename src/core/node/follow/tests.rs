@@ -457,6 +457,32 @@ fn what_was_followed_is_durable_after_a_while_and_moves_are_noted_before() {
 }
 
 #[test]
+fn the_removal_of_a_folder_that_is_followed_once_more_takes_no_block_of_its_name_along() {
+    let mut bench = Bench::new();
+    let name = block_file_name("a", NODE.blocks()[0]);
+    bench.mkdir(&name).rest();
+    // The folder goes, its name becomes that of a block, and none of that is noted before the crash.
+    bench.rmdir(&name).store(1, "a").follow();
+    bench.restart();
+    bench.rest();
+    bench.expect(&[("a", 1)], &[]);
+    assert_eq!(fs::read_dir(bench.at(".palk/trash")).unwrap().count(), 0, "it is emptied");
+}
+
+#[test]
+fn a_file_among_the_removed_folders_does_not_keep_them_from_being_emptied() {
+    let mut bench = Bench::new();
+    bench.store(1, "x/a").store(2, "b").rest();
+    fs::create_dir_all(bench.at(".palk/trash")).unwrap();
+    fs::write(bench.at(".palk/trash/8"), "somebody's").unwrap();
+    fs::hard_link(bench.shown_at("b"), bench.at(".palk/trash/9")).unwrap();
+    bench.restart();
+    bench.rmdir("x").rest();
+    assert_eq!(fs::read_dir(bench.at(".palk/trash")).unwrap().count(), 0, "it is emptied");
+    assert!(bench.at(".palk/left-over/8").exists());
+}
+
+#[test]
 fn a_damaged_note_is_put_right_from_the_beginning() {
     let mut bench = Bench::new();
     bench.store(1, "a").mv("a", "b").store(2, "a").rest();

@@ -20,6 +20,8 @@ struct Fixture {
     folder: tempfile::TempDir,
     disk: TestDisk,
     store: BlockStore,
+    /// The number of the gap of a new folder.
+    first: u64,
 }
 
 fn open(disk: &TestDisk, root: &Path) -> BlockStore {
@@ -34,21 +36,16 @@ fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let store = open(&disk, folder.path());
-    let f = Fixture { folder, disk, store };
+    let mut f = Fixture { folder, disk, store, first: 1 };
     f.register(1);
-    f.close_gap();
+    f.first = f.state().gap.unwrap();
+    f.store.close_gap(f.first).unwrap();
     f
 }
 
 impl Fixture {
     fn register(&self, epoch: u64) {
         self.store.register(CLUSTER, claim(epoch), Duration::ZERO).unwrap();
-    }
-
-    fn close_gap(&self) {
-        if let Some(gap) = self.gap() {
-            self.store.close_gap(gap).unwrap();
-        }
     }
 
     fn restart(&mut self) {
@@ -59,8 +56,9 @@ impl Fixture {
         self.store.journal_state().unwrap()
     }
 
+    /// The number of its gap, counted from that of a new folder, which is 1.
     fn gap(&self) -> Option<u64> {
-        self.state().gap
+        self.state().gap.map(|gap| gap - self.first + 1)
     }
 
     /// Sends the entries behind `after` up to `upto`, with their pieces.
@@ -666,10 +664,11 @@ fn the_gap_opens_for_pieces_that_are_placed_here_and_are_not_here() {
     let mut history = tokens(1);
     history.add_stored(1, 100, true);
     let (append, body) = history.append(0, 2, false);
-    assert_eq!(f.store.append(&append, &body).unwrap().gap, Some(2), "without its piece");
-    f.store.close_gap(1).unwrap();
+    f.store.append(&append, &body).unwrap();
+    assert_eq!(f.gap(), Some(2), "without its piece");
+    f.store.close_gap(f.first).unwrap();
     assert_eq!(f.gap(), Some(2));
-    f.store.close_gap(2).unwrap();
+    f.store.close_gap(f.first + 1).unwrap();
 
     history.add_stored(2, 100, true);
     f.send_all(&history);
