@@ -203,7 +203,14 @@ impl Committer {
             Some((jobs, work)) => {
                 match self.inner.try_lock() {
                     // Nobody is at it: no other thread has to be woken.
-                    Some(mut inner) => self.make_some(&mut inner, job, work),
+                    Some(mut inner) => {
+                        self.make_some(&mut inner, job, work);
+                        if inner.open.is_some() {
+                            // The committer's thread settles it, and may be waiting for jobs.
+                            let (nothing, _) = Job::of(|_| Ok(()));
+                            jobs.send(nothing).map_err(|_| not_answered())?;
+                        }
+                    }
                     None => jobs.send(job).map_err(|_| not_answered())?,
                 }
                 answered.recv().map_err(|_| not_answered())?
@@ -438,5 +445,39 @@ impl CommitterThread {
             };
             committer.make_some(&mut committer.inner.lock(), first, &self.work);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::core::cluster::volume::fixture::fixture;
+    use crate::core::path::FolderPath;
+    use crate::core::types::NodeId;
+
+    #[test]
+    fn a_change_in_doubt_is_settled_although_no_other_one_follows() {
+        let f = fixture();
+        let (catalog, roster) = (f.cluster.catalog.clone(), f.cluster.roster.clone());
+        let replication = f.cluster.replication.clone();
+        let (committer, thread) = Committer::new(catalog, roster, replication.clone(), 1, true);
+        let committer = Arc::new(committer);
+        thread.unwrap().start(committer.clone()).unwrap();
+        for number in [2, 4] {
+            f.node(number).holds_answers_back = true;
+        }
+        let (user, folder) = (f.user(), FolderPath::parse("a").unwrap());
+        let made = committer.submit(move |draft| draft.make_folder(user, &folder, false));
+        assert!(matches!(made, Err(Error::InDoubt { .. })), "{made:?}");
+        let before = f.cluster.catalog.end().unwrap();
+        f.node(2).holds_answers_back = false;
+        let begun = Instant::now();
+        while committer.is_in_doubt() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is settled");
+            replication.round(NodeId::ALL[1]);
+        }
+        assert_eq!(f.cluster.catalog.end().unwrap().id, before.id + 1, "it was made");
     }
 }

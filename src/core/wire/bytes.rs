@@ -16,22 +16,19 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>,
     from.deserialize_byte_buf(Bytes)
 }
 
-/// For a field that is `Option<Vec<u8>>`: `#[serde(with = "bytes::option")]`.
-pub(super) mod option {
-    use super::{Deserialize, Deserializer, Run, Serialize, Serializer};
+/// For a field that is `Option<Vec<u8>>`, as `serialize_with`.
+pub(super) fn serialize_option<S: Serializer>(
+    bytes: &Option<Vec<u8>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    bytes.as_ref().map(Run).serialize(serializer)
+}
 
-    pub(in super::super) fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        bytes.as_ref().map(Run).serialize(serializer)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Vec<u8>>, D::Error> {
-        Option::<Run<Vec<u8>>>::deserialize(from).map(|run| run.map(|Run(bytes)| bytes))
-    }
+/// The same the other way round, as `deserialize_with`.
+pub(super) fn deserialize_option<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Vec<u8>>, D::Error> {
+    Option::<Run<Vec<u8>>>::deserialize(from).map(|run| run.map(|Run(bytes)| bytes))
 }
 
 /// Bytes as a value of their own.
@@ -81,7 +78,8 @@ mod tests {
     struct AtOnce {
         #[serde(with = "super")]
         record: Vec<u8>,
-        #[serde(with = "super::option")]
+        #[serde(serialize_with = "super::serialize_option")]
+        #[serde(deserialize_with = "super::deserialize_option")]
         piece: Option<Vec<u8>>,
     }
 

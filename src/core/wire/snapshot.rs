@@ -69,7 +69,8 @@ pub struct Logged {
     /// The entry.
     pub entry: Entry,
     /// The node's two units, one behind the other, if the version's pieces came with the entry.
-    #[serde(with = "bytes::option")]
+    #[serde(serialize_with = "bytes::serialize_option")]
+    #[serde(deserialize_with = "bytes::deserialize_option")]
     pub piece: Option<Vec<u8>>,
 }
 
