@@ -3,8 +3,8 @@
 use rusqlite::Connection;
 
 use crate::core::catalog::tree::{self, Item};
-use crate::core::catalog::{Draft, UserId, files, users};
-use crate::core::error::{Error, Result};
+use crate::core::catalog::{Draft, UserId, files, uncertain, users};
+use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, PATH_DEPTH_MAX, PathError};
 use crate::core::wire::journal::Change;
 
@@ -58,6 +58,16 @@ impl Draft<'_> {
         };
         if there.is_some() && !replace {
             return Err(Error::Exists(to));
+        }
+        if let (Some(_), Some(version)) = (&there, item.version)
+            && uncertain::is_uncertain(self.connection, version)?
+        {
+            // Taken back later, it would leave nothing of what it had replaced here.
+            let text = format!(
+                "it is not known yet whether {from} can be read, so it does not replace {to}; try again \
+                 when all nodes are up"
+            );
+            return Err(Error::other(Code::Temporary, text));
         }
         self.record(Change::Moved { user, from: from.clone(), to: to.clone() })?;
         let (is_folder, replaced) = (item.is_folder(), there.is_some());
@@ -125,6 +135,19 @@ mod tests {
         assert_eq!(f.catalog.version(v(1)).unwrap().unwrap().place, place("b"));
         assert_eq!(f.catalog.retired(9).unwrap(), [v(2)]);
         assert_eq!(relocate(&f, "b", "x", false).unwrap().to, path("x/b"), "into a folder");
+    }
+
+    #[test]
+    fn a_file_that_may_be_taken_back_does_not_replace_one_by_a_move() {
+        let f = fixture();
+        f.store("x/a", 1);
+        f.store("b", 2);
+        f.change(|draft| draft.mark_uncertain(&[v(1)])).unwrap();
+        assert_eq!(relocate(&f, "x/a", "b", true).unwrap_err().code(), Code::Temporary);
+        assert_eq!(f.version_at("b"), Some(v(2)));
+        assert_eq!(relocate(&f, "x/a", "c", true).unwrap().to, path("c"), "where nothing is");
+        f.change(|draft| draft.confirm(v(1))).unwrap();
+        assert!(relocate(&f, "c", "b", true).unwrap().replaced);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Catalog {
     }
 }
 
-fn is_uncertain(connection: &Connection, version: VersionId) -> Result<bool> {
+pub(super) fn is_uncertain(connection: &Connection, version: VersionId) -> Result<bool> {
     let select = "SELECT 1 FROM versions WHERE version = ?1 AND uncertain = 1 AND retired = 0";
     Ok(first(connection, select, [version.0], |_| Ok(()))?.is_some())
 }

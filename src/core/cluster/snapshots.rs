@@ -21,7 +21,8 @@ use crate::core::error::{Code, Error, NodeFailure, Result, Troubles};
 use crate::core::io::clock;
 use crate::core::io::disk::{Disk, ReadFile, RealDisk};
 use crate::core::types::{NodeId, NodeSet};
-use crate::core::wire::journal::RECORD_BYTES_MAX;
+use crate::core::wire::journal::{Entry, Point, RECORD_BYTES_MAX};
+use crate::core::wire::node::Append;
 use crate::core::wire::snapshot::{
     CHUNK_BYTES, FRAME_HEAD_BYTES, SnapshotHead, SnapshotReply, SnapshotRequest, read_frame,
 };
@@ -192,9 +193,9 @@ impl Snapshots {
         let mut others = self.roster.up();
         others.remove(id);
         let heads = recover::list_snapshots(others, &|id| Some(self.roster.node(id).as_ref()))?;
-        let end = self.roster.seen(id).journal.map(|journal| journal.end.rank());
+        let end = self.roster.seen(id).journal.map(|journal| journal.end);
         for (head, from) in heads {
-            let is_ahead = end.is_some_and(|end| end < head.at.rank());
+            let is_ahead = end.is_some_and(|end| end.rank() < head.at.rank());
             if !is_ahead || self.catalog.point_at(head.at.id)? != Some(head.at) {
                 continue;
             }
@@ -210,8 +211,36 @@ impl Snapshots {
             self.replication.snapshot_taken(id);
             return Ok(());
         }
-        let why = "no other node has a snapshot that it could begin with".into();
+        for from in others.iter() {
+            if let Some(end) = end
+                && self.relay_entries(from, id, end)?
+            {
+                self.replication.snapshot_taken(id);
+                return Ok(());
+            }
+        }
+        let why = "no other node has a snapshot or a journal that it could begin with".into();
         Err(Error::node(id, NodeFailure::Refused(why)))
+    }
+
+    /// Gives a node what another node's journal has behind the end of its own. That one may reach further
+    /// back than the server's. False if it does not reach back to there.
+    fn relay_entries(&self, from: NodeId, id: NodeId, end: Point) -> Result<bool> {
+        let mut at = end;
+        let mut sent = Ok(());
+        let read = self.roster.node(from).entries(end, &mut |entries| {
+            let last = entries.last().map_or(at, Entry::point);
+            let append = Append { prev: at, decided: 0, entries, pieces: Vec::new() };
+            let answer = self.roster.node(id).append(&append, &[]);
+            match self.roster.used(id, answer) {
+                Ok(journal) => self.roster.note_journal(id, journal),
+                Err(error) => sent = Err(error),
+            }
+            at = last;
+            sent.as_ref().map(drop).map_err(|_| Error::Damaged("it is not taken".into()))
+        });
+        sent?;
+        Ok(read.is_ok() && at != end)
     }
 
     /// The snapshot at hand, or a new one.

@@ -565,7 +565,16 @@ impl Follower {
                 return Ok(());
             }
             match self.disk.remove_folder(&at)? {
-                true => check.report.removed += 1,
+                true => {
+                    check.report.removed += 1;
+                    // A block of a file could not have this name while the folder was there.
+                    if let Some((above, name)) = folder.split()
+                        && let Some((file, block)) = parse_block_file_name(name)
+                        && block.node() == self.id
+                    {
+                        check.entries.push((user.clone(), above, Item::File(file)));
+                    }
+                }
                 false => check.report.foreign += 1,
             }
         }

@@ -483,6 +483,17 @@ fn a_file_among_the_removed_folders_does_not_keep_them_from_being_emptied() {
 }
 
 #[test]
+fn a_block_gets_its_name_in_the_check_that_removes_a_folder_which_had_it() {
+    let mut bench = Bench::new();
+    bench.store(1, "a").rest();
+    let at = bench.shown_at("a");
+    fs::remove_file(&at).unwrap();
+    fs::create_dir(&at).unwrap();
+    bench.check();
+    bench.expect(&[("a", 1)], &[]);
+}
+
+#[test]
 fn a_damaged_note_is_put_right_from_the_beginning() {
     let mut bench = Bench::new();
     bench.store(1, "a").mv("a", "b").store(2, "a").rest();
