@@ -388,7 +388,7 @@ fn a_node_is_replaced_at_its_own_address_and_one_that_moved_is_told_of() {
     let proved =
         "Node 2 is replaced: 1 piece, 1.5 MB, every one read back from its disk and matched.";
     assert!(said.contains(proved), "{said}");
-    assert!(cluster.has_version(2, "large.bin", &noise(8, 3_000_000)));
+    until("it has its name", || cluster.has_version(2, "large.bin", &noise(8, 3_000_000)));
 
     // The same folder at another address, first as a copy of one that is up.
     fs::create_dir(cluster.path("copy")).unwrap();

@@ -163,7 +163,8 @@ fn too_few(files: u64) -> String {
 }
 
 fn names(files: u64, named: &[String]) -> String {
-    if named.is_empty() {
+    // Where there are more names than files, some are of files that cannot be read for another reason.
+    if named.is_empty() || named.len() as u64 > files {
         return String::new();
     }
     let shown: Vec<String> = named.iter().map(|name| printable(name)).collect();

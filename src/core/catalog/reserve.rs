@@ -45,7 +45,7 @@ impl DiskReserve {
         )))?;
         let bytes = bytes.unwrap_or(USUAL_BYTES_MAX.min(space.total_bytes / USUAL_PART));
         let reserve = DiskReserve { folder: folder.into(), bytes, is_held: Mutex::new(false) };
-        let there = std::fs::metadata(reserve.file()).map(|found| found.len());
+        let there = RealDisk.open(&reserve.file()).and_then(|file| file.length());
         let is_right = there.as_ref().is_ok_and(|there| *there == bytes);
         if there.is_ok() && !is_right {
             RealDisk.remove(&reserve.file()).map_err(Error::io("cannot remove the old reserve"))?;

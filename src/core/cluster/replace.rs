@@ -458,16 +458,19 @@ mod tests {
         // Emptied and started again: it belongs to the cluster as soon as the server has met it.
         f.node(1).empty();
         f.node(1).serves = own;
+        f.switch(NodeSet::from_bits(0b1110));
+        f.switch(NodeSet::ALL);
+        f.look();
         f.look();
         f.repair();
         assert_eq!(replacements.replace(node, &used, false, 5).unwrap(), Begun::Started);
         assert!(f.cluster.roster.up().contains(node), "it is where it was");
         f.pass(LOOK_EVERY);
         while replacer.round(f.now()) {}
-        let proved = |at: usize| {
+        let proved = |at: i64| {
             let progress = replacements.progress().unwrap().remove(0);
             assert_eq!((progress.proved, progress.not_whole), (1, 0));
-            progress.replacement.proved_ms.is_some() && progress.replacement.started_ms == at as i64
+            progress.replacement.proved_ms.is_some() && progress.replacement.started_ms == at
         };
         assert!(proved(5));
         // With its folder at another address, while it is up here and when it is not.
@@ -476,6 +479,7 @@ mod tests {
         f.switch(NodeSet::from_bits(0b1110));
         assert_eq!(replacements.replace(node, "moved:1", false, 7).unwrap(), Begun::Started);
         f.switch(NodeSet::ALL);
+        f.look();
         f.look();
         f.pass(LOOK_EVERY);
         while replacer.round(f.now()) {}

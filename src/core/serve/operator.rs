@@ -131,7 +131,8 @@ impl Operator {
             is_leading: self.cluster.roster.leadership().is_established(),
             change_in_doubt: committer.is_in_doubt() && !committer.is_behind(),
             catalog_in_doubt: catalog.is_in_doubt(),
-            catalog_full: catalog.check_room().is_err() || committer.is_behind(),
+            catalog_full: catalog.check_room().is_err()
+                || committer.is_behind() && !catalog.is_in_doubt(),
         })
     }
 

@@ -211,7 +211,7 @@ fn a_changed_password_ends_all_sessions_but_the_one_that_changed_it() {
 fn accounts_are_asked_for_from_one_address_with_growing_waits() {
     let fixture = Fixture::new();
     let ask = |from| fixture.accounts.count_sign_up(from);
-    (0..20).for_each(|_| ask(OFFICE).unwrap());
+    (0..=20).for_each(|_| ask(OFFICE).unwrap());
     let mut waits = Vec::new();
     for _ in 0..8 {
         let Err(Error::TooManySignUps { seconds }) = ask(OFFICE) else { panic!("it waits") };
