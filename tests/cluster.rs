@@ -405,7 +405,7 @@ fn a_damaged_block_is_read_around_and_rebuilt() {
         });
         until("its names lead to it", || {
             read_all(&cluster.blocks(node, "test/a.bin")) == sound
-                && cluster.blocks(node, "test/a.bin").iter().zip(&piece).all(|pair| is_same(pair))
+                && cluster.blocks(node, "test/a.bin").iter().zip(&piece).all(is_same)
         });
     }
 }
