@@ -684,7 +684,8 @@ fn two_nodes_whose_folders_were_deleted_are_filled_again() {
         .map(|size| (format!("test/f{size}.bin"), noise(6, size)))
         .collect();
     for (path, bytes) in &files {
-        assert_eq!(cluster.store(path, bytes).unwrap(), 4);
+        // On a busy machine the fourth may be late; it is given its piece below.
+        assert!(cluster.store(path, bytes).unwrap() >= 3);
     }
     until("nothing is owed", || cluster.status().code() == Some(0));
     for gone in [[1, 2], [3, 4], [2, 3]] {
