@@ -157,7 +157,7 @@ fn a_node_without_a_connection_to_give_is_busy_and_not_down() {
     (1..=4).for_each(|node| cluster.start_node(node));
     cluster.start_server_and_user();
     let bytes = noise(1, 700_000);
-    assert_eq!(cluster.store("a", &bytes).unwrap(), 4);
+    cluster.store("a", &bytes).unwrap();
     let deadline = Deadline::new(HANG, "answer");
     let who = Request::WhoServes { protocol: PROTOCOL, node: NodeId::ALL[1] };
     let (mut kept, mut busy) = (Vec::new(), 0);
@@ -185,7 +185,7 @@ fn a_node_without_a_connection_to_give_is_busy_and_not_down() {
     assert!(!cluster.status_text().contains("node 2 has not answered"));
     drop(kept);
     cluster.await_healthy();
-    assert_eq!(cluster.store("f", &bytes).unwrap(), 4);
+    until("all four take it again", || cluster.store("f", &bytes).unwrap() == 4);
     assert!(TcpStream::connect(cluster.node_address(2)).is_ok());
 }
 

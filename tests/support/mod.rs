@@ -404,7 +404,7 @@ impl Cluster {
     pub(crate) fn obey_permissions(&mut self) -> bool {
         let file = self.path("unreadable");
         std::fs::write(&file, "").unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)).unwrap();
         let reads = |prelude: &str| {
             let mut shell = Command::new("sh");
             let script = format!("{prelude} cat \"$0\"");
