@@ -13,7 +13,7 @@ use crate::core::io::reason;
 use crate::core::path::FilePath;
 use crate::core::types::{Digest, NodeId, NodeSet};
 use crate::core::wire::chunk::{self, HEAD_BYTES, Head};
-use crate::core::wire::extended::{Request, field};
+use crate::core::wire::extended::{Request, attributes, field};
 
 const MORE: Deadline = Deadline::new(Duration::from_secs(30), "send more of the file");
 
@@ -135,11 +135,14 @@ impl Remote {
 
 /// What the server says of a file before its bytes.
 fn announced(fields: &[String]) -> Result<Retrieved> {
+    let lines: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let (attributes, _) = attributes::split_off(&lines)?;
     Ok(Retrieved {
         bytes: field(fields, "bytes")?,
         version: field(fields, "version")?,
         blake3: field(fields, "blake3")?,
         stored_ms: field(fields, "stored_ms")?,
+        attributes,
         nodes: NodeSet::EMPTY,
     })
 }

@@ -4,12 +4,13 @@
 //! Every message is lines in the sense of [`lines`]; no line is ever empty, since paths begin with
 //! `/` here. The bytes of files travel in [`chunk`](super::chunk)s.
 
+pub mod attributes;
 mod options;
 mod outcome;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
-use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
+use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -48,6 +49,7 @@ pub enum Request {
         path: FilePath,
         bytes: u64,
         precondition: Precondition,
+        attributes: FileAttributes,
     },
     Retrieve {
         path: FilePath,
@@ -112,9 +114,10 @@ impl Request {
         match self {
             Request::SignIn { user, password } => lines::encode(&["LGN", user, password]),
             Request::SignUp { user, password } => lines::encode(&["NEW", user, password]),
-            Request::Store { path, bytes, precondition } => {
+            Request::Store { path, bytes, precondition, attributes } => {
                 let mut request = vec!["STR".to_owned(), rooted(path), bytes.to_string()];
                 request.extend(options::of_precondition(*precondition));
+                request.extend(attributes::to_fields(*attributes));
                 lines::encode(&request)
             }
             Request::Retrieve { path } => lines::encode(&["RTV", &rooted(path)]),
@@ -164,8 +167,9 @@ impl Request {
                 let bytes = bytes
                     .parse()
                     .map_err(|_| Error::Protocol(format!("{bytes:?} is not a size in bytes")))?;
-                let precondition = options::precondition(options)?;
-                Ok(Request::Store { path, bytes, precondition })
+                let (attributes, options) = attributes::split_off(options)?;
+                let precondition = options::precondition(&options)?;
+                Ok(Request::Store { path, bytes, precondition, attributes })
             }
             ["RTV", path] => Ok(Request::Retrieve { path: FilePath::parse_rooted(path)? }),
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
@@ -368,7 +372,14 @@ mod tests {
             Precondition::Present,
             Precondition::Unchanged(VersionId([7; 16])),
         ] {
-            round_trip(Request::Store { path: path.clone(), bytes: 7, precondition });
+            for attributes in [
+                FileAttributes::default(),
+                FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+                FileAttributes { modified_ms: None, executable: Some(false) },
+            ] {
+                let path = path.clone();
+                round_trip(Request::Store { path, bytes: 7, precondition, attributes });
+            }
         }
         round_trip(Request::Retrieve { path: path.clone() });
         round_trip(Request::Delete { path: path.clone() });
@@ -400,6 +411,8 @@ mod tests {
         assert!(decode(&["STR", "/a"]).is_err());
         assert!(decode(&["STR", "/a", "-1"]).is_err());
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
+        assert!(decode(&["STR", "/a", "1", "modified_ms=soon"]).is_err());
+        assert!(decode(&["STR", "/a", "1", "executable=maybe"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
         assert!(decode(&["INF", "/a", "scope=some"]).is_err());
         assert!(decode(&["MKD", "/a", "recursive=yes"]).is_err());
