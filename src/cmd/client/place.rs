@@ -394,7 +394,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let interrupts = Interrupts::default();
         let path = folder.path().join("run.sh");
-        let mut kept = |modified_ms, executable| {
+        let kept = |modified_ms, executable| {
             let place = Place::create(&path, false, Existing::Replaced, &interrupts).unwrap();
             place.keep_with(FileAttributes { modified_ms, executable }).unwrap();
             let found = fs::metadata(&path).unwrap();
