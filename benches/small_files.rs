@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use palk::core::path::FilePath;
 use palk::core::remote::Remote;
-use palk::core::types::Precondition;
+use palk::core::types::{FileAttributes, Precondition};
 
 const FILE_BYTES: usize = 4096;
 const USER: &str = "bench";
@@ -170,6 +170,7 @@ fn store(remote: &mut Remote, round: &str, number: usize) {
             &path(round, number),
             FILE_BYTES as u64,
             Precondition::Any,
+            FileAttributes::default(),
             &mut &bytes[..],
             &mut |_| {},
         )

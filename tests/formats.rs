@@ -34,7 +34,8 @@ use palk::core::status::{
     Stored, Trouble, Upkeep,
 };
 use palk::core::types::{
-    Block, Claim, ClusterId, Digest, NodeId, NodeSet, Precondition, Seq, ServerId, VersionId,
+    Block, Claim, ClusterId, Digest, FileAttributes, NodeId, NodeSet, Precondition, Seq, ServerId,
+    VersionId,
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::extended::{self, Entry as Listed, Extent, FileEntry, Moved, Removed};
@@ -115,6 +116,7 @@ fn store_small_file(folder: &Path) {
         placed: NodeSet::ALL,
         inline: true,
         by: String::new(),
+        attributes: Default::default(),
     };
     let stored = Entry::after(made.point(), 300, stored.encode().unwrap());
     for id in NodeId::ALL {
@@ -285,6 +287,7 @@ fn stored(inline: bool) -> Change {
         placed: NodeSet::from_bits(0b1011),
         inline,
         by: "demo".into(),
+        attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
     }
 }
 
@@ -337,11 +340,11 @@ fn every_request_to_a_node() {
         (
             Request::Append(append),
             178,
-            "0000007b 000000b2 0611ac02 44444444 44444444 44444444 44444444 100112ad \
-             024b0b04 64656d6f 0875702f 612e7478 74111111 11111111 11111111 11111111 \
+            "0000007f 000000b2 0611ac02 44444444 44444444 44444444 44444444 100112ad \
+             024f0b04 64656d6f 0875702f 612e7478 74111111 11111111 11111111 11111111 \
              11ac02e1 02333333 33333333 33333333 33333333 33333333 33333333 33333333 \
-             33333333 33010b01 0464656d 6fa3fe78 6d918a3d 37ed795f 6fb9362d aa010059 \
-             01ac02",
+             33333333 33010b01 0464656d 6f010101 01779efa f6cdf3e3 6512523c 5cb69ebe \
+             d2010059 01ac02",
         ),
         (
             read(Select::Both),
@@ -634,7 +637,7 @@ fn every_change_of_the_journal() {
             stored(true),
             "0b046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 111111ac \
              02e10233 33333333 33333333 33333333 33333333 33333333 33333333 33333333 \
-             33333301 0b010464 656d6f",
+             33333301 0b010464 656d6f01 010101",
         ),
         (Change::Deleted { place: place() }, "0c046465 6d6f0875 702f612e 747874"),
         (
@@ -730,6 +733,7 @@ fn the_files_of_a_journal_and_a_snapshot() {
         placed: NodeSet::ALL,
         inline: true,
         by: String::new(),
+        attributes: Default::default(),
     };
     let small = Entry::after(made.point(), 300, small.encode().unwrap());
     let coded = CodedStripe::of_file(b"hello, palk");
@@ -747,10 +751,10 @@ fn the_files_of_a_journal_and_a_snapshot() {
              540e5655 aa8cbec4 c2bbcacf 4b097526 000000a8 dc1b611b 1b31bb01 ac021100 \
              44444444 44444444 44444444 44444444 ab1749a6 154c0b51 ab900e1c 9ec1f899 \
              001e0000 007d44b2 ea272e42 4602ac02 09010464 656d6f01 7801d842 e1a772f7 \
-             196519d7 b1db21c0 ed350062 0000002c 25a645e0 6acff203 ac02460b 0464656d \
+             196519d7 b1db21c0 ed350064 00000085 38d1f7d2 a3d61003 ac02480b 0464656d \
              6f087570 2f612e74 78741111 11111111 11111111 11111111 1111ac02 0b333333 \
              33333333 33333333 33333333 33333333 33333333 33333333 33333333 33010f01 \
-             00abb1eb c72cc0bc 9f7582bd 97c8be5b 53010620 70616c6b 01",
+             00000083 0c0dc810 084def28 6e4d4409 9c8bfc01 06207061 6c6b01",
     );
 
     let ask = |request: SnapshotRequest, body: &[u8]| {
@@ -766,8 +770,8 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a snapshot",
         &read("snapshot-300-3"),
-        "25000000 dbe5b07c 375c0d0a 02222222 22222222 22222222 22222222 2203ac02 \
-             abb1ebc7 2cc0bc9f 7582bd97 c8be5b53 01070000 00febee0 0e9c545f 4d010504 \
+        "25000000 6f84de44 7935a335 02222222 22222222 22222222 22222222 2203ac02 \
+             830c0dc8 10084def 286e4d44 099c8bfc 01070000 00febee0 0e9c545f 4d010504 \
              64656d6f",
     );
     assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (2, 262_144));
@@ -804,15 +808,30 @@ fn every_request_of_the_extended_session() {
             "NEW\r\ndemo\r\ncorrect horse\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, precondition: Precondition::Any },
+            Request::Store {
+                path: path(),
+                bytes: 353,
+                precondition: Precondition::Any,
+                attributes: Default::default(),
+            },
             "STR\r\n/up/a.txt\r\n353\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, precondition: Precondition::Absent },
+            Request::Store {
+                path: path(),
+                bytes: 353,
+                precondition: Precondition::Absent,
+                attributes: Default::default(),
+            },
             "STR\r\n/up/a.txt\r\n353\r\nreplace=no\r\n\r\n",
         ),
         (
-            Request::Store { path: path(), bytes: 353, precondition: Precondition::Present },
+            Request::Store {
+                path: path(),
+                bytes: 353,
+                precondition: Precondition::Present,
+                attributes: Default::default(),
+            },
             "STR\r\n/up/a.txt\r\n353\r\nif=present\r\n\r\n",
         ),
         (
@@ -820,8 +839,12 @@ fn every_request_of_the_extended_session() {
                 path: path(),
                 bytes: 353,
                 precondition: Precondition::Unchanged(VERSION),
+                attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
             },
-            &format!("STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\n\r\n", "11".repeat(16)),
+            &format!(
+                "STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\nmodified_ms=-1\r\nexecutable=yes\r\n\r\n",
+                "11".repeat(16)
+            ),
         ),
         (Request::Retrieve { path: path(), range: None }, "RTV\r\n/up/a.txt\r\n\r\n"),
         (
@@ -1097,6 +1120,7 @@ fn the_tables_of_the_catalog() {
         inline: false,
         precondition: Precondition::Any,
         stored_by: String::new(),
+        attributes: Default::default(),
     };
     group.attempt(|draft| draft.store(&new, None)).unwrap();
     group.attempt(|draft| draft.pieces_lost(NodeId::ALL[2], &[VERSION], true)).unwrap();
@@ -1146,7 +1170,8 @@ fn the_tables_of_the_catalog() {
              doomed_files INTEGER, doomed_bytes INTEGER",
             "versions: version BLOB key, user_id INTEGER, bytes INTEGER, blake3 BLOB, \
              stored_ms INTEGER, seq INTEGER, placed INTEGER, placed_at INTEGER, stored_by \
-             TEXT, retired INTEGER, predecessor BLOB null, uncertain INTEGER",
+             TEXT, retired INTEGER, predecessor BLOB null, modified_ms INTEGER null, \
+             executable INTEGER null, uncertain INTEGER",
         ]
     );
     let indices =

@@ -90,6 +90,7 @@ fn fulfil(catalog: &Arc<Catalog>, wish: &Wish, number: u64) -> Vec<Change> {
                 inline: number.is_multiple_of(2),
                 precondition: Precondition::Any,
                 stored_by: String::new(),
+                attributes: Default::default(),
             };
             draft.store(&new, None).map(drop)
         }

@@ -257,6 +257,7 @@ fn the_longest_path_of_the_longest_user_gets_its_name_in_the_view() {
             placed: NodeSet::ALL,
             inline: true,
             by: String::new(),
+            attributes: Default::default(),
         },
         Change::Deleted { place },
         Change::Dropped { versions: vec![version] },

@@ -108,7 +108,7 @@ impl Stage {
                 let outcome = self.sign_up(&user, &password);
                 self.session.signed_up(outcome);
             }
-            Step::Store { path, bytes, precondition, framing } => {
+            Step::Store { path, bytes, precondition, framing, .. } => {
                 match self.refusal(&path, bytes, precondition) {
                     Some(error) => self.session.store_refused(&error),
                     None => {
@@ -247,6 +247,7 @@ impl Stage {
             version: VersionId([1; 16]),
             digest: Digest([2; 32]),
             stored_ms: 1_700_000_000_000,
+            attributes: Default::default(),
         })
     }
 
@@ -824,6 +825,7 @@ fn nothing_is_said_into_the_midst_of_a_body() {
                 version: VersionId([1; 16]),
                 digest: Digest([2; 32]),
                 stored_ms: 0,
+                attributes: Default::default(),
             }),
             Step::SendBody => break,
             _ => {}

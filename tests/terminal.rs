@@ -194,7 +194,10 @@ fn what_is_typed_ahead_is_done_line_by_line() {
     let cluster = Cluster::start();
     fs::create_dir_all(cluster.path("c_files/test")).unwrap();
     fs::write(cluster.path("c_files/test/yeet.txt"), "yeet").unwrap();
-    let mut session = on_terminal(cluster.client_command(&[]));
+    let mut command = palk();
+    command.current_dir(cluster.folder.path()).args(["client", "--server", cluster.address()]);
+    command.args(["--user", USER, "--password-file", "password"]);
+    let mut session = on_terminal(command);
     session.exp_string("~ ").unwrap();
     // Three lines at once, one of them with its answers.
     session.send("mkdir a\nSTR\nyeet.txt\ntest\nmkdir b\n").unwrap();

@@ -222,6 +222,7 @@ mod tests {
             placed: NodeSet::ALL,
             inline: false,
             by: String::new(),
+            attributes: Default::default(),
         }
     }
 

@@ -27,7 +27,7 @@ use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{self, Trust};
 use crate::core::path::FilePath;
 use crate::core::status::Status;
-use crate::core::types::{Digest, Fingerprint, NodeSet, VersionId};
+use crate::core::types::{Digest, FileAttributes, Fingerprint, NodeSet, VersionId};
 use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
 use crate::core::wire::extended::{self, REPLY_BYTES_MAX, Reply, Request, hello_line};
@@ -79,6 +79,8 @@ pub struct Retrieved {
     pub blake3: Digest,
     /// When it was stored, in milliseconds since 1970 by the server's clock.
     pub stored_ms: i64,
+    /// What it keeps of the file that was stored.
+    pub attributes: FileAttributes,
     /// The nodes that it was read from.
     pub nodes: NodeSet,
 }
@@ -294,12 +296,13 @@ impl Remote {
         self.usable
     }
 
-    /// Can more be asked, and has the server not ended the connection meanwhile?
+    /// Can more be asked, and has the server not ended the connection meanwhile, with a farewell or
+    /// without?
     pub fn is_alive(&mut self) -> bool {
         // First comes what it has said last, then the end.
-        for _ in 0..2 {
-            self.usable &= self.input.ready(&mut self.stream).is_ok();
-        }
+        let has_ended = (0..2).any(|_| self.input.ready(&mut self.stream).is_err());
+        let said = self.input.waiting();
+        self.usable &= !has_ended || !(said.is_empty() || said.starts_with(b"D\r\n"));
         self.usable
     }
 

@@ -341,6 +341,15 @@ pub enum Precondition {
     Unchanged(VersionId),
 }
 
+/// What a file keeps of the one that was stored, besides its bytes; `None` where it is not known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct FileAttributes {
+    /// When it was last changed, in milliseconds since 1970 by the clock of whoever stored it.
+    pub modified_ms: Option<i64>,
+    /// May it be run as a program?
+    pub executable: Option<bool>,
+}
+
 /// What a server registers with at every node: of two servers the one with the higher epoch is the
 /// cluster's, and no two share one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -69,7 +69,7 @@ fn only_what_is_stored_already_is_updated() {
         .code(0)
         .stderr(starts_with("Stored up/a  7 B"));
     assert_eq!(cluster.retrieve("up/a").unwrap(), b"and two");
-    client(&cluster, &["update", "-", "--as", "x"]).code(4);
+    client(&cluster, &["update", "-", "--as", "x", "--allow-empty"]).code(4);
     client(&cluster, &["update", "a", "b", "--if-version", &"0".repeat(32)]).code(2);
     client(&cluster, &["store", "a", "--if-version", "7"])
         .code(2)

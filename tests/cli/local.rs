@@ -204,3 +204,34 @@ fn a_connection_that_breaks_is_not_told_as_a_server_that_does_not_run() {
     );
     assert!(!cluster.path("back").exists());
 }
+
+#[test]
+fn the_time_and_the_right_to_be_run_travel_with_a_file() {
+    let mut cluster = Cluster::start();
+    let script = cluster.path("run.sh");
+    let set = |mode| {
+        fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_000_000_000_123);
+        fs::File::options().write(true).open(&script).unwrap().set_modified(time).unwrap();
+    };
+    for (mode, bytes) in [(0o755, 400_000), (0o644, 20)] {
+        fs::write(&script, noise(9, bytes)).unwrap();
+        set(mode);
+        client(&cluster, &["store", "run.sh"]).code(0);
+        // Also where all that the server knew is gone.
+        cluster.kill_all();
+        fs::remove_dir_all(cluster.path("user_database")).unwrap();
+        (1..=4).for_each(|node| cluster.start_node(node));
+        assert!(cluster.recover("user_database", &[1, 2, 3, 4]).status.success());
+        cluster.restart_server();
+        let back = cluster.path(&format!("back-{mode:o}"));
+        client(&cluster, &["rtv", "run.sh", "--to", back.to_str().unwrap()]).code(0);
+        let found = fs::metadata(&back).unwrap();
+        assert_eq!((found.mtime(), found.mtime_nsec()), (1_000_000_000, 123_000_000));
+        assert_eq!(found.mode() & 0o100, mode & 0o100);
+    }
+    // Of what comes from a pipe neither is known.
+    run_with(cluster.client_command(&["store", "-", "--as", "piped"]), "bytes").code(0);
+    let lines = json_lines(&client(&cluster, &["rtv", "piped", "--json"]).code(0));
+    assert_eq!((&lines[0]["modified_ms"], &lines[0]["executable"]), (&Value::Null, &Value::Null));
+}

@@ -103,6 +103,7 @@ impl Bench {
             placed: NodeSet::ALL,
             inline: false,
             by: String::new(),
+            attributes: Default::default(),
         };
         let end = self.history.last().map_or(Point::start(CLUSTER), Entry::point);
         self.history.push(Entry::after(end, 1, change.encode().unwrap()));

@@ -307,6 +307,7 @@ impl World {
                         inline: true,
                         precondition: Precondition::Any,
                         stored_by: String::new(),
+                        attributes: Default::default(),
                     };
                     let stripe = Arc::new(CodedStripe::of_file(&content));
                     let store =

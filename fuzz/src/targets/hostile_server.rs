@@ -73,7 +73,8 @@ fn act(action: u8, address: &str) {
         1 => {
             let source = vec![7; STORED_BYTES];
             let length = source.len() as u64;
-            let stored = remote.store(&path, length, Precondition::Any, &mut &*source, &mut |_| {});
+            let (any, attributes) = (Precondition::Any, Default::default());
+            let stored = remote.store(&path, length, any, attributes, &mut &*source, &mut |_| {});
             if let Ok(stored) = stored {
                 assert_eq!(stored.blake3, Digest(*blake3::hash(&source).as_bytes()));
             }

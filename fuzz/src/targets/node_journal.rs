@@ -331,6 +331,7 @@ fn change(input: &mut Bytes<'_>) -> Option<Change> {
             placed: NodeSet::from_bits(input.u8() % 16),
             inline: kind == 4,
             by: String::new(),
+            attributes: Default::default(),
         },
         7 => Change::Deleted { place: Place { user, path } },
         8 => Change::Moved { user, from: path, to: self::path(input)? },

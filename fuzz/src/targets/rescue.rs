@@ -151,6 +151,7 @@ fn stored(place: Place, version: VersionId) -> Change {
         placed: NodeSet::ALL,
         inline: false,
         by: String::new(),
+        attributes: Default::default(),
     }
 }
 

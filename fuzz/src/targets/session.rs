@@ -126,7 +126,7 @@ impl<'a> Loop<'a> {
                 let outcome = self.account(user);
                 self.session.signed_up(outcome);
             }
-            Step::Store { path, bytes, precondition, framing } => {
+            Step::Store { path, bytes, precondition, framing, .. } => {
                 assert_inside(&path);
                 self.note_of_user(format!("store {path:?} {bytes} {precondition:?} {framing:?}"));
                 (self.framing, self.body_bytes) = (framing, bytes);
@@ -318,6 +318,7 @@ fn found() -> Found {
         version: VersionId([1; 16]),
         digest: Digest([2; 32]),
         stored_ms: 3,
+        attributes: Default::default(),
     }
 }
 

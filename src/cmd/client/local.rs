@@ -15,6 +15,7 @@ use crate::cmd::env::Env;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 use crate::core::path::printable;
+use crate::core::types::FileAttributes;
 
 /// A file without a block on the disk may be made up while it is read, as those of `/proc` and `/sys`
 /// are: its size says nothing then. Up to this size it is read to its end first.
@@ -27,6 +28,8 @@ pub(crate) struct Source {
     file: File,
     pub(crate) bytes: u64,
     read: u64,
+    /// What is stored of it besides its bytes.
+    pub(crate) attributes: FileAttributes,
     /// What the file was when it was opened; `None` for a copy, which nobody else can change.
     opened: Option<Stamp>,
     /// It ended before its first byte, which a broken pipe does as well.
@@ -63,14 +66,16 @@ impl Source {
     fn of_file(mut file: File) -> Result<Source> {
         let found = file.metadata().map_err(unreadable)?;
         let opened = Stamp::of(&found);
+        let attributes = attributes_of(&found);
         let may_be_made_up = found.blocks() == 0 && found.len() <= MADE_UP_BYTES_MAX;
         if !may_be_made_up {
             let (bytes, opened) = (found.len(), Some(opened));
-            return Ok(Source { file, bytes, read: 0, opened, is_empty_stream: false });
+            let is_empty_stream = false;
+            return Ok(Source { file, bytes, read: 0, attributes, opened, is_empty_stream });
         }
         let copy = spool(&mut file)?;
         opened.check(&file).map_err(unreadable)?;
-        Ok(Source { is_empty_stream: false, ..copy })
+        Ok(Source { attributes, is_empty_stream: false, ..copy })
     }
 
     /// The output of a command that has ended well. Words are split as a shell does, but none is used.
@@ -160,6 +165,12 @@ impl Stamp {
     }
 }
 
+fn attributes_of(found: &Metadata) -> FileAttributes {
+    let fraction = found.mtime_nsec() / 1_000_000;
+    let modified_ms = found.mtime().checked_mul(1000).and_then(|ms| ms.checked_add(fraction));
+    FileAttributes { modified_ms, executable: Some(found.mode() & 0o100 != 0) }
+}
+
 fn unreadable(error: io::Error) -> Error {
     Error::other(Code::LocalFile, reason(&error))
 }
@@ -173,7 +184,8 @@ fn spool(input: &mut dyn Read) -> Result<Source> {
     let mut file = nameless(&folder).map_err(failed)?;
     let bytes = io::copy(input, &mut file).map_err(failed)?;
     file.rewind().map_err(failed)?;
-    Ok(Source { file, bytes, read: 0, opened: None, is_empty_stream: bytes == 0 })
+    let attributes = FileAttributes::default();
+    Ok(Source { file, bytes, read: 0, attributes, opened: None, is_empty_stream: bytes == 0 })
 }
 
 /// A file that is gone as soon as it is closed.

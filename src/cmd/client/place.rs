@@ -12,11 +12,13 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::local::{is_mount_point, unused_name, write_in_place};
 use crate::cmd::env::{Interrupts, Patient, Temporary};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
+use crate::core::types::FileAttributes;
 
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,11 +131,19 @@ impl Place {
     /// # Errors
     /// [`Code::LocalFile`] or [`Code::Exists`]; nothing is left then.
     pub(crate) fn keep(self) -> Result<()> {
+        self.keep_with(FileAttributes::default())
+    }
+
+    /// The same, with the time and the right to be run that were stored with it.
+    ///
+    /// # Errors
+    /// As [`Place::keep`].
+    pub(crate) fn keep_with(self, attributes: FileAttributes) -> Result<()> {
         let Place { way, mut folders } = self;
         match way {
             Way::Beside(mut file, pending) => {
                 let (target, existing) = (pending.target.clone(), pending.existing);
-                let kept = pending.keep(&mut file);
+                let kept = pending.keep(&mut file, attributes);
                 kept.map_err(|error| failed(&target, existing, &error))?;
             }
             Way::Into(mut device) => device.settle().map_err(|error| {
@@ -146,7 +156,7 @@ impl Place {
 }
 
 impl Pending {
-    fn keep(self, file: &mut File) -> io::Result<()> {
+    fn keep(self, file: &mut File, attributes: FileAttributes) -> io::Result<()> {
         let Pending { temporary, target, existing, former } = self;
         let is_like_former = match former {
             Some(former) => hand_on(former, file)?,
@@ -155,6 +165,7 @@ impl Pending {
         if !is_like_former {
             return write_over(&target, file);
         }
+        give(attributes, file)?;
         file.sync_all()?;
         match existing {
             Existing::Kept => temporary.keep_as_new(&target)?,
@@ -178,6 +189,33 @@ fn hand_on(former: Former, file: &File) -> io::Result<bool> {
     }
     file.set_permissions(Permissions::from_mode(former.mode))?;
     Ok(true)
+}
+
+/// What was stored with the file's bytes. Who may read it may run it, as with any new program.
+fn give(attributes: FileAttributes, file: &File) -> io::Result<()> {
+    let FileAttributes { modified_ms, executable } = attributes;
+    let mode = file.metadata()?.mode() & 0o777;
+    let wanted = match executable {
+        None => mode,
+        Some(true) => mode | (mode & 0o444) >> 2,
+        Some(false) => mode & !0o111,
+    };
+    if wanted != mode {
+        file.set_permissions(Permissions::from_mode(wanted))?;
+    }
+    if let Some(time) = modified_ms.and_then(time_of) {
+        // What this file system cannot write down is no reason to lose the file.
+        let _ = file.set_modified(time);
+    }
+    Ok(())
+}
+
+fn time_of(ms: i64) -> Option<SystemTime> {
+    let length = Duration::from_millis(ms.unsigned_abs());
+    match ms {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(length),
+        _ => SystemTime::UNIX_EPOCH.checked_sub(length),
+    }
 }
 
 fn write_over(target: &Path, file: &mut File) -> io::Result<()> {
@@ -349,5 +387,24 @@ mod tests {
         assert_eq!(place.keep().unwrap_err().code(), Code::Exists);
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn what_was_stored_with_the_bytes_is_given_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupts = Interrupts::default();
+        let path = folder.path().join("run.sh");
+        let kept = |modified_ms, executable| {
+            let place = Place::create(&path, false, Existing::Replaced, &interrupts).unwrap();
+            place.keep_with(FileAttributes { modified_ms, executable }).unwrap();
+            let found = fs::metadata(&path).unwrap();
+            (found.mtime(), found.mode() & 0o777)
+        };
+        kept(None, None);
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(kept(Some(1_000_000_000_000), Some(true)), (1_000_000_000, 0o750));
+        assert_eq!(kept(Some(-5_000), None), (-5, 0o750));
+        assert_eq!(kept(Some(i64::MAX), Some(false)).1, 0o640);
+        assert_eq!(kept(Some(i64::MIN), None).1, 0o640);
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn send(
     let began = Instant::now();
     let mut bar = env.bar(path.name(), source.bytes);
     let bytes = source.bytes;
-    let stored = remote.store(path, bytes, precondition, source, &mut |at| bar.show(at))?;
+    let attributes = source.attributes;
+    let watch = &mut |at| bar.show(at);
+    let stored = remote.store(path, bytes, precondition, attributes, source, watch)?;
     Ok(Sent { path: path.clone(), bytes, stored, took: began.elapsed() })
 }
 
@@ -87,7 +89,10 @@ pub(crate) fn fetch(
     mut place: Place,
 ) -> Result<Fetched> {
     let fetched = fetch_into(env, remote, path, range, &mut place)?;
-    place.keep()?;
+    // A part is no copy of the file.
+    let attributes =
+        if range.is_none() { fetched.retrieved.attributes } else { Default::default() };
+    place.keep_with(attributes)?;
     Ok(fetched)
 }
 
@@ -141,7 +146,9 @@ impl Fetched {
         let mut all = json!({"code": 0, "path": rooted(&self.path), "bytes": self.retrieved.bytes,
                "seconds": self.took.as_secs_f64(), "version": self.retrieved.version.to_string(),
                "blake3": self.retrieved.blake3.to_string(),
-               "stored_ms": self.retrieved.stored_ms, "nodes": nodes});
+               "stored_ms": self.retrieved.stored_ms,
+               "modified_ms": self.retrieved.attributes.modified_ms,
+               "executable": self.retrieved.attributes.executable, "nodes": nodes});
         if self.range.is_some() {
             let Range { start, end } = self.retrieved.part;
             all["range"] = json!({"from": start, "bytes": end - start});

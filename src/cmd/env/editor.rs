@@ -129,7 +129,7 @@ impl Editor {
             Err(error) if has_hung_up(&error) => Ok(Line::Left),
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
                 self.forget_typed_ahead();
-                drop_typed_ahead();
+                drop_typed_ahead(std::io::stdin());
                 Ok(Line::Garbled)
             }
             Err(error) => Err(error),

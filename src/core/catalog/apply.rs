@@ -12,7 +12,7 @@ use crate::core::catalog::tree::{self, Item};
 use crate::core::catalog::{NODES, journal, replace, survey, tokens, uncertain, users, versions};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, UserName};
-use crate::core::types::{NodeSet, VersionId};
+use crate::core::types::{FileAttributes, NodeSet, VersionId};
 use crate::core::wire::journal::{Change, Entry};
 
 /// Adds an entry to the journal and makes its change.
@@ -95,7 +95,18 @@ pub(super) fn change(connection: &Connection, id: u64, change: &Change) -> Resul
 }
 
 fn stored(connection: &Connection, id: u64, change: &Change) -> Result<()> {
-    let Change::Stored { place, version, seq, bytes, blake3, stored_ms, placed, by, .. } = change
+    let Change::Stored {
+        place,
+        version,
+        seq,
+        bytes,
+        blake3,
+        stored_ms,
+        placed,
+        by,
+        attributes,
+        ..
+    } = change
     else {
         return Ok(());
     };
@@ -107,13 +118,27 @@ fn stored(connection: &Connection, id: u64, change: &Change) -> Result<()> {
         return Ok(());
     }
     let insert = "INSERT INTO versions (version, user_id, bytes, blake3, stored_ms, seq, placed,
-                      placed_at, stored_by, retired, predecessor)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10) ON CONFLICT DO NOTHING";
+                      placed_at, stored_by, retired, predecessor, modified_ms, executable)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12)
+                  ON CONFLICT DO NOTHING";
     // Bits of no node would hide a version from the indexes.
     let placed = NodeSet::from_bits(placed.bits()).bits();
     let (seq, before) = (seq.0, there.and_then(|old| old.version).map(|old| old.0));
-    let values =
-        params![version.0, user.0, bytes, blake3.0, stored_ms, seq, placed, id, by, before];
+    let FileAttributes { modified_ms, executable } = attributes;
+    let values = params![
+        version.0,
+        user.0,
+        bytes,
+        blake3.0,
+        stored_ms,
+        seq,
+        placed,
+        id,
+        by,
+        before,
+        modified_ms,
+        executable
+    ];
     if execute(connection, insert, values)? == 0 {
         return Ok(());
     }

@@ -81,6 +81,8 @@ const TABLES: &str = "
         stored_by TEXT NOT NULL,           -- who, and from where
         retired   INTEGER NOT NULL,        -- replaced or deleted, not dropped yet
         predecessor BLOB,                  -- the version that it has replaced
+        modified_ms INTEGER,               -- of the file that was stored, by its own clock
+        executable  INTEGER,               -- may that be run? NULL, as above: not known
         uncertain INTEGER NOT NULL DEFAULT 0   -- its predecessor is kept until it is known to be readable
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX versions_uncertain ON versions (predecessor) WHERE uncertain = 1;

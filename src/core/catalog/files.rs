@@ -10,7 +10,7 @@ use crate::core::catalog::{Catalog, Draft, UserId, tree, users};
 use crate::core::code::coded::CodedStripe;
 use crate::core::error::{Error, Result};
 use crate::core::path::FilePath;
-use crate::core::types::{Digest, NodeSet, Precondition, Seq, VersionId};
+use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::FileEntry;
 use crate::core::wire::journal::Change;
 use crate::core::wire::node::Place;
@@ -30,10 +30,13 @@ pub struct FileRecord {
     pub stored_ms: i64,
     /// The nodes that hold its piece.
     pub placed: NodeSet,
+    /// What it keeps of the file that was stored.
+    pub attributes: FileAttributes,
 }
 
 /// The columns of `versions` that are a [`FileRecord`].
-pub(super) const RECORD: &str = "version, seq, bytes, blake3, stored_ms, placed";
+pub(super) const RECORD: &str =
+    "version, seq, bytes, blake3, stored_ms, placed, modified_ms, executable";
 
 /// A version about to become the current one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +63,8 @@ pub struct NewFile {
     pub precondition: Precondition,
     /// Who stores it, and from where: for those who find it changed.
     pub stored_by: String,
+    /// What it keeps of the file that was stored.
+    pub attributes: FileAttributes,
 }
 
 impl Draft<'_> {
@@ -82,6 +87,7 @@ impl Draft<'_> {
             placed: new.placed,
             inline: new.inline,
             by: new.stored_by.clone(),
+            attributes: new.attributes,
         };
         match pieces {
             Some(pieces) => self.record_with(change, pieces)?,
@@ -224,6 +230,7 @@ pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileReco
         blake3: Digest(row.get(at + 3)?),
         stored_ms: row.get(at + 4)?,
         placed: NodeSet::from_bits(row.get(at + 5)?),
+        attributes: FileAttributes { modified_ms: row.get(at + 6)?, executable: row.get(at + 7)? },
     })
 }
 

@@ -77,6 +77,7 @@ pub(super) fn new_file(user: UserId, at: &str, version: VersionId) -> NewFile {
         inline: false,
         precondition: Precondition::Any,
         stored_by: String::new(),
+        attributes: Default::default(),
     }
 }
 

@@ -127,6 +127,7 @@ fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
                 inline: false,
                 precondition,
                 stored_by: format!("by {n}"),
+                attributes: Default::default(),
             };
             draft.store(&new, None).map(drop)
         }

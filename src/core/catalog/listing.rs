@@ -185,7 +185,8 @@ fn opens_before(folder: &str, next: &str) -> bool {
 impl Open {
     fn read_on(&mut self, connection: &Connection, most: usize) -> Result<()> {
         let select =
-            "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed
+            "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed,
+                             modified_ms, executable
                       FROM entries LEFT JOIN versions ON versions.version = entries.version
                       WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
         let rows = all(connection, select, params![self.id, self.after, limit(most)], |row| {

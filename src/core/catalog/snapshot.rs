@@ -223,8 +223,8 @@ fn tell_files(
     user: &UserName,
     top: i64,
 ) -> Result<()> {
-    let select =
-        "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed, stored_by
+    let select = "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed,
+                         modified_ms, executable, stored_by
                   FROM entries LEFT JOIN versions ON versions.version = entries.version
                   WHERE parent = ?1 ORDER BY name";
     let mut query = connection.prepare(select).map_err(catalog_error)?;
@@ -242,7 +242,7 @@ fn tell_files(
                 continue;
             }
             let record = read_record(row, 2).map_err(catalog_error)?;
-            let by = row.get(8).map_err(catalog_error)?;
+            let by = row.get(10).map_err(catalog_error)?;
             let place = Place { user: user.clone(), path };
             let mut uncertain = Vec::new();
             for (older, by) in uncertain::replaced(connection, record.version, &mut uncertain)? {
@@ -273,6 +273,7 @@ impl FileRecord {
             placed: self.placed,
             inline: false,
             by,
+            attributes: self.attributes,
         }
     }
 }

@@ -462,7 +462,7 @@ mod tests {
         let f = fixture();
         let (catalog, roster) = (f.cluster.catalog.clone(), f.cluster.roster.clone());
         let replication = f.cluster.replication.clone();
-        let (committer, thread) = Committer::new(catalog, roster, replication.clone(), 1, true);
+        let (committer, thread) = Committer::new(catalog, roster, replication.clone(), true);
         let committer = Arc::new(committer);
         thread.unwrap().start(committer.clone()).unwrap();
         for number in [2, 4] {

@@ -1,11 +1,11 @@
-//! The terminal that standard input is.
+//! A terminal that is read from.
 
-use std::io;
+use std::os::fd::AsFd;
 
 use rustix::termios::{QueueSelector, tcflush};
 
 /// Forgets what was typed and has not been read yet. Of something else than a terminal nothing is
 /// forgotten.
-pub fn drop_typed_ahead() {
-    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+pub fn drop_typed_ahead(terminal: impl AsFd) {
+    let _ = tcflush(terminal, QueueSelector::IFlush);
 }

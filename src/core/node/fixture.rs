@@ -236,6 +236,7 @@ impl History {
             placed: NodeSet::ALL,
             inline,
             by: String::new(),
+            attributes: Default::default(),
         });
         if inline {
             self.files.insert(self.end().id, vec![n; bytes]);

@@ -14,7 +14,7 @@ use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::types::{Digest, NodeId, NodeSet};
 use crate::core::wire::chunk::{self, HEAD_BYTES, Head};
-use crate::core::wire::extended::{Request, field};
+use crate::core::wire::extended::{Request, attributes, field};
 
 const MORE: Deadline = Deadline::new(Duration::from_secs(30), "send more of the file");
 
@@ -138,6 +138,8 @@ impl Remote {
 
 /// What the server says of a file before its bytes. That it sends what was asked for is checked.
 fn announced(fields: &[String], range: Option<ByteRange>) -> Result<Retrieved> {
+    let lines: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let (attributes, _) = attributes::split_off(&lines)?;
     let bytes = field(fields, "bytes")?;
     let part = match range {
         None => 0..bytes,
@@ -156,6 +158,7 @@ fn announced(fields: &[String], range: Option<ByteRange>) -> Result<Retrieved> {
         version: field(fields, "version")?,
         blake3: field(fields, "blake3")?,
         stored_ms: field(fields, "stored_ms")?,
+        attributes,
         nodes: NodeSet::EMPTY,
     })
 }

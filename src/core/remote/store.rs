@@ -20,7 +20,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
 use crate::core::path::FilePath;
-use crate::core::types::{Digest, Precondition};
+use crate::core::types::{Digest, FileAttributes, Precondition};
 use crate::core::wire::chunk::{self, ACKNOWLEDGED, CHUNK_BYTES, CHUNKS_AHEAD_MAX};
 use crate::core::wire::extended::{Request, field};
 
@@ -50,8 +50,8 @@ impl Sending {
 }
 
 impl Remote {
-    /// Stores exactly `bytes` bytes of `source` if what is there is as `precondition` says, at the
-    /// beginning and when it is committed. `watch` is called as acknowledgements arrive.
+    /// Stores exactly `bytes` bytes of `source`, with these attributes, if what is there is as
+    /// `precondition` says, at the beginning and when it is committed. `watch` is called as acknowledgements arrive.
     ///
     /// # Errors
     /// [`Code::Exists`], [`Code::NoSuchFile`] or [`Code::Changed`] if the precondition does not hold;
@@ -64,10 +64,11 @@ impl Remote {
         path: &FilePath,
         bytes: u64,
         precondition: Precondition,
+        attributes: FileAttributes,
         source: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Result<Stored> {
-        self.request(&Request::Store { path: path.clone(), bytes, precondition })?;
+        self.request(&Request::Store { path: path.clone(), bytes, precondition, attributes })?;
         let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
         let digest = self.send_file(&mut sending, source, watch)?;
         let message = self.await_answer(&mut sending, watch).map_err(in_doubt)?;

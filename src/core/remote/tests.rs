@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use self::fake::{FakeServer, Fault, blake3_of};
 use super::*;
 use crate::core::path::FolderPath;
-use crate::core::types::Precondition;
+use crate::core::types::{FileAttributes, Precondition};
 use crate::core::wire::extended::{Entry, Extent, Removed};
 
 fn signed_in(server: &FakeServer) -> Remote {
@@ -26,7 +26,14 @@ fn content(count: usize) -> Vec<u8> {
 
 fn store(remote: &mut Remote, bytes: &[u8]) -> Result<Stored> {
     let mut source = bytes;
-    remote.store(&path("up/a"), bytes.len() as u64, Precondition::Any, &mut source, &mut |_| {})
+    remote.store(
+        &path("up/a"),
+        bytes.len() as u64,
+        Precondition::Any,
+        FileAttributes::default(),
+        &mut source,
+        &mut |_| {},
+    )
 }
 
 fn retrieve(remote: &mut Remote, sink: &mut Vec<u8>) -> Result<Retrieved> {
@@ -84,11 +91,28 @@ fn progress_counts_what_the_server_has_acknowledged() {
     let mut watch = |at: Progress| seen.push((at.bytes, at.committing));
     let total = bytes.len() as u64;
     let any = Precondition::Any;
-    remote.store(&path("a"), total, any, &mut bytes.as_slice(), &mut watch).unwrap();
+    remote
+        .store(&path("a"), total, any, FileAttributes::default(), &mut bytes.as_slice(), &mut watch)
+        .unwrap();
     let chunk = CHUNK_BYTES as u64;
     let expected = [(chunk, false), (2 * chunk, false), (3 * chunk, false), (total, false)];
     assert_eq!(seen[..4], expected);
     assert_eq!(seen[4..], [(total, true)]);
+}
+
+#[test]
+fn signs_of_life_while_a_store_is_committed_are_progress() {
+    let server = FakeServer::start(Fault::CommitsSlowly);
+    let mut remote = signed_in(&server);
+    for bytes in [content(0), content(CHUNK_BYTES + 5)] {
+        let mut commits = 0;
+        let mut watch = |at: Progress| commits += u32::from(at.committing);
+        let (total, any) = (bytes.len() as u64, Precondition::Any);
+        let attributes = FileAttributes::default();
+        let source = &mut bytes.as_slice();
+        remote.store(&path("a"), total, any, attributes, source, &mut watch).unwrap();
+        assert_eq!(commits, 3);
+    }
 }
 
 #[test]
@@ -133,7 +157,9 @@ fn a_source_of_another_size_is_given_up_and_the_connection_goes_on() {
     ];
     for (source, text) in sources {
         let any = Precondition::Any;
-        let error = remote.store(&path("a"), 13 * chunk, any, source, &mut |_| {}).unwrap_err();
+        let error = remote
+            .store(&path("a"), 13 * chunk, any, FileAttributes::default(), source, &mut |_| {})
+            .unwrap_err();
         assert_eq!((error.code(), error.to_string()), (Code::LocalFile, text.into()));
     }
     assert!(server.files.lock().is_empty());
@@ -258,7 +284,14 @@ fn errors_of_requests_leave_the_connection_usable() {
         ("up/b", Precondition::Present, Code::NoSuchFile),
         ("up/a", Precondition::Unchanged(VersionId([1; 16])), Code::Changed),
     ] {
-        let error = remote.store(&path(there), 1, precondition, &mut source, &mut |_| {});
+        let error = remote.store(
+            &path(there),
+            1,
+            precondition,
+            FileAttributes::default(),
+            &mut source,
+            &mut |_| {},
+        );
         assert_eq!(error.unwrap_err().code(), code);
     }
     assert_eq!(source, b"y", "nothing of it was read");

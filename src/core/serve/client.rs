@@ -26,7 +26,7 @@ use crate::core::serve::limits::{
 use crate::core::serve::operator::Operator;
 use crate::core::serve::settle::settle;
 use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
-use crate::core::types::{Digest, Precondition};
+use crate::core::types::{Digest, FileAttributes, Precondition};
 use crate::core::wire::admin::one_line;
 use crate::core::wire::chunk::{self, Head};
 
@@ -301,8 +301,8 @@ impl Connection<'_> {
                 self.user = None;
                 self.signed_out = true;
             }
-            Step::Store { path, bytes, precondition, framing } => {
-                self.store(&path, bytes, precondition, framing)?;
+            Step::Store { path, bytes, precondition, attributes, framing } => {
+                self.store(&path, bytes, precondition, attributes, framing)?;
             }
             Step::Retrieve { path, range, framing } => self.retrieve(&path, range, framing)?,
             Step::Delete { path } => {
@@ -376,6 +376,7 @@ impl Connection<'_> {
         path: &FilePath,
         bytes: u64,
         precondition: Precondition,
+        attributes: FileAttributes,
         framing: Framing,
     ) -> Result<()> {
         let door = self.door;
@@ -383,7 +384,7 @@ impl Connection<'_> {
         let prepared =
             self.user().and_then(|user| door.files.store(user, path, bytes, precondition));
         let store = match prepared {
-            Ok(store) => store,
+            Ok(store) => store.with_attributes(attributes),
             Err(error) => {
                 let path = Some(path);
                 Event { path, bytes: Some(bytes), ..self.event("stored", begun) }.failed(&error);
@@ -557,6 +558,7 @@ impl Connection<'_> {
             version: retrieve.version,
             digest: retrieve.blake3,
             stored_ms: retrieve.stored_ms,
+            attributes: retrieve.attributes,
         });
         while let Step::Send(bytes) = self.session.next_step() {
             self.say(bytes)?;

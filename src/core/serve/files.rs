@@ -20,7 +20,7 @@ use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::range::ByteRange;
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Reservation, Room, Usage};
-use crate::core::types::{Digest, NodeSet, Precondition, VersionId, WRITE_QUORUM};
+use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
 use crate::core::wire::extended::{Entry, Moved};
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
@@ -299,7 +299,17 @@ impl Files {
         let writing = self.cluster.volume.write(&meta)?;
         let transfer = self.cluster.volume.traffic().enter();
         let stored_by = user.described();
-        Ok(Store { files: self, reservation, precondition, stored_by, meta, writing, transfer })
+        let attributes = FileAttributes::default();
+        Ok(Store {
+            files: self,
+            reservation,
+            precondition,
+            stored_by,
+            attributes,
+            meta,
+            writing,
+            transfer,
+        })
     }
 
     /// Begins to read a file's current version, or a part of it.
@@ -334,6 +344,7 @@ impl Files {
             version: record.version,
             blake3: record.blake3,
             stored_ms: record.stored_ms,
+            attributes: record.attributes,
             reading,
             reader: Some(reader),
             _transfer: volume.traffic().enter(),
@@ -501,12 +512,19 @@ pub struct Store<'a> {
     reservation: Reservation<'a>,
     precondition: Precondition,
     stored_by: String,
+    attributes: FileAttributes,
     meta: PieceMeta,
     writing: Writing,
     transfer: Transfer,
 }
 
 impl Store<'_> {
+    /// The same, for a file that keeps this of the one that is stored.
+    #[must_use]
+    pub fn with_attributes(self, attributes: FileAttributes) -> Self {
+        Store { attributes, ..self }
+    }
+
     /// The file's size.
     pub fn bytes(&self) -> u64 {
         self.meta.file_bytes
@@ -540,7 +558,7 @@ impl Store<'_> {
     /// [`Error::TooFewToStore`], [`Error::NameCollision`], or the precondition is not met any more;
     /// the file is what it was before. After [`Error::InDoubt`] it may be the one or the other.
     pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, precondition, stored_by, meta, transfer, .. } = self;
+        let Store { files, precondition, stored_by, attributes, meta, transfer, .. } = self;
         let (mut reservation, mut writing) = (self.reservation, self.writing);
         let cluster = &files.cluster;
         let (seq, placed, stripe) = match writing.finish(blake3)? {
@@ -563,6 +581,7 @@ impl Store<'_> {
             inline: is_inline,
             precondition,
             stored_by,
+            attributes,
         };
         let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
         let (replaced, have) = stored.inspect_err(|error| writing.refused(error))?;
@@ -607,6 +626,8 @@ pub struct Retrieve<'a> {
     pub blake3: Digest,
     /// When it was stored, in milliseconds since 1970.
     pub stored_ms: i64,
+    /// What it keeps of the file that was stored.
+    pub attributes: FileAttributes,
     reading: Reading,
     reader: Option<Reader>,
     _transfer: Transfer,

@@ -218,6 +218,7 @@ mod tests {
                 inline: false,
                 precondition: Precondition::Any,
                 stored_by: String::new(),
+                attributes: Default::default(),
             };
             change(&self.catalog, |draft| draft.store(&new, None));
         }

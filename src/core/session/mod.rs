@@ -50,7 +50,7 @@ use crate::core::range::ByteRange;
 use crate::core::session::input::Input;
 use crate::core::session::listing::Listing;
 use crate::core::session::say::Manner;
-use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
+use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
 use crate::core::wire::extended::{Extent, parse_hello_line};
 use crate::core::wire::lines::{CRLF, MESSAGE_BYTES_MAX};
 use crate::core::wire::token::Token;
@@ -121,6 +121,8 @@ pub enum Step {
         bytes: u64,
         /// What has to be there, or not, before it and at its end.
         precondition: Precondition,
+        /// What it is to keep of the file that is stored.
+        attributes: FileAttributes,
         /// How the bytes will come.
         framing: Framing,
     },
@@ -235,6 +237,8 @@ pub struct Found {
     pub digest: Digest,
     /// When it was stored, in milliseconds since 1970.
     pub stored_ms: i64,
+    /// What it keeps of the file that was stored.
+    pub attributes: FileAttributes,
 }
 
 /// Which question of the sign-in conversation is open.

@@ -13,7 +13,7 @@ use crate::core::session::sign_in::decode;
 use crate::core::session::{
     Found, Framing, Patience, Session, State, Step, Stored, Waiting, plain_manner, text,
 };
-use crate::core::types::{NodeSet, Precondition};
+use crate::core::types::NodeSet;
 use crate::core::wire::extended::{self, Extent};
 use crate::core::wire::token::Token;
 
@@ -76,8 +76,11 @@ impl Session {
                 let error = Error::other(Code::NotAllowed, "you are signed in: sign out first");
                 self.reply(say::extended_failure(&error));
             }
-            Request::Store { path, bytes, precondition } => {
-                self.begin_store(path, bytes, precondition, Framing::Chunks);
+            Request::Store { path, bytes, precondition, attributes } => {
+                let framing = Framing::Chunks;
+                let step =
+                    Step::Store { path: path.clone(), bytes, precondition, attributes, framing };
+                self.ask_loop(step, Waiting::Store { path, bytes, framing });
             }
             Request::Retrieve { path, range } => self.retrieve(path, range),
             Request::Delete { path } => self.delete(path),
@@ -115,20 +118,15 @@ impl Session {
                             your top folder";
                 self.refuse_body(self.manner.refusal(text), bytes);
             }
-            Ok(path) => self.begin_store(path, bytes, Precondition::Any, Framing::Raw),
+            Ok(path) => {
+                let framing = Framing::Raw;
+                let (precondition, attributes) = Default::default();
+                let step =
+                    Step::Store { path: path.clone(), bytes, precondition, attributes, framing };
+                self.ask_loop(step, Waiting::Store { path, bytes, framing });
+            }
             Err(error) => self.refuse_body(self.manner.failure(Opcode::Store, &error), bytes),
         }
-    }
-
-    fn begin_store(
-        &mut self,
-        path: FilePath,
-        bytes: u64,
-        precondition: Precondition,
-        framing: Framing,
-    ) {
-        let step = Step::Store { path: path.clone(), bytes, precondition, framing };
-        self.ask_loop(step, Waiting::Store { path, bytes, framing });
     }
 
     /// Refuses a file whose raw bytes are under way, and keeps the connection usable.

@@ -8,7 +8,7 @@ use crate::core::path::UserName;
 use crate::core::session::scan::Opcode;
 use crate::core::session::{Found, Stored};
 use crate::core::types::NodeSet;
-use crate::core::wire::extended::{Reply, SESSION_VERSION};
+use crate::core::wire::extended::{Reply, SESSION_VERSION, attributes};
 use crate::core::wire::lines::{self, CRLF};
 use crate::core::wire::token::Token;
 
@@ -170,17 +170,18 @@ pub(super) fn stored(stored: &Stored) -> Vec<u8> {
 
 /// The head of the extended session's answer to `RTV`.
 pub(super) fn found(found: &Found, has_range: bool) -> Vec<u8> {
-    let mut told = vec![
+    let mut fields = vec![
         format!("bytes={}", found.bytes),
         format!("version={}", found.version),
         format!("blake3={}", found.digest),
         format!("stored_ms={}", found.stored_ms),
     ];
     if has_range {
-        told.push(format!("from={}", found.part.start));
-        told.push(format!("length={}", found.part.end - found.part.start));
+        fields.push(format!("from={}", found.part.start));
+        fields.push(format!("length={}", found.part.end - found.part.start));
     }
-    Reply::Success(told).encode()
+    fields.extend(attributes::to_fields(found.attributes));
+    Reply::Success(fields).encode()
 }
 
 /// The end of the extended session's answer to `RTV`: the nodes that the bytes were read from.

@@ -4,13 +4,14 @@
 //! Every message is lines in the sense of [`lines`]; no line is ever empty, since paths begin with
 //! `/` here. The bytes of files travel in [`chunk`](super::chunk)s.
 
+pub mod attributes;
 mod options;
 mod outcome;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::range::ByteRange;
-use crate::core::types::{Digest, NodeSet, Precondition, VersionId};
+use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -49,6 +50,7 @@ pub enum Request {
         path: FilePath,
         bytes: u64,
         precondition: Precondition,
+        attributes: FileAttributes,
     },
     Retrieve {
         path: FilePath,
@@ -114,9 +116,10 @@ impl Request {
         match self {
             Request::SignIn { user, password } => lines::encode(&["LGN", user, password]),
             Request::SignUp { user, password } => lines::encode(&["NEW", user, password]),
-            Request::Store { path, bytes, precondition } => {
+            Request::Store { path, bytes, precondition, attributes } => {
                 let mut request = vec!["STR".to_owned(), rooted(path), bytes.to_string()];
                 request.extend(options::of_precondition(*precondition));
+                request.extend(attributes::to_fields(*attributes));
                 lines::encode(&request)
             }
             Request::Retrieve { path, range } => {
@@ -170,8 +173,9 @@ impl Request {
                 let bytes = bytes
                     .parse()
                     .map_err(|_| Error::Protocol(format!("{bytes:?} is not a size in bytes")))?;
-                let precondition = options::precondition(options)?;
-                Ok(Request::Store { path, bytes, precondition })
+                let (attributes, options) = attributes::split_off(options)?;
+                let precondition = options::precondition(&options)?;
+                Ok(Request::Store { path, bytes, precondition, attributes })
             }
             ["RTV", path, options @ ..] => {
                 let path = FilePath::parse_rooted(path)?;
@@ -377,7 +381,14 @@ mod tests {
             Precondition::Present,
             Precondition::Unchanged(VersionId([7; 16])),
         ] {
-            round_trip(Request::Store { path: path.clone(), bytes: 7, precondition });
+            for attributes in [
+                FileAttributes::default(),
+                FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+                FileAttributes { modified_ms: None, executable: Some(false) },
+            ] {
+                let path = path.clone();
+                round_trip(Request::Store { path, bytes: 7, precondition, attributes });
+            }
         }
         for range in [None, Some("5-"), Some("5-9"), Some("-9")] {
             let range = range.map(|range| range.parse().unwrap());
@@ -412,6 +423,8 @@ mod tests {
         assert!(decode(&["STR", "/a"]).is_err());
         assert!(decode(&["STR", "/a", "-1"]).is_err());
         assert!(decode(&["STR", "/a", "1", "colour=red"]).is_err());
+        assert!(decode(&["STR", "/a", "1", "modified_ms=soon"]).is_err());
+        assert!(decode(&["STR", "/a", "1", "executable=maybe"]).is_err());
         assert!(decode(&["RTV", "/a/../../b"]).is_err());
         assert!(decode(&["RTV", "/a", "range=9-5"]).is_err());
         assert!(decode(&["RTV", "/a", "range=0-1", "range=2-3"]).is_err());

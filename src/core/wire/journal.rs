@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{
-    ClusterId, Digest, NODE_COUNT, NodeId, NodeSet, Seq, ServerId, VersionId,
+    ClusterId, Digest, FileAttributes, NODE_COUNT, NodeId, NodeSet, Seq, ServerId, VersionId,
 };
 use crate::core::wire::bytes;
 use crate::core::wire::node::Place;
@@ -137,6 +137,8 @@ pub enum Change {
         inline: bool,
         /// Who stored it, and from where: `demo from 127.0.0.1:40312`; empty if unknown.
         by: String,
+        /// What it keeps of the file that was stored.
+        attributes: FileAttributes,
     },
     /// A file was deleted.
     Deleted {

@@ -497,6 +497,7 @@ impl Fixture {
             inline: pieces.is_some(),
             precondition: Precondition::Any,
             stored_by: String::new(),
+            attributes: Default::default(),
         };
         self.cluster.committer.submit(move |draft| draft.store(&new, pieces)).unwrap();
         placed

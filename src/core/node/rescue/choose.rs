@@ -255,6 +255,7 @@ fn add_newer(history: &mut History, versions: &[Version]) {
             placed: version.nodes(),
             inline: false,
             by: String::new(),
+            attributes: Default::default(),
         });
     }
 }
@@ -410,6 +411,7 @@ mod tests {
                 placed: NodeSet::ALL,
                 inline: false,
                 by: String::new(),
+                attributes: Default::default(),
             });
         }
         history

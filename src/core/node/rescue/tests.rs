@@ -54,6 +54,7 @@ fn stored(n: u8, at: &str) -> Change {
         placed: NodeSet::ALL,
         inline: false,
         by: String::new(),
+        attributes: Default::default(),
     }
 }
 

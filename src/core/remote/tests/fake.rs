@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     Disconnects,
     /// The connection closes in place of the answer to anything that changes something.
     ClosesBeforeAnswer,
+    /// Two signs of life come before the answer to a store.
+    CommitsSlowly,
 }
 
 type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
@@ -213,7 +215,7 @@ impl Client {
                     self.refuse(&Error::WrongPassword(user))?;
                 }
             }
-            Ok(Request::Store { path, bytes, precondition }) => {
+            Ok(Request::Store { path, bytes, precondition, .. }) => {
                 self.store(&path, bytes, precondition)?;
             }
             Ok(Request::Retrieve { path, range }) => self.retrieve(&path, range)?,
@@ -325,6 +327,10 @@ impl Client {
         self.files.lock().insert(key, content);
         if self.fault == Fault::ClosesBeforeAnswer {
             return Err(Gone);
+        }
+        if self.fault == Fault::CommitsSlowly {
+            self.socket.write_all(b"+")?;
+            self.socket.write_all(b"+")?;
         }
         if self.fault == Fault::StoresOtherBytes {
             digest.0[0] ^= 1;
