@@ -360,7 +360,7 @@ fn a_file_that_three_nodes_have_damaged_is_told_as_damaged_until_one_has_it_back
         let refused = cluster.retrieve("large.bin").unwrap_err();
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(7), "{said}");
-        assert!(said.contains("fewer than 2 nodes have what was stored"), "{said}");
+        assert!(said.contains("2 nodes with sound blocks are needed to read it"), "{said}");
         // What the read found is noted, and stays so.
         until("it is noted", || cluster.status().code() == Some(21));
         let told = status(&cluster);

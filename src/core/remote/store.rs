@@ -87,17 +87,17 @@ impl Remote {
     /// What the server says once it has the whole file.
     fn await_answer(&mut self, sending: &mut Sending, watch: Watch<'_>) -> Result<Vec<String>> {
         self.take_acknowledgements(sending, 0, watch)?;
-        watch(sending.progress(true));
-        // As long as it says so, the server is still at it.
         loop {
-            while self.input.waiting().first() == Some(&ACKNOWLEDGED) {
-                self.input.used(1);
+            watch(sending.progress(true));
+            if self.input.waiting().is_empty() {
+                let more = self.input.more(&mut self.stream, &COMMIT);
+                self.keep(more)?;
             }
-            if !self.input.waiting().is_empty() {
-                return self.message(&COMMIT);
+            match self.input.waiting().first() {
+                // It is still at it.
+                Some(&ACKNOWLEDGED) => self.input.used(1),
+                _ => return self.message(&COMMIT),
             }
-            let more = self.input.more(&mut self.stream, &COMMIT);
-            self.keep(more)?;
         }
     }
 

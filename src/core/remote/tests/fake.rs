@@ -322,15 +322,13 @@ impl Client {
             return Ok(());
         }
         assert_eq!(content.len() as u64, bytes);
-        // As a server does whose nodes take long to make it durable.
-        self.socket.write_all(b"++")?;
         self.files.lock().insert(key, content);
         if self.fault == Fault::ClosesBeforeAnswer {
             return Err(Gone);
         }
         if self.fault == Fault::CommitsSlowly {
-            self.socket.write_all(b"+")?;
-            self.socket.write_all(b"+")?;
+            // As a server does whose nodes take long to make it durable.
+            self.socket.write_all(b"++")?;
         }
         if self.fault == Fault::StoresOtherBytes {
             digest.0[0] ^= 1;
