@@ -358,7 +358,10 @@ fn accounts_are_made_disabled_and_removed_by_whoever_runs_the_server() {
     assert_eq!(client.ask(&["LGN", "ann", "pw"]), "S\r\nuser=ann");
 
     users.set_password(&ann, "new").unwrap();
-    assert_eq!(client.ask(&["INF"]), "S", "a session that was begun with a password goes on");
+    let signed_out = "D\r\nyou are signed out: the password was changed; sign in with the new one";
+    assert_eq!(client.ask(&["INF"]), signed_out);
+    let mut client = extended(&address);
+    assert_eq!(client.ask(&["LGN", "ann", "new"]), "S\r\nuser=ann");
     users.remove(&ann).unwrap();
     assert_eq!(client.ask(&["INF"]), "D\r\nyou are signed out: there is no user ann");
     until("nothing is left of it", || users.list().unwrap().is_empty());
