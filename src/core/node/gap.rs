@@ -60,7 +60,7 @@ impl Gap {
     /// Opens a gap, or gives the open one a new number. Durable when this returns.
     pub(super) fn raise(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        *state = GapState { last: state.last + 1, is_open: true };
+        *state = GapState { last: state.last.wrapping_add(1), is_open: true };
         self.write(*state)
     }
 

@@ -595,7 +595,7 @@ mod tests {
         let mut node = f.connect();
         let Reply::Welcome { journal, .. } = node.hello() else { panic!() };
         assert_eq!(journal.end, Point::start(CLUSTER));
-        assert!(journal.gap.is_some(), "the folder is new");
+        let gap = journal.gap.expect("the folder is new");
         let history = stored(7);
         let (append, body) = history.append(0, 1, true);
         node.send(&Request::Append(append), &body);
@@ -619,7 +619,7 @@ mod tests {
         assert_eq!(node.ask(&Request::Pieces { after: None }), Reply::Pieces(vec![version(7)]));
         let lacks = Request::Lacks { versions: vec![version(7), version(8)] };
         assert_eq!(node.ask(&lacks), Reply::Pieces(vec![version(8)]));
-        assert_eq!(node.ask(&Request::CloseGap { gap: 1 }), Reply::Done);
+        assert_eq!(node.ask(&Request::CloseGap { gap }), Reply::Done);
         let Reply::Alive(alive) = node.ask(&Request::Ping { decided: 1 }) else { panic!() };
         assert_eq!((alive.journal.gap, alive.journal.decided), (None, 1));
         assert!(matches!(node.ask(&Request::CheckView), Reply::ViewChecked(_)));
