@@ -36,9 +36,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use disk::ROOT;
+use model::{Answer, Change, Item, Model, What};
 use node::{Event, Process};
 use palk::core::types::NodeId;
 use server::USERS;
+use users::digest;
 use whole::PAIRS;
 use world::{Faults, Tally, World};
 
@@ -494,6 +496,28 @@ fn a_fresh_folder_is_never_taken_for_the_one_in_whose_place_it_is() {
     let points = (1..).take_while(|n| about("exchange", || exchange_folder_at(*n))).count();
     println!("{points} moments at which a folder is exchanged");
     assert!(points > 10);
+}
+
+#[test]
+fn what_a_file_was_in_the_way_of_stays_refused_when_that_file_is_taken_back() {
+    let mut model = Model::new(&USERS);
+    let change = |what| Change { user: DEMO, what };
+    let store = |path: &str| {
+        let (path, content) = (path.to_owned(), path.as_bytes());
+        change(What::Store { path, blake3: digest(content), bytes: 1 })
+    };
+    let is_file = |item: &Option<Item>| matches!(item, Some(Item::File { .. }));
+    let id = model.begin(&[change(What::MakeFolder { path: "z".into() })], false);
+    model.end(id, &[Answer::Done]);
+    model.begin(&[store("b")], false);
+    model.leave_open();
+    let relocate = change(What::Move { from: "z".into(), to: "b".into() });
+    let id = model.begin(&[store("a"), relocate], true);
+    model.end(id, &[Answer::Done, Answer::Refused]);
+    assert!(model.at(DEMO, "a").iter().all(is_file), "this was answered");
+    assert_eq!(model.at(DEMO, "z"), [Some(Item::Folder)].into());
+    let at_b = model.at(DEMO, "b");
+    assert!(at_b.len() == 2 && at_b.contains(&None) && at_b.iter().any(is_file), "{at_b:?}");
 }
 
 #[test]
