@@ -576,6 +576,31 @@ fn a_server_leads_though_two_nodes_are_empty_and_only_the_others_journals_reach_
     world.make_whole();
 }
 
+/// A server with an older catalog starts, and the answer to its n-th call is lost. False if there are not
+/// so many calls.
+fn lose_answer_at(n: u64) -> bool {
+    let mut world = World::new(n, Faults::default());
+    let older = world.site.copy_of(&world.servers[0].database);
+    world.store(DEMO, "x/a", &small(1), 9);
+    world.store(DEMO, "b", &large(2), 9);
+    world.attend();
+    let mut server = world.site.start(&older, [false; 4]);
+    world.links().order(n, Event::AnswerLost);
+    let now = world.site.now();
+    (0..3).for_each(|_| server.round(now));
+    let was_lost = world.links().next.take().is_none();
+    world.servers = vec![server];
+    world.make_whole();
+    was_lost
+}
+
+#[test]
+fn a_server_whose_take_up_breaks_off_goes_on_from_where_its_catalog_is() {
+    let points = (1..).take_while(|n| about("take up", || lose_answer_at(*n))).count();
+    println!("{points} calls of which the answer is lost");
+    assert!(points > 10);
+}
+
 #[test]
 fn files_that_need_the_old_node_keep_it_from_being_replaced() {
     let mut world = World::new(2, Faults::default());
