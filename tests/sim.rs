@@ -499,6 +499,17 @@ fn a_fresh_folder_is_never_taken_for_the_one_in_whose_place_it_is() {
 }
 
 #[test]
+fn whatever_happens_meanwhile_a_user_goes_on_with_the_same_server() {
+    let mut world = World::new(1, Faults { take_overs: true, ..Faults::default() });
+    let number = world.server().number;
+    for _ in 0..200 {
+        world.meanwhile(2);
+        assert_eq!(world.server().number, number);
+    }
+    assert!(world.servers.len() > 1);
+}
+
+#[test]
 fn what_a_file_was_in_the_way_of_stays_refused_when_that_file_is_taken_back() {
     let mut model = Model::new(&USERS);
     let change = |what| Change { user: DEMO, what };
