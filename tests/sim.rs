@@ -613,6 +613,32 @@ fn a_server_whose_take_up_breaks_off_goes_on_from_where_its_catalog_is() {
 }
 
 #[test]
+fn what_a_node_writes_out_when_a_snapshot_comes_survives_a_loss_of_power() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, Faults::default());
+        world.store(DEMO, "x/a", &small(1), 9);
+        world.store(DEMO, "b", &small(2), 9);
+        world.nodes[1].machine().process = Process::Hung;
+        world.attend();
+        world.make_folder(DEMO, "z");
+        world.make_folder(DEMO, "e/m");
+        let now = world.site.now();
+        world.server().cluster.snapshots.snapshot_now(now).unwrap();
+        // What the next server has of its journal does not reach back to where that of node 2 ends.
+        world.servers.clear();
+        world.nodes[1].machine().process = Process::Running;
+        let server = world.site.start(&world.database, [false; 4]);
+        world.servers.push(server);
+        (0..4).for_each(|_| world.server().round(now));
+        let state = world.nodes[1].store().unwrap().journal_state().unwrap();
+        assert!(state.snapshot > 0 && state.gap.is_none(), "seed {seed}: {state:?}");
+        world.nodes[1].end(true);
+        world.nodes[1].start();
+        world.make_whole();
+    }
+}
+
+#[test]
 fn files_that_need_the_old_node_keep_it_from_being_replaced() {
     let mut world = World::new(2, Faults::default());
     world.store(DEMO, "x/a", b"soon on two nodes only", 9);
