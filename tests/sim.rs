@@ -36,9 +36,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use disk::ROOT;
+use model::{Answer, Change, Item, Model, What};
 use node::{Event, Process};
 use palk::core::types::NodeId;
 use server::USERS;
+use users::digest;
 use whole::PAIRS;
 use world::{Faults, Tally, World};
 
@@ -496,6 +498,39 @@ fn a_fresh_folder_is_never_taken_for_the_one_in_whose_place_it_is() {
 }
 
 #[test]
+fn whatever_happens_meanwhile_a_user_goes_on_with_the_same_server() {
+    let mut world = World::new(1, Faults { take_overs: true, ..Faults::default() });
+    let number = world.server().number;
+    for _ in 0..200 {
+        world.meanwhile(2);
+        assert_eq!(world.server().number, number);
+    }
+    assert!(world.servers.len() > 1);
+}
+
+#[test]
+fn what_a_file_was_in_the_way_of_stays_refused_when_that_file_is_taken_back() {
+    let mut model = Model::new(&USERS);
+    let change = |what| Change { user: DEMO, what };
+    let store = |path: &str| {
+        let (path, content) = (path.to_owned(), path.as_bytes());
+        change(What::Store { path, blake3: digest(content), bytes: 1 })
+    };
+    let is_file = |item: &Option<Item>| matches!(item, Some(Item::File { .. }));
+    let id = model.begin(&[change(What::MakeFolder { path: "z".into() })], false);
+    model.end(id, &[Answer::Done]);
+    model.begin(&[store("b")], false);
+    model.leave_open();
+    let relocate = change(What::Move { from: "z".into(), to: "b".into() });
+    let id = model.begin(&[store("a"), relocate], true);
+    model.end(id, &[Answer::Done, Answer::Refused]);
+    assert!(model.at(DEMO, "a").iter().all(is_file), "this was answered");
+    assert_eq!(model.at(DEMO, "z"), [Some(Item::Folder)].into());
+    let at_b = model.at(DEMO, "b");
+    assert!(at_b.len() == 2 && at_b.contains(&None) && at_b.iter().any(is_file), "{at_b:?}");
+}
+
+#[test]
 fn a_server_that_was_taken_over_does_not_confirm_a_folder_that_it_believes_to_be_there() {
     let mut world = World::new(4, Faults::default());
     assert!(world.make_folder(DEMO, "z"));
@@ -549,6 +584,57 @@ fn a_server_leads_though_two_nodes_are_empty_and_only_the_others_journals_reach_
     world.servers.clear();
     world.start_server();
     world.make_whole();
+}
+
+/// A server with an older catalog starts, and the answer to its n-th call is lost. False if there are not
+/// so many calls.
+fn lose_answer_at(n: u64) -> bool {
+    let mut world = World::new(n, Faults::default());
+    let older = world.site.copy_of(&world.servers[0].database);
+    world.store(DEMO, "x/a", &small(1), 9);
+    world.store(DEMO, "b", &large(2), 9);
+    world.attend();
+    let mut server = world.site.start(&older, [false; 4]);
+    world.links().order(n, Event::AnswerLost);
+    let now = world.site.now();
+    (0..3).for_each(|_| server.round(now));
+    let was_lost = world.links().next.take().is_none();
+    world.servers = vec![server];
+    world.make_whole();
+    was_lost
+}
+
+#[test]
+fn a_server_whose_take_up_breaks_off_goes_on_from_where_its_catalog_is() {
+    let points = (1..).take_while(|n| about("take up", || lose_answer_at(*n))).count();
+    println!("{points} calls of which the answer is lost");
+    assert!(points > 10);
+}
+
+#[test]
+fn what_a_node_writes_out_when_a_snapshot_comes_survives_a_loss_of_power() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, Faults::default());
+        world.store(DEMO, "x/a", &small(1), 9);
+        world.store(DEMO, "b", &small(2), 9);
+        world.nodes[1].machine().process = Process::Hung;
+        world.attend();
+        world.make_folder(DEMO, "z");
+        world.make_folder(DEMO, "e/m");
+        let now = world.site.now();
+        world.server().cluster.snapshots.snapshot_now(now).unwrap();
+        // What the next server has of its journal does not reach back to where that of node 2 ends.
+        world.servers.clear();
+        world.nodes[1].machine().process = Process::Running;
+        let server = world.site.start(&world.database, [false; 4]);
+        world.servers.push(server);
+        (0..4).for_each(|_| world.server().round(now));
+        let state = world.nodes[1].store().unwrap().journal_state().unwrap();
+        assert!(state.snapshot > 0 && state.gap.is_none(), "seed {seed}: {state:?}");
+        world.nodes[1].end(true);
+        world.nodes[1].start();
+        world.make_whole();
+    }
 }
 
 #[test]

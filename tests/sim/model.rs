@@ -5,7 +5,8 @@
 //! answered with "in doubt", leaves two possible states, until a server that leads shows which one it is;
 //! from then on it has to stay so. As changes are one history, what follows an open change is applied
 //! to both. A small file that was never answered may also be taken back after it was there for a
-//! while, when it turns out that too few nodes have its pieces; folders that it made stay.
+//! while, when it turns out that too few nodes have its pieces; folders that it made stay. While it is
+//! there, it may be in the way of what comes later, which is then refused for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,7 +151,7 @@ pub(crate) enum Answer {
     Done,
     /// By the catalog, because of what is there.
     Refused,
-    /// It did not happen, for another reason: too few nodes, no room.
+    /// It did not happen, for another reason: too few nodes, no room, a file that may be taken back.
     Failed,
     /// It may have been made or not.
     Open,
@@ -166,18 +167,28 @@ struct Possible {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct UnderWay {
     id: u64,
-    /// Of the first of its changes: was it made, or refused?
-    made: Vec<bool>,
+    /// What became of the first of its changes.
+    fates: Vec<Fate>,
     /// Was any of them taken back?
     taken_back: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Fate {
+    Made,
+    /// What is there does not allow it.
+    Impossible,
+    /// A file was in its way that was taken back later.
+    Obstructed,
 }
 
 /// All that may be.
 pub(crate) struct Model {
     possible: BTreeSet<Possible>,
     last: u64,
-    /// How many changes there are in each group that is under way.
-    under_way: BTreeMap<u64, usize>,
+    /// How many changes there are in each group that is under way, and whether files that may be taken
+    /// back were there when it began.
+    under_way: BTreeMap<u64, (usize, bool)>,
     /// What every path of a user has ever led to.
     ever: BTreeMap<(&'static str, String), BTreeSet<Digest>>,
 }
@@ -194,15 +205,16 @@ impl Model {
     }
 
     /// These changes begin, as one group in this order. From now on any first part of them may have been
-    /// made.
-    pub(crate) fn begin(&mut self, changes: &[Change]) -> u64 {
+    /// made. While files that may be taken back are there (`is_uncertain`), any change may be refused
+    /// because of them, and one that was made may have been one of these, and is taken back with them.
+    pub(crate) fn begin(&mut self, changes: &[Change], is_uncertain: bool) -> u64 {
         self.last += 1;
         let id = self.last;
         tracing::info!("change {id}: {changes:?}");
         let mut frontier: BTreeSet<Possible> = std::mem::take(&mut self.possible)
             .into_iter()
             .map(|mut state| {
-                state.under_way.push(UnderWay { id, made: Vec::new(), taken_back: false });
+                state.under_way.push(UnderWay { id, fates: Vec::new(), taken_back: false });
                 state
             })
             .collect();
@@ -211,53 +223,57 @@ impl Model {
             for before in &frontier {
                 let tree = &before.trees[change.user];
                 let after = change.what.apply(tree);
-                let go_on = |tree: Option<Tree>, is_made: bool, taken_back: bool| {
+                let go_on = |tree: Option<Tree>, fate: Fate, taken_back: bool| {
                     let mut state = before.clone();
                     if let Some(tree) = tree {
                         state.trees.insert(change.user, tree);
                     }
                     if let Some(last) = state.under_way.last_mut() {
-                        last.made.push(is_made);
+                        last.fates.push(fate);
                         last.taken_back |= taken_back;
                     }
                     state
                 };
-                if after.is_some()
-                    && let Some(tree) = change.what.taken_back(tree)
-                {
-                    next.insert(go_on(Some(tree), true, true));
+                if after.is_none() {
+                    next.insert(go_on(None, Fate::Impossible, false));
+                    continue;
                 }
-                let is_made = after.is_some();
-                next.insert(go_on(after, is_made, false));
+                if let Some(tree) = change.what.taken_back(tree) {
+                    next.insert(go_on(Some(tree), Fate::Made, true));
+                }
+                if is_uncertain {
+                    next.insert(go_on(None, Fate::Obstructed, false));
+                }
+                next.insert(go_on(after, Fate::Made, false));
             }
             self.possible.append(&mut std::mem::replace(&mut frontier, next));
         }
         self.possible.append(&mut frontier);
-        self.under_way.insert(id, changes.len());
+        self.under_way.insert(id, (changes.len(), is_uncertain));
         self.note_ever();
         assert!(self.possible.len() <= POSSIBLE_MAX, "too many states to tell anything");
         id
     }
 
-    /// They were answered, each in its way. While files that may be taken back are there, a change that
-    /// was made may have been one of these, and is then taken back with them.
-    pub(crate) fn end(&mut self, id: u64, answers: &[Answer], is_uncertain: bool) {
-        let parts = self.under_way.remove(&id).unwrap_or(0);
+    /// They were answered, each in its way.
+    pub(crate) fn end(&mut self, id: u64, answers: &[Answer]) {
+        let (parts, is_uncertain) = self.under_way.remove(&id).unwrap_or_default();
         tracing::info!("change {id} is answered: {answers:?}");
         assert_eq!(parts, answers.len());
         let is_open = answers.contains(&Answer::Open);
-        let has_failed = answers.contains(&Answer::Failed);
+        let is_made = answers.iter().any(|one| matches!(one, Answer::Done | Answer::Open));
+        let has_failed = answers.contains(&Answer::Failed) && !is_made;
         let fits = |own: &UnderWay| {
-            // As the group goes to the nodes as one, what did not happen did not happen to all of it.
+            // As the group goes to the nodes as one, none of it was made then.
             if has_failed {
-                return own.made.is_empty();
+                return own.fates.is_empty();
             }
-            let all = answers.iter().zip(&own.made).all(|(answer, made)| match answer {
-                Answer::Done => *made || is_uncertain,
-                Answer::Refused | Answer::Failed => !made || is_uncertain,
+            let all = answers.iter().zip(&own.fates).all(|(answer, fate)| match answer {
+                Answer::Done => *fate == Fate::Made || (is_uncertain && *fate == Fate::Impossible),
+                Answer::Refused | Answer::Failed => *fate != Fate::Made,
                 Answer::Open => true,
             });
-            all && (is_open || (own.made.len() == parts && !own.taken_back))
+            all && (is_open || (own.fates.len() == parts && !own.taken_back))
         };
         let before = std::mem::take(&mut self.possible);
         let count = before.len();

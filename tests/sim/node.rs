@@ -53,6 +53,8 @@ pub(crate) enum Event {
     CrashBefore,
     /// The call is made, and the server goes down.
     CrashAfter,
+    /// The call is made, and its answer is lost.
+    AnswerLost,
     /// Something else is done before the call is made.
     Meanwhile(Box<dyn FnOnce() + Send>),
 }
@@ -298,6 +300,7 @@ impl SimNode {
                         panic::panic_any(ServerCrash);
                     }
                     Event::CrashAfter => return Fate::CrashAfter,
+                    Event::AnswerLost => return Fate::Unanswered,
                     Event::Meanwhile(doing) => {
                         drop(links);
                         doing();

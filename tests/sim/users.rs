@@ -159,10 +159,10 @@ impl World {
     ) -> Result<T> {
         let is_informed = self.is_settled(self.at);
         let is_move = matches!(what, What::Move { .. });
-        let id = self.model.begin(&[Change { user, what }]);
-        let done = change(self);
         let is_uncertain = self.is_uncertain();
-        self.model.end(id, &[answer_of(&done, is_informed)], is_uncertain);
+        let id = self.model.begin(&[Change { user, what }], is_uncertain);
+        let done = change(self);
+        self.model.end(id, &[answer_of(&done, is_informed)]);
         self.count(&done, is_move);
         done
     }
@@ -337,14 +337,14 @@ impl World {
             changes.push(Change { user, what });
             jobs.push(job);
         }
-        let id = self.model.begin(&changes);
+        let is_uncertain = self.is_uncertain();
+        let id = self.model.begin(&changes, is_uncertain);
         let done = cluster.committer.submit_group(jobs);
         // What is refused beside a change that was made is refused because of what is there.
         let is_made = |one: &Result<()>| matches!(one, Ok(()) | Err(Error::InDoubt { .. }));
         let is_informed = is_informed || done.iter().any(is_made);
         let answers: Vec<Answer> = done.iter().map(|one| answer_of(one, is_informed)).collect();
-        let is_uncertain = self.is_uncertain();
-        self.model.end(id, &answers, is_uncertain);
+        self.model.end(id, &answers);
         self.tally.groups += 1;
         done.iter().for_each(|one| self.count(one, false));
     }

@@ -673,7 +673,9 @@ impl World {
     /// One random event.
     pub(crate) fn step(&mut self, depth: u32) {
         if self.faults.take_overs {
-            if self.random.random_ratio(1, 12) {
+            // The oldest server may be one that still does something.
+            let is_free = depth == 0 || self.servers.len() < 3;
+            if self.random.random_ratio(1, 12) && is_free {
                 self.take_over();
             }
             if self.servers.len() > 1 && self.random.random_bool(0.4) {
@@ -730,10 +732,13 @@ impl World {
         }
     }
 
-    /// What happens while something else is under way.
+    /// What happens while something else is under way, perhaps with another server.
     pub(crate) fn meanwhile(&mut self, depth: u32) {
         if depth < 3 && self.random.random_ratio(1, 3) {
+            let number = self.server().number;
             self.step(depth + 1);
+            let at = self.servers.iter().position(|server| server.number == number);
+            self.at = at.expect("no server that does something is removed");
         }
     }
 

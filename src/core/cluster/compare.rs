@@ -8,6 +8,9 @@
 //!                                                 grace time
 //! ```
 //!
+//! A piece is listed, too, if only one of its two blocks is there. So a node that may lack something is
+//! asked once more about all that is placed on it.
+//!
 //! Only what was placed by an entry that the node's journal had when the comparison began is expected:
 //! later pieces may still be on their way. When all has been compared, what the node may have lacked
 //! without the catalog knowing it (its gap, see [`JournalState::gap`](crate::core::wire::journal)) is
@@ -188,8 +191,9 @@ impl Comparison {
         };
         let listed = std::mem::replace(&mut self.listed, rest);
         let page = compare(&listed, &rows, self.id, self.end);
-        self.compared.placed += page.placed;
-        self.lost(cluster, &page.not_held, scrub)?;
+        self.compared.placed += page.placed.len() as u64;
+        let doubtful = if self.gap.is_some() { &page.placed } else { &page.not_held };
+        self.lost(cluster, doubtful, scrub)?;
         self.strays(cluster, &page.unknown)?;
         if upto.is_some() {
             self.after = upto;
@@ -276,8 +280,8 @@ fn abandoned(cluster: &Cluster, ids: &[VersionId]) -> Result<Vec<VersionId>> {
 /// What a part of both lists says.
 #[derive(PartialEq, Eq, Default, Debug)]
 struct Page {
-    /// How many pieces the node should hold.
-    placed: u64,
+    /// The pieces that the node should hold.
+    placed: Vec<VersionId>,
     /// Those that it does not list.
     not_held: Vec<VersionId>,
     /// Those that it lists and the catalog does not know.
@@ -294,7 +298,7 @@ fn compare(listed: &[VersionId], rows: &[Held], id: NodeId, end: u64) -> Page {
         }
         let is_listed = listed.next_if_eq(&row.version).is_some();
         if row.placed.contains(id) && row.placed_at <= end {
-            page.placed += 1;
+            page.placed.push(row.version);
             if !is_listed {
                 page.not_held.push(row.version);
             }
@@ -341,7 +345,8 @@ mod tests {
     fn what_is_placed_and_not_listed_is_lacked_and_what_is_unknown_is_a_stray() {
         let rows = [row(2, 0b1111, 5), row(3, 0b1111, 5), row(5, 0b1110, 5), row(6, 0b1111, 5)];
         let page = compare(&ids(&[1, 2, 4, 5, 7]), &rows, NodeId::ALL[0], 5);
-        let expected = Page { placed: 3, not_held: ids(&[3, 6]), unknown: ids(&[1, 4, 7]) };
+        let expected =
+            Page { placed: ids(&[2, 3, 6]), not_held: ids(&[3, 6]), unknown: ids(&[1, 4, 7]) };
         assert_eq!(page, expected);
     }
 
@@ -349,7 +354,7 @@ mod tests {
     fn what_was_placed_after_the_comparison_began_is_not_expected() {
         let rows = [row(2, 0b1111, 6), row(3, 0b1111, 5)];
         let page = compare(&[], &rows, NodeId::ALL[0], 5);
-        assert_eq!(page, Page { placed: 1, not_held: ids(&[3]), unknown: Vec::new() });
+        assert_eq!(page, Page { placed: ids(&[3]), not_held: ids(&[3]), unknown: Vec::new() });
     }
 
     #[test]
@@ -387,6 +392,20 @@ mod tests {
         assert_eq!(f.node(3).gap, None);
         assert!(!f.cluster.roster.seen(NodeId::ALL[2]).has_gap());
         assert_eq!(f.cluster.catalog.errors().unwrap(), [0; 4], "no error of its disk");
+    }
+
+    #[test]
+    fn a_piece_of_which_one_block_is_gone_is_found_before_a_gap_is_closed() {
+        let mut f = fixture();
+        (1..=5).for_each(|byte| assert!(!f.store(byte, &bytes(300_000)).is_empty()));
+        f.node(2).halved.insert(version(4));
+        f.node(2).gap = Some(7);
+        f.look();
+        for byte in 1..=5 {
+            let expected = if byte == 4 { 0b1101 } else { 0b1111 };
+            assert_eq!(f.placed(byte), NodeSet::from_bits(expected), "{byte}");
+        }
+        assert_eq!(f.node(2).gap, None);
     }
 
     #[test]

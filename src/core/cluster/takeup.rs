@@ -193,6 +193,8 @@ impl TakeUp {
         }
         let after = self.catalog.end()?;
         let entries = node.entries(after, &mut |entries| self.catalog.apply(&entries));
+        // Also if the node has broken off: what it gave before is in the catalog.
+        self.replication.restart()?;
         self.roster.used(*id, entries)?;
         let end = self.catalog.end()?;
         if end != *best {
@@ -207,7 +209,7 @@ impl TakeUp {
             own.id + 1,
             end.id
         );
-        self.replication.restart()
+        Ok(())
     }
 
     /// Small files in the part of the journal that may never have been decided, of which fewer than two

@@ -574,6 +574,8 @@ impl Journal {
         let mut writer = self.writer.lock();
         self.make_trusted(&mut writer)?;
         if !self.reaches_now(head.at)? {
+            // Write-out has not synced the new names of the block files.
+            self.disk.sync_all(&self.root).map_err(|e| self.distrust(&e))?;
             let created = self.create_segment(head.cluster, head.at);
             let (segment, file) = created.map_err(|e| self.distrust(&e))?;
             *writer = Some(file);

@@ -39,6 +39,8 @@ type Piece = Vec<[Vec<u8>; 2]>;
 pub(crate) struct State {
     pub(crate) pieces: BTreeMap<VersionId, Piece>,
     pub(crate) damaged: BTreeSet<VersionId>,
+    /// Only one of the two blocks is there.
+    pub(crate) halved: BTreeSet<VersionId>,
     /// It does not answer.
     pub(crate) is_off: bool,
     /// It does not answer in time.
@@ -234,7 +236,10 @@ impl Node for MemoryNode {
 
     fn lacks(&self, versions: &[VersionId]) -> Result<Vec<VersionId>> {
         let state = self.up()?;
-        Ok(versions.iter().copied().filter(|version| !state.pieces.contains_key(version)).collect())
+        let is_held = |version: &VersionId| {
+            state.pieces.contains_key(version) && !state.halved.contains(version)
+        };
+        Ok(versions.iter().copied().filter(|version| !is_held(version)).collect())
     }
 
     fn discard(&self, versions: &[VersionId]) -> Result<()> {
@@ -327,6 +332,7 @@ impl PieceSink for Sink {
             return Err(Error::node(self.id, why));
         }
         state.damaged.remove(&self.version);
+        state.halved.remove(&self.version);
         state.pieces.insert(self.version, std::mem::take(&mut self.piece));
         Ok(())
     }

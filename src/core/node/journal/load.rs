@@ -215,6 +215,10 @@ impl Journal {
 
     /// Removes what does not belong to the journal, and cuts its last segment behind the last entry.
     fn repair(&self, found: &Found, writer: &mut Option<Box<dyn WriteFile>>) -> io::Result<()> {
+        if !found.stray.is_empty() {
+            // Write-out has not synced the names of the block files whose pieces were in it.
+            self.disk.sync_all(&self.root)?;
+        }
         for name in &found.stray {
             self.disk.remove(&self.folder.join(name))?;
         }

@@ -616,6 +616,32 @@ fn a_snapshot_beyond_the_journal_restarts_it() {
 }
 
 #[test]
+fn a_journal_is_removed_only_once_what_was_written_out_of_it_has_durable_names() {
+    for is_restarted in [false, true] {
+        let mut f = fixture();
+        let mut history = tokens(2);
+        history.add_stored(7, 100, true);
+        f.send_all(&history);
+        (0..5).for_each(|n| {
+            history.add_token(n);
+        });
+        // The first one belongs to the write-out.
+        f.disk.fail_nth("sync_all", 1, EIO);
+        assert!(f.snapshot(history.point(6)).is_err());
+        assert_eq!(f.segments(), ["journal-0-0"]);
+        let before = f.disk.calls("sync_all");
+        if is_restarted {
+            f.restart();
+        } else {
+            f.snapshot(history.point(6)).unwrap();
+        }
+        assert_eq!(f.segments(), ["journal-1-6"]);
+        assert!(f.disk.calls("sync_all") > before);
+        assert_eq!(f.read(7), Some(history.units(3)));
+    }
+}
+
+#[test]
 fn a_snapshot_that_contradicts_an_undecided_tail_restarts_the_journal() {
     let mut f = fixture();
     let old = tokens(6);
