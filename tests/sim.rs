@@ -563,6 +563,32 @@ fn a_small_file_of_which_two_nodes_have_a_piece_is_not_answered_as_stored() {
 }
 
 #[test]
+fn a_file_whose_store_reached_one_node_is_read_as_it_was_before() {
+    let mut world = World::new(5, Faults::default());
+    assert!(world.store(DEMO, "b", &small(1), 9));
+    world.attend();
+    for which in [1, 2, 3] {
+        world.nodes[which].disk().crash_in(1);
+    }
+    assert!(!world.store(DEMO, "b", &small(2), 9));
+    world.nodes.iter().for_each(|node| node.start());
+    let newest = world.servers.pop().unwrap().database;
+    let (now, server) = (world.site.now(), world.site.start(&newest, [false; 4]));
+    world.servers.push(server);
+    // It leads, and nobody has looked yet what is to become of the file.
+    for _ in 0..3 {
+        world.server().probe(now);
+        world.server().cluster.take_up.round();
+        world.server().replicate();
+    }
+    assert_eq!(world.server().cluster.catalog.uncertain().unwrap().len(), 1);
+    let before = world.tally.read;
+    world.read(DEMO, "b", 0);
+    assert_eq!(world.tally.read, before + 1);
+    world.make_whole();
+}
+
+#[test]
 fn a_server_leads_though_two_nodes_are_empty_and_only_the_others_journals_reach_back() {
     let mut world = World::new(7, Faults::default());
     world.store(DEMO, "x/a", &small(1), 9);

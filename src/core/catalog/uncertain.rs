@@ -62,6 +62,14 @@ impl Catalog {
         let select = "SELECT version FROM versions WHERE uncertain = 1 AND retired = 0 LIMIT 100";
         self.read(|connection| all(connection, select, [], |row| Ok(VersionId(row.get(0)?))))
     }
+
+    /// Is this version uncertain?
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn is_uncertain(&self, version: VersionId) -> Result<bool> {
+        self.read(|connection| is_uncertain(connection, version))
+    }
 }
 
 pub(super) fn is_uncertain(connection: &Connection, version: VersionId) -> Result<bool> {

@@ -115,7 +115,8 @@ impl TakeUp {
         self.committer.settle();
         self.catalog.remember_claim(claim)?;
         tracing::warn!(
-            "the nodes know a later run with this user database, which has ended: it was put back to an              older copy since. The server goes on with epoch {}",
+            "the nodes know a later run with this user database, which has ended: it was put back to an \
+             older copy since. The server goes on with epoch {}",
             claim.epoch
         );
         self.replication.restart()?;

@@ -316,7 +316,8 @@ impl Files {
     ///
     /// # Errors
     /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`], [`Error::NotReady`];
-    /// [`Code::Usage`] if the file has nothing of the range.
+    /// [`Code::Usage`] if the file has nothing of the range; [`Code::Temporary`] while it is not known
+    /// whether the version was ever answered.
     pub fn retrieve(
         &self,
         user: &User,
@@ -324,11 +325,47 @@ impl Files {
         range: Option<ByteRange>,
     ) -> Result<Retrieve<'_>> {
         self.may_read()?;
+        let mut version = None;
+        let begun = self.begin_retrieve(user, path, range, &mut version);
+        let (Err(Error::TooFewToRead { .. } | Error::DamagedOnNodes { .. }), Some(version)) =
+            (&begun, version)
+        else {
+            return begun;
+        };
+        // What a server that has just begun to lead found on too few nodes may never have been answered;
+        // then the file is what it was before.
+        if self.may_change().is_err() {
+            return begun;
+        }
+        self.cluster.settler.round();
+        let current = self.cluster.catalog.file(user.account.id, path)?.version;
+        if current != version {
+            return self.begin_retrieve(user, path, range, &mut None);
+        }
+        if self.cluster.catalog.is_uncertain(version)? {
+            let text = format!(
+                "it is not known yet whether {path} was stored or is as it was before; that takes all four \
+                 nodes"
+            );
+            return Err(Error::other(Code::Temporary, text));
+        }
+        begun
+    }
+
+    /// Begins to read; `version` says which one it is as soon as that is known.
+    fn begin_retrieve(
+        &self,
+        user: &User,
+        path: &FilePath,
+        range: Option<ByteRange>,
+        version: &mut Option<VersionId>,
+    ) -> Result<Retrieve<'_>> {
         let (record, reader) = self.cluster.readers.enter(|| {
             let record = self.cluster.catalog.file(user.account.id, path)?;
             let version = record.version;
             Ok((record, version))
         })?;
+        *version = Some(record.version);
         let (volume, label) = (&self.cluster.volume, place(user, path));
         let whole = Wanted::whole(record.version, &label, record.bytes, record.placed);
         let part = range.map_or(Ok(0..record.bytes), |range| range.within(record.bytes))?;
