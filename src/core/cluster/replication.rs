@@ -79,7 +79,7 @@ struct State {
     tried: NodeSet,
     /// The nodes that need a snapshot before they can go on.
     wants_snapshot: NodeSet,
-    /// The nodes that have less than they had confirmed: where they are has to be found again.
+    /// The nodes that were restarted before anybody noticed: where they are has to be found again.
     set_back: NodeSet,
 }
 
@@ -168,20 +168,28 @@ impl Replication {
         self.state.lock().confirmed[id.index()]
     }
 
-    /// A node has answered a probe; `had` is what it had confirmed before that. One that has less now
-    /// came back with an older copy of its folder, and what it had confirmed counts no more.
-    pub(super) fn probed(&self, id: NodeId, had: Option<u64>, journal: &JournalState) {
-        if had.is_none_or(|had| journal.end.id >= had) {
+    /// A node has answered a probe; before that it had confirmed all up to entry `had`, and the probe
+    /// told it that all up to entry `told` is decided.
+    ///
+    /// One that has less now came back with an older copy of its folder, and what it had confirmed
+    /// counts no more. One that does not take this server's word was restarted before anybody noticed:
+    /// it follows its journal no further until it is found again how much of it is this server's.
+    pub(super) fn probed(&self, id: NodeId, had: Option<u64>, told: u64, journal: &JournalState) {
+        let Some(had) = had else { return };
+        let has_less = journal.end.id < had;
+        if !has_less && journal.decided >= told.min(had) {
             return;
         }
         let mut state = self.state.lock();
-        state.confirmed[id.index()] = None;
         state.set_back.insert(id);
+        if has_less {
+            state.confirmed[id.index()] = None;
+            tracing::warn!(
+                "data server {id} has less than it had confirmed: its journal ends with entry {}",
+                journal.end.id
+            );
+        }
         drop(state);
-        tracing::warn!(
-            "data server {id} has less than it had confirmed: its journal ends with entry {}",
-            journal.end.id
-        );
         self.offered.notify_all();
     }
 
@@ -607,7 +615,7 @@ impl State {
             && replication.roster.health(id).is_up()
     }
 
-    /// Has a node less than it had confirmed? Says so once.
+    /// Was a node restarted before anybody noticed? Says so once.
     fn is_set_back(&mut self, id: NodeId) -> bool {
         let is_set_back = self.set_back.contains(id);
         self.set_back.remove(id);

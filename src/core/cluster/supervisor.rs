@@ -138,13 +138,13 @@ impl NodeSupervisor {
     fn probe(&mut self, now: Duration) -> bool {
         self.probe_at = Some(now + PROBE_EVERY);
         let (roster, replication) = (&self.cluster.roster, &self.cluster.replication);
-        let had = replication.confirmed(self.id);
-        let answer = roster.node(self.id).ping(replication.decided());
+        let (had, told) = (replication.confirmed(self.id), replication.decided());
+        let answer = roster.node(self.id).ping(told);
         if let Ok(alive) = &answer {
             // Before it counts as up: nobody then stores on it without knowing its room, or takes it
             // for one that has what it had.
             roster.note_alive(self.id, alive);
-            replication.probed(self.id, had, &alive.journal);
+            replication.probed(self.id, had, told, &alive.journal);
         }
         let (mut answer, mut came_up) = roster.probed(self.id, answer.map(drop));
         if answer.is_ok() && roster.health(self.id).is_on_probation() {
@@ -256,6 +256,24 @@ mod tests {
             probes += 1;
         }
         probes
+    }
+
+    #[test]
+    fn a_node_restarted_between_two_probes_is_told_again_what_is_decided() {
+        let mut f = fixture();
+        f.store(1, b"content");
+        let decided = f.cluster.replication.decided();
+        f.look();
+        assert_eq!(f.node(2).decided(), decided);
+        f.node(2).restart();
+        f.pass(PROBE_EVERY);
+        f.look();
+        assert_eq!(f.node(2).decided(), 0, "it does not know whose journal it has");
+        while f.cluster.replication.round(NodeId::ALL[1]) {}
+        f.pass(PROBE_EVERY);
+        f.look();
+        assert_eq!(f.node(2).decided(), decided);
+        assert!(f.cluster.roster.up().contains(NodeId::ALL[1]), "nobody has missed it");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub(crate) struct State {
     pub(crate) holds_answers_back: bool,
     journal: Vec<Entry>,
     decided: u64,
+    /// The last entry that the server has matched since the node was started.
+    matched: u64,
 }
 
 impl State {
@@ -88,9 +90,25 @@ impl State {
         }
     }
 
+    /// Notes what a restart is to a node.
+    pub(crate) fn restart(&mut self) {
+        (self.decided, self.matched) = (0, 0);
+    }
+
+    /// How far it knows that all is decided.
+    pub(crate) fn decided(&self) -> u64 {
+        self.decided
+    }
+
+    /// The server says that all up to there is decided.
+    fn decide(&mut self, told: u64) {
+        self.decided = self.decided.max(told.min(self.matched));
+    }
+
     /// Notes what a restart with an empty folder is to a node.
     pub(crate) fn empty(&mut self) {
-        (self.pieces, self.journal, self.decided) = (BTreeMap::new(), Vec::new(), 0);
+        (self.pieces, self.journal) = (BTreeMap::new(), Vec::new());
+        self.restart();
         self.gap = Some(self.gap.unwrap_or(0) + 100);
     }
 }
@@ -135,7 +153,7 @@ impl Node for MemoryNode {
 
     fn ping(&self, decided: u64) -> Result<Alive> {
         let mut state = self.up()?;
-        state.decided = decided.min(state.end().id);
+        state.decide(decided);
         let (room, journal) = (state.room, state.journal_state());
         Ok(Alive { room, journal, trouble: state.trouble.clone() })
     }
@@ -175,9 +193,13 @@ impl Node for MemoryNode {
 
     fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState> {
         let mut state = self.up()?;
-        if state.point_at(append.prev.id) == Some(append.prev) && !append.entries.is_empty() {
-            state.journal.truncate(usize::try_from(append.prev.id).unwrap());
-            state.journal.extend(append.entries.iter().cloned());
+        if state.point_at(append.prev.id) == Some(append.prev) {
+            if !append.entries.is_empty() {
+                state.journal.truncate(usize::try_from(append.prev.id).unwrap());
+                state.journal.extend(append.entries.iter().cloned());
+            }
+            state.matched = state.matched.max(append.prev.id + append.entries.len() as u64);
+            state.decide(append.decided);
         }
         for (piece, units) in append.pieces.iter().zip(body) {
             let Ok(Change::Stored { version, .. }) =
