@@ -643,11 +643,14 @@ impl Check {
     /// Takes in what is followed meanwhile.
     fn take_in(&mut self, change: &Change) {
         self.names.apply(change);
-        if let Change::Moved { user, to, .. } = change
-            && self.names.folder(user, &to.as_folder()).is_some()
-        {
+        if let Change::Moved { user, to, .. } = change {
             // It may come from where nothing has been looked at to where all has.
-            self.visit(user.clone(), to.as_folder());
+            if self.names.folder(user, &to.as_folder()).is_some() {
+                self.visit(user.clone(), to.as_folder());
+            } else {
+                let item = Item::File(to.name().to_owned());
+                self.entries.push((user.clone(), to.folder(), item));
+            }
         }
     }
 }

@@ -289,6 +289,11 @@ impl View {
         from: &Path,
         to: &Path,
     ) -> io::Result<bool> {
+        let identity = |at| found(self.disk.identity(at));
+        if identity(to)?.is_some_and(|there| identity(from).is_ok_and(|own| own == Some(there))) {
+            // The move is followed once more. A rename would leave two names of one file as they are.
+            return self.disk.remove(from).map(|()| true);
+        }
         match self.disk.rename(from, to) {
             Err(e) if is_missing(&e) => {}
             renamed => return renamed.map(|()| true),

@@ -470,6 +470,42 @@ fn the_removal_of_a_folder_that_is_followed_once_more_takes_no_block_of_its_name
     assert_eq!(fs::read_dir(bench.at(".palk/trash")).unwrap().count(), 0, "it is emptied");
 }
 
+/// Follows the later changes, is killed before that is durable, and has done so many steps of its
+/// check when it hears again what is decided.
+fn followed_once_more(steps: usize, before: &[Change], later: &[Change]) -> Bench {
+    let mut bench = Bench::new();
+    for n in 1..=4 {
+        bench.hold(n, "x");
+    }
+    before.iter().for_each(|change| drop(bench.add(change.clone())));
+    bench.rest();
+    later.iter().for_each(|change| drop(bench.add(change.clone())));
+    bench.follow().restart();
+    for _ in 0..steps {
+        bench.store.follow().unwrap();
+    }
+    bench.rest();
+    bench
+}
+
+#[test]
+fn a_move_that_is_followed_once_more_leaves_no_second_name() {
+    let before = [stored(3, "0"), stored(1, "a"), stored(2, "b")];
+    for steps in 0..12 {
+        let bench = followed_once_more(steps, &before, &[moved("b", "a")]);
+        bench.expect(&[("0", 3), ("a", 2)], &[]);
+    }
+}
+
+#[test]
+fn what_a_move_followed_once_more_has_put_over_a_checked_name_is_checked_again() {
+    let before = [stored(1, "a"), stored(2, "z")];
+    for steps in 0..12 {
+        let bench = followed_once_more(steps, &before, &[moved("a", "z"), stored(4, "a")]);
+        bench.expect(&[("a", 4), ("z", 1)], &[]);
+    }
+}
+
 #[test]
 fn a_file_among_the_removed_folders_does_not_keep_them_from_being_emptied() {
     let mut bench = Bench::new();
