@@ -12,6 +12,8 @@ mod moves;
 #[path = "cli/servers.rs"]
 mod servers;
 mod support;
+#[path = "cli/trees.rs"]
+mod trees;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -58,7 +58,7 @@ const SEEN_BY: [(&str, &[&str]); 9] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 31] = [
+const HOMES: [(&str, &[&str]); 32] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -80,6 +80,7 @@ const HOMES: [(&str, &[&str]); 31] = [
     ("comfy_table", &["src/cmd/status/", "src/cmd/admin/user.rs"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),
+    ("ignore", &["src/cmd/client/folder/walk.rs"]),
     ("indicatif", &["src/cmd/env/"]),
     ("jiff", &["src/cmd/", "src/core/error.rs"]),
     ("plotters", &["src/cmd/client/rate/picture.rs"]),

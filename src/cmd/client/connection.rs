@@ -20,7 +20,28 @@ pub(crate) struct Connection {
     lost: Option<(Code, String)>,
 }
 
+/// A connection that is not open yet.
+pub(super) struct Another {
+    settings: Settings,
+    user: String,
+    proof: Proof,
+}
+
+impl Another {
+    /// Connects and signs in.
+    ///
+    /// # Errors
+    /// Those of connecting and signing in.
+    pub(super) fn open(self) -> Result<Connection, Error> {
+        let Another { settings, user, proof } = self;
+        let mut remote = Remote::connect(settings.target())?;
+        proof.sign_in(&mut remote, &user)?;
+        Ok(Connection { settings, user, proof, remote, lost: None })
+    }
+}
+
 /// What the user signs in with.
+#[derive(Clone)]
 enum Proof {
     Password(String),
     Token(Token),
@@ -70,6 +91,17 @@ impl Connection {
         settings.was_used(&remote, env);
         env.detail(&format!("signed in as {user}"));
         Ok(Connection { settings, user, proof: Proof::Password(password), remote, lost: None })
+    }
+
+    /// How to open a further connection of the same kind, also in another thread.
+    pub(super) fn another(&self) -> Another {
+        let (settings, user) = (self.settings.clone(), self.user.clone());
+        Another { settings, user, proof: self.proof.clone() }
+    }
+
+    /// Whoever waits for a server that could not be reached tries again.
+    pub(super) fn try_again(&mut self) {
+        self.lost = None;
     }
 
     /// Where the server is.

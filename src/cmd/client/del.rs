@@ -5,13 +5,16 @@ use serde_json::json;
 
 use super::advice;
 use super::connection::Connection;
+use super::rmdir;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
 use crate::core::error::Error;
-use crate::core::path::FilePath;
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::remote::Remote;
+use crate::core::wire::extended::{Entry, Removed};
 
 /// Delete files
 #[derive(Args, Debug)]
@@ -19,6 +22,14 @@ pub(super) struct Del {
     /// Stored files, as "inf" shows them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
+
+    /// Delete folders with everything in them too; asks first
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Do not ask
+    #[arg(long, requires = "recursive")]
+    yes: bool,
 }
 
 impl Del {
@@ -26,6 +37,9 @@ impl Del {
         let jobs: Vec<_> =
             self.paths.iter().map(|path| (path, FilePath::parse_rooted(path))).collect();
         let mut tally = Tally::new(jobs.len());
+        if self.recursive && !self.yes {
+            rmdir::confirm(&self.paths.join(", "), env)?;
+        }
         let mut connection = match jobs.iter().any(|(_, path)| path.is_ok()) {
             true => Some(Connection::open(common, env)?),
             false => None,
@@ -33,12 +47,16 @@ impl Del {
         for (text, path) in jobs {
             let deleted = path.map_err(Error::from).and_then(|path| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                connection.remote()?.delete(&path).map(|()| path)
+                delete(connection.remote()?, path, self.recursive)
             });
             match deleted {
-                Ok(path) => {
+                Ok(Deleted::File(path)) => {
                     let object = json!({"code": 0, "path": rooted(&path)});
                     tally.done(env, &[format!("Deleted {path}")], object)?;
+                }
+                Ok(Deleted::Folder(folder, removed)) => {
+                    let object = rmdir::object(&folder, removed);
+                    tally.done(env, &[rmdir::summary(&folder, removed)], object)?;
                 }
                 Err(error) => {
                     let why = advice::failure(&format!("cannot delete {text}"), &error);
@@ -48,4 +66,18 @@ impl Del {
         }
         tally.finish(env)
     }
+}
+
+/// What was deleted.
+enum Deleted {
+    File(FilePath),
+    Folder(FolderPath, Removed),
+}
+
+fn delete(remote: &mut Remote, path: FilePath, recursive: bool) -> Result<Deleted, Error> {
+    if recursive && let Entry::Folder(folder) = remote.look(&path.as_folder())? {
+        let removed = remote.remove_folder(&folder, true)?;
+        return Ok(Deleted::Folder(folder, removed));
+    }
+    remote.delete(&path).map(|()| Deleted::File(path))
 }

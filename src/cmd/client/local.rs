@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 
 use crate::cmd::env::Env;
 use crate::core::error::{Code, Error, Result};
+use crate::core::io::disk::open_at_once;
 use crate::core::io::reason;
 use crate::core::path::printable;
 use crate::core::types::FileAttributes;
@@ -61,6 +62,19 @@ impl Source {
         env.note(&format!("reading {shown} to its end first"));
         let source = spool(&mut file)?;
         Ok(Source { is_empty_stream: source.bytes == 0 && kind.is_fifo(), ..source })
+    }
+
+    /// Opens a file of which it is known that it is a regular one.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if it cannot be read, or has become something else.
+    pub(crate) fn regular(path: &Path) -> Result<Source> {
+        // One that has become a pipe is not waited for.
+        let file = open_at_once(path).map_err(unreadable)?;
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Err(Error::other(Code::LocalFile, "it is no regular file any more"));
+        }
+        Source::of_file(file)
     }
 
     fn of_file(mut file: File) -> Result<Source> {

@@ -7,6 +7,7 @@ pub(crate) mod advice;
 pub(crate) mod connection;
 mod del;
 mod entries;
+mod folder;
 mod identity;
 mod inf;
 pub(crate) mod local;

@@ -1,7 +1,7 @@
 //! `palk client rmdir FOLDER...`: removes folders.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::advice;
 use super::connection::Connection;
@@ -49,10 +49,7 @@ impl Rmdir {
             });
             match removed {
                 Ok((folder, removed)) => {
-                    let Removed { folders, files } = removed;
-                    let object = json!({"code": 0, "path": format!("/{}", folder.as_str()),
-                                        "folders": folders, "files": files});
-                    tally.done(env, &[summary(&folder, removed)], object)?;
+                    tally.done(env, &[summary(&folder, removed)], object(&folder, removed))?;
                 }
                 Err(error) => {
                     let hint = "Nothing was changed. With everything in it:  palk client rmdir -r";
@@ -64,6 +61,12 @@ impl Rmdir {
         }
         tally.finish(env)
     }
+}
+
+/// The same for programs.
+pub(super) fn object(folder: &FolderPath, removed: Removed) -> Value {
+    let Removed { folders, files } = removed;
+    json!({"code": 0, "path": format!("/{}", folder.as_str()), "folders": folders, "files": files})
 }
 
 /// `Removed up  with 3 files and 1 folder in it`

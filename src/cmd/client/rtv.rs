@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::advice;
 use super::connection::Connection;
+use super::folder::{self, Download};
 use super::place::{Existing, Place};
 use super::rate::{Rate, subject};
 use super::settings::Common;
@@ -38,6 +39,13 @@ pub(super) struct Rtv {
     #[arg(long)]
     no_replace: bool,
 
+    /// Retrieve folders with everything in them
+    #[arg(short, long, conflicts_with_all = ["range", "rate"])]
+    recursive: bool,
+
+    #[command(flatten)]
+    manner: folder::Manner,
+
     #[command(flatten)]
     rate: Rate,
 }
@@ -50,6 +58,9 @@ enum Target {
 
 impl Rtv {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        if self.recursive {
+            return self.run_recursive(common, env);
+        }
         self.check(common, env)?;
         let mut taken = HashSet::new();
         let plan = |path: &String| (path.clone(), self.plan(path, &mut taken, env));
@@ -88,6 +99,24 @@ impl Rtv {
         let names: Vec<&str> = names.collect();
         recording.finish(&subject(&names), "Retrieved", env)?;
         tally.finish(env)
+    }
+
+    fn run_recursive(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
+        let to = self.to.as_deref().unwrap_or(Path::new("."));
+        if to == Path::new("-") {
+            let text = "a folder cannot go to standard output";
+            return Err(Failure::new(Code::Usage, text)
+                .hint("Name a folder with --to DIR.")
+                .into());
+        }
+        let to = if to == Path::new(".") { env.at(Path::new("")) } else { env.at(to) };
+        if to.exists() && !to.is_dir() {
+            let text = format!("{} is not a folder", to.display());
+            return Err(Failure::new(Code::LocalFile, text).into());
+        }
+        let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
+        let download = Download { paths: &self.paths, to, existing, manner: self.manner };
+        folder::download(&download, common, env)
     }
 
     fn check(&self, common: &Common, env: &Env) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::folder;
 use super::settings::Common;
 use super::upload::{Upload, Wish};
 use crate::cmd::env::Env;
@@ -13,6 +14,16 @@ use crate::core::types::{Precondition, VersionId};
 pub(super) struct Store {
     #[command(flatten)]
     upload: Upload,
+
+    /// Store folders with everything in them
+    #[arg(short, long, conflicts_with_all = ["command", "if_version", "rate"])]
+    recursive: bool,
+
+    #[command(flatten)]
+    filter: folder::Filter,
+
+    #[command(flatten)]
+    manner: folder::Manner,
 
     /// Refuse if there is a file already
     #[arg(long)]
@@ -30,6 +41,10 @@ impl Store {
             None if self.no_replace => Precondition::Absent,
             None => Precondition::Any,
         };
-        self.upload.run(Wish { word: "store", precondition }, common, env)
+        let wish = Wish { word: "store", precondition };
+        if self.recursive {
+            return self.upload.run_recursive(wish, &self.filter, self.manner, common, env);
+        }
+        self.upload.run(wish, common, env)
     }
 }

@@ -13,7 +13,7 @@ use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
-use crate::core::remote::{Remote, Retrieved, Stored};
+use crate::core::remote::{Progress, Remote, Retrieved, Stored};
 use crate::core::types::{NODE_COUNT, Precondition, VersionId};
 
 /// A store that succeeded.
@@ -35,11 +35,23 @@ pub(crate) fn send(
     path: &FilePath,
     precondition: Precondition,
 ) -> Result<Sent> {
-    let began = Instant::now();
     let mut bar = env.bar(path.name(), source.bytes);
-    let bytes = source.bytes;
-    let attributes = source.attributes;
-    let watch = &mut |at| bar.show(at);
+    send_watched(remote, source, path, precondition, &mut |at| bar.show(at))
+}
+
+/// The same, shown by somebody else.
+///
+/// # Errors
+/// Those of [`Remote::store`].
+pub(super) fn send_watched(
+    remote: &mut Remote,
+    source: &mut Source,
+    path: &FilePath,
+    precondition: Precondition,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Sent> {
+    let began = Instant::now();
+    let (bytes, attributes) = (source.bytes, source.attributes);
     let stored = remote.store(path, bytes, precondition, attributes, source, watch)?;
     Ok(Sent { path: path.clone(), bytes, stored, took: began.elapsed() })
 }
@@ -94,6 +106,22 @@ pub(crate) fn fetch(
         if range.is_none() { fetched.retrieved.attributes } else { Default::default() };
     place.keep_with(attributes)?;
     Ok(fetched)
+}
+
+/// Retrieves a whole file in the same way, shown by somebody else.
+///
+/// # Errors
+/// As [`fetch`].
+pub(super) fn fetch_watched(
+    remote: &mut Remote,
+    path: &FilePath,
+    mut place: Place,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Fetched> {
+    let began = Instant::now();
+    let retrieved = remote.retrieve(path, None, &mut place, watch)?;
+    place.keep_with(retrieved.attributes)?;
+    Ok(Fetched { path: path.clone(), range: None, retrieved, took: began.elapsed() })
 }
 
 /// Retrieves a file, or a range of it, into anything that takes bytes.

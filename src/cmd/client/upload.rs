@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::advice;
 use super::connection::Connection;
+use super::folder;
 use super::local::Source;
 use super::rate::{Rate, subject};
 use super::settings::Common;
@@ -96,7 +97,7 @@ impl Upload {
         let mut taken = HashSet::new();
         let mut jobs = Vec::new();
         for file in &self.files {
-            jobs.push((file, self.plan(file, &mut taken, env)));
+            jobs.push((file, self.plan(wish, file, &mut taken, env)));
         }
         let mut tally = Tally::new(jobs.len());
         let names: Vec<String> = jobs.iter().map(|(file, job)| name_of(file, job)).collect();
@@ -133,6 +134,33 @@ impl Upload {
         tally.finish(env)
     }
 
+    /// Stores folders with everything in them, and files beside them.
+    pub(super) fn run_recursive(
+        self,
+        wish: Wish,
+        filter: &folder::Filter,
+        manner: folder::Manner,
+        common: &Common,
+        env: &mut Env,
+    ) -> Result<(), Stop> {
+        self.check(wish, common)?;
+        if self.files.iter().any(|file| file == Path::new("-")) {
+            let text = "standard input is no folder";
+            return Err(Failure::new(Code::Usage, text).hint("Store it without -r.").into());
+        }
+        let to = FolderPath::parse_rooted(self.to.as_deref().unwrap_or_default())
+            .map_err(|why| wish.failed("anything", &why.into()))?;
+        let upload = folder::Upload {
+            files: &self.files,
+            to,
+            name: self.name.as_deref(),
+            precondition: wish.precondition,
+            filter,
+            manner,
+        };
+        folder::upload(&upload, common, env)
+    }
+
     fn check(&self, wish: Wish, common: &Common) -> Result<(), Failure> {
         if matches!(wish.precondition, Precondition::Unchanged(_)) && self.files.len() > 1 {
             let text = "--if-version gives one version, but there are several files";
@@ -153,6 +181,7 @@ impl Upload {
     /// Finds everything wrong that can be found without the server.
     fn plan(
         &self,
+        wish: Wish,
         file: &Path,
         taken: &mut HashSet<FilePath>,
         env: &mut Env,
@@ -161,6 +190,10 @@ impl Upload {
         if !taken.insert(path.clone()) {
             let text = format!("another of these files is stored as {path} already");
             return Err(Error::other(Code::Usage, text));
+        }
+        if wish.word == "store" && env.at(file).is_dir() {
+            let text = "it is a folder; with everything in it:  store -r";
+            return Err(Error::other(Code::LocalFile, text));
         }
         if self.files.len() == 1 {
             return Ok(Job { source: Some(self.open(file, env)?), path });

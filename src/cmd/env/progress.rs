@@ -90,6 +90,14 @@ impl Bar {
         }
     }
 
+    /// Prints something in the bar's place, which comes again below it.
+    pub fn hide_for(&self, print: impl FnOnce()) {
+        match &self.kind {
+            Kind::Bar(bar) => bar.suspend(print),
+            Kind::Nothing | Kind::Lines { .. } => print(),
+        }
+    }
+
     /// Shows how far it is, for what is no transfer.
     pub fn reach(&mut self, bytes: u64, total: u64) {
         self.show(Progress { bytes, total, committing: false });

@@ -208,6 +208,15 @@ pub fn read_whole(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Op
     Ok(Some(bytes))
 }
 
+/// Opens whatever is there to be read. A pipe would otherwise wait for somebody who writes into it.
+///
+/// # Errors
+/// As the operating system says.
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 /// The machine's own disk.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct RealDisk;
@@ -222,9 +231,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        // A pipe would wait for somebody who writes into it.
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let file = open_at_once(path)?;
         let kind = file.metadata()?.file_type();
         if !kind.is_file() && !kind.is_dir() {
             let what = "it is neither a file nor a folder";

@@ -1,0 +1,196 @@
+//! `rtv -r`: stored folders, and files beside them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::super::advice;
+use super::super::connection::Connection;
+use super::super::place::{Existing, Place};
+use super::super::settings::Common;
+use super::super::transfer::{Fetched, fetch_watched, rooted};
+use super::Manner;
+use super::count::{Count, Sum, Words, counted};
+use super::pool::{self, Shared};
+use crate::cmd::env::{Env, Interrupts, size};
+use crate::cmd::failure::Stop;
+use crate::core::error::{Code, Error, Result};
+use crate::core::io::reason;
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::wire::extended::{Entry, Extent};
+
+const WORDS: Words = Words { doing: "Retrieving", done: "Retrieved" };
+
+/// What is to be retrieved, where to, and how.
+#[derive(Debug)]
+pub(in super::super) struct Download<'a> {
+    pub(in super::super) paths: &'a [String],
+    /// The folder that it goes to.
+    pub(in super::super) to: PathBuf,
+    pub(in super::super) existing: Existing,
+    pub(in super::super) manner: Manner,
+}
+
+/// One thing to do, or what cannot be done.
+enum Job {
+    File(FilePath, PathBuf, u64),
+    Folder(PathBuf),
+    Bad(String, Error),
+}
+
+/// What a job has come to.
+struct Outcome {
+    name: String,
+    bytes: u64,
+    done: Result<Option<Fetched>>,
+}
+
+/// Retrieves it. What there is is listed first, and its paths are in memory until the end.
+///
+/// # Errors
+/// [`Code::SomeFailed`] if not all was retrieved; those of connecting and signing in, or what the whole
+/// ended with.
+pub(in super::super) fn download(
+    download: &Download<'_>,
+    common: &Common,
+    env: &mut Env,
+) -> std::result::Result<(), Stop> {
+    let mut connection = Connection::open(common, env)?;
+    let mut jobs = Vec::new();
+    for path in download.paths {
+        if let Err(error) = download.list(&mut connection, path, &mut jobs) {
+            jobs.push(Job::Bad(path.clone(), error));
+        }
+    }
+    let mut all = Sum::default();
+    for job in &jobs {
+        if let Job::File(_, _, bytes) = job {
+            all.files += 1;
+            all.bytes += bytes;
+        }
+    }
+    if download.manner.dry_run {
+        return tell_planned(&jobs, all, env);
+    }
+    let most = usize::from(download.manner.transfers).min(jobs.len()).max(1);
+    let shared = Shared::new(download.manner.retry_for);
+    let mut count = Count::begin(WORDS, all, env);
+    let interrupts = env.interrupts().clone();
+    let work =
+        |connection: &mut Connection, job| download.work(connection, &shared, job, &interrupts);
+    pool::run(connection, most, &shared, jobs.into_iter(), &work, &mut |outcome| {
+        if let Some(why) = shared.waits_why() {
+            count.note(env, &format!("The server is waited for: {why}"));
+        }
+        if let Some(outcome) = outcome {
+            tell(&mut count, outcome, env)?;
+        }
+        count.show(&shared.moving);
+        Ok(())
+    })?;
+    count.finish(env, &[], json!({}))
+}
+
+impl Download<'_> {
+    /// Adds what is at a path, as `cp -r` has it: a folder under its own name, what is in the top folder
+    /// without one.
+    fn list(&self, connection: &mut Connection, path: &str, jobs: &mut Vec<Job>) -> Result<()> {
+        let root = FolderPath::parse_rooted(path)?;
+        let above = root.split().map_or(FolderPath::top(), |(above, _)| above);
+        let local = |path: &str| self.to.join(below(path, above.as_str()));
+        let remote = connection.remote()?;
+        match remote.look(&root)? {
+            Entry::File(file) => {
+                let at = local(file.path.as_str());
+                jobs.push(Job::File(file.path, at, file.bytes));
+                return Ok(());
+            }
+            Entry::Folder(folder) => jobs.push(Job::Folder(local(folder.as_str()))),
+        }
+        remote.list_below(&root, Extent::All, &mut |entry| {
+            jobs.push(match entry {
+                Entry::File(file) => {
+                    let at = local(file.path.as_str());
+                    Job::File(file.path, at, file.bytes)
+                }
+                Entry::Folder(folder) => Job::Folder(local(folder.as_str())),
+            });
+            Ok(())
+        })
+    }
+
+    fn work(
+        &self,
+        connection: &mut Connection,
+        shared: &Shared,
+        job: Job,
+        interrupts: &Interrupts,
+    ) -> Outcome {
+        match job {
+            Job::Bad(name, error) => Outcome { name, bytes: 0, done: Err(error) },
+            Job::Folder(local) => {
+                let made = fs::create_dir_all(&local).map_err(|error| {
+                    let text = format!("cannot make {}: {}", local.display(), reason(&error));
+                    Error::other(Code::LocalFile, text)
+                });
+                let name = local.display().to_string();
+                Outcome { name, bytes: 0, done: made.map(|()| None) }
+            }
+            Job::File(path, local, bytes) => {
+                let done = shared.persist(connection, true, &mut |remote, moving| {
+                    let place = Place::create(&local, true, self.existing, interrupts)?;
+                    fetch_watched(remote, &path, place, &mut |at| moving.reach(at.bytes))
+                });
+                let name = path.as_str().to_owned();
+                Outcome { name, bytes, done: done.map(Some) }
+            }
+        }
+    }
+}
+
+/// What comes behind a folder in the path of something in it.
+fn below<'a>(path: &'a str, folder: &str) -> &'a Path {
+    let rest = path.strip_prefix(folder).unwrap_or(path);
+    Path::new(rest.strip_prefix('/').unwrap_or(rest))
+}
+
+fn tell_planned(jobs: &[Job], all: Sum, env: &mut Env) -> std::result::Result<(), Stop> {
+    let json = env.manner().json;
+    for job in jobs {
+        match job {
+            Job::File(path, local, bytes) if json => {
+                let object = json!({"path": rooted(path), "bytes": bytes,
+                                    "local": local.display().to_string(), "dry_run": true});
+                env.json("item", object)?;
+            }
+            Job::File(_, local, _) => env.data(&local.display().to_string())?,
+            Job::Folder(_) => {}
+            Job::Bad(name, error) => env.tell(&advice::failure(&cannot(name), error)),
+        }
+    }
+    let (files, bytes) = (counted(all.files), size(all.bytes));
+    env.note(&format!("Nothing was written: {files}, {bytes}, would be retrieved."));
+    let result = json!({"code": 0, "dry_run": true, "files": all.files, "bytes": all.bytes});
+    if json { env.json("result", result) } else { Ok(()) }
+}
+
+fn cannot(name: &str) -> String {
+    format!("cannot retrieve {name}")
+}
+
+fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Result<(), Stop> {
+    let Outcome { name, bytes, done } = outcome;
+    match done {
+        Ok(Some(fetched)) => count.done(env, Some(bytes), &fetched.summary(), fetched.json()),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            let why = advice::failure(&cannot(&name), &error);
+            // Every further file would fail in the same way.
+            if matches!(why.code, Code::Unreachable | Code::SignIn) {
+                return Err(why.into());
+            }
+            count.failed(env, &name, bytes, &why)
+        }
+    }
+}

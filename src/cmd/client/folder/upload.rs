@@ -1,0 +1,272 @@
+//! `store -r`: local folders, and files beside them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::super::advice;
+use super::super::connection::Connection;
+use super::super::local::Source;
+use super::super::settings::Common;
+use super::super::transfer::{Sent, rooted, send_watched};
+use super::count::{Count, Sum, Words, counted};
+use super::pool::{self, Shared};
+use super::walk::{Found, walk};
+use super::{Filter, Manner};
+use crate::cmd::env::{Env, size};
+use crate::cmd::failure::Stop;
+use crate::core::error::{Code, Error, Result};
+use crate::core::path::{FilePath, FolderPath};
+use crate::core::remote::Progress;
+use crate::core::types::Precondition;
+
+const WORDS: Words = Words { doing: "Storing", done: "Stored" };
+
+/// What is to be stored, where, and how.
+#[derive(Debug)]
+pub(in super::super) struct Upload<'a> {
+    pub(in super::super) files: &'a [PathBuf],
+    pub(in super::super) to: FolderPath,
+    /// What the one folder or file is to be called.
+    pub(in super::super) name: Option<&'a str>,
+    pub(in super::super) precondition: Precondition,
+    pub(in super::super) filter: &'a Filter,
+    pub(in super::super) manner: Manner,
+}
+
+/// What was found: something to do, or what is left out.
+enum Item {
+    Job(Job),
+    Link,
+    Special,
+}
+
+/// One thing to do, or what cannot be done.
+enum Job {
+    File(PathBuf, FilePath, u64),
+    Folder(FolderPath),
+    Bad(PathBuf, Error),
+}
+
+/// What a job has come to.
+struct Outcome {
+    /// For people: the local file.
+    name: PathBuf,
+    bytes: u64,
+    done: Result<Done>,
+}
+
+enum Done {
+    File(Sent),
+    Folder(FolderPath),
+}
+
+/// What was left out.
+#[derive(Default)]
+struct LeftOut {
+    links: u64,
+    others: u64,
+}
+
+/// Stores it. A first walk tells how much there is, a second one passes it on: however many files there
+/// are, they are never all in memory.
+///
+/// # Errors
+/// [`Code::SomeFailed`] if not all was stored; those of connecting and signing in, or what the whole ended
+/// with.
+pub(in super::super) fn upload(
+    upload: &Upload<'_>,
+    common: &Common,
+    env: &mut Env,
+) -> std::result::Result<(), Stop> {
+    let (mut all, mut left_out, mut jobs) = (Sum::default(), LeftOut::default(), 0);
+    for item in upload.items(env)? {
+        match item {
+            Item::Link => left_out.links += 1,
+            Item::Special => left_out.others += 1,
+            Item::Job(job) => {
+                jobs += 1;
+                if let Job::File(_, _, bytes) = &job {
+                    all.files += 1;
+                    all.bytes += bytes;
+                }
+                if upload.manner.dry_run {
+                    tell_planned(job, env)?;
+                }
+            }
+        }
+    }
+    if upload.manner.dry_run {
+        let (files, bytes) = (counted(all.files), size(all.bytes));
+        env.note(&format!("Nothing was sent: {files}, {bytes}, would be stored."));
+        left_out.lines().iter().for_each(|line| env.note(line));
+        let result = json!({"code": 0, "dry_run": true, "files": all.files, "bytes": all.bytes});
+        return if common.json { env.json("result", result) } else { Ok(()) };
+    }
+    let connection = Connection::open(common, env)?;
+    let most = usize::from(upload.manner.transfers).min(jobs).max(1);
+    let shared = Shared::new(upload.manner.retry_for);
+    let again = upload.items(env)?.filter_map(|item| match item {
+        Item::Job(job) => Some(job),
+        Item::Link | Item::Special => None,
+    });
+    let mut count = Count::begin(WORDS, all, env);
+    let work = |connection: &mut Connection, job| upload.work(connection, &shared, job);
+    pool::run(connection, most, &shared, again, &work, &mut |outcome| {
+        if let Some(why) = shared.waits_why() {
+            count.note(env, &format!("The server is waited for: {why}"));
+        }
+        if let Some(outcome) = outcome {
+            tell(&mut count, outcome, env)?;
+        }
+        count.show(&shared.moving);
+        Ok(())
+    })?;
+    let object = json!({"links_left_out": left_out.links, "others_left_out": left_out.others});
+    count.finish(env, &left_out.lines(), object)
+}
+
+impl Upload<'_> {
+    /// Everything there is, as it is found.
+    fn items(&self, env: &Env) -> Result<impl Iterator<Item = Item> + Send + use<>> {
+        let mut parts: Vec<Box<dyn Iterator<Item = Item> + Send>> = Vec::new();
+        for file in self.files {
+            let local = env.at(file);
+            let found = walk(&local, self.filter.patterns(&local, env)?, self.filter.links);
+            parts.push(match self.root(file) {
+                Ok(root) => Box::new(found.map(move |found| item(found, &local, &root))),
+                Err(error) => Box::new(std::iter::once(Item::Job(Job::Bad(file.clone(), error)))),
+            });
+        }
+        Ok(parts.into_iter().flatten())
+    }
+
+    /// Where a folder or file goes, as `cp -r` has it: under its own name, the contents of `.` without
+    /// one.
+    fn root(&self, file: &Path) -> Result<FolderPath> {
+        let name = match (self.name, file.file_name()) {
+            (Some(name), _) => name,
+            (None, None) => return Ok(self.to.clone()),
+            (None, Some(name)) => name.to_str().ok_or_else(not_text)?,
+        };
+        let whole = match self.to.is_top() {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.to.as_str()),
+        };
+        Ok(FolderPath::parse_rooted(&whole)?)
+    }
+
+    fn work(&self, connection: &mut Connection, shared: &Shared, job: Job) -> Outcome {
+        let is_harmless = self.precondition == Precondition::Any;
+        match job {
+            Job::Bad(name, error) => Outcome { name, bytes: 0, done: Err(error) },
+            Job::Folder(folder) => {
+                let made = shared
+                    .persist(connection, true, &mut |remote, _| remote.make_folder(&folder, true));
+                let name = PathBuf::from(folder.as_str());
+                Outcome { name, bytes: 0, done: made.map(|()| Done::Folder(folder)) }
+            }
+            Job::File(name, path, bytes) => {
+                let done = shared.persist(connection, is_harmless, &mut |remote, moving| {
+                    let mut source = Source::regular(&name)?;
+                    let watch = &mut |at: Progress| moving.reach(at.bytes);
+                    send_watched(remote, &mut source, &path, self.precondition, watch)
+                });
+                Outcome { name, bytes, done: done.map(Done::File) }
+            }
+        }
+    }
+}
+
+fn not_text() -> Error {
+    Error::other(Code::BadPath, "its name is not UTF-8 text")
+}
+
+fn item(found: Found, folder: &Path, root: &FolderPath) -> Item {
+    Item::Job(match found {
+        Found::File(path, bytes) => match stored_path(&path, folder, root) {
+            Ok(at) => Job::File(path, at, bytes),
+            Err(error) => Job::Bad(path, error),
+        },
+        Found::EmptyFolder(path) => match stored_path(&path, folder, root) {
+            Ok(at) => Job::Folder(at.as_folder()),
+            Err(error) => Job::Bad(path, error),
+        },
+        Found::Bad(path, error) => Job::Bad(path, error),
+        Found::Link => return Item::Link,
+        Found::Special => return Item::Special,
+    })
+}
+
+/// Where a file that was found in a folder goes; the folder itself may be a file.
+fn stored_path(path: &Path, folder: &Path, root: &FolderPath) -> Result<FilePath> {
+    let below = path.strip_prefix(folder).unwrap_or(path);
+    let text = below.to_str().ok_or_else(not_text)?;
+    let whole = match (root.is_top(), text.is_empty()) {
+        (true, _) => text.to_owned(),
+        (false, true) => root.as_str().to_owned(),
+        (false, false) => format!("{}/{text}", root.as_str()),
+    };
+    Ok(FilePath::parse_rooted(&whole)?)
+}
+
+fn tell_planned(job: Job, env: &mut Env) -> std::result::Result<(), Stop> {
+    let json = env.manner().json;
+    match job {
+        Job::File(_, path, bytes) if json => {
+            env.json("item", json!({"path": rooted(&path), "bytes": bytes, "dry_run": true}))
+        }
+        Job::File(_, path, _) => env.data(&format!("/{path}")),
+        Job::Folder(folder) if json => {
+            env.json("item", json!({"path": format!("/{}", folder.as_str()), "dry_run": true}))
+        }
+        Job::Folder(folder) => env.data(&format!("/{folder}/")),
+        Job::Bad(name, error) => {
+            let why = advice::failure(&format!("cannot store {}", name.display()), &error);
+            env.tell(&why);
+            Ok(())
+        }
+    }
+}
+
+fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Result<(), Stop> {
+    let Outcome { name, bytes, done } = outcome;
+    match done {
+        Ok(Done::File(sent)) => count.done(env, Some(bytes), &sent.summary(), sent.json()),
+        Ok(Done::Folder(folder)) => {
+            let object = json!({"code": 0, "path": format!("/{}", folder.as_str())});
+            count.done(env, None, &format!("Made {folder}"), object)
+        }
+        Err(error) => {
+            let shown = name.display().to_string();
+            let why = advice::failure(&format!("cannot store {shown}"), &error);
+            // Every further file would fail in the same way.
+            if matches!(why.code, Code::Unreachable | Code::SignIn) {
+                return Err(why.into());
+            }
+            count.failed(env, &shown, bytes, &why)
+        }
+    }
+}
+
+impl LeftOut {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.links > 0 {
+            lines.push(format!(
+                "{} symbolic {} left out; what they lead to is stored with --links follow",
+                self.links,
+                if self.links == 1 { "link was" } else { "links were" }
+            ));
+        }
+        if self.others > 0 {
+            lines.push(format!(
+                "{} {} no regular files (pipes, sockets, devices) and {} left out",
+                self.others,
+                if self.others == 1 { "is" } else { "are" },
+                if self.others == 1 { "was" } else { "were" }
+            ));
+        }
+        lines
+    }
+}
