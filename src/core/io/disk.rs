@@ -104,7 +104,8 @@ pub trait Disk: Send + Sync {
     /// As the operating system says.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
-    /// May this process make, rename and remove files in this folder? Changes nothing.
+    /// May this process make, rename and remove files in this folder, or write to this file? Changes
+    /// nothing.
     ///
     /// # Errors
     /// The reason if it may not.
@@ -297,7 +298,8 @@ impl Disk for RealDisk {
     }
 
     fn may_write(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)?)
+        let enter = if path.is_dir() { Access::EXEC_OK } else { Access::empty() };
+        Ok(rustix::fs::access(path, Access::WRITE_OK | enter)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
