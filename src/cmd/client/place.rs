@@ -12,11 +12,11 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use super::local::{is_mount_point, unused_name, write_in_place};
 use crate::cmd::env::{Interrupts, Patient, Temporary};
 use crate::core::error::{Code, Error, Result};
+use crate::core::io::attributes::give;
 use crate::core::io::reason;
 use crate::core::types::FileAttributes;
 
@@ -189,33 +189,6 @@ fn hand_on(former: Former, file: &File) -> io::Result<bool> {
     }
     file.set_permissions(Permissions::from_mode(former.mode))?;
     Ok(true)
-}
-
-/// What was stored with the file's bytes. Who may read it may run it, as with any new program.
-fn give(attributes: FileAttributes, file: &File) -> io::Result<()> {
-    let FileAttributes { modified_ms, executable } = attributes;
-    let mode = file.metadata()?.mode() & 0o777;
-    let wanted = match executable {
-        None => mode,
-        Some(true) => mode | (mode & 0o444) >> 2,
-        Some(false) => mode & !0o111,
-    };
-    if wanted != mode {
-        file.set_permissions(Permissions::from_mode(wanted))?;
-    }
-    if let Some(time) = modified_ms.and_then(time_of) {
-        // What this file system cannot write down is no reason to lose the file.
-        let _ = file.set_modified(time);
-    }
-    Ok(())
-}
-
-fn time_of(ms: i64) -> Option<SystemTime> {
-    let length = Duration::from_millis(ms.unsigned_abs());
-    match ms {
-        0.. => SystemTime::UNIX_EPOCH.checked_add(length),
-        _ => SystemTime::UNIX_EPOCH.checked_sub(length),
-    }
 }
 
 fn write_over(target: &Path, file: &mut File) -> io::Result<()> {
