@@ -11,7 +11,7 @@ use palk::core::io::net::{Deadline, Stream};
 use palk::core::types::NodeId;
 use palk::core::wire::node::{Failure, PROTOCOL, Reply, Request};
 
-use crate::support::{Cluster, HANG, noise, palk, until};
+use crate::support::{Cluster, HANG, USER, noise, palk, until};
 
 /// The status as one line, and waits until it has all of these texts.
 fn status_says(cluster: &Cluster, texts: &[&str]) -> String {
@@ -155,7 +155,9 @@ fn what_is_immutable_in_a_nodes_folder_is_named_with_its_path() {
     let block = cluster.piece_of(2, "a.bin").remove(0);
     let own = cluster.node_folder(2).join(".palk/node.toml");
     let folder = cluster.node_folder(2).join(".palk/pieces");
-    let immutable = Immutable(vec![block.clone(), own.clone(), folder.clone()]);
+    let shown = cluster.node_folder(2).join(USER);
+    let all = vec![block.clone(), own.clone(), folder.clone(), shown.clone()];
+    let immutable = Immutable(all);
     if !set_immutable(&block, true) {
         eprintln!("SKIPPED: no file can be made immutable here (chattr +i)");
         return;
@@ -175,6 +177,15 @@ fn what_is_immutable_in_a_nodes_folder_is_named_with_its_path() {
     assert!(cluster.node(2).log().contains(&text(&own)));
     assert!(set_immutable(&own, false));
     cluster.await_healthy();
+    // A folder of the view.
+    assert!(set_immutable(&shown, true));
+    cluster.store("c.bin", &bytes).unwrap();
+    let name = shown.join("c.bin");
+    status_says(&cluster, &["node 2 has trouble with its disk: the view", &text(&name)]);
+    cluster.node(2).says(&format!("a name cannot be shown: {}: ", text(&name)));
+    assert!(set_immutable(&shown, false));
+    cluster.await_healthy();
+    assert!(cluster.has_version(2, "c.bin", &bytes));
     // A folder.
     assert!(set_immutable(&folder, true));
     status_says(&cluster, &["node 2 may not write to its folder: ", &text(&folder), "lsattr"]);

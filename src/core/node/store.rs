@@ -270,7 +270,8 @@ impl BlockStore {
         if !has_files(space, false) {
             return Some(DiskTrouble::NoInodes);
         }
-        self.disk_check.trouble()
+        let protected = || self.follower.protected().map(DiskTrouble::Failing);
+        self.disk_check.trouble().or_else(protected)
     }
 
     /// How far its journal is.
