@@ -6,6 +6,8 @@ mod chaos;
 mod disks;
 #[path = "cluster/load.rs"]
 mod load;
+#[path = "cluster/slow.rs"]
+mod slow;
 mod support;
 
 use std::fs;

@@ -3,8 +3,9 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::raw::Raw;
 use support::{Cluster, Process, USER, noise, palk, until};
@@ -202,4 +203,73 @@ fn a_server_that_was_taken_over_in_the_middle_of_changes_has_lost_none_that_it_a
         assert!(cluster.retrieve("a.bin").unwrap() == noise(round, 1000), "round {round}");
         assert_eq!(cluster.store("b.bin", &noise(round, 2000)).unwrap(), 4);
     }
+}
+
+/// A client whose sign-in is kept in the cluster's folder.
+fn at_home(cluster: &Cluster, arguments: &[&str]) -> Command {
+    let mut command = palk();
+    command.current_dir(cluster.folder.path()).env("XDG_CONFIG_HOME", cluster.path("home"));
+    command.args(["client", "--server", cluster.address()]).args(arguments);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Where the sign-in for the server that is used now is kept.
+fn kept(cluster: &Cluster) -> PathBuf {
+    cluster.path("home/palk/tokens").join(cluster.address().replace(':', "%3A")).join(USER)
+}
+
+fn sign_in(cluster: &Cluster) -> Vec<u8> {
+    let login = ["login", "--user", USER, "--password-file", "password"];
+    assert!(at_home(cluster, &login).status().unwrap().success());
+    fs::read(kept(cluster)).unwrap()
+}
+
+/// Keeps this sign-in for the server that is used now.
+fn keep(cluster: &Cluster, token: &[u8]) {
+    fs::create_dir_all(kept(cluster).parent().unwrap()).unwrap();
+    fs::write(kept(cluster), token).unwrap();
+    fs::set_permissions(kept(cluster), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn lists(cluster: &Cluster) -> Option<i32> {
+    at_home(cluster, &["inf", "--no-input"]).status().unwrap().code()
+}
+
+#[test]
+fn a_sign_in_that_was_given_up_stays_so_on_a_server_from_an_older_copy_that_takes_over() {
+    let mut cluster = Cluster::start();
+    let token = sign_in(&cluster);
+    assert_eq!(lists(&cluster), Some(0));
+    let copy = copy_of_database(&cluster);
+    assert!(at_home(&cluster, &["logout"]).status().unwrap().success());
+    let new = Process::start(server_command(&cluster, &copy, &["--take-over"]));
+    new.says("this server leads the cluster");
+    cluster.use_server(new);
+    keep(&cluster, &token);
+    assert_eq!(lists(&cluster), Some(5), "the token is worth nothing");
+    sign_in(&cluster);
+    assert_eq!(lists(&cluster), Some(0));
+}
+
+#[test]
+fn a_server_that_was_taken_over_confirms_no_logout() {
+    let mut cluster = Cluster::start();
+    let token = sign_in(&cluster);
+    let copy = copy_of_database(&cluster);
+    // It does not learn of it from its probes, but from the client.
+    cluster.server().signal("-STOP");
+    let new = Process::start(server_command(&cluster, &copy, &["--take-over"]));
+    new.says("this server leads the cluster");
+    let logout = at_home(&cluster, &["logout"]).stderr(Stdio::piped()).spawn().unwrap();
+    cluster.server().signal("-CONT");
+    let logout = logout.wait_with_output().unwrap();
+    assert!(!logout.status.success(), "{logout:?}");
+    assert!(kept(&cluster).exists(), "it is still to be given up");
+    cluster.use_server(new);
+    keep(&cluster, &token);
+    assert_eq!(lists(&cluster), Some(0));
+    assert!(at_home(&cluster, &["logout"]).status().unwrap().success());
+    keep(&cluster, &token);
+    assert_eq!(lists(&cluster), Some(5));
 }

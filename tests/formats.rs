@@ -462,7 +462,7 @@ fn every_reply_of_a_node() {
         heard_ms_ago: Some(5),
         folder: "/srv".into(),
     };
-    let replies: [(Reply, usize, &str); 25] = [
+    let replies: [(Reply, usize, &str); 26] = [
         (
             Reply::Welcome { folder: "/srv/files_2".into(), journal: journal_state() },
             0,
@@ -505,6 +505,16 @@ fn every_reply_of_a_node() {
             0,
             "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
              02000102 026e6f",
+        ),
+        (
+            Reply::Alive(Alive {
+                room: None,
+                journal: JournalState { gap: None, ..journal_state() },
+                trouble: Some(DiskTrouble::Full("no".into())),
+            }),
+            0,
+            "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
+             02000103 026e6f",
         ),
         (Reply::Staged, 0, "00000001 00000000 03"),
         (

@@ -9,13 +9,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use support::raw::Raw;
-use support::{Cluster, noise, palk, until};
+use support::{Cluster, USER, noise, palk, until};
 
 const PAIRS: [[usize; 2]; 6] = [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]];
 
@@ -378,4 +379,28 @@ fn pieces_and_journals_behind_links_are_served_rescued_and_recovered_alike() {
     cluster.await_healthy();
     cluster.store("sub/more", &large).unwrap();
     until("it is shown", || cluster.has_version(2, "sub/more", &large));
+}
+
+#[test]
+fn the_time_and_the_right_to_be_run_are_rescued_with_the_bytes() {
+    let mut cluster = Cluster::start();
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234_567_890_123);
+    let files = [("tool", 0o755, 5_000), ("large tool", 0o700, 400_000), ("text", 0o644, 5_000)];
+    for (name, mode, length) in files {
+        let local = cluster.path(name);
+        fs::write(&local, noise(3, length)).unwrap();
+        fs::set_permissions(&local, fs::Permissions::from_mode(mode)).unwrap();
+        fs::File::open(&local).unwrap().set_modified(changed).unwrap();
+        assert!(cluster.client(&["store", name]).status.success());
+    }
+    // A move keeps them.
+    assert!(cluster.client(&["mv", "tool", "moved tool"]).status.success());
+    stop(&mut cluster);
+    let (output, out) = rescue(&cluster, &[2, 3], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for (name, is_run) in [("moved tool", true), ("large tool", true), ("text", false)] {
+        let found = fs::metadata(out.join(USER).join(name)).unwrap();
+        assert_eq!(found.modified().unwrap(), changed, "{name}");
+        assert_eq!(found.permissions().mode() & 0o100 != 0, is_run, "{name}");
+    }
 }

@@ -44,6 +44,11 @@ enum Command {
     Storage(storage::Storage),
 }
 
+/// Reads a size (`10GB`, `1GiB`, `4096`), in bytes.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    Ok(text.parse::<bytesize::ByteSize>()?.as_u64())
+}
+
 /// Runs the program on its command line and gives its exit status.
 pub fn run(env: &mut Env) -> u8 {
     let command = without_empty_variables(Palk::command());

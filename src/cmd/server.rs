@@ -11,8 +11,8 @@ use crossbeam_channel::bounded;
 
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::parse_time;
 use crate::cmd::service::{self, Ending, Key, Service};
+use crate::cmd::{parse_bytes, parse_time};
 use crate::core::error::Code;
 use crate::core::io::datagram::host_name;
 use crate::core::io::listener::raise_files_max;
@@ -89,7 +89,7 @@ pub struct Server {
 
     /// Room that is kept on the disk of the user database, so that a full disk does not stop the server
     /// [default: 16MiB, at most an eighth of the disk]
-    #[arg(long, value_name = "SIZE", value_parser = parse_reserve)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     reserve: Option<u64>,
 
     /// Let clients find this server by "palk client scan", under this name or that of the host
@@ -132,11 +132,11 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     if text == "none" {
         return Ok(Rate(None));
     }
-    let rate: bytesize::ByteSize = text.parse()?;
-    if rate.as_u64() < RATE_MIN {
+    let rate = parse_bytes(text)?;
+    if rate < RATE_MIN {
         return Err(format!("at least {RATE_MIN} bytes a second, or \"none\" for no limit"));
     }
-    Ok(Rate(Some(rate.as_u64())))
+    Ok(Rate(Some(rate)))
 }
 
 fn parse_every(text: &str) -> Result<Every, String> {
@@ -156,13 +156,7 @@ fn parse_quota(text: &str) -> Result<DefaultQuota, String> {
     if text == "none" {
         return Ok(DefaultQuota(None));
     }
-    let size: bytesize::ByteSize = text.parse()?;
-    Ok(DefaultQuota(Some(size.as_u64())))
-}
-
-fn parse_reserve(text: &str) -> Result<u64, String> {
-    let size: bytesize::ByteSize = text.parse()?;
-    Ok(size.as_u64())
+    parse_bytes(text).map(|bytes| DefaultQuota(Some(bytes)))
 }
 
 /// Reads the size of the largest file, in bytes.
@@ -173,11 +167,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     if text == "none" {
         return Ok(FILE_BYTES_MAX);
     }
-    let size: bytesize::ByteSize = text.parse()?;
-    if size.as_u64() > FILE_BYTES_MAX {
+    let size = parse_bytes(text)?;
+    if size > FILE_BYTES_MAX {
         return Err(format!("at most {FILE_BYTES_MAX} bytes"));
     }
-    Ok(size.as_u64())
+    Ok(size)
 }
 
 impl Server {

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::parse_bytes;
 use crate::cmd::service::{self, Key, Service};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
@@ -55,8 +56,7 @@ pub struct Storage {
 }
 
 fn parse_reserve(text: &str) -> Result<Reserve, String> {
-    let size: bytesize::ByteSize = text.parse()?;
-    Ok(Reserve::Bytes(size.as_u64()))
+    parse_bytes(text).map(Reserve::Bytes)
 }
 
 impl Storage {

@@ -372,7 +372,12 @@ impl Error {
             Error::Damaged(_) | Error::DamagedOnNodes { .. } => Code::Damaged,
             Error::Protocol(_) => Code::Version,
             Error::Deadline(_) | Error::Closed(_) => Code::Unreachable,
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Error::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
                 Code::NoSpace
             }
             Error::Io { source, .. } if is_local(source) => Code::LocalFile,

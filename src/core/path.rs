@@ -51,6 +51,8 @@ pub enum PathError {
     Absolute,
     #[error("a path must not contain an empty part (\"//\")")]
     EmptyPart,
+    #[error("a path that ends in \"/\" is a folder's: add the name of the file")]
+    NoName,
 }
 
 /// A user's name, which is also the name of that user's top folder on every node.
@@ -166,6 +168,11 @@ impl FilePath {
     /// [`PathError`] naming what is wrong with it.
     pub fn parse_rooted(text: &str) -> Result<FilePath, PathError> {
         let text = text.strip_prefix('/').unwrap_or(text);
+        if let Some(folder) = text.strip_suffix('/')
+            && check_path(folder).is_ok()
+        {
+            return Err(PathError::NoName);
+        }
         check_path(text)?;
         Ok(FilePath(text.to_owned()))
     }
@@ -316,7 +323,8 @@ mod tests {
         assert_eq!(FolderPath::parse("/etc"), Err(PathError::Absolute));
         assert!(FilePath::parse_rooted("//etc").is_err());
         assert!(FilePath::parse_rooted("").is_err());
-        assert!(FilePath::parse_rooted("a/").is_err());
+        assert_eq!(FilePath::parse_rooted("a/"), Err(PathError::NoName));
+        assert_eq!(FilePath::parse_rooted("a//"), Err(PathError::EmptyPart));
     }
 
     #[test]

@@ -431,7 +431,9 @@ fn troubles(facts: &Facts, unreadable: u64) -> Vec<Trouble> {
         let cause = facts.disk.clone()?;
         Some(Trouble::NodeDisk { node, cause })
     }));
-    let is_known_to_fill = |facts: &NodeFacts| facts.disk == Some(DiskTrouble::NoInodes);
+    let is_known_to_fill = |facts: &NodeFacts| {
+        matches!(facts.disk, Some(DiskTrouble::NoInodes | DiskTrouble::Full(_)))
+    };
     let may_fill = each().filter(|(_, facts)| answers(facts) && !is_known_to_fill(facts));
     all.extend(may_fill.filter_map(|(node, facts)| {
         let room = facts.room?;

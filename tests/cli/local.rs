@@ -235,3 +235,60 @@ fn the_time_and_the_right_to_be_run_travel_with_a_file() {
     let lines = json_lines(&client(&cluster, &["rtv", "piped", "--json"]).code(0));
     assert_eq!((&lines[0]["modified_ms"], &lines[0]["executable"]), (&Value::Null, &Value::Null));
 }
+
+/// A shell in which this has been mounted on that, for it alone; `None` where that cannot be had.
+fn with_mount(cluster: &Cluster, from: &str, on: &str, then: &[&str]) -> Option<Command> {
+    let shell = |script: &str| {
+        let mut command = palk_in_a_shell();
+        command.current_dir(cluster.folder.path()).arg(script).args([from, on]);
+        command
+    };
+    let mount = r#"mount --bind "$0" "$1" 2>/dev/null"#;
+    if !shell(mount).status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: nothing can be mounted here (unshare --mount)");
+        return None;
+    }
+    let mut command = shell(&format!(r#"{mount} && shift && exec "$@""#));
+    command.arg(env!("CARGO_BIN_EXE_palk")).args(then);
+    Some(command)
+}
+
+fn palk_in_a_shell() -> Command {
+    let mut command = Command::new("unshare");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PALK_")) {
+        command.env_remove(name);
+    }
+    command.args(["--mount", "sh", "-c"]);
+    command
+}
+
+#[test]
+fn what_something_is_mounted_on_is_written_in_place() {
+    let cluster = Cluster::start();
+    let at = |name: &str| cluster.path(name);
+    fs::write(at("new"), "new").unwrap();
+    client(&cluster, &["store", "new"]).code(0);
+    fs::create_dir_all(at("home/palk")).unwrap();
+    for name in ["target", "below", "home/palk/known_servers", "known"] {
+        fs::write(at(name), "").unwrap();
+    }
+    let verb = |rest: &[&'static str]| {
+        let mut all = vec!["client", "--server", cluster.address(), "--user", USER];
+        all.extend(["--password-file", "password"]);
+        all.extend(rest);
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (from, on, rest, expected) in [
+        // First, as every command adds the server to it.
+        ("known", "home/palk/known_servers", &["inf"][..], cluster.address()),
+        ("below", "target", &["rtv", "new", "--to", "target"], "new"),
+    ] {
+        let then = verb(rest);
+        let then: Vec<&str> = then.iter().map(String::as_str).collect();
+        let Some(mut command) = with_mount(&cluster, from, on, &then) else { return };
+        command.env("XDG_CONFIG_HOME", at("home"));
+        run(command).code(0);
+        assert!(fs::read_to_string(at(from)).unwrap().starts_with(expected), "{from}");
+        assert_eq!(fs::read(at(on)).unwrap(), b"", "what is under the mount");
+    }
+}

@@ -90,6 +90,7 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
         command.env(name, "");
     }
     run(command).code(0);
+    cluster.await_healthy();
     let mut command = palk();
     command.current_dir(cluster.folder.path()).args(["status", "-x"]);
     run({
@@ -134,4 +135,42 @@ fn a_password_file_of_another_editor_is_read() {
     sign("signup", "gr\u{fc}n").code(0);
     sign("inf", "gru\u{308}n").code(0);
     sign("inf", "grun").code(5);
+}
+
+#[test]
+fn an_address_that_is_none_is_told_from_a_name_that_nobody_knows() {
+    for address in ["http://127.0.0.1:17777", "demo@127.0.0.1:17777", ":17777", " 127.0.0.1:17777"]
+    {
+        let mut command = palk();
+        command.args(["client", "--server", address, "--user", USER, "inf"]);
+        command.args(["--password-command", "echo secret"]);
+        run(command).code(2).stderr(told("is not HOST:PORT"));
+    }
+    let mut command = palk();
+    command.args(["client", "--server", "nobody.invalid", "--user", USER, "inf"]);
+    command.args(["--password-command", "echo secret"]);
+    run(command).code(6).stderr(
+        told("cannot connect to server nobody.invalid:17777: the name of the host cannot be resolved")
+            .and(told("Check how the name is spelled")),
+    );
+}
+
+#[test]
+fn an_address_of_the_newer_kind_needs_no_brackets() {
+    // The usual port, which an address without brackets stands for, may be taken: then nothing is shown.
+    if std::net::TcpListener::bind("[::1]:17777").is_err() {
+        eprintln!("SKIPPED: [::1]:17777 cannot be had on this machine");
+        return;
+    }
+    let mut cluster = Cluster::prepare(&[]);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.listen_at("[::1]:17777");
+    cluster.start_server();
+    cluster.server().says("this server leads the cluster");
+    for (server, verb) in [("::1", "signup"), ("[::1]", "inf"), ("::1", "inf")] {
+        let mut command = palk();
+        command.current_dir(cluster.folder.path()).args(["client", "--server", server]);
+        command.args(["--user", USER, "--password-file", "password", verb]);
+        run(command).code(0);
+    }
 }

@@ -3,15 +3,15 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use palk::core::io::frames;
 use palk::core::io::net::{Deadline, Stream};
 use palk::core::types::NodeId;
 use palk::core::wire::node::{Failure, PROTOCOL, Reply, Request};
 
-use crate::support::{Cluster, HANG, noise, palk, until};
+use crate::support::{Cluster, HANG, USER, noise, palk, until};
 
 /// The status as one line, and waits until it has all of these texts.
 fn status_says(cluster: &Cluster, texts: &[&str]) -> String {
@@ -126,6 +126,73 @@ fn what_is_in_a_blocks_place_and_cannot_be_replaced_is_named_with_its_path() {
     assert!(heal.stdin(Stdio::null()).output().unwrap().status.success());
     cluster.await_healthy();
     assert!(block.is_file());
+}
+
+/// Protects a file or folder from everybody, or no longer; false where that cannot be done.
+fn set_immutable(at: &Path, is_immutable: bool) -> bool {
+    let flag = if is_immutable { "+i" } else { "-i" };
+    let done = Command::new("chattr").arg(flag).arg(at).stderr(Stdio::null()).status();
+    done.is_ok_and(|status| status.success())
+}
+
+/// Ends the protection, so that the folder can be removed.
+struct Immutable(Vec<PathBuf>);
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        for at in &self.0 {
+            set_immutable(at, false);
+        }
+    }
+}
+
+#[test]
+fn what_is_immutable_in_a_nodes_folder_is_named_with_its_path() {
+    let mut cluster = Cluster::start_with(&["--scrub-every", "never"]);
+    let bytes = noise(1, 700_000);
+    cluster.store("a.bin", &bytes).unwrap();
+    cluster.await_healthy();
+    let block = cluster.piece_of(2, "a.bin").remove(0);
+    let own = cluster.node_folder(2).join(".palk/node.toml");
+    let folder = cluster.node_folder(2).join(".palk/pieces");
+    let shown = cluster.node_folder(2).join(USER);
+    let all = vec![block.clone(), own.clone(), folder.clone(), shown.clone()];
+    let immutable = Immutable(all);
+    if !set_immutable(&block, true) {
+        eprintln!("SKIPPED: no file can be made immutable here (chattr +i)");
+        return;
+    }
+    let text = |at: &Path| at.display().to_string();
+    // A block that is to go.
+    assert!(cluster.client(&["del", "a.bin"]).status.success());
+    cluster.node(2).says(&format!("{} cannot be removed: ", text(&block)));
+    status_says(&cluster, &["node 2 has trouble with its disk: ", &text(&block)]);
+    assert!(set_immutable(&block, false));
+    cluster.await_healthy();
+    assert!(!block.exists(), "it is tried again");
+    // A file of the node's own, while the node has nothing to do.
+    assert!(set_immutable(&own, true));
+    status_says(&cluster, &["node 2 has trouble with its disk: ", &text(&own)]);
+    cluster.node(2).says("the disk cannot be relied on: node 2: its disk failed: ");
+    assert!(cluster.node(2).log().contains(&text(&own)));
+    assert!(set_immutable(&own, false));
+    cluster.await_healthy();
+    // A folder of the view.
+    assert!(set_immutable(&shown, true));
+    cluster.store("c.bin", &bytes).unwrap();
+    let name = shown.join("c.bin");
+    status_says(&cluster, &["node 2 has trouble with its disk: the view", &text(&name)]);
+    cluster.node(2).says(&format!("a name cannot be shown: {}: ", text(&name)));
+    assert!(set_immutable(&shown, false));
+    cluster.await_healthy();
+    assert!(cluster.has_version(2, "c.bin", &bytes));
+    // A folder.
+    assert!(set_immutable(&folder, true));
+    status_says(&cluster, &["node 2 may not write to its folder: ", &text(&folder), "lsattr"]);
+    assert_eq!(cluster.store("b.bin", &bytes).unwrap(), 3);
+    drop(immutable);
+    until("it gets its piece", || cluster.has_version(2, "b.bin", &bytes));
+    cluster.await_healthy();
 }
 
 #[test]

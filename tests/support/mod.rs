@@ -309,6 +309,11 @@ impl Cluster {
         self.nodes[node - 1].as_mut().unwrap()
     }
 
+    /// The server listens there from its first start on.
+    pub(crate) fn listen_at(&mut self, address: &str) {
+        address.clone_into(&mut self.server_address);
+    }
+
     /// Starts the server, at the address that it had before if it had one.
     pub(crate) fn start_server(&mut self) {
         let command = self.server_command(palk());

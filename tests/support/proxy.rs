@@ -17,6 +17,12 @@ pub(crate) struct Proxy {
 struct Shared {
     is_hole: AtomicBool,
     forwarded: AtomicU64,
+    /// The part of `forwarded` that came from the far end.
+    answered: AtomicU64,
+    /// A direction of a connection that has carried so many bytes is held back. 0 is none.
+    hold_after: AtomicU64,
+    /// How many of them are held back.
+    held: AtomicU64,
     /// How long each run of bytes is held back, in milliseconds.
     delay_ms: AtomicU64,
     /// After so many bytes, counted over all connections, one bit is flipped. 0 is never.
@@ -41,8 +47,8 @@ impl Proxy {
                 for socket in [&near, &far] {
                     socket.set_nodelay(true).unwrap();
                 }
-                relay(near.try_clone().unwrap(), far.try_clone().unwrap(), inner.clone());
-                relay(far, near, inner.clone());
+                relay(near.try_clone().unwrap(), far.try_clone().unwrap(), inner.clone(), false);
+                relay(far, near, inner.clone(), true);
             }
         });
         Proxy { address, shared }
@@ -55,6 +61,21 @@ impl Proxy {
     /// From now on nothing comes through, or everything again.
     pub(crate) fn set_hole(&self, is_hole: bool) {
         self.shared.is_hole.store(is_hole, Ordering::SeqCst);
+    }
+
+    /// From now on a direction of a connection that has carried so many bytes carries no more.
+    pub(crate) fn hold_after(&self, bytes: u64) {
+        self.shared.hold_after.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Is any held back by that?
+    pub(crate) fn is_holding(&self) -> bool {
+        self.shared.held.load(Ordering::SeqCst) > 0
+    }
+
+    /// How many bytes have come back so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.shared.answered.load(Ordering::SeqCst)
     }
 
     /// From now on every run of bytes takes so much longer.
@@ -95,15 +116,17 @@ impl Proxy {
     }
 }
 
-fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
+fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>, is_answer: bool) {
     thread::spawn(move || {
         let cuts = shared.cuts.load(Ordering::SeqCst);
         let mut buffer = vec![0; 64 * 1024];
-        let mut run = None;
+        let (mut run, mut carried) = (None, 0);
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             while shared.is_hole.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
             }
+            shared.hold(carried);
+            carried += count as u64;
             thread::sleep(Duration::from_millis(shared.delay_ms.load(Ordering::SeqCst)));
             if shared.cuts.load(Ordering::SeqCst) != cuts {
                 let _ = from.shutdown(Shutdown::Both);
@@ -112,6 +135,9 @@ fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
             }
             let bytes = &mut buffer[..count];
             let before = shared.forwarded.fetch_add(count as u64, Ordering::SeqCst);
+            if is_answer {
+                shared.answered.fetch_add(count as u64, Ordering::SeqCst);
+            }
             shared.flip(bytes, before);
             shared.keep(bytes, &mut run);
             if to.write_all(bytes).is_err() {
@@ -123,6 +149,21 @@ fn relay(mut from: TcpStream, mut to: TcpStream, shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Waits while a direction that has carried so many bytes is to be held back.
+    fn hold(&self, carried: u64) {
+        let is_due = || match self.hold_after.load(Ordering::SeqCst) {
+            0 => false,
+            after => carried >= after,
+        };
+        if is_due() {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            while is_due() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            self.held.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     /// Keeps the bytes if they are to be kept; `run` is where those before them are.
     fn keep(&self, bytes: &[u8], run: &mut Option<usize>) {
         let mut recorded = self.recorded.lock().unwrap();

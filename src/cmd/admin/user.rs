@@ -10,6 +10,7 @@ use super::Common;
 use crate::cmd::client::password::Source;
 use crate::cmd::env::{Asked, Env, size};
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::parse_bytes;
 use crate::core::error::{Code, Error};
 use crate::core::path::printable;
 use crate::core::wire::admin::{Line, Verb, parse};
@@ -84,7 +85,7 @@ fn parse_quota(text: &str) -> Result<Allowance, String> {
     match text {
         "none" => Ok(Allowance::Unlimited),
         "default" => Ok(Allowance::Default),
-        _ => Ok(Allowance::Bytes(text.parse::<bytesize::ByteSize>()?.as_u64())),
+        _ => parse_bytes(text).map(Allowance::Bytes),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cmd::failure::Failure;
 use crate::core::error::{Code, Error};
+use crate::core::io::net::UNRESOLVED;
 
 /// A failure of `what` (`cannot store photo.jpg`), with the advice that goes with its kind.
 pub(crate) fn failure(what: &str, error: &Error) -> Failure {
@@ -37,6 +38,9 @@ fn advice(error: &Error) -> Option<&'static str> {
             "What has arrived is not what was sent, and not to be used. Try again."
         }
         Error::Remote { code, .. } => return after_refusal(*code),
+        Error::Other { code: Code::Unreachable, text } if text.ends_with(UNRESOLVED) => {
+            "Check how the name is spelled, or name another:  --server HOST:PORT"
+        }
         other => return on_this_side(other.code()),
     };
     Some(own)
@@ -45,13 +49,15 @@ fn advice(error: &Error) -> Option<&'static str> {
 const BROKEN: &str =
     "The connection broke on the way. Try again; if it stays so, the server's log says why.";
 
+/// What to do where no server could be reached.
+pub(super) const NOT_RUNNING: &str =
+    "Is the server running? Start it:  palk server   or name another:  --server HOST:PORT";
+
 /// What to do about what was found without the server, or without its answer.
 fn on_this_side(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::Usage | Code::BadPath => "Nothing was sent. See:  palk client --help",
-        Code::Unreachable => {
-            "Is the server running? Start it:  palk server   or name another:  --server HOST:PORT"
-        }
+        Code::Unreachable => NOT_RUNNING,
         Code::LocalFile => "Check the local file or folder, then try again.",
         Code::Exists => "Leave out --no-replace to replace it, or choose another name.",
         Code::Temporary => "Try again.",
@@ -116,5 +122,8 @@ mod tests {
         assert!(broken.starts_with("The connection broke"), "{broken}");
         let missing = advice(&Error::other(Code::Unreachable, "cannot connect")).unwrap();
         assert!(missing.starts_with("Is the server running?"), "{missing}");
+        let text = format!("cannot connect to server x:1: {UNRESOLVED}");
+        let misspelt = advice(&Error::other(Code::Unreachable, text)).unwrap();
+        assert!(misspelt.starts_with("Check how the name is spelled"), "{misspelt}");
     }
 }

@@ -172,10 +172,8 @@ impl Settings {
         let failure = Failure::new(error.code(), error.to_string());
         let server = &self.server;
         match error {
-            _ if error.code() == Code::Unreachable => failure.hint(
-                "Is the server running? Start it:  palk server   or name another:  --server \
-                 HOST:PORT",
-            ),
+            // Whoever answered there did not get as far as being a server.
+            Error::Closed(_) | Error::Deadline(_) => failure.hint(advice::NOT_RUNNING),
             Error::UnknownServer { .. } => failure.hint(format!(
                 "Nothing was sent. Compare it with what the server printed when it was started, \
                  then:  palk client trust {server} FINGERPRINT   or once:  --fingerprint FINGERPRINT"

@@ -12,11 +12,11 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use super::local::{is_mount_point, unused_name, write_in_place};
 use crate::cmd::env::{Interrupts, Patient, Temporary};
 use crate::core::error::{Code, Error, Result};
+use crate::core::io::attributes::give;
 use crate::core::io::reason;
 use crate::core::types::FileAttributes;
 
@@ -109,6 +109,9 @@ impl Place {
             target = fs::canonicalize(path)?;
             check_writable(&target, &there)?;
             former = Some(Former::of(&there));
+        } else if let Ok(leads_to) = fs::read_link(path) {
+            // Through one to a file that is not there yet as well: the link itself is somebody's choice.
+            target = follow(path, leads_to)?;
         }
         let folder = folder_of(&target);
         let mut folders = Folders::default();
@@ -191,36 +194,21 @@ fn hand_on(former: Former, file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What was stored with the file's bytes. Who may read it may run it, as with any new program.
-fn give(attributes: FileAttributes, file: &File) -> io::Result<()> {
-    let FileAttributes { modified_ms, executable } = attributes;
-    let mode = file.metadata()?.mode() & 0o777;
-    let wanted = match executable {
-        None => mode,
-        Some(true) => mode | (mode & 0o444) >> 2,
-        Some(false) => mode & !0o111,
-    };
-    if wanted != mode {
-        file.set_permissions(Permissions::from_mode(wanted))?;
-    }
-    if let Some(time) = modified_ms.and_then(time_of) {
-        // What this file system cannot write down is no reason to lose the file.
-        let _ = file.set_modified(time);
-    }
-    Ok(())
-}
-
-fn time_of(ms: i64) -> Option<SystemTime> {
-    let length = Duration::from_millis(ms.unsigned_abs());
-    match ms {
-        0.. => SystemTime::UNIX_EPOCH.checked_add(length),
-        _ => SystemTime::UNIX_EPOCH.checked_sub(length),
-    }
-}
-
 fn write_over(target: &Path, file: &mut File) -> io::Result<()> {
     file.rewind()?;
     write_in_place(target, file)
+}
+
+/// Where a link leads whose end is missing. Of a chain of links only one may be broken.
+fn follow(link: &Path, leads_to: PathBuf) -> io::Result<PathBuf> {
+    let target = folder_of(link).join(leads_to);
+    let (Some(name), false) = (target.file_name(), target.is_symlink()) else {
+        return Err(io::Error::other("it is a link that leads nowhere"));
+    };
+    match fs::canonicalize(folder_of(&target)) {
+        Ok(folder) => Ok(folder.join(name)),
+        Err(_) => Err(io::Error::other("it is a link that leads nowhere")),
+    }
 }
 
 /// A rename asks nobody whether the file that it replaces may be written.
@@ -313,6 +301,30 @@ mod tests {
         assert!(!path.exists());
         place.keep().unwrap();
         assert_eq!(names(&folder.path().join("a/b")), ["file"]);
+    }
+
+    #[test]
+    fn a_link_to_a_file_that_is_missing_leads_to_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupts = Interrupts::default();
+        let at = |name: &str| folder.path().join(name);
+        let link = |name: &str, to: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+        fs::create_dir(at("disk")).unwrap();
+        link("link", "disk/file");
+        let create = |name: &str| Place::create(&at(name), false, Existing::Replaced, &interrupts);
+        let mut place = create("link").unwrap();
+        place.write_all(b"x").unwrap();
+        place.keep().unwrap();
+        assert!(at("link").is_symlink());
+        assert_eq!(fs::read(at("disk/file")).unwrap(), b"x");
+        // Nothing is made where its disk is not mounted, and a ring has no end.
+        link("away", "unmounted/file");
+        link("ring", "ring");
+        for name in ["away", "ring"] {
+            let error = create(name).unwrap_err();
+            assert!(error.to_string().ends_with("it is a link that leads nowhere"), "{error}");
+            assert!(at(name).is_symlink());
+        }
     }
 
     #[test]

@@ -204,6 +204,7 @@ mod tests {
             Trouble::NodeDisk { node, cause: DiskTrouble::NoInodes },
             Trouble::NodeDisk { node, cause: DiskTrouble::NotWritable("/srv".into()) },
             Trouble::NodeDisk { node, cause: DiskTrouble::Failing("a reason ".repeat(9)) },
+            Trouble::NodeDisk { node, cause: DiskTrouble::Full("a reason ".repeat(9)) },
             Trouble::NodeFull { node, spare_bytes: 0 },
             Trouble::NodeFull { node, spare_bytes: 1_000_000 },
             Trouble::JournalBehind { node, why: "a long reason ".repeat(9) },

@@ -185,8 +185,15 @@ fn node_disk(node: NodeId, cause: &DiskTrouble) -> [String; 2] {
         DiskTrouble::NotWritable(why) => [
             format!("node {node} may not write to its folder: {}", printable(why)),
             format!(
-                "make the folder writable for the user that the node runs as; if the file system has \
-                 become read-only, look at the disk, and replace it if it is failing:  {replace}"
+                "make the folder writable for the user that the node runs as (lsattr shows whether it is \
+                 immutable); if the file system has become read-only, look at the disk, and replace it \
+                 if it is failing:  {replace}"
+            ),
+        ],
+        DiskTrouble::Full(why) => [
+            format!("node {node} takes no new files: no space left on its disk{}", printable(why)),
+            format!(
+                "delete files, or give it more room: a larger quota, or a larger disk:  {replace}"
             ),
         ],
         DiskTrouble::Failing(why) => [

@@ -147,6 +147,11 @@ impl Catalog {
     /// is written, and it is rolled back here. It certainly did not happen, and the next one may.
     fn commit(&self, connection: &Connection) -> Result<()> {
         self.refuse_in_doubt()?;
+        #[cfg(test)]
+        if self.commits_find_no_room.load(Ordering::SeqCst) {
+            roll_back(connection);
+            return Err(database::no_space());
+        }
         if let Err(error) = execute(connection, "COMMIT", []) {
             let is_undone = error.code() == Code::NoSpace && roll_back(connection);
             if !is_undone {

@@ -94,6 +94,9 @@ pub struct Catalog {
     in_doubt: AtomicBool,
     /// Room on its disk that is kept for it; a simulation keeps none.
     reserve: Option<DiskReserve>,
+    /// No commit finds room on the disk.
+    #[cfg(test)]
+    pub(in crate::core) commits_find_no_room: AtomicBool,
 }
 
 impl Catalog {
@@ -117,6 +120,8 @@ impl Catalog {
             surveyor: Mutex::new(database::open(path)?),
             in_doubt: AtomicBool::new(false),
             reserve: None,
+            #[cfg(test)]
+            commits_find_no_room: AtomicBool::new(false),
         })
     }
 

@@ -480,4 +480,41 @@ mod tests {
         }
         assert_eq!(f.cluster.catalog.end().unwrap().id, before.id + 1, "it was made");
     }
+
+    #[test]
+    fn what_the_nodes_have_and_the_catalog_had_no_room_for_is_made_as_soon_as_there_is_room() {
+        let f = fixture();
+        let (catalog, roster) = (f.cluster.catalog.clone(), f.cluster.roster.clone());
+        let replication = f.cluster.replication.clone();
+        let (committer, thread) =
+            Committer::new(catalog.clone(), roster, replication.clone(), true);
+        let committer = Arc::new(committer);
+        thread.unwrap().start(committer.clone()).unwrap();
+        let user = f.user();
+        let make = |name: &str| {
+            let folder = FolderPath::parse(name).unwrap();
+            committer.submit(move |draft| draft.make_folder(user, &folder, false))
+        };
+        let (before, decided) = (catalog.end().unwrap(), replication.decided());
+        catalog.commits_find_no_room.store(true, Ordering::SeqCst);
+        let made = make("a").unwrap_err();
+        assert_eq!(made.code(), Code::InDoubt, "{made}");
+        assert!(made.to_string().contains("the change was made"), "{made}");
+        assert!(committer.is_behind() && !catalog.is_in_doubt());
+        assert_eq!((catalog.end().unwrap(), replication.decided()), (before, decided + 1));
+        // What would come before it in the catalog is refused, and reaches no node.
+        assert_eq!(make("b").unwrap_err().code(), Code::NoSpace);
+        assert_eq!(replication.end().id, decided + 1);
+
+        catalog.commits_find_no_room.store(false, Ordering::SeqCst);
+        let begun = Instant::now();
+        while committer.is_behind() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it catches up by itself");
+            thread::yield_now();
+        }
+        assert_eq!(catalog.end().unwrap(), replication.end(), "it was made, once");
+        assert_eq!(make("a").unwrap_err().code(), Code::Exists);
+        make("b").unwrap();
+        assert_eq!(catalog.end().unwrap().id, before.id + 2);
+    }
 }

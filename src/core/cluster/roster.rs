@@ -166,9 +166,15 @@ impl Roster {
             let seen = &self.seen.lock()[id.index()];
             (seen.room, seen.trouble.clone())
         };
-        if let Some(DiskTrouble::NotWritable(why)) = trouble {
-            let why = NodeFailure::DiskFailed(format!("it may not write to {why}"));
-            return Err(Error::node(id, why));
+        match trouble {
+            Some(DiskTrouble::NotWritable(why)) => {
+                let why = NodeFailure::DiskFailed(format!("it may not write to {why}"));
+                return Err(Error::node(id, why));
+            }
+            Some(DiskTrouble::Full(why)) => {
+                return Err(Error::node(id, NodeFailure::NoSpace(why)));
+            }
+            Some(DiskTrouble::NoInodes | DiskTrouble::Failing(_)) | None => {}
         }
         let Some(room) = room else {
             return Ok(());

@@ -13,6 +13,9 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use rustix::fs::{Access, OFlags};
 
+use crate::core::io::attributes;
+use crate::core::types::FileAttributes;
+
 /// Write-back starts whenever this many new bytes have come.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 
@@ -104,7 +107,8 @@ pub trait Disk: Send + Sync {
     /// As the operating system says.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
-    /// May this process make, rename and remove files in this folder? Changes nothing.
+    /// May this process make, rename and remove files in this folder, or write to this file? Changes
+    /// nothing.
     ///
     /// # Errors
     /// The reason if it may not.
@@ -119,6 +123,16 @@ pub trait Disk: Send + Sync {
     /// As the operating system says; `AlreadyExists` if the name is taken, `Unsupported` or
     /// `PermissionDenied` where the file system has no hard links.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file the time and the right to be run that were stored with it, as far as the disk keeps
+    /// such things.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn give(&self, path: &Path, attributes: FileAttributes) -> io::Result<()> {
+        let (_, _) = (path, attributes);
+        Ok(())
+    }
 
     /// Which file or folder this path leads to: the same for all names of one file, and another one
     /// for every other that is there.
@@ -304,11 +318,16 @@ impl Disk for RealDisk {
     }
 
     fn may_write(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)?)
+        let enter = if path.is_dir() { Access::EXEC_OK } else { Access::empty() };
+        Ok(rustix::fs::access(path, Access::WRITE_OK | enter)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    fn give(&self, path: &Path, attributes: FileAttributes) -> io::Result<()> {
+        attributes::give(attributes, &OpenOptions::new().write(true).open(path)?)
     }
 
     fn identity(&self, path: &Path) -> io::Result<FileIdentity> {

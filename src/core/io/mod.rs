@@ -4,6 +4,7 @@
 //! What the system says when something fails becomes a person's words, by [`reason`]: no text
 //! of the operating system, with its capital letter and its number, travels further.
 
+pub mod attributes;
 pub mod clock;
 pub mod datagram;
 pub mod disk;

@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::core::error::{Error, Result};
+pub use crate::core::io::socket::UNRESOLVED;
 use crate::core::io::socket::{self, Socket};
 use crate::core::io::tls::Session;
 use crate::core::types::Fingerprint;

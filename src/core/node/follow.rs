@@ -72,6 +72,8 @@ pub(super) struct Follower {
     /// Followed durably up to there.
     saved: AtomicU64,
     state: Mutex<State>,
+    /// What may not be changed in the view, until a check has put everything right.
+    protected: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -157,6 +159,7 @@ impl Follower {
             id,
             saved: AtomicU64::new(position),
             state: Mutex::new(state),
+            protected: Mutex::default(),
         })
     }
 
@@ -258,7 +261,9 @@ impl Follower {
             match self.view.empty_trash(NAMES_PER_STEP) {
                 Ok(false) => {}
                 Ok(true) => return Ok(true),
-                Err(e) => state.told_once(|| self.tell("a removed folder cannot be emptied", &e)),
+                Err(e) => state.told_once(|| {
+                    tell("a removed folder cannot be emptied", &self.root, &e);
+                }),
             }
             if state.check.is_none() && state.pause == 0 {
                 if state.needs_check {
@@ -307,7 +312,9 @@ impl Follower {
             Ok(false) => state.want_check(),
             Err(e) => {
                 state.want_check();
-                state.told_once(|| self.tell("a name cannot be shown", &e));
+                let at = self.shown_at(change);
+                self.note_protected(&at, &e);
+                state.told_once(|| tell("a name cannot be shown", &at, &e));
             }
         }
     }
@@ -383,12 +390,32 @@ impl Follower {
         }
     }
 
-    fn tell(&self, what: &str, e: &io::Error) {
-        tracing::warn!(
-            "{what} in {}: {}; the view is put right later",
-            self.root.display(),
-            reason(e)
-        );
+    /// Where a change is seen.
+    fn shown_at(&self, change: &Change) -> PathBuf {
+        let name =
+            |user, path: &FilePath| self.view.folder_path(user, &path.folder()).join(path.name());
+        match change {
+            Change::Stored { place, .. }
+            | Change::Deleted { place }
+            | Change::Reverted { place, .. } => name(&place.user, &place.path),
+            Change::FolderMade { user, folder } | Change::FolderRemoved { user, folder } => {
+                self.view.folder_path(user, folder)
+            }
+            Change::Moved { user, to, .. } => name(user, to),
+            _ => self.root.clone(),
+        }
+    }
+
+    fn note_protected(&self, at: &Path, e: &io::Error) {
+        if e.kind() == io::ErrorKind::PermissionDenied {
+            let what = format!("the view cannot be changed: {}: {}", reason(e), at.display());
+            *self.protected.lock() = Some(what);
+        }
+    }
+
+    /// What may not be changed in the view, if anything is protected.
+    pub(super) fn protected(&self) -> Option<String> {
+        self.protected.lock().clone()
     }
 
     /// Does some of a check of the view, which begins with the first call. `check` says which one it
@@ -486,17 +513,28 @@ impl Follower {
     fn check_some(&self, state: &mut State) {
         let Some(mut check) = state.check.take() else { return };
         for _ in 0..NAMES_PER_STEP {
-            let done = match check.entries.pop() {
-                Some((user, folder, item)) => self.check_name(&mut check, &user, &folder, &item),
+            let (done, at) = match check.entries.pop() {
+                Some((user, folder, item)) => {
+                    let (Item::File(name) | Item::Listed(name)) = &item;
+                    let at = self.view.folder_path(&user, &folder).join(name);
+                    (self.check_name(&mut check, &user, &folder, &item), at)
+                }
                 None => match check.open.pop() {
-                    Some(Visit::Enter(user, folder)) => self.enter(&mut check, user, folder),
-                    Some(Visit::Leave(user, folder)) => self.leave(&mut check, &user, &folder),
+                    Some(Visit::Enter(user, folder)) => {
+                        let at = self.view.folder_path(&user, &folder);
+                        (self.enter(&mut check, user, folder), at)
+                    }
+                    Some(Visit::Leave(user, folder)) => {
+                        let at = self.view.folder_path(&user, &folder);
+                        (self.leave(&mut check, &user, &folder), at)
+                    }
                     None => return self.end_check(state, &check),
                 },
             };
             if let Err(e) = done {
+                self.note_protected(&at, &e);
                 if !check.failed {
-                    self.tell("a name cannot be checked", &e);
+                    tell("a name cannot be checked", &at, &e);
                 }
                 check.failed = true;
             }
@@ -517,6 +555,7 @@ impl Follower {
             state.needs_check = true;
         } else {
             state.has_told = false;
+            *self.protected.lock() = None;
         }
     }
 
@@ -632,6 +671,10 @@ impl State {
             tell();
         }
     }
+}
+
+fn tell(what: &str, at: &Path, e: &io::Error) {
+    tracing::warn!("{what}: {}: {}; the view is put right later", at.display(), reason(e));
 }
 
 impl Check {

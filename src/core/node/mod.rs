@@ -1,5 +1,6 @@
 //! One storage node: its block store and the service that answers the server.
 
+mod disk_check;
 mod entrance;
 #[cfg(test)]
 mod fixture;

@@ -29,13 +29,14 @@ use crate::core::io::listener::{Listener, Most, State, files_max};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
+use crate::core::node::disk_check::DiskWatch;
 use crate::core::node::entrance::{self, FIRST_MESSAGE_BYTES};
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
 use crate::core::wire::journal::Point;
 use crate::core::wire::node::{
-    Failure, PROTOCOL, Reply, Request, Serves, VERIFY_STRIPES_MAX, VERSION_IDS_MAX, shorten,
+    Alive, Failure, PROTOCOL, Reply, Request, Serves, VERIFY_STRIPES_MAX, VERSION_IDS_MAX, shorten,
 };
 use crate::core::wire::snapshot::SnapshotRequest;
 
@@ -87,6 +88,7 @@ struct Connection {
     body: Vec<u8>,
     /// That servers are refused.
     refusal: Arc<Complaint>,
+    watch: Arc<DiskWatch>,
 }
 
 /// A line of the log that is due again and again as long as something does not change.
@@ -116,13 +118,15 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Accept
     }
     let (store, state, start) = (store.clone(), listener.state(), Instant::now());
     let refusal = Arc::new(Complaint::default());
+    let watch = DiskWatch::start(&store);
     let serve = move |socket: TcpStream, peer| {
         let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
             if !entrance::admit(&mut stream, acceptor.as_ref(), &HELLO)? {
                 return Ok(());
             }
-            let (store, state, refusal) = (store.clone(), state.clone(), refusal.clone());
-            Connection { store, state, start, stream, body: Vec::new(), refusal }.serve()
+            let (store, state) = (store.clone(), state.clone());
+            let (refusal, watch) = (refusal.clone(), watch.clone());
+            Connection { store, state, start, stream, body: Vec::new(), refusal, watch }.serve()
         });
         if let Err(error) = served {
             tracing::info!("connection from {peer} ended: {error}");
@@ -341,7 +345,11 @@ impl Connection {
             Request::Ping { decided } => {
                 store.decided(decided);
                 drop(admitted);
-                self.reply(store.alive().map(Reply::Alive))
+                let alive = store.alive().map(|alive| Alive {
+                    trouble: self.watch.trouble().or(alive.trouble),
+                    ..alive
+                });
+                self.reply(alive.map(Reply::Alive))
             }
             Request::Stage(meta) => {
                 drop(admitted);

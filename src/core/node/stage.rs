@@ -232,9 +232,9 @@ fn refused(id: NodeId, why: &str) -> Error {
 /// An error of the disk that says nothing about any bytes that lie there.
 pub(super) fn disk_error(id: NodeId, e: &io::Error) -> Error {
     let why = match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            NodeFailure::NoSpace(String::new())
-        }
+        io::ErrorKind::StorageFull => NodeFailure::NoSpace(String::new()),
+        // The free bytes say nothing then.
+        io::ErrorKind::QuotaExceeded => NodeFailure::NoSpace(format!(": {}", reason(e))),
         _ if is_shortage(e) => NodeFailure::Busy(format!("it cannot do that now: {}", reason(e))),
         _ => NodeFailure::DiskFailed(reason(e)),
     };

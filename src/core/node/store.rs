@@ -13,7 +13,7 @@
 //! Nothing here names a thread, a socket or a clock: the service calls in, and a background thread of
 //! it calls [`BlockStore::follow`] and [`BlockStore::write_out`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +22,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::core::error::{Code, Error, NodeFailure, Result};
-use crate::core::io::disk::{Disk, FileIdentity, ReadFile, Space, create_folders, write_whole};
+use crate::core::io::disk::{Disk, FileIdentity, ReadFile, Space, create_folders};
 use crate::core::io::{is_shortage, reason};
+use crate::core::node::disk_check::{DiskCheck, FOLDERS, Task};
 use crate::core::node::follow::Follower;
 use crate::core::node::gap::Gap;
 pub use crate::core::node::identity::FOLDER_FORMAT;
@@ -68,16 +69,7 @@ pub struct BlockStore {
     anchor: Mutex<Option<Anchor>>,
     /// Following, writing out, installing a snapshot and checking the view take turns.
     pub(super) turn: Mutex<()>,
-    /// Why the disk failed the last time that each task was tried; `None` where it did not.
-    failing: Mutex<BTreeMap<Task, String>>,
-}
-
-/// What a node does on its disk again and again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Task {
-    Append,
-    WriteOut,
-    Follow,
+    pub(super) disk_check: DiskCheck,
 }
 
 /// Tells the folder from another one in its place. The file is kept open so that the system does not
@@ -142,7 +134,7 @@ impl BlockStore {
             reserve: Reserve::Bytes(0),
             anchor: Mutex::new(Some(anchor)),
             turn: Mutex::default(),
-            failing: Mutex::default(),
+            disk_check: DiskCheck::default(),
         };
         if let Some(cluster) = cluster {
             store.begin_journal(cluster)?;
@@ -267,7 +259,7 @@ impl BlockStore {
     /// What is wrong with the disk. Whatever can be known without writing is, so that an idle node says
     /// it as well.
     fn trouble(&self, space: Space) -> Option<DiskTrouble> {
-        for folder in ["", ".palk", ".palk/pieces", "backup"].map(|name| self.root.join(name)) {
+        for folder in FOLDERS.map(|name| self.root.join(name)) {
             if let Err(e) = self.disk.may_write(&folder) {
                 // Put together by `join`, the first one ends in a slash.
                 let folder = folder.components().collect::<PathBuf>();
@@ -278,31 +270,8 @@ impl BlockStore {
         if !has_files(space, false) {
             return Some(DiskTrouble::NoInodes);
         }
-        self.failing.lock().values().next().cloned().map(DiskTrouble::Failing)
-    }
-
-    /// Remembers whether the disk has failed a task this time.
-    pub(super) fn noting<T>(&self, task: Task, result: Result<T>) -> Result<T> {
-        let mut failing = self.failing.lock();
-        match &result {
-            Err(Error::Node { why, .. })
-                if matches!(why, NodeFailure::DiskFailed(_) | NodeFailure::NoSpace(_)) =>
-            {
-                failing.insert(task, why.to_string());
-            }
-            _ => drop(failing.remove(&task)),
-        }
-        result
-    }
-
-    /// Writes something small to the disk and syncs it.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn prove_disk(&self) -> Result<()> {
-        self.check_folder()?;
-        let path = self.root.join(".palk/proof");
-        write_whole(&*self.disk, &path, b"").map_err(|e| disk_error_at(self.id, &path, &e))
+        let protected = || self.follower.protected().map(DiskTrouble::Failing);
+        self.disk_check.trouble().or_else(protected)
     }
 
     /// How far its journal is.
@@ -468,14 +437,16 @@ impl BlockStore {
         let unknown = versions.iter().filter(|version| self.journal.inline(**version).is_none());
         let unknown: Vec<VersionId> = unknown.copied().collect();
         let stuck = self.pieces.remove(&unknown).map_err(|e| disk_error(self.id, &e))?;
-        match stuck.first() {
+        let discarded = match stuck.first() {
             Some((path, e)) => Err(disk_error_at(self.id, path, e)),
             None => Ok(()),
-        }
+        };
+        self.noting(Task::Discard, discarded)
     }
 
-    /// Removes the pieces of versions that the journal has dropped. One that cannot be removed stays:
-    /// the next comparison finds a piece that the catalog does not know.
+    /// Removes the pieces of versions that the journal has dropped. One that cannot be removed is tried
+    /// again with every check of the disk; after a restart the next comparison finds a piece that the
+    /// catalog does not know.
     ///
     /// # Errors
     /// If the disk fails.
@@ -483,6 +454,7 @@ impl BlockStore {
         versions.iter().for_each(|version| self.journal.forget_piece(*version));
         for (path, e) in self.pieces.remove(versions)? {
             tracing::warn!("{} cannot be removed: {}", path.display(), reason(&e));
+            self.disk_check.cannot_remove(self.id, path, &e);
         }
         Ok(())
     }

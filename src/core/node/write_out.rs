@@ -12,10 +12,11 @@ use std::path::PathBuf;
 
 use crate::core::code::layout::UNIT_BYTES_MAX;
 use crate::core::error::Result;
+use crate::core::node::disk_check::Task;
 use crate::core::node::journal::WaitingPiece;
 use crate::core::node::piece::read_trailer;
 use crate::core::node::stage::{Live, Stages, disk_error};
-use crate::core::node::store::{BlockStore, Task};
+use crate::core::node::store::BlockStore;
 use crate::core::types::VersionId;
 use crate::core::wire::journal::Change;
 use crate::core::wire::snapshot::Logged;

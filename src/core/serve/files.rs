@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::catalog::accounts::{Account, Proof};
-use crate::core::catalog::{Draft, NewFile, Relocated, Removed, Scope, TokenId};
+use crate::core::catalog::{Draft, FileRecord, NewFile, Relocated, Removed, Scope, TokenId};
 use crate::core::cluster::leadership::Leadership;
 use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::Reader;
@@ -325,13 +325,12 @@ impl Files {
         range: Option<ByteRange>,
     ) -> Result<Retrieve<'_>> {
         self.may_read()?;
-        let mut version = None;
-        let begun = self.begin_retrieve(user, path, range, &mut version);
-        let (Err(Error::TooFewToRead { .. } | Error::DamagedOnNodes { .. }), Some(version)) =
-            (&begun, version)
-        else {
+        let entered = self.enter(user, path)?;
+        let version = entered.0.version;
+        let begun = self.begin_retrieve(user, path, range, entered);
+        if !matches!(begun, Err(Error::TooFewToRead { .. } | Error::DamagedOnNodes { .. })) {
             return begun;
-        };
+        }
         // What a server that has just begun to lead found on too few nodes may never have been answered;
         // then the file is what it was before.
         if self.may_change().is_err() {
@@ -340,7 +339,7 @@ impl Files {
         self.cluster.settler.round();
         let current = self.cluster.catalog.file(user.account.id, path)?.version;
         if current != version {
-            return self.begin_retrieve(user, path, range, &mut None);
+            return self.begin_retrieve(user, path, range, self.enter(user, path)?);
         }
         if self.cluster.catalog.is_uncertain(version)? {
             let text = format!(
@@ -352,20 +351,22 @@ impl Files {
         begun
     }
 
-    /// Begins to read; `version` says which one it is as soon as that is known.
+    /// The file's current version, which is not dropped as long as it is being read.
+    fn enter(&self, user: &User, path: &FilePath) -> Result<(FileRecord, Reader)> {
+        self.cluster.readers.enter(|| {
+            let record = self.cluster.catalog.file(user.account.id, path)?;
+            let version = record.version;
+            Ok((record, version))
+        })
+    }
+
     fn begin_retrieve(
         &self,
         user: &User,
         path: &FilePath,
         range: Option<ByteRange>,
-        version: &mut Option<VersionId>,
+        (record, reader): (FileRecord, Reader),
     ) -> Result<Retrieve<'_>> {
-        let (record, reader) = self.cluster.readers.enter(|| {
-            let record = self.cluster.catalog.file(user.account.id, path)?;
-            let version = record.version;
-            Ok((record, version))
-        })?;
-        *version = Some(record.version);
         let (volume, label) = (&self.cluster.volume, place(user, path));
         let whole = Wanted::whole(record.version, &label, record.bytes, record.placed);
         let part = range.map_or(Ok(0..record.bytes), |range| range.within(record.bytes))?;

@@ -130,6 +130,8 @@ fn a_disk_that_takes_nothing_is_named_once_with_its_cause() {
         (DiskTrouble::NoInodes, 0, false),
         (DiskTrouble::NotWritable("/files_3 (permission denied)".into()), room.spare_bytes, false),
         (DiskTrouble::Failing("input/output error".into()), room.spare_bytes, true),
+        (DiskTrouble::Full(": the disk quota is used up".into()), room.spare_bytes, false),
+        (DiskTrouble::Full(String::new()), 0, false),
     ] {
         sick.nodes[2].disk = Some(cause.clone());
         sick.nodes[2].room = Some(Room { spare_bytes, ..room });

@@ -343,6 +343,8 @@ pub enum DiskTrouble {
     NotWritable(String),
     /// Something that the node does on its disk fails at every try: why.
     Failing(String),
+    /// The disk takes no more bytes, whatever is free: the figures or the reason, to follow "disk".
+    Full(String),
 }
 
 /// Which node this is, and whom it serves.

@@ -26,7 +26,7 @@ use super::history::History;
 use super::walk::{BlockAt, Found, Named, Nameless, State, TakenFor, Unread, Viewed};
 use crate::core::names::{self, Names};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{Block, NodeSet, VersionId};
+use crate::core::types::{Block, FileAttributes, NodeSet, VersionId};
 use crate::core::wire::journal::{Change, Point};
 use crate::core::wire::node::Place;
 
@@ -117,6 +117,8 @@ pub struct Survey {
     /// The last entry of the journal that the names are from; `None` if they are from the nodes' views
     /// and from the blocks themselves.
     pub journal: Option<Point>,
+    /// What versions keep besides their bytes, by the journal.
+    pub(super) attributes: HashMap<VersionId, FileAttributes>,
     /// Is there any view?
     has_views: bool,
 }
@@ -134,8 +136,10 @@ impl Survey {
         let has_views = !viewed.is_empty();
         let journal = history.as_ref().map(|history| history.end);
         let mut versions = versions_of(named, viewed);
+        let mut attributes = HashMap::new();
         let mut files = match history {
             Some(mut history) => {
+                attributes = std::mem::take(&mut history.attributes);
                 if journals < JOURNALS_ENOUGH {
                     add_newer(&mut history, &versions);
                 }
@@ -167,7 +171,7 @@ impl Survey {
             let own = (file.place.user.clone(), file.place.path.as_folder());
             file.is_folder_too = folders.contains(&own);
         }
-        Survey { files, folders, unread, journal, has_views }
+        Survey { files, folders, unread, journal, attributes, has_views }
     }
 
     /// May this version never have been answered?
@@ -399,7 +403,7 @@ mod tests {
 
     fn history(stores: &[(&str, u8)]) -> History {
         let end = Point::start(ClusterId([1; 16]));
-        let mut history = History { names: Names::default(), end, last_seq: Seq(0) };
+        let mut history = History::starting_at(end);
         for (path, n) in stores {
             history.apply(&Change::Stored {
                 place: place(path),

@@ -22,7 +22,7 @@ use crate::core::io::disk::{Disk, ReadFile};
 use crate::core::io::reason;
 use crate::core::names::Names;
 use crate::core::node::frames::{FrameReader, NextFrame};
-use crate::core::types::{NodeId, Seq};
+use crate::core::types::{FileAttributes, NodeId, Seq, VersionId};
 use crate::core::wire::journal::{Chain, Change, Point};
 use crate::core::wire::snapshot::{
     self, CHUNK_BYTES, FRAME_HEAD_BYTES, Logged, SegmentHead, SnapshotHead, read_frame,
@@ -32,6 +32,8 @@ use crate::core::wire::snapshot::{
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) names: Names,
+    /// What versions keep besides their bytes.
+    pub(super) attributes: HashMap<VersionId, FileAttributes>,
     /// Its last entry.
     pub(super) end: Point,
     /// The highest sequence number in it.
@@ -39,10 +41,25 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Without any change, up to this point.
+    pub(super) fn starting_at(end: Point) -> History {
+        let (names, attributes) = (Names::default(), HashMap::new());
+        History { names, attributes, end, last_seq: Seq(0) }
+    }
+
     /// Takes in the next change.
     pub(super) fn apply(&mut self, change: &Change) {
-        if let Change::Stored { seq, .. } = change {
-            self.last_seq = self.last_seq.max(*seq);
+        match change {
+            Change::Stored { seq, version, attributes, .. } => {
+                self.last_seq = self.last_seq.max(*seq);
+                self.attributes.insert(*version, *attributes);
+            }
+            Change::Dropped { versions } => {
+                for version in versions {
+                    self.attributes.remove(version);
+                }
+            }
+            _ => {}
         }
         self.names.apply(change);
     }
@@ -231,7 +248,7 @@ impl Journals {
                 break history;
             }
             if let Some(start) = self.starts.get(&at) {
-                break History { names: Names::default(), end: *start, last_seq: Seq(0) };
+                break History::starting_at(*start);
             }
             let Some(link) = self.entries.get(&at) else {
                 // One that the history goes on from is missed; any other is not.
@@ -262,7 +279,7 @@ impl Journals {
 fn load(disk: &dyn Disk, head: &SnapshotHead, at: &Path) -> Result<History> {
     let file = disk.open(at).map_err(Error::io("it cannot be opened"))?;
     let mut frames = frames(&*file, 0)?;
-    let mut history = History { names: Names::default(), end: head.at, last_seq: Seq(0) };
+    let mut history = History::starting_at(head.at);
     let _: SnapshotHead = read_head(&mut frames)?;
     for _ in 0..head.chunks {
         let content = next(&mut frames)?.ok_or_else(|| damaged("it ends too early"))?;

@@ -205,6 +205,10 @@ impl<'a> Rescuer<'a> {
             sources.note_wrong_digest();
             return Ok(false);
         }
+        if let Some(attributes) = self.survey.attributes.get(&version.state.version) {
+            // What cannot be kept there is no reason to lose the bytes.
+            let _ = self.disk.give(at, *attributes);
+        }
         file.sync().map_err(|e| cannot_write(at, &e))?;
         Ok(true)
     }
