@@ -477,9 +477,13 @@ fn followed_once_more(steps: usize, before: &[Change], later: &[Change]) -> Benc
     for n in 1..=4 {
         bench.hold(n, "x");
     }
-    before.iter().for_each(|change| drop(bench.add(change.clone())));
+    for change in before {
+        bench.add(change.clone());
+    }
     bench.rest();
-    later.iter().for_each(|change| drop(bench.add(change.clone())));
+    for change in later {
+        bench.add(change.clone());
+    }
     bench.follow().restart();
     for _ in 0..steps {
         bench.store.follow().unwrap();
