@@ -1,6 +1,8 @@
 //! A disk in memory that forgets, at a crash, what was not synced.
 //!
-//! - Bytes of a file that were not synced may be lost from any point on, or come back as zeros.
+//! - Bytes of a file that were not synced may be lost from any point on, or come back as zeros. Where they
+//!   have overwritten others, each sector has the old ones or the new ones. A tail that was cut off may be
+//!   there again.
 //! - A name that was made, changed or removed is certain only once a folder that it touches has been
 //!   synced, or all of the disk; until then each such change may or may not survive, each on its own.
 //! - A file may have several names (hard links), which survive or are lost each on its own.
@@ -30,10 +32,85 @@ enum Entry {
     File(usize),
 }
 
+/// A disk writes this many bytes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
 #[derive(Default)]
 struct Content {
     bytes: Vec<u8>,
+    /// How many of them are durable, but for what has been overwritten since.
     synced: usize,
+    /// What was overwritten and from where on, since the last sync, in that order.
+    overwritten: Vec<(usize, Vec<u8>)>,
+    /// The durable bytes that were cut off since the last sync.
+    cut: Vec<u8>,
+}
+
+impl Content {
+    /// A file as it lies there, durable.
+    fn durable(bytes: Vec<u8>) -> Content {
+        Content { synced: bytes.len(), bytes, ..Content::default() }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let over = bytes.len().min(self.bytes.len() - at);
+        let (overwriting, added) = bytes.split_at(over);
+        if over > 0 {
+            let own = &mut self.bytes[at..at + over];
+            self.overwritten.push((at, own.to_vec()));
+            own.copy_from_slice(overwriting);
+        }
+        self.bytes.extend_from_slice(added);
+    }
+
+    fn cut(&mut self, length: usize) {
+        if length < self.synced {
+            self.undo_overwritten(|_| true, length);
+            self.cut = self.bytes.drain(length..self.synced).chain(self.cut.drain(..)).collect();
+            self.synced = length;
+        }
+        self.bytes.truncate(length);
+        self.overwritten.iter_mut().for_each(|(at, old)| {
+            old.truncate(length.saturating_sub(*at));
+        });
+    }
+
+    fn sync(&mut self) {
+        self.synced = self.bytes.len();
+        self.overwritten.clear();
+        self.cut.clear();
+    }
+
+    /// Brings back those sectors behind `from` that were overwritten, and for which `is_old` says so.
+    fn undo_overwritten(&mut self, mut is_old: impl FnMut(usize) -> bool, from: usize) {
+        let mut sectors: BTreeMap<usize, bool> = BTreeMap::new();
+        for (at, old) in self.overwritten.iter().rev() {
+            for (at, byte) in (*at..).zip(old) {
+                let sector = at / SECTOR_BYTES;
+                if at >= from && *sectors.entry(sector).or_insert_with(|| is_old(sector)) {
+                    self.bytes[at] = *byte;
+                }
+            }
+        }
+    }
+
+    fn lose_power(&mut self, random: &mut StdRng) {
+        if !self.cut.is_empty() && random.random_bool(0.5) {
+            // As if it had never been cut, nor written to since.
+            self.undo_overwritten(|_| true, 0);
+            self.bytes.truncate(self.synced);
+            self.bytes.append(&mut self.cut);
+            return self.sync();
+        }
+        self.undo_overwritten(|_| random.random_bool(0.5), 0);
+        let unsynced = self.bytes.len() - self.synced;
+        let kept = if unsynced == 0 { 0 } else { random.random_range(0..=unsynced) };
+        self.bytes.truncate(self.synced + kept);
+        if random.random_bool(0.3) {
+            self.bytes[self.synced..].fill(0);
+        }
+        self.sync();
+    }
 }
 
 /// A change of names that may not be durable yet.
@@ -250,7 +327,7 @@ impl SimDisk {
                     let known = new.get(old).copied().filter(|_| with_links);
                     let at = known.unwrap_or_else(|| {
                         let bytes = copy.bytes[old].clone();
-                        inner.contents.push(Content { synced: bytes.len(), bytes });
+                        inner.contents.push(Content::durable(bytes));
                         inner.contents.len() - 1
                     });
                     new.insert(*old, at);
@@ -293,14 +370,7 @@ impl SimDisk {
             }
         }
         for content in &mut inner.contents {
-            let unsynced = content.bytes.len() - content.synced;
-            let kept = if unsynced == 0 { 0 } else { inner.random.random_range(0..=unsynced) };
-            let length = content.synced + kept;
-            content.bytes.truncate(length);
-            if inner.random.random_bool(0.3) {
-                content.bytes[content.synced..].fill(0);
-            }
-            content.synced = length;
+            content.lose_power(&mut inner.random);
         }
         inner.durable = tree.clone();
         inner.now = tree;
@@ -343,8 +413,7 @@ impl SimDisk {
         let mut guard = self.lock();
         let inner = &mut *guard;
         assert!(inner.parent_exists(path).is_ok(), "{path:?}");
-        let synced = bytes.len();
-        inner.contents.push(Content { bytes, synced });
+        inner.contents.push(Content::durable(bytes));
         let entry = Entry::File(inner.contents.len() - 1);
         inner.now.insert(path.to_path_buf(), entry);
         inner.changes.push((Change::Make(path.to_path_buf(), entry), true));
@@ -478,12 +547,12 @@ impl Disk for SimDisk {
         inner.contents.push(Content::default());
         let file = inner.contents.len() - 1;
         inner.change(Change::Make(path.to_path_buf(), Entry::File(file)));
-        Ok(Box::new(SimFile { disk: self.clone(), file }))
+        Ok(Box::new(SimFile { disk: self.clone(), file, end: 0 }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
         let file = self.enter_at(path)?.file(path)?;
-        Ok(Box::new(SimFile { disk: self.clone(), file }))
+        Ok(Box::new(SimFile { disk: self.clone(), file, end: 0 }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -638,9 +707,7 @@ impl Disk for SimDisk {
         }
         inner.changes.clear();
         inner.durable = inner.now.clone();
-        for content in &mut inner.contents {
-            content.synced = content.bytes.len();
-        }
+        inner.contents.iter_mut().for_each(Content::sync);
         Ok(())
     }
 
@@ -652,30 +719,47 @@ impl Disk for SimDisk {
         if content.bytes.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        content.bytes.truncate(length);
-        content.synced = content.synced.min(length);
+        content.cut(length);
         drop(inner);
-        Ok(Box::new(SimFile { disk: self.clone(), file }))
+        Ok(Box::new(SimFile { disk: self.clone(), file, end: length }))
     }
 }
 
 struct SimFile {
     disk: SimDisk,
     file: usize,
+    /// Where the next append goes.
+    end: usize,
 }
 
 impl WriteFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.disk.enter()?;
-        inner.has_room(bytes.len() as u64)?;
-        inner.contents[self.file].bytes.extend_from_slice(bytes);
+        let ahead = inner.contents[self.file].bytes.len() - self.end;
+        inner.has_room(bytes.len().saturating_sub(ahead) as u64)?;
+        inner.contents[self.file].write(self.end, bytes);
+        self.end += bytes.len();
         Ok(())
+    }
+
+    fn write_ahead(&mut self, bytes: u64) -> io::Result<()> {
+        let mut inner = self.disk.enter()?;
+        inner.has_room(bytes)?;
+        let bytes = usize::try_from(bytes).unwrap_or_default();
+        let content = &mut inner.contents[self.file];
+        content.bytes.resize(content.bytes.len() + bytes, 0);
+        Ok(())
+    }
+
+    fn ahead_bytes(&self) -> u64 {
+        let inner = self.disk.lock();
+        (inner.contents[self.file].bytes.len() - self.end) as u64
     }
 
     fn sync(&mut self) -> io::Result<()> {
         let mut inner = self.disk.enter()?;
         if !inner.orders.lies {
-            inner.contents[self.file].synced = inner.contents[self.file].bytes.len();
+            inner.contents[self.file].sync();
         }
         Ok(())
     }

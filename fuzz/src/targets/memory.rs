@@ -132,18 +132,18 @@ impl Disk for MemoryDisk {
             // Whatever other names it has, they lead to the same.
             Some(Entry::File(content)) => {
                 content.lock().map_err(|_| ErrorKind::Other)?.clear();
-                return Ok(Box::new(Open(content.clone())));
+                return Ok(Box::new(Open { content: content.clone(), end: 0 }));
             }
             None => {}
         }
         let content = Content::default();
         tree.insert(path.to_path_buf(), Entry::File(content.clone()));
-        Ok(Box::new(Open(content)))
+        Ok(Box::new(Open { content, end: 0 }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
         match self.look(path) {
-            Some(Entry::File(content)) => Ok(Box::new(Open(content))),
+            Some(Entry::File(content)) => Ok(Box::new(Open { content, end: 0 })),
             Some(Entry::Folder) => Err(ErrorKind::IsADirectory.into()),
             None => Err(ErrorKind::NotFound.into()),
         }
@@ -276,16 +276,36 @@ impl Disk for MemoryDisk {
         }
         bytes.truncate(length);
         drop(bytes);
-        Ok(Box::new(Open(content)))
+        Ok(Box::new(Open { content, end: length }))
     }
 }
 
-struct Open(Content);
+struct Open {
+    content: Content,
+    /// Where the next append goes.
+    end: usize,
+}
 
 impl WriteFile for Open {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().map_err(|_| ErrorKind::Other)?.extend_from_slice(bytes);
+        let mut content = self.content.lock().map_err(|_| ErrorKind::Other)?;
+        let ahead = content.get_mut(self.end..).ok_or(ErrorKind::UnexpectedEof)?;
+        let (overwriting, added) = bytes.split_at(bytes.len().min(ahead.len()));
+        ahead[..overwriting.len()].copy_from_slice(overwriting);
+        content.extend_from_slice(added);
+        self.end += bytes.len();
         Ok(())
+    }
+
+    fn write_ahead(&mut self, bytes: u64) -> io::Result<()> {
+        let mut content = self.content.lock().map_err(|_| ErrorKind::Other)?;
+        let length = content.len() + usize::try_from(bytes).map_err(|_| ErrorKind::StorageFull)?;
+        content.resize(length, 0);
+        Ok(())
+    }
+
+    fn ahead_bytes(&self) -> u64 {
+        self.content.lock().map_or(0, |content| content.len().saturating_sub(self.end) as u64)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -295,11 +315,11 @@ impl WriteFile for Open {
 
 impl ReadFile for Open {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.lock().map_err(|_| ErrorKind::Other)?.len() as u64)
+        Ok(self.content.lock().map_err(|_| ErrorKind::Other)?.len() as u64)
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let content = self.0.lock().map_err(|_| ErrorKind::Other)?;
+        let content = self.content.lock().map_err(|_| ErrorKind::Other)?;
         let from = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
         let piece = from.checked_add(buffer.len()).and_then(|to| content.get(from..to));
         buffer.copy_from_slice(piece.ok_or(ErrorKind::UnexpectedEof)?);

@@ -4,7 +4,7 @@
 //! A file that failed a write or a sync must not be trusted any more; callers drop it and start anew.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use rustix::fs::{Access, OFlags};
 
 use crate::core::io::attributes;
 use crate::core::types::FileAttributes;
+
+/// What is written ahead, a part at a time.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Write-back starts whenever this many new bytes have come.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
@@ -157,11 +160,23 @@ pub trait Disk: Send + Sync {
 
 /// A file that is being written from beginning to end.
 pub trait WriteFile: Send {
-    /// Adds bytes at the end.
+    /// Adds bytes at the end, over zeros that were written ahead.
     ///
     /// # Errors
     /// As the operating system says; the file is not to be used any more.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes this many zeros behind the end, for later appends to overwrite: a sync of bytes that
+    /// make the file longer has to commit its new length, too, and takes longer. Readers see the
+    /// zeros.
+    ///
+    /// # Errors
+    /// As the operating system says. Some of the zeros may be there. On a full disk the file can still
+    /// be used.
+    fn write_ahead(&mut self, bytes: u64) -> io::Result<()>;
+
+    /// How many of the zeros are left.
+    fn ahead_bytes(&self) -> u64;
 
     /// Makes all of it durable.
     ///
@@ -240,8 +255,7 @@ impl Disk for RealDisk {
         let mut options = OpenOptions::new();
         // What people store is nobody else's business on this machine.
         options.write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(path)?;
-        Ok(Box::new(RealWriteFile { file: Arc::new(file), unwritten: 0, write_back: None }))
+        Ok(Box::new(RealWriteFile::new(options.open(path)?, 0)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
@@ -340,12 +354,12 @@ impl Disk for RealDisk {
     }
 
     fn append_to(&self, path: &Path, length: u64) -> io::Result<Box<dyn WriteFile>> {
-        let file = OpenOptions::new().append(true).open(path)?;
+        let file = OpenOptions::new().write(true).open(path)?;
         if file.metadata()?.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         file.set_len(length)?;
-        Ok(Box::new(RealWriteFile { file: Arc::new(file), unwritten: 0, write_back: None }))
+        Ok(Box::new(RealWriteFile::new(file, length)))
     }
 }
 
@@ -371,14 +385,27 @@ pub fn take_room(path: &Path, bytes: u64) -> io::Result<()> {
 /// left to do.
 struct RealWriteFile {
     file: Arc<File>,
+    /// Where the next append goes.
+    end: u64,
+    /// How long the file is, with what was written ahead.
+    length: u64,
     /// Bytes since write-back was last asked for.
     unwritten: u64,
     write_back: Option<WriteBack>,
 }
 
+impl RealWriteFile {
+    /// A file that ends there.
+    fn new(file: File, end: u64) -> RealWriteFile {
+        RealWriteFile { file: Arc::new(file), end, length: end, unwritten: 0, write_back: None }
+    }
+}
+
 impl WriteFile for RealWriteFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (&*self.file).write_all(bytes)?;
+        self.file.write_all_at(bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        self.length = self.length.max(self.end);
         self.unwritten += bytes.len() as u64;
         if self.unwritten >= WRITE_BACK_BYTES {
             self.unwritten = 0;
@@ -390,11 +417,28 @@ impl WriteFile for RealWriteFile {
         Ok(())
     }
 
+    fn write_ahead(&mut self, bytes: u64) -> io::Result<()> {
+        let to = self.length.saturating_add(bytes);
+        while self.length < to {
+            let part = (to - self.length).min(ZEROS.len() as u64);
+            let zeros = &ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())];
+            self.file.write_all_at(zeros, self.length)?;
+            self.length += part;
+        }
+        Ok(())
+    }
+
+    fn ahead_bytes(&self) -> u64 {
+        self.length - self.end
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         if let Some(write_back) = self.write_back.take() {
             write_back.finish()?;
         }
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.unwritten = 0;
+        Ok(())
     }
 }
 
@@ -550,6 +594,28 @@ mod tests {
         file.append(b"!").unwrap();
         file.sync().unwrap();
         assert_eq!(read_whole(&RealDisk, &path, 100).unwrap().unwrap(), b"whole!!");
+    }
+
+    #[test]
+    fn what_is_written_ahead_is_overwritten_and_then_the_file_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let read = || read_whole(&RealDisk, &path, 1 << 20).unwrap().unwrap();
+        let mut file = RealDisk.create(&path).unwrap();
+        file.append(b"one").unwrap();
+        file.write_ahead(5).unwrap();
+        assert_eq!((&read()[..], file.ahead_bytes()), (&b"one\0\0\0\0\0"[..], 5));
+        file.append(b"two").unwrap();
+        assert_eq!((&read()[..], file.ahead_bytes()), (&b"onetwo\0\0"[..], 2));
+        file.append(b"three").unwrap();
+        file.sync().unwrap();
+        assert_eq!((&read()[..], file.ahead_bytes()), (&b"onetwothree"[..], 0));
+        file.write_ahead(100_000).unwrap();
+        assert_eq!((read().len(), file.ahead_bytes()), (100_011, 100_000));
+        let mut file = RealDisk.append_to(&path, 6).unwrap();
+        assert_eq!((&read()[..], file.ahead_bytes()), (&b"onetwo"[..], 0), "all of it is cut");
+        file.append(b"!").unwrap();
+        assert_eq!(read(), b"onetwo!");
     }
 
     #[test]

@@ -164,6 +164,16 @@ impl WriteFile for TestFile {
         }
         self.0.append(bytes)
     }
+    fn write_ahead(&mut self, bytes: u64) -> io::Result<()> {
+        if let Err(e) = self.1.call("write_ahead") {
+            self.0.write_ahead(bytes / 2)?;
+            return Err(e);
+        }
+        self.0.write_ahead(bytes)
+    }
+    fn ahead_bytes(&self) -> u64 {
+        self.0.ahead_bytes()
+    }
     fn sync(&mut self) -> io::Result<()> {
         self.1.call("sync")?;
         self.0.sync()

@@ -10,7 +10,9 @@
 //! decided. A server's `decided` counts only up to the last entry that this server has matched: what
 //! follows may be another server's undecided tail.
 //!
-//! Invariants: what is in the index is on the disk, synced. An append is one write and one sync. After a
+//! Invariants: what is in the index is on the disk, synced. An append is one write and one sync. It
+//! overwrites zeros that were written ahead: a sync that does not make the file longer is quicker. Behind
+//! the end of the last segment there is nothing else than zeros: it is cut when it is opened. After a
 //! disk error the index says what is known to be good: the file is cut back to that and the folder is
 //! scanned again before the next use. A segment's name is durable before an entry in it is acknowledged.
 //! A piece is found in the journal until its block files are there.
@@ -23,7 +25,7 @@ mod load;
 mod tidy;
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +53,15 @@ pub(super) use tidy::WaitingPiece;
 
 /// A new segment begins once the last one is this long.
 const SEGMENT_BYTES_MAX: u64 = 32 << 20;
+
+/// As many zeros are written ahead as the segment has bytes, but no more than this.
+const AHEAD_BYTES_MAX: u64 = 1 << 20;
+
+/// Nothing is written ahead in a segment that is shorter.
+const AHEAD_FROM_BYTES: u64 = 4 << 10;
+
+/// On a disk with less room than this nothing is written ahead.
+const AHEAD_FREE_BYTES_MIN: u64 = 64 << 20;
 
 /// The most bytes of pieces that wait to be written out as block files.
 const BACKLOG_BYTES_MAX: u64 = 256 << 20;
@@ -476,12 +487,12 @@ impl Journal {
     fn length_up_to(&self, id: u64) -> Result<u64> {
         let spot = self.index.read().ending_at(id);
         let read = (|| {
-            let Some(spot) = spot else { return Err(io::ErrorKind::InvalidData.into()) };
+            let Some(spot) = spot else { return Err(ErrorKind::InvalidData.into()) };
             let file = self.disk.open(&self.folder.join(segment_name(spot.segment)))?;
             let mut reader = FrameReader::new(&*file, spot.mark.at)?;
             for _ in spot.mark.point.id..id {
                 if !matches!(reader.next()?, NextFrame::Content(_)) {
-                    return Err(io::ErrorKind::InvalidData.into());
+                    return Err(ErrorKind::InvalidData.into());
                 }
             }
             Ok(reader.at())
@@ -502,6 +513,9 @@ impl Journal {
                 none => none.insert(self.disk.append_to(&self.last_path(), length)?),
             };
             file.append(&bytes)?;
+            if file.ahead_bytes() == 0 {
+                self.write_ahead(&mut **file, length + bytes.len() as u64)?;
+            }
             file.sync()
         })();
         if let Err(e) = written {
@@ -515,6 +529,24 @@ impl Journal {
         Ok(())
     }
 
+    /// Writes zeros for the next appends; they become durable with the one that is made.
+    fn write_ahead(&self, file: &mut dyn WriteFile, length: u64) -> io::Result<()> {
+        let has_room = || {
+            let space = self.disk.space(&self.folder);
+            space.is_ok_and(|space| space.free_bytes >= AHEAD_FREE_BYTES_MIN)
+        };
+        if length < AHEAD_FROM_BYTES || !has_room() {
+            return Ok(());
+        }
+        match file.write_ahead(length.min(AHEAD_BYTES_MAX)) {
+            // The next appends are slower.
+            Err(e) if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
     /// Begins a segment behind the last entry.
     fn roll(&self, writer: &mut Option<Box<dyn WriteFile>>) -> Result<()> {
         let (cluster, end) = {
@@ -524,6 +556,10 @@ impl Journal {
         let (Some(cluster), Some(end)) = (cluster, end) else {
             return Err(self.refused("no server has registered yet".into()));
         };
+        // What was written ahead is not needed any more.
+        *writer = None;
+        let length = self.index.read().last_length();
+        self.disk.append_to(&self.last_path(), length).map_err(|e| self.distrust(&e))?;
         let (segment, file) = self.create_segment(cluster, end).map_err(|e| self.distrust(&e))?;
         *writer = Some(file);
         self.index.write().segments.push(segment);

@@ -1,12 +1,13 @@
 //! Scanning a journal's folder: which segments follow each other, and where the journal ends.
 //!
 //! ```text
-//!   journal-1-0: ....|   journal-1-90: ......|   journal-2-200: ...x~~~
+//!   journal-1-0: ....|   journal-1-90: ......|   journal-2-200: ...x~~~00000
 //!                                                                 ^ torn: cut
 //! ```
 //!
-//! A crash in the middle of an append leaves an incomplete frame at the end. It was never acknowledged,
-//! and is cut. Everything else that cannot be read is damage: the journal ends there, or goes on behind
+//! A crash in the middle of an append leaves some sectors of it at the end, in any order. It was never
+//! acknowledged, and is cut, with all that was written ahead: what is behind the end of the file that is
+//! appended to was never anything but zeros. Everything else that cannot be read is damage: the journal ends there, or goes on behind
 //! the newest snapshot, and the gap is opened, since pieces may be lost with it.
 
 use std::io;
@@ -193,9 +194,9 @@ impl Journal {
                     }
                 },
                 NextFrame::Broken => {
-                    // A whole frame behind an incomplete one: a crash does not leave that, unless
-                    // the file system wrote the append out of order. To be safe it counts as damage.
-                    scanned.is_damaged = reader.skip_broken()
+                    // No crash leaves all sectors of a broken frame and a whole frame behind it.
+                    scanned.is_damaged = !reader.is_cut_short().map_err(failed)?
+                        && reader.skip_broken()
                         && matches!(reader.next().map_err(failed)?, NextFrame::Content(_));
                     break;
                 }

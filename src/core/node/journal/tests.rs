@@ -127,6 +127,11 @@ impl Fixture {
         all
     }
 
+    /// Where the entries of the last segment end.
+    fn length(&self) -> usize {
+        self.store.journal.index.read().last_length().try_into().unwrap()
+    }
+
     /// Begins a new segment, as a long one would.
     fn roll(&self) {
         self.store.journal.roll(&mut self.store.journal.writer.lock()).unwrap();
@@ -322,6 +327,94 @@ fn a_torn_tail_is_cut_at_whatever_byte_it_is_torn() {
     f.register(1);
     f.send_all(&history);
     assert_eq!(f.read(7), Some(history.units(4)));
+}
+
+/// Files long enough for the journal to write ahead.
+fn stored(n: std::ops::RangeInclusive<u8>) -> History {
+    let mut history = History::default();
+    n.for_each(|n| {
+        history.add_stored(n, 4000, true);
+    });
+    history
+}
+
+#[test]
+fn appends_overwrite_zeros_that_were_written_ahead() {
+    let mut f = fixture();
+    let path = f.segment("journal-0-0");
+    let file_bytes = || fs::metadata(&path).unwrap().len();
+    let history = stored(1..=60);
+    let mut grown = 0;
+    for upto in 1..=60 {
+        let before = file_bytes();
+        f.send(&history, upto - 1, upto).unwrap();
+        grown += u32::from(file_bytes() > before);
+        let behind = fs::read(&path).unwrap().split_off(f.length());
+        assert!(behind.iter().all(|byte| *byte == 0), "{upto}");
+    }
+    assert!((5..15).contains(&grown), "it grew {grown} times");
+    assert!(file_bytes() > f.length() as u64);
+    f.restart();
+    assert_eq!((f.state().end, f.gap()), (history.end(), None));
+    assert_eq!(file_bytes(), f.length() as u64, "it is cut when it is opened");
+    f.register(1);
+    let mut history = history;
+    history.add_stored(61, 4000, true);
+    f.send_all(&history);
+    assert!(file_bytes() > f.length() as u64);
+    assert_eq!(f.entries(history.point(0)), history.entries);
+    let length = f.length();
+    f.roll();
+    assert_eq!(file_bytes(), length as u64, "what is not needed any more is cut");
+}
+
+#[test]
+fn an_append_that_lacks_any_sectors_after_a_crash_is_cut_and_is_no_damage() {
+    let mut f = fixture();
+    let path = f.segment("journal-0-0");
+    let history = stored(1..=7);
+    f.send(&history, 0, 4).unwrap();
+    let (old, from) = (fs::read(&path).unwrap(), f.length());
+    f.send(&history, 4, 7).unwrap();
+    let (new, to) = (fs::read(&path).unwrap(), f.length());
+    assert_eq!(old.len(), new.len());
+    for sector in from / 512..=(to - 1) / 512 {
+        for (there, missing) in [(&old, &new), (&new, &old)] {
+            let mut torn = there.clone();
+            let range = 512 * sector..torn.len().min(512 * (sector + 1));
+            torn[range.clone()].copy_from_slice(&missing[range]);
+            fs::write(&path, torn).unwrap();
+            f.restart();
+            assert!((4..7).contains(&f.state().end.id), "{sector}");
+            assert_eq!((f.gap(), f.read(7)), (None, None), "{sector}");
+            assert_eq!(fs::metadata(&path).unwrap().len(), f.length() as u64, "{sector}");
+        }
+    }
+    f.register(1);
+    f.send_all(&history);
+    f.restart();
+    assert_eq!(f.entries(history.point(0)), history.entries);
+    assert_eq!(f.read(7), Some(history.units(7)));
+}
+
+#[test]
+fn an_append_succeeds_where_nothing_can_be_written_ahead() {
+    let f = fixture();
+    let history = stored(1..=12);
+    f.disk.fail_next("write_ahead", ENOSPC);
+    f.send(&history, 0, 4).unwrap();
+    f.disk.leave_free(AHEAD_FREE_BYTES_MIN - 1);
+    let calls = f.disk.calls("write_ahead");
+    f.send(&history, 4, 12).unwrap();
+    assert_eq!(f.disk.calls("write_ahead"), calls, "the disk is nearly full");
+    assert_eq!(f.entries(history.point(0)), history.entries);
+    // Any other error may be one of the entry, too.
+    let f = fixture();
+    f.disk.fail_next("write_ahead", EIO);
+    assert!(f.send(&history, 0, 4).is_err());
+    assert_eq!(f.state().end.id, 0);
+    f.send_all(&history);
+    assert_eq!((f.state().end, f.gap()), (history.end(), None));
 }
 
 #[test]

@@ -319,6 +319,23 @@ fn small_files_are_rescued_out_of_the_journal() {
 }
 
 #[test]
+fn what_a_journal_has_written_ahead_and_what_a_crash_has_cut_short_are_no_damage() {
+    let bench = bench();
+    let zeros = vec![0; 1 << 20];
+    let mut torn = snapshot::frame(&[7; 3000]);
+    torn[1000..2030].fill(0);
+    for behind in [zeros.clone(), [&torn[..], &snapshot::frame(b"whole"), &zeros].concat()] {
+        bench.journal(&[1, 2], start(), &entries(start(), 1, &history()));
+        for node in [1, 2] {
+            let path = bench.at(node, "backup").join(segment_name(start()));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, [bytes, behind.clone()].concat()).unwrap();
+        }
+        bench.expect(&[1, 2], &FILES, &[]);
+    }
+}
+
+#[test]
 fn a_current_version_that_is_lost_is_told_and_an_older_one_lies_beside_it() {
     let bench = bench();
     bench.journal(&[1, 2], start(), &entries(start(), 1, &history()));
