@@ -187,7 +187,7 @@ pub trait WriteFile: Send {
 
 /// A file that is being read.
 pub trait ReadFile: Send {
-    /// Its length in bytes.
+    /// Its length in bytes when it was opened.
     ///
     /// # Errors
     /// As the operating system says.
@@ -242,7 +242,11 @@ pub fn read_whole(disk: &dyn Disk, path: &Path, bytes_max: u64) -> io::Result<Op
 /// # Errors
 /// As the operating system says.
 pub fn open_at_once(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    open_with(path, OFlags::empty())
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = i32::try_from((flags | OFlags::NONBLOCK).bits()).unwrap_or_default();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
@@ -259,13 +263,19 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        let file = open_at_once(path)?;
-        let kind = file.metadata()?.file_type();
+        // That a file was read is no reason to write: the time of it is not noted, where the file is
+        // this user's own and that can be asked for.
+        let file = match open_with(path, OFlags::NOATIME) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open_at_once(path)?,
+            opened => opened?,
+        };
+        let metadata = file.metadata()?;
+        let kind = metadata.file_type();
         if !kind.is_file() && !kind.is_dir() {
             let what = "it is neither a file nor a folder";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        Ok(Box::new(RealReadFile(file)))
+        Ok(Box::new(RealReadFile { file, length: metadata.len() }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -472,20 +482,24 @@ impl WriteBack {
     }
 }
 
-struct RealReadFile(File);
+struct RealReadFile {
+    file: File,
+    /// When it was opened.
+    length: u64,
+}
 
 impl ReadFile for RealReadFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.length)
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     fn forget_cached(&self) {
         // Advice: a file system that does not take it is read all the same.
-        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -580,6 +594,18 @@ mod tests {
         file.read_exact_at(&mut last, (20 << 20) - 4).unwrap();
         assert_eq!(last, [7; 4]);
         assert!(file.read_exact_at(&mut last, (20 << 20) - 3).is_err());
+    }
+
+    #[test]
+    fn reading_a_file_leaves_no_trace_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("block");
+        write_whole(&RealDisk, &path, b"block").unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let times = fs::FileTimes::new().set_accessed(long_ago);
+        File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+        assert_eq!(read_whole(&RealDisk, &path, 5).unwrap().unwrap(), b"block");
+        assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), long_ago);
     }
 
     #[test]

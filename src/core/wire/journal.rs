@@ -17,6 +17,7 @@ use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{
     ClusterId, Digest, FileAttributes, NODE_COUNT, NodeId, NodeSet, Seq, ServerId, VersionId,
+    write_hex,
 };
 use crate::core::wire::bytes;
 use crate::core::wire::node::Place;
@@ -310,7 +311,7 @@ impl Chain {
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(&self.0, f)
     }
 }
 
