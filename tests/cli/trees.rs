@@ -29,10 +29,10 @@ fn tree(at: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
 /// A folder of some files, small and large, deep and empty.
 fn sample(cluster: &Cluster) -> BTreeMap<String, Option<Vec<u8>>> {
     let top = cluster.path("photos");
-    for n in 0..40 {
+    for (seed, n) in (0..).zip(0..40) {
         let at = top.join(format!("{}/{n}.jpg", n % 3));
         fs::create_dir_all(at.parent().unwrap()).unwrap();
-        fs::write(at, noise(n, 500 + 40_000 * n as usize)).unwrap();
+        fs::write(at, noise(seed, 500 + 40_000 * n)).unwrap();
     }
     fs::write(top.join("notes.txt"), "").unwrap();
     fs::create_dir_all(top.join("empty/deep")).unwrap();

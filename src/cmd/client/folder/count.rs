@@ -1,7 +1,7 @@
 //! How a folder's transfer goes, and what it has come to.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::core::path::printable;
 const TOLD_MAX: usize = 20;
 
 /// Before this much time nobody can say how long the rest takes.
-const GUESS_AFTER_S: f64 = 2.0;
+const GUESS_AFTER: Duration = Duration::from_secs(2);
 
 /// What there is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -54,14 +54,14 @@ impl Count {
 
     /// Shows how far it is: `moving` are the bytes of files that are on their way.
     pub(super) fn show(&mut self, moving: &AtomicU64) {
-        let bytes = self.done.bytes + moving.load(Ordering::Relaxed);
-        let settled = self.done.bytes + self.given_up + moving.load(Ordering::Relaxed);
-        // By bytes, and where there are hardly any by files.
-        let part = match self.all.bytes {
-            0 => share(self.done.files + self.failed, self.all.files),
-            all => share(settled, all),
+        let moving = moving.load(Ordering::Relaxed);
+        let bytes = self.done.bytes + moving;
+        // By bytes, and where there are none by files.
+        let (settled, all) = match self.all.bytes {
+            0 => (self.done.files + self.failed, self.all.files),
+            all => (bytes + self.given_up, all),
         };
-        let seconds = self.began.elapsed().as_secs_f64();
+        let took = self.began.elapsed();
         let mut text = format!(
             "{} of {} files  {} of {}",
             self.done.files,
@@ -69,11 +69,13 @@ impl Count {
             size(bytes),
             size(self.all.bytes)
         );
-        if seconds > GUESS_AFTER_S && part > 0.0 && part < 1.0 {
-            let left = (seconds / part - seconds).ceil().max(1.0);
-            text.push_str(&format!("  {}/s  {left:.0} s left", size(rate(bytes, seconds))));
+        if took > GUESS_AFTER
+            && let Some(left) = left(took, settled, all)
+        {
+            let rate = size(rate(bytes, took));
+            text.push_str(&format!("  {rate}/s  {} s left", left.as_secs().max(1)));
         }
-        self.bar.say((part * 100.0) as u64, &text);
+        self.bar.say((100 * settled).checked_div(all).unwrap_or(0).min(100), &text);
     }
 
     /// One is done: a file of so many bytes, or a folder.
@@ -137,7 +139,7 @@ impl Count {
         drop(bar);
         let took = began.elapsed();
         let (files, bytes) = (counted(done.files), size(done.bytes));
-        let rate = size(rate(done.bytes, took.as_secs_f64()));
+        let rate = size(rate(done.bytes, took));
         env.note(&format!("{} {files}, {bytes}, in {} ({rate}/s)", words.done, duration(took)));
         more.iter().for_each(|line| env.note(line));
         if failed == 0 {
@@ -171,10 +173,30 @@ pub(super) fn counted(files: u64) -> String {
     }
 }
 
-fn share(part: u64, all: u64) -> f64 {
-    if all == 0 { 0.0 } else { (part as f64 / all as f64).min(1.0) }
+/// How long the rest takes if it goes on like this.
+fn left(took: Duration, settled: u64, all: u64) -> Option<Duration> {
+    let rest = all.checked_sub(settled).filter(|rest| *rest > 0)?;
+    let micros = took.as_micros() * u128::from(rest) / u128::from(settled.max(1));
+    (settled > 0).then(|| Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
 }
 
-fn rate(bytes: u64, seconds: f64) -> u64 {
-    (bytes as f64 / seconds.max(0.001)) as u64
+/// Bytes a second.
+fn rate(bytes: u64, took: Duration) -> u64 {
+    let rate = u128::from(bytes) * 1_000_000 / took.as_micros().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_the_rest_at_the_rate_so_far() {
+        let seconds = Duration::from_secs;
+        assert_eq!(left(seconds(10), 250, 1000), Some(seconds(30)));
+        assert_eq!(left(seconds(10), 0, 1000), None, "nobody can say");
+        assert_eq!(left(seconds(10), 1000, 1000), None, "there is none");
+        assert_eq!(rate(3_000_000, seconds(2)), 1_500_000);
+        assert_eq!(rate(0, Duration::ZERO), 0);
+    }
 }
