@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::pool::Shared;
 use crate::cmd::env::{Bar, Env, duration, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
@@ -53,7 +54,7 @@ impl Count {
     }
 
     /// Shows how far it is: `moving` are the bytes of files that are on their way.
-    pub(super) fn show(&mut self, moving: &AtomicU64) {
+    fn show(&mut self, moving: &AtomicU64) {
         let moving = moving.load(Ordering::Relaxed);
         let bytes = self.done.bytes + moving;
         // By bytes, and where there are none by files.
@@ -100,17 +101,42 @@ impl Count {
         Ok(())
     }
 
+    /// Takes in what comes from [`pool::run`](super::pool::run): what a job has come to, which `tell`
+    /// knows how to count, or that it is time to show how far all is.
+    ///
+    /// # Errors
+    /// Those of `tell`.
+    pub(super) fn follow<D>(
+        &mut self,
+        shared: &Shared,
+        outcome: Option<D>,
+        env: &mut Env,
+        tell: impl FnOnce(&mut Count, D, &mut Env) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        if let Some(why) = shared.waits_why() {
+            self.bar.hide_for(|| env.note(&format!("The server is waited for: {why}")));
+        }
+        if let Some(outcome) = outcome {
+            tell(self, outcome, env)?;
+        }
+        self.show(&shared.moving);
+        Ok(())
+    }
+
     /// One has failed.
     ///
     /// # Errors
-    /// Those of printing.
+    /// The failure, if every further file would fail in the same way; those of printing.
     pub(super) fn failed(
         &mut self,
         env: &mut Env,
         path: &str,
         bytes: u64,
-        why: &Failure,
+        why: Failure,
     ) -> Result<(), Stop> {
+        if matches!(why.code, Code::Unreachable | Code::SignIn) {
+            return Err(why.into());
+        }
         self.failed += 1;
         self.given_up += bytes;
         if env.manner().json {
@@ -119,14 +145,9 @@ impl Count {
         }
         if self.told.len() < TOLD_MAX {
             self.told.push(path.to_owned());
-            self.bar.hide_for(|| env.tell(why));
+            self.bar.hide_for(|| env.tell(&why));
         }
         Ok(())
-    }
-
-    /// A line in between.
-    pub(super) fn note(&mut self, env: &mut Env, line: &str) {
-        self.bar.hide_for(|| env.note(line));
     }
 
     /// The end: what was done, in how long, and once more what was not. `more` is told beside it, to

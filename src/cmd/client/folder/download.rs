@@ -80,14 +80,7 @@ pub(in super::super) fn download(
     let work =
         |connection: &mut Connection, job| download.work(connection, &shared, job, &interrupts);
     pool::run(connection, most, &shared, jobs.into_iter(), &work, &mut |outcome| {
-        if let Some(why) = shared.waits_why() {
-            count.note(env, &format!("The server is waited for: {why}"));
-        }
-        if let Some(outcome) = outcome {
-            tell(&mut count, outcome, env)?;
-        }
-        count.show(&shared.moving);
-        Ok(())
+        count.follow(&shared, outcome, env, tell)
     })?;
     count.finish(env, &[], json!({}))
 }
@@ -99,23 +92,22 @@ impl Download<'_> {
         let root = FolderPath::parse_rooted(path)?;
         let above = root.split().map_or(FolderPath::top(), |(above, _)| above);
         let local = |path: &str| self.to.join(below(path, above.as_str()));
-        let remote = connection.remote()?;
-        match remote.look(&root)? {
+        let job = |entry| match entry {
             Entry::File(file) => {
                 let at = local(file.path.as_str());
-                jobs.push(Job::File(file.path, at, file.bytes));
-                return Ok(());
+                Job::File(file.path, at, file.bytes)
             }
-            Entry::Folder(folder) => jobs.push(Job::Folder(local(folder.as_str()))),
+            Entry::Folder(folder) => Job::Folder(local(folder.as_str())),
+        };
+        let remote = connection.remote()?;
+        let first = remote.look(&root)?;
+        let is_folder = matches!(first, Entry::Folder(_));
+        jobs.push(job(first));
+        if !is_folder {
+            return Ok(());
         }
         remote.list_below(&root, Extent::All, &mut |entry| {
-            jobs.push(match entry {
-                Entry::File(file) => {
-                    let at = local(file.path.as_str());
-                    Job::File(file.path, at, file.bytes)
-                }
-                Entry::Folder(folder) => Job::Folder(local(folder.as_str())),
-            });
+            jobs.push(job(entry));
             Ok(())
         })
     }
@@ -186,11 +178,7 @@ fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Resu
         Ok(None) => Ok(()),
         Err(error) => {
             let why = advice::failure(&cannot(&name), &error);
-            // Every further file would fail in the same way.
-            if matches!(why.code, Code::Unreachable | Code::SignIn) {
-                return Err(why.into());
-            }
-            count.failed(env, &name, bytes, &why)
+            count.failed(env, &name, bytes, why)
         }
     }
 }

@@ -113,14 +113,7 @@ pub(in super::super) fn upload(
     let mut count = Count::begin(WORDS, all, env);
     let work = |connection: &mut Connection, job| upload.work(connection, &shared, job);
     pool::run(connection, most, &shared, again, &work, &mut |outcome| {
-        if let Some(why) = shared.waits_why() {
-            count.note(env, &format!("The server is waited for: {why}"));
-        }
-        if let Some(outcome) = outcome {
-            tell(&mut count, outcome, env)?;
-        }
-        count.show(&shared.moving);
-        Ok(())
+        count.follow(&shared, outcome, env, tell)
     })?;
     let object = json!({"links_left_out": left_out.links, "others_left_out": left_out.others});
     count.finish(env, &left_out.lines(), object)
@@ -240,11 +233,7 @@ fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Resu
         Err(error) => {
             let shown = name.display().to_string();
             let why = advice::failure(&format!("cannot store {shown}"), &error);
-            // Every further file would fail in the same way.
-            if matches!(why.code, Code::Unreachable | Code::SignIn) {
-                return Err(why.into());
-            }
-            count.failed(env, &shown, bytes, &why)
+            count.failed(env, &shown, bytes, why)
         }
     }
 }
