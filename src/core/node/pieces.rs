@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   .palk/pieces/3f/<version>_B1, _B2       whole and synced
-//!   .palk/pieces/3f/<version>_B1.7          being written, by the seventh stage of this process
+//!   .palk/pieces/3f/<version>_B1.7          being written, the seventh piece of this process
 //! ```
 //!
 //! A block file gets its name by a rename after it was synced, so a name without a dot always leads to
@@ -21,27 +21,20 @@ use crate::core::types::{Block, NodeId, VersionId};
 
 /// The block files of one node.
 pub(super) struct Pieces {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     folder: PathBuf,
-    id: NodeId,
-    /// The stages that are being received or written out.
-    stages: Arc<Mutex<Stages>>,
+    pub(super) id: NodeId,
+    /// Those that are being received or written out.
+    pub(super) stages: Mutex<Stages>,
     /// The folders that this process has made durable.
     durable: Mutex<BTreeSet<u8>>,
-    /// The next folder to sweep; `None` when all are done.
-    sweep: Mutex<Option<u8>>,
 }
 
 impl Pieces {
     /// The pieces below a node's folder, in which `.palk/pieces` is there.
-    pub(super) fn new(
-        disk: Arc<dyn Disk>,
-        root: &Path,
-        id: NodeId,
-        stages: Arc<Mutex<Stages>>,
-    ) -> Pieces {
+    pub(super) fn new(disk: Arc<dyn Disk>, root: &Path, id: NodeId) -> Pieces {
         let folder = root.join(".palk/pieces");
-        Pieces { disk, folder, id, stages, durable: Mutex::default(), sweep: Mutex::new(Some(0)) }
+        Pieces { disk, folder, id, stages: Mutex::new(Stages::new()), durable: Mutex::default() }
     }
 
     /// The block file of a version.
@@ -63,6 +56,11 @@ impl Pieces {
             durable.insert(version.0[0]);
         }
         Ok(())
+    }
+
+    /// Makes the names of a version's block files durable.
+    pub(super) fn sync_names(&self, version: VersionId) -> io::Result<()> {
+        self.disk.sync_folder(&self.folder_of(version))
     }
 
     /// Are both block files there?
@@ -119,29 +117,31 @@ impl Pieces {
         version.parse().ok()
     }
 
-    /// Removes what a crash or a disk error has left of unfinished stages, from one more folder. False
-    /// once all folders are done.
+    /// Removes what is left over of unfinished pieces, from one more folder. False once all folders are
+    /// done.
     pub(super) fn sweep(&self) -> io::Result<bool> {
-        let mut next = self.sweep.lock();
-        if self.stages.lock().take_failed_removal() {
-            *next = Some(0);
+        let Some((first, has_more)) = self.stages.lock().next_unswept() else { return Ok(false) };
+        let swept = self.sweep_folder(first);
+        if swept.is_err() {
+            self.stages.lock().sweep_later(first);
         }
-        let Some(first) = *next else { return Ok(false) };
+        swept.map(|()| has_more)
+    }
+
+    fn sweep_folder(&self, first: u8) -> io::Result<()> {
         let folder = self.folder.join(folder_name(first));
         let listed = match self.disk.list(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             listed => listed?,
         };
         for entry in listed.iter().filter(|entry| !entry.is_folder) {
-            let Some((_, number)) = entry.name.rsplit_once('.') else { continue };
-            // This process may still be writing to it.
-            let is_live = number.parse().is_ok_and(|number| self.stages.lock().is_live(number));
-            if !is_live {
+            let Some((block, number)) = entry.name.rsplit_once('.') else { continue };
+            let live = self.parse(block).zip(number.parse().ok());
+            if !live.is_some_and(|(version, number)| self.stages.lock().is_live(version, number)) {
                 self.disk.remove(&folder.join(&entry.name))?;
             }
         }
-        *next = first.checked_add(1);
-        Ok(next.is_some())
+        Ok(())
     }
 }
 

@@ -2,153 +2,164 @@
 //!
 //! Units are checked against their checksums as they arrive. Until it is finished a stage writes to
 //! names of its own: a second stage of the same version (the server retries after this node has hung)
-//! can neither cut short nor remove what the first has finished, nor the other way round. A stage that
-//! is dropped unfinished removes its files; what a crash or a disk error leaves is swept up in the
-//! background.
+//! can neither cut short nor remove what the first has finished, nor the other way round. Files that end
+//! without their names are removed, and their folder is swept in the background: they are still there if
+//! the disk failed just then, or the node's folder was away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::core::code::checksum;
 use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::error::{Error, NodeFailure, Result};
-use crate::core::io::disk::{Disk, WriteFile};
+use crate::core::io::disk::WriteFile;
 use crate::core::io::{is_shortage, reason};
 use crate::core::node::pieces::Pieces;
-use crate::core::types::{Block, Digest, NodeId, Seq};
+use crate::core::types::{Block, Digest, NodeId, Seq, VersionId};
 use crate::core::wire::node::PieceMeta;
 use crate::core::wire::trailer::{Header, STRIPES_MAX, Trailer};
 
 /// A piece that is being received.
 pub struct Stage {
-    disk: Arc<dyn Disk>,
     id: NodeId,
     meta: PieceMeta,
     layout: Layout,
-    folder: PathBuf,
+    files: StagedFiles,
     blocks: [BlockFile; 2],
     next_stripe: u64,
-    finished: bool,
-    live: Live,
 }
 
-/// The stages of a node's process, numbered, so that what is left over of one that failed can be
-/// told from what is being received.
-#[derive(Default)]
+/// The pieces of a node's process whose files do not have their names yet, numbered, so that what is
+/// left over can be told from what is being written.
 pub(super) struct Stages {
     last: u64,
-    /// Each with the bytes that it has still to receive.
-    live: BTreeMap<u64, u64>,
-    /// Files of a stage could not be removed when it was given up.
-    failed_removal: bool,
-}
-
-/// The number of a stage, taken while this lives.
-pub(super) struct Live {
-    number: u64,
-    stages: Arc<Mutex<Stages>>,
+    /// Each with its version and the bytes that it has still to receive.
+    live: BTreeMap<u64, (VersionId, u64)>,
+    /// The folders in which there may be files that are left over, by the first byte of their versions.
+    unswept: BTreeSet<u8>,
 }
 
 impl Stages {
-    /// Begins a stage of this many bytes, if `admit` finds room for it. `admit` gets the bytes that the
-    /// running stages have still to receive; meanwhile no other stage begins.
-    pub(super) fn begin(
-        stages: &Arc<Mutex<Stages>>,
-        bytes: u64,
-        admit: impl FnOnce(u64) -> Result<()>,
-    ) -> Result<Live> {
-        let mut own = stages.lock();
-        admit(own.pledged_bytes())?;
-        own.last += 1;
-        let number = own.last;
-        own.live.insert(number, bytes);
-        Ok(Live { number, stages: stages.clone() })
+    /// Those of a new process: there may be files of the last one in every folder.
+    pub(super) fn new() -> Stages {
+        Stages { last: 0, live: BTreeMap::new(), unswept: (0..=u8::MAX).collect() }
     }
 
-    pub(super) fn is_live(&self, number: u64) -> bool {
-        self.live.contains_key(&number)
+    /// Is a file with this number being written for this version? Another process may have given the
+    /// number to another version.
+    pub(super) fn is_live(&self, version: VersionId, number: u64) -> bool {
+        self.live.get(&number).is_some_and(|(live, _)| *live == version)
     }
 
-    /// Has a stage left files behind since this was last asked?
-    pub(super) fn take_failed_removal(&mut self) -> bool {
-        std::mem::take(&mut self.failed_removal)
-    }
-
-    /// The bytes that the running stages have still to receive.
+    /// The bytes that all have still to receive.
     pub(super) fn pledged_bytes(&self) -> u64 {
-        self.live.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+        self.live.values().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+    }
+
+    /// A folder to sweep, which then counts as swept; and whether there are more.
+    pub(super) fn next_unswept(&mut self) -> Option<(u8, bool)> {
+        let first = self.unswept.pop_first()?;
+        Some((first, !self.unswept.is_empty()))
+    }
+
+    /// This folder is to be swept.
+    pub(super) fn sweep_later(&mut self, first: u8) {
+        self.unswept.insert(first);
     }
 }
 
-impl Live {
-    /// What a file is called until it is whole and has its own name.
-    pub(super) fn path(&self, finished: &Path) -> PathBuf {
-        finished.with_extension(self.number.to_string())
+/// The two files of a piece that do not have their names yet. If they do not get them, they are removed
+/// when this is dropped.
+pub(super) struct StagedFiles {
+    pieces: Arc<Pieces>,
+    version: VersionId,
+    number: u64,
+    have_names: bool,
+}
+
+impl StagedFiles {
+    /// Begins to write a piece of this many bytes, if `admit` finds room for it. `admit` gets the bytes
+    /// that others have still to receive; meanwhile nothing else begins.
+    pub(super) fn begin<E>(
+        pieces: &Arc<Pieces>,
+        version: VersionId,
+        bytes: u64,
+        admit: impl FnOnce(u64) -> std::result::Result<(), E>,
+    ) -> std::result::Result<StagedFiles, E> {
+        let mut stages = pieces.stages.lock();
+        admit(stages.pledged_bytes())?;
+        stages.last += 1;
+        let number = stages.last;
+        stages.live.insert(number, (version, bytes));
+        Ok(StagedFiles { pieces: pieces.clone(), version, number, have_names: false })
     }
 
-    /// Removes a file that is not wanted any more.
-    pub(super) fn give_up(&self, disk: &dyn Disk, path: &Path) {
-        if disk.remove(path).is_err() {
-            self.stages.lock().failed_removal = true;
-        }
+    /// What a block's file is called until it gets its name.
+    fn path(&self, block: Block) -> PathBuf {
+        self.pieces.path(self.version, block).with_extension(self.number.to_string())
+    }
+
+    /// Makes the file of a block.
+    pub(super) fn create(&self, block: Block) -> io::Result<Box<dyn WriteFile>> {
+        self.pieces.disk.create(&self.path(block))
     }
 
     /// This many bytes have arrived and are on the disk.
     fn received(&self, bytes: u64) {
-        if let Some(left) = self.stages.lock().live.get_mut(&self.number) {
+        if let Some((_, left)) = self.pieces.stages.lock().live.get_mut(&self.number) {
             *left = left.saturating_sub(bytes);
+        }
+    }
+
+    /// Gives both files their names. They are synced.
+    pub(super) fn give_names(&mut self) -> Result<()> {
+        for block in self.pieces.id.blocks() {
+            let finished = self.pieces.path(self.version, block);
+            let renamed = self.pieces.disk.rename(&self.path(block), &finished);
+            renamed.map_err(|e| disk_error_at(self.pieces.id, &finished, &e))?;
+        }
+        self.have_names = true;
+        Ok(())
+    }
+}
+
+impl Drop for StagedFiles {
+    fn drop(&mut self) {
+        if !self.have_names {
+            // At once where that is possible: the disk may be full.
+            for block in self.pieces.id.blocks() {
+                let _ = self.pieces.disk.remove(&self.path(block));
+            }
+        }
+        let mut stages = self.pieces.stages.lock();
+        stages.live.remove(&self.number);
+        if !self.have_names {
+            // That it is gone proves nothing: the node's folder may be away for a while.
+            stages.sweep_later(self.version.0[0]);
         }
     }
 }
 
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.stages.lock().live.remove(&self.number);
-    }
-}
-
 struct BlockFile {
-    /// What it is called while it is received, and afterwards.
-    path: PathBuf,
-    finished: PathBuf,
     file: Box<dyn WriteFile>,
     checksums: Vec<u64>,
 }
 
 impl Stage {
-    pub(super) fn create(
-        disk: Arc<dyn Disk>,
-        pieces: &Pieces,
-        id: NodeId,
-        meta: PieceMeta,
-        live: Live,
-    ) -> Result<Stage> {
+    pub(super) fn create(id: NodeId, meta: PieceMeta, files: StagedFiles) -> Result<Stage> {
         let layout = Layout::checked(meta.file_bytes)
             .filter(|layout| layout.stripe_count() <= STRIPES_MAX)
             .ok_or_else(|| refused(id, "the file is too big for this format"))?;
-        let failed = |e| disk_error_at(id, &pieces.folder_of(meta.version), &e);
-        pieces.prepare(meta.version).map_err(failed)?;
-        let open = |block: Block| -> Result<BlockFile> {
-            let finished = pieces.path(meta.version, block);
-            let path = live.path(&finished);
-            let file = disk.create(&path).map_err(failed)?;
-            Ok(BlockFile { path, finished, file, checksums: Vec::new() })
-        };
-        let [first, second] = id.blocks().map(open);
-        let blocks = match (first, second) {
-            (Ok(first), Ok(second)) => [first, second],
-            (Err(e), other) | (other, Err(e)) => {
-                let paths = other.into_iter().map(|block| block.path);
-                paths.for_each(|path| live.give_up(&*disk, &path));
-                return Err(e);
-            }
-        };
-        let folder = pieces.folder_of(meta.version);
-        Ok(Stage { disk, id, meta, layout, folder, blocks, next_stripe: 0, finished: false, live })
+        let failed = |e| disk_error_at(id, &files.pieces.folder_of(meta.version), &e);
+        files.pieces.prepare(meta.version).map_err(failed)?;
+        let [first, second] = id.blocks().map(|block| -> Result<BlockFile> {
+            let file = files.create(block).map_err(failed)?;
+            Ok(BlockFile { file, checksums: Vec::new() })
+        });
+        let blocks = [first?, second?];
+        Ok(Stage { id, meta, layout, files, blocks, next_stripe: 0 })
     }
 
     /// Takes the next stripe's two units.
@@ -170,7 +181,7 @@ impl Stage {
             block.file.append(unit).map_err(|e| disk_error(self.id, &e))?;
             block.checksums.push(sum);
         }
-        self.live.received(2 * unit_bytes as u64);
+        self.files.received(2 * unit_bytes as u64);
         self.next_stripe += 1;
         Ok(())
     }
@@ -183,12 +194,6 @@ impl Stage {
         if self.next_stripe != self.layout.stripe_count() {
             return Err(refused(self.id, "the piece ended before all its stripes had come"));
         }
-        self.write_trailers(seq, blake3)?;
-        self.finished = true;
-        Ok(())
-    }
-
-    fn write_trailers(&mut self, seq: Seq, blake3: Digest) -> Result<()> {
         let id = self.id;
         let failed = |e: io::Error| disk_error(id, &e);
         for (file, block) in self.blocks.iter_mut().zip(self.id.blocks()) {
@@ -209,19 +214,8 @@ impl Stage {
             file.file.append(&trailer.encode()).map_err(failed)?;
         }
         self.blocks.iter_mut().try_for_each(|block| block.file.sync()).map_err(failed)?;
-        for block in &self.blocks {
-            let renamed = self.disk.rename(&block.path, &block.finished);
-            renamed.map_err(|e| disk_error_at(self.id, &block.finished, &e))?;
-        }
-        self.disk.sync_folder(&self.folder).map_err(failed)
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.blocks.iter().for_each(|block| self.live.give_up(&*self.disk, &block.path));
-        }
+        self.files.give_names()?;
+        self.files.pieces.sync_names(self.meta.version).map_err(failed)
     }
 }
 

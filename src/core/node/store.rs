@@ -36,7 +36,7 @@ use crate::core::node::pieces::Pieces;
 use crate::core::node::registration::{Admitted, Registration};
 use crate::core::node::reserve::{Reserve, has_files};
 use crate::core::node::snapshots::Snapshots;
-use crate::core::node::stage::{Stage, Stages, disk_error, disk_error_at};
+use crate::core::node::stage::{Stage, StagedFiles, disk_error, disk_error_at};
 use crate::core::path::{PATH_BYTES_MAX, USER_NAME_BYTES_MAX};
 use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
 use crate::core::wire::journal::{Entry, JournalState, Point};
@@ -62,8 +62,6 @@ pub struct BlockStore {
     pub(super) gap: Arc<Gap>,
     /// Asked only while `turn` is held.
     pub(super) follower: Follower,
-    /// The stages that are being received or written out.
-    pub(super) stages: Arc<Mutex<Stages>>,
     reserve: Reserve,
     /// `None` after a change that may have failed halfway; the next check takes it again.
     anchor: Mutex<Option<Anchor>>,
@@ -115,8 +113,7 @@ impl BlockStore {
             }
         };
         let anchor = Anchor::of(&*disk, root).map_err(failed)?;
-        let stages: Arc<Mutex<Stages>> = Arc::default();
-        let pieces = Arc::new(Pieces::new(disk.clone(), root, id, stages.clone()));
+        let pieces = Arc::new(Pieces::new(disk.clone(), root, id));
         let snapshots = Snapshots::open(disk.clone(), root, id)?;
         let follower = Follower::open(disk.clone(), root, id, pieces.clone())?;
         let journal = Journal::new(disk.clone(), root, id, pieces.clone(), gap.clone());
@@ -130,7 +127,6 @@ impl BlockStore {
             snapshots,
             gap,
             follower,
-            stages,
             reserve: Reserve::Bytes(0),
             anchor: Mutex::new(Some(anchor)),
             turn: Mutex::default(),
@@ -173,7 +169,8 @@ impl BlockStore {
     }
 
     fn room_in(&self, space: Space) -> Room {
-        let pledged_bytes = self.stages.lock().pledged_bytes() + self.journal.backlog_bytes();
+        let pledged_bytes =
+            self.pieces.stages.lock().pledged_bytes() + self.journal.backlog_bytes();
         self.reserve.room(space, pledged_bytes)
     }
 
@@ -370,14 +367,14 @@ impl BlockStore {
     pub fn stage(&self, meta: PieceMeta) -> Result<Stage> {
         self.check_folder()?;
         let piece_bytes = meta.piece_bytes();
-        let live = Stages::begin(&self.stages, piece_bytes, |pledged_bytes| {
+        let files = StagedFiles::begin(&self.pieces, meta.version, piece_bytes, |pledged_bytes| {
             let pledged_bytes = pledged_bytes + self.journal.backlog_bytes();
             let space = self.disk.space(&self.root).map_err(|e| disk_error(self.id, &e))?;
             self.reserve
                 .admit(space, pledged_bytes, piece_bytes, meta.repair)
                 .map_err(|why| Error::node(self.id, why))
         })?;
-        Stage::create(self.disk.clone(), &self.pieces, self.id, meta, live)
+        Stage::create(self.id, meta, files)
     }
 
     /// The piece of a version. Whether it is held turns out when its units are asked for.

@@ -8,14 +8,13 @@
 //! again.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::core::code::layout::UNIT_BYTES_MAX;
 use crate::core::error::Result;
 use crate::core::node::disk_check::Task;
 use crate::core::node::journal::WaitingPiece;
 use crate::core::node::piece::read_trailer;
-use crate::core::node::stage::{Live, Stages, disk_error};
+use crate::core::node::stage::{StagedFiles, disk_error};
 use crate::core::node::store::BlockStore;
 use crate::core::types::VersionId;
 use crate::core::wire::journal::Change;
@@ -53,43 +52,36 @@ impl BlockStore {
         if batch.is_empty() {
             return Ok(false);
         }
-        let live = Stages::begin(&self.stages, 0, |_| Ok(()))?;
-        let mut renames = Vec::new();
-        let written = self.write_batch(&batch, &live, &mut renames);
-        if written.is_err() {
-            renames.iter().for_each(|(beside, _)| live.give_up(&*self.disk, beside));
-        }
-        written.map_err(|e| disk_error(self.id, &e))?;
+        let mut written = self.write_batch(&batch).map_err(|e| disk_error(self.id, &e))?;
+        // The journal syncs these names before it loses the pieces.
+        written.iter_mut().try_for_each(StagedFiles::give_names)?;
         self.journal.written_out(&batch);
         Ok(true)
     }
 
-    fn write_batch(
-        &self,
-        batch: &[WaitingPiece],
-        live: &Live,
-        renames: &mut Vec<(PathBuf, PathBuf)>,
-    ) -> io::Result<()> {
-        let mut missing = Vec::new();
+    /// Writes the pieces of which not both block files are there, and syncs them.
+    fn write_batch(&self, batch: &[WaitingPiece]) -> io::Result<Vec<StagedFiles>> {
+        let (mut missing, mut written) = (Vec::new(), Vec::new());
         for piece in batch {
             if !self.is_written_out(piece.version)? {
                 missing.push(piece);
             }
         }
         self.journal.read_waiting(&missing, |piece, logged| match logged {
-            Some(logged) => self.write_piece(&logged, live, renames),
+            Some(logged) => {
+                written.extend(self.write_piece(&logged)?);
+                Ok(())
+            }
             None => {
                 let version = piece.version;
                 tracing::warn!("the piece of version {version} in the journal is damaged");
                 self.gap.raise()
             }
         })?;
-        if renames.is_empty() {
-            return Ok(());
+        if !written.is_empty() {
+            self.disk.sync_all(&self.root)?;
         }
-        self.disk.sync_all(&self.root)?;
-        // The journal syncs these names before it loses the pieces.
-        renames.iter().try_for_each(|(beside, finished)| self.disk.rename(beside, finished))
+        Ok(written)
     }
 
     /// Are both block files there and whole?
@@ -109,19 +101,16 @@ impl BlockStore {
         Ok(true)
     }
 
-    fn write_piece(
-        &self,
-        logged: &Logged,
-        live: &Live,
-        renames: &mut Vec<(PathBuf, PathBuf)>,
-    ) -> io::Result<()> {
+    fn write_piece(&self, logged: &Logged) -> io::Result<Option<StagedFiles>> {
         let (Ok(change), Some(units)) = (logged.entry.change(), &logged.piece) else {
-            return Ok(());
+            return Ok(None);
         };
         let Change::Stored { place, version, seq, bytes, blake3, stored_ms, .. } = change else {
-            return Ok(());
+            return Ok(None);
         };
         self.pieces.prepare(version)?;
+        // Its room has been taken into account since the journal has it.
+        let files = StagedFiles::begin(&self.pieces, version, 0, |_| Ok::<_, io::Error>(()))?;
         let (first, second) = units.split_at(units.len() / 2);
         for (unit, block) in [first, second].into_iter().zip(self.id.blocks()) {
             let trailer = Trailer {
@@ -138,12 +127,8 @@ impl BlockStore {
                 },
                 checksums: vec![crate::core::code::checksum::unit(unit)],
             };
-            let finished = self.pieces.path(version, block);
-            let beside = live.path(&finished);
-            let mut file = self.disk.create(&beside)?;
-            renames.push((beside, finished));
-            file.append(&[unit, &trailer.encode()].concat())?;
+            files.create(block)?.append(&[unit, &trailer.encode()].concat())?;
         }
-        Ok(())
+        Ok(Some(files))
     }
 }

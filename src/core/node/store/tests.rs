@@ -158,6 +158,49 @@ fn what_a_crash_leaves_of_a_stage_is_swept_up_and_what_is_live_is_not() {
 }
 
 #[test]
+fn a_stage_that_ends_while_the_folder_is_away_is_swept_up_when_it_is_back() {
+    let f = fixture();
+    f.write_out();
+    let stage = f.receive(1);
+    let away = f.folder.path().with_extension("away");
+    fs::rename(f.folder.path(), &away).unwrap();
+    drop(stage);
+    assert!(f.store.write_out().is_err());
+    fs::rename(&away, f.folder.path()).unwrap();
+    assert_eq!(f.names(1).len(), 2);
+    f.write_out();
+    assert!(f.names(1).is_empty());
+}
+
+#[test]
+fn what_is_left_over_is_swept_up_though_its_number_is_that_of_a_live_stage_of_another_version() {
+    let f = fixture();
+    let live = f.receive(1);
+    let mut other = version(1);
+    other.0[15] = 0;
+    let left_over = f.block(1, "B1").with_file_name(format!("{other}_B1.1"));
+    fs::write(&left_over, "of the last process").unwrap();
+    assert!(f.block(1, "B1.1").exists(), "the live stage has this number");
+    f.write_out();
+    assert!(!left_over.exists());
+    live.finish(Seq(1), Digest([1; 32])).unwrap();
+    assert!(f.holds(1));
+}
+
+#[test]
+fn what_cannot_be_swept_up_is_tried_again() {
+    let f = fixture();
+    f.write_out();
+    f.disk.fail_next("remove", 5);
+    drop(f.receive(1));
+    f.disk.fail_next("remove", 5);
+    assert!(f.store.write_out().is_err());
+    assert_eq!(f.names(1).len(), 1);
+    f.write_out();
+    assert!(f.names(1).is_empty());
+}
+
+#[test]
 fn pieces_are_listed_in_the_order_of_their_ids_in_parts() {
     let f = fixture();
     for n in [200, 3, 90, 4, 255, 0] {
