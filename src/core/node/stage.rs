@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::core::code::checksum;
-use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
+use crate::core::code::layout::Layout;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::WriteFile;
 use crate::core::io::{is_shortage, reason};
 use crate::core::node::pieces::Pieces;
 use crate::core::types::{Block, Digest, NodeId, Seq, VersionId};
 use crate::core::wire::node::PieceMeta;
-use crate::core::wire::trailer::{Header, STRIPES_MAX, Trailer};
+use crate::core::wire::trailer::{STRIPES_MAX, Trailer};
 
 /// A piece that is being received.
 pub struct Stage {
@@ -197,20 +197,8 @@ impl Stage {
         let id = self.id;
         let failed = |e: io::Error| disk_error(id, &e);
         for (file, block) in self.blocks.iter_mut().zip(self.id.blocks()) {
-            let trailer = Trailer {
-                header: Header {
-                    version: self.meta.version,
-                    seq,
-                    user: self.meta.place.user.clone(),
-                    path: self.meta.place.path.clone(),
-                    file_bytes: self.meta.file_bytes,
-                    unit_bytes_max: u32::try_from(UNIT_BYTES_MAX).unwrap_or(u32::MAX),
-                    block,
-                    blake3,
-                    stored_ms: self.meta.stored_ms,
-                },
-                checksums: std::mem::take(&mut file.checksums),
-            };
+            let header = self.meta.header(block, seq, blake3);
+            let trailer = Trailer { header, checksums: std::mem::take(&mut file.checksums) };
             file.file.append(&trailer.encode()).map_err(failed)?;
         }
         self.blocks.iter_mut().try_for_each(|block| block.file.sync()).map_err(failed)?;

@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::core::code::layout::UNIT_BYTES_MAX;
+use crate::core::code::checksum;
 use crate::core::error::Result;
 use crate::core::node::disk_check::Task;
 use crate::core::node::journal::WaitingPiece;
@@ -18,8 +18,9 @@ use crate::core::node::stage::{StagedFiles, disk_error};
 use crate::core::node::store::BlockStore;
 use crate::core::types::VersionId;
 use crate::core::wire::journal::Change;
+use crate::core::wire::node::PieceMeta;
 use crate::core::wire::snapshot::Logged;
-use crate::core::wire::trailer::{Header, Trailer};
+use crate::core::wire::trailer::Trailer;
 
 /// The most pieces that are written out together, and about how many bytes of them. Every batch costs a
 /// sync of the whole disk, whose other writers wait for it.
@@ -111,22 +112,11 @@ impl BlockStore {
         self.pieces.prepare(version)?;
         // Its room has been taken into account since the journal has it.
         let files = StagedFiles::begin(&self.pieces, version, 0, |_| Ok::<_, io::Error>(()))?;
+        let meta = PieceMeta { version, place, file_bytes: bytes, stored_ms, repair: false };
         let (first, second) = units.split_at(units.len() / 2);
         for (unit, block) in [first, second].into_iter().zip(self.id.blocks()) {
-            let trailer = Trailer {
-                header: Header {
-                    version,
-                    seq,
-                    user: place.user.clone(),
-                    path: place.path.clone(),
-                    file_bytes: bytes,
-                    unit_bytes_max: u32::try_from(UNIT_BYTES_MAX).unwrap_or(u32::MAX),
-                    block,
-                    blake3,
-                    stored_ms,
-                },
-                checksums: vec![crate::core::code::checksum::unit(unit)],
-            };
+            let header = meta.header(block, seq, blake3);
+            let trailer = Trailer { header, checksums: vec![checksum::unit(unit)] };
             files.create(block)?.append(&[unit, &trailer.encode()].concat())?;
         }
         Ok(Some(files))

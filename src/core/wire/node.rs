@@ -23,9 +23,10 @@ use crate::core::code::layout::{Layout, UNIT_BYTES_MAX};
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::path::{FilePath, UserName};
-use crate::core::types::{Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
+use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
 use crate::core::wire::journal::{Entry, JournalState, Point};
 use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
+use crate::core::wire::trailer::Header;
 
 /// The version of this protocol. A node and a server that differ do not talk.
 pub const PROTOCOL: u32 = 5;
@@ -112,6 +113,21 @@ impl PieceMeta {
         let names = self.place.user.as_str().len() + self.place.path.as_str().len();
         let trailer = 8 * layout.stripe_count() + TRAILER_REST_BYTES + names as u64;
         2 * (layout.block_bytes() + trailer)
+    }
+
+    /// What the trailer of one of its blocks says.
+    pub fn header(&self, block: Block, seq: Seq, blake3: Digest) -> Header {
+        Header {
+            version: self.version,
+            seq,
+            user: self.place.user.clone(),
+            path: self.place.path.clone(),
+            file_bytes: self.file_bytes,
+            unit_bytes_max: u32::try_from(UNIT_BYTES_MAX).unwrap_or(u32::MAX),
+            block,
+            blake3,
+            stored_ms: self.stored_ms,
+        }
     }
 }
 
