@@ -205,8 +205,9 @@ impl Committer {
                     // Nobody is at it: no other thread has to be woken.
                     Some(mut inner) => {
                         self.make_some(&mut inner, job, work);
-                        if inner.open.is_some() {
-                            // The committer's thread settles it, and may be waiting for jobs.
+                        if self.is_in_doubt() {
+                            // The committer's thread settles it, or has the catalog catch up, and may be
+                            // waiting for jobs.
                             let (nothing, _) = Job::of(|_| Ok(()));
                             jobs.send(nothing).map_err(|_| not_answered())?;
                         }
