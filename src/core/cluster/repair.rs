@@ -47,6 +47,9 @@ const BACKOFFS_MAX: usize = 10_000;
 /// gets a backoff.
 const REFUSALS_MAX: u32 = 3;
 
+/// How long a node's worker rests where all that is missing is of removed folders.
+const DOOMED_PAUSE: Duration = Duration::from_secs(5);
+
 /// The shortest pause after a pass in which nothing was rebuilt.
 const PASS_PAUSE_MIN: Duration = Duration::from_secs(1);
 
@@ -117,6 +120,8 @@ pub struct RepairWorker {
 /// One look through all that the node lacks.
 #[derive(Default)]
 struct Pass {
+    /// Some piece is missing that is not about to be dropped.
+    found_some: bool,
     /// Nothing until the pause before it is over.
     began: Option<Duration>,
     after: Option<VersionId>,
@@ -186,11 +191,18 @@ impl RepairWorker {
         self.pass.began.get_or_insert(now);
         if self.pass.rows.is_empty() {
             let rows = self.cluster.catalog.missing(self.id, self.pass.after, PAGE)?;
+            self.pass.found_some |= !rows.is_empty();
             self.pass.after = rows.last().map(|row| row.record.version);
             self.pass.rows = rows.into();
         }
         let Some(row) = self.pass.rows.pop_front() else {
-            return self.end_pass(now);
+            let found_nothing = !self.pass.found_some;
+            let ended = self.end_pass(now)?;
+            if found_nothing && self.cluster.catalog.missing_count(self.id)? > 0 {
+                // All of it is about to be dropped. There may be much, which is looked through each time.
+                self.rests_until = now + DOOMED_PAUSE;
+            }
+            return Ok(ended);
         };
         let version = row.record.version;
         let waits = self.backoffs.get(&version).is_some_and(|backoff| now < backoff.until);
