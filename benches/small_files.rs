@@ -179,7 +179,9 @@ fn store(remote: &mut Remote, round: &str, number: usize) {
 
 fn retrieve(remote: &mut Remote, round: &str, number: usize) {
     let mut out = Vec::with_capacity(FILE_BYTES);
-    remote.retrieve(&path(round, number), None, &mut out, &mut |_| {}).expect("a retrieve");
+    remote
+        .retrieve(&path(round, number), &Default::default(), &mut out, &mut |_| {})
+        .expect("a retrieve");
     assert_eq!(out.len(), FILE_BYTES);
 }
 

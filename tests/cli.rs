@@ -3,10 +3,14 @@
 //! What is printed is compared where somebody depends on it: data, the facts of a message, the exit
 //! status. Numbers that differ from run to run are not.
 
+#[path = "cli/copies.rs"]
+mod copies;
 #[path = "cli/folders.rs"]
 mod folders;
 #[path = "cli/local.rs"]
 mod local;
+#[path = "cli/looking.rs"]
+mod looking;
 #[path = "cli/moves.rs"]
 mod moves;
 #[path = "cli/servers.rs"]
@@ -14,6 +18,8 @@ mod servers;
 mod support;
 #[path = "cli/trees.rs"]
 mod trees;
+#[path = "cli/undo.rs"]
+mod undo;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -99,7 +99,7 @@ fn enter_files(cluster: &Cluster, count: usize) {
     let database = rusqlite::Connection::open(cluster.path("user_database/palk.db")).unwrap();
     let sql = "
         BEGIN;
-        INSERT INTO entries (parent, name, bytes) SELECT root, 'much', 0 FROM users ORDER BY id LIMIT 1;
+        INSERT INTO entries (parent, name, bytes, made) SELECT root, 'much', 0, 1 FROM users ORDER BY id LIMIT 1;
         CREATE TEMP TABLE many AS
             WITH RECURSIVE counted(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted LIMIT @COUNT)
             SELECT n, randomblob(16) AS version FROM counted;
@@ -107,8 +107,10 @@ fn enter_files(cluster: &Cluster, count: usize) {
             (version, user_id, bytes, blake3, stored_ms, seq, placed, placed_at, stored_by, retired)
             SELECT many.version, users.id, 100, zeroblob(32), 0, 1, 15, 1, '', 0
             FROM many, users WHERE users.id = (SELECT min(id) FROM users);
-        INSERT INTO entries (parent, name, version, bytes)
-            SELECT (SELECT id FROM entries WHERE name = 'much'), printf('f%06d', n), version, 100 FROM many;
+        INSERT INTO entries (parent, name, version, bytes, made)
+            SELECT (SELECT id FROM entries WHERE name = 'much'), printf('f%06d', n), version, 100, 1 FROM many;
+        UPDATE users SET files = files + @COUNT, bytes = bytes + 100 * @COUNT
+            WHERE id = (SELECT min(id) FROM users);
         COMMIT;";
     database.execute_batch(&sql.replace("@COUNT", &count.to_string())).unwrap();
 }

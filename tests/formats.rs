@@ -30,16 +30,20 @@ use palk::core::io::disk::RealDisk;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::status::{
-    Backup, Debt, Healed, NodeStatus, Replacing, ScrubPhase, Scrubbing, State as Health, Status,
-    Stored, Trouble, Upkeep,
+    Backup, Debt, Healed, Kept, NodeStatus, Replacing, ScrubPhase, Scrubbing, State as Health,
+    Status, Stored, Trouble, Upkeep,
 };
 use palk::core::types::{
-    Block, Claim, ClusterId, Digest, FileAttributes, NodeId, NodeSet, Precondition, Seq, ServerId,
-    VersionId,
+    Block, Claim, ClusterId, Digest, FileAttributes, Moment, NodeId, NodeSet, Precondition, Seq,
+    ServerId, VersionId,
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
-use palk::core::wire::extended::{self, Entry as Listed, Extent, FileEntry, Moved, Removed};
-use palk::core::wire::journal::{Chain, Change, Entry, JournalState, Point};
+use palk::core::wire::extended::{
+    self, Entry as Listed, Extent, FileEntry, HistoryRequest, Moved, Removed, When, Which,
+};
+use palk::core::wire::journal::{
+    Chain, Change, Entry, FolderAt, JournalState, KeptVersion, PastItem, Point, SnapshotName, Told,
+};
 use palk::core::wire::node::{
     self, Alive, Append, DiskTrouble, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply,
     Request, Room, Serves, ViewReport,
@@ -56,6 +60,9 @@ const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
 const CLAIM: Claim = Claim { epoch: 300, server: ServerId([0x44; 16]) };
 const DIGEST: Digest = Digest([0x33; 32]);
+
+/// By the server's clock, in microseconds since 1970.
+const NOW: i64 = 150;
 
 fn user() -> UserName {
     UserName::parse("demo").unwrap()
@@ -105,7 +112,7 @@ fn store_small_file(folder: &Path) {
     let coded = CodedStripe::of_file(file);
     let start = Point::start(CLUSTER);
     let made = Change::UserMade { user: user(), password: "x".into(), created_ms: -1 };
-    let made = Entry::after(start, 300, made.encode().unwrap());
+    let made = Entry::after(start, 300, NOW, made.encode().unwrap());
     let stored = Change::Stored {
         place: place(),
         version: VERSION,
@@ -118,7 +125,7 @@ fn store_small_file(folder: &Path) {
         by: String::new(),
         attributes: Default::default(),
     };
-    let stored = Entry::after(made.point(), 300, stored.encode().unwrap());
+    let stored = Entry::after(made.point(), 300, NOW, stored.encode().unwrap());
     for id in NodeId::ALL {
         let root = folder.join(format!("files_{id}"));
         let store = BlockStore::open(Arc::new(RealDisk), &root, id).unwrap();
@@ -221,11 +228,11 @@ fn what_a_node_says_of_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
-    assert_eq!(text(), "sum = \"6b25ac7a81f16425\"\nformat = 2\nnode = 2\n");
+    assert_eq!(text(), "sum = \"3956e2d966d79871\"\nformat = 3\nnode = 2\n");
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let (cluster, server) = ("22".repeat(16), "44".repeat(16));
     let expected = format!(
-        "sum = \"b6063b352115094b\"\nformat = 2\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
+        "sum = \"6685e66c6c8338d6\"\nformat = 3\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
          server = \"{server}\"\n"
     );
     assert_eq!(text(), expected);
@@ -239,18 +246,20 @@ fn what_a_node_says_of_itself() {
 }
 
 #[test]
-fn a_folder_of_the_first_format_is_refused_with_a_clear_word_and_left_alone() {
+fn a_folder_of_an_older_format_is_refused_with_a_clear_word_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".palk/node.toml");
     std::fs::create_dir(folder.path().join(".palk")).unwrap();
-    let old = "sum = \"9db07f9ea89a60d9\"\nformat = 1\nnode = 2\n";
-    std::fs::write(&file, old).unwrap();
-    let refused =
-        BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).err().unwrap();
-    assert_eq!(refused.code(), Code::Version, "{refused}");
-    assert!(refused.to_string().contains("format 1"), "{refused}");
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    for (sum, format) in [("9db07f9ea89a60d9", 1), ("6b25ac7a81f16425", 2)] {
+        let old = format!("sum = \"{sum}\"\nformat = {format}\nnode = 2\n");
+        std::fs::write(&file, &old).unwrap();
+        let refused =
+            BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).err().unwrap();
+        assert_eq!(refused.code(), Code::Version, "{refused}");
+        assert!(refused.to_string().contains(&format!("format {format}")), "{refused}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }
 
 // ---- the node protocol ----
@@ -265,7 +274,7 @@ fn up() -> FolderPath {
 }
 
 fn point() -> Point {
-    Point { id: 17, epoch: 300, chain: Chain([0x44; 16]) }
+    Point { id: 17, epoch: 300, at: Moment(NOW), chain: Chain([0x44; 16]) }
 }
 
 fn snapshot_head() -> SnapshotHead {
@@ -302,15 +311,15 @@ fn the_head_of_a_frame() {
 fn every_request_to_a_node() {
     let read = |select| Request::Read { version: VERSION, first_stripe: 2, stripes: 300, select };
     let (protocol, node) = (PROTOCOL, NodeId::ALL[2]);
-    let entries = vec![Entry::after(point(), 301, stored(true).encode().unwrap())];
+    let entries = vec![Entry::after(point(), 301, NOW, stored(true).encode().unwrap())];
     let pieces = vec![InlinePiece { entry: 0, unit_bytes: 89, checksums: [1, 300] }];
     let append = Append { prev: point(), decided: 16, entries, pieces };
     let requests: [(Request, usize, &str); 29] = [
         (
             Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM },
             0,
-            "00000025 00000000 00052222 22222222 22222222 22222222 222203ac 02444444 \
-             44444444 44444444 44444444 44",
+            "00000025 00000000 00062222 22222222 22222222 22222222 222203ac 02444444 44444444 \
+             44444444 44444444 44",
         ),
         (Request::Ping { decided: 300 }, 0, "00000003 00000000 01ac02"),
         (
@@ -340,11 +349,10 @@ fn every_request_to_a_node() {
         (
             Request::Append(append),
             178,
-            "0000007f 000000b2 0611ac02 44444444 44444444 44444444 44444444 100112ad \
-             024f0b04 64656d6f 0875702f 612e7478 74111111 11111111 11111111 11111111 \
-             11ac02e1 02333333 33333333 33333333 33333333 33333333 33333333 33333333 \
-             33333333 33010b01 0464656d 6f010101 01779efa f6cdf3e3 6512523c 5cb69ebe \
-             d2010059 01ac02",
+            "00000083 000000b2 0611ac02 ac024444 44444444 44444444 44444444 44441001 12ad02ae \
+             024f0b04 64656d6f 0875702f 612e7478 74111111 11111111 11111111 11111111 11ac02e1 \
+             02333333 33333333 33333333 33333333 33333333 33333333 33333333 33333333 33010b01 \
+             0464656d 6f010101 01682002 2dcb6677 4510b1d9 d909946c 9c010059 01ac02",
         ),
         (
             read(Select::Both),
@@ -371,13 +379,13 @@ fn every_request_to_a_node() {
         (
             Request::Entries { after: point() },
             0,
-            "00000014 00000000 0a11ac02 44444444 44444444 44444444 44444444",
+            "00000016 00000000 0a11ac02 ac024444 44444444 44444444 44444444 4444",
         ),
         (
             Request::Snapshot(SnapshotRequest::Begin(snapshot_head())),
             0,
-            "00000027 00000000 0b000222 22222222 22222222 22222222 22222211 ac024444 \
-             44444444 44444444 44444444 444405",
+            "00000029 00000000 0b000322 22222222 22222222 22222222 22222211 ac02ac02 44444444 \
+             44444444 44444444 44444444 05",
         ),
         (
             Request::Snapshot(SnapshotRequest::Chunk { index: 300, checksum: 1 }),
@@ -389,7 +397,7 @@ fn every_request_to_a_node() {
         (
             Request::Snapshot(SnapshotRequest::Read { at: point(), index: 300 }),
             0,
-            "00000017 00000000 0b0411ac 02444444 44444444 44444444 44444444 44ac02",
+            "00000019 00000000 0b0411ac 02ac0244 44444444 44444444 44444444 444444ac 02",
         ),
         (Request::Pieces { after: None }, 0, "00000002 00000000 0c00"),
         (
@@ -409,7 +417,7 @@ fn every_request_to_a_node() {
         ),
         (Request::CloseGap { gap: 300 }, 0, "00000003 00000000 0fac02"),
         (Request::CheckView, 0, "00000001 00000000 10"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110503"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110603"),
         (Request::Bye, 0, "00000001 00000000 12"),
         (Request::ProveDisk, 0, "00000001 00000000 13"),
     ];
@@ -447,7 +455,7 @@ fn every_request_to_a_node() {
         }] = true;
     }
     assert_eq!(seen, [true; 24]);
-    assert_eq!(PROTOCOL, 5);
+    assert_eq!(PROTOCOL, 6);
 }
 
 #[test]
@@ -466,15 +474,15 @@ fn every_reply_of_a_node() {
         (
             Reply::Welcome { folder: "/srv/files_2".into(), journal: journal_state() },
             0,
-            "00000027 00000000 000c2f73 72762f66 696c6573 5f3211ac 02444444 44444444 \
-             44444444 44444444 441003ac 020102",
+            "00000029 00000000 000c2f73 72762f66 696c6573 5f3211ac 02ac0244 44444444 44444444 \
+             44444444 44444410 03ac0201 02",
         ),
         (Reply::Done, 0, "00000001 00000000 01"),
         (
             Reply::Alive(Alive { room: Some(room), journal: journal_state(), trouble: None }),
             0,
-            "00000021 00000000 0201ac02 e8070111 ac024444 44444444 44444444 44444444 \
-             44441003 ac020102 00",
+            "00000023 00000000 0201ac02 e8070111 ac02ac02 44444444 44444444 44444444 44444444 \
+             1003ac02 010200",
         ),
         (
             Reply::Alive(Alive {
@@ -483,8 +491,8 @@ fn every_reply_of_a_node() {
                 trouble: Some(DiskTrouble::NoInodes),
             }),
             0,
-            "0000001c 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
-             02000100",
+            "0000001e 00000000 020011ac 02ac0244 44444444 44444444 44444444 44444410 03ac0200 \
+             0100",
         ),
         (
             Reply::Alive(Alive {
@@ -493,8 +501,8 @@ fn every_reply_of_a_node() {
                 trouble: Some(DiskTrouble::NotWritable("/a".into())),
             }),
             0,
-            "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
-             02000101 022f61",
+            "00000021 00000000 020011ac 02ac0244 44444444 44444444 44444444 44444410 03ac0200 \
+             0101022f 61",
         ),
         (
             Reply::Alive(Alive {
@@ -503,8 +511,8 @@ fn every_reply_of_a_node() {
                 trouble: Some(DiskTrouble::Failing("no".into())),
             }),
             0,
-            "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
-             02000102 026e6f",
+            "00000021 00000000 020011ac 02ac0244 44444444 44444444 44444444 44444410 03ac0200 \
+             0102026e 6f",
         ),
         (
             Reply::Alive(Alive {
@@ -513,15 +521,14 @@ fn every_reply_of_a_node() {
                 trouble: Some(DiskTrouble::Full("no".into())),
             }),
             0,
-            "0000001f 00000000 020011ac 02444444 44444444 44444444 44444444 441003ac \
-             02000103 026e6f",
+            "00000021 00000000 020011ac 02ac0244 44444444 44444444 44444444 44444410 03ac0200 \
+             0103026e 6f",
         ),
         (Reply::Staged, 0, "00000001 00000000 03"),
         (
             Reply::Journal(journal_state()),
             0,
-            "0000001a 00000000 0411ac02 44444444 44444444 44444444 44444444 1003ac02 \
-             0102",
+            "0000001c 00000000 0411ac02 ac024444 44444444 44444444 44444444 44441003 ac020102",
         ),
         (Reply::Units { checksums: [1, 0] }, 524_288, "00000003 00080000 050100"),
         (
@@ -533,19 +540,19 @@ fn every_reply_of_a_node() {
         (
             Reply::PointAt(Some(point())),
             0,
-            "00000015 00000000 070111ac 02444444 44444444 44444444 44444444 44",
+            "00000017 00000000 070111ac 02ac0244 44444444 44444444 44444444 444444",
         ),
         (
-            Reply::Entries(vec![Entry::after(point(), 301, vec![7])]),
+            Reply::Entries(vec![Entry::after(point(), 301, NOW, vec![7])]),
             0,
-            "00000017 00000000 080112ad 02010749 47ff3275 68e0d4ae a1f0a714 6bb2bd",
+            "00000019 00000000 080112ad 02ae0201 07d564e1 76a5036c c1c517c4 90e75e15 35",
         ),
         (Reply::Snapshot(SnapshotReply::Done), 0, "00000002 00000000 0900"),
         (
             Reply::Snapshot(SnapshotReply::Heads(vec![snapshot_head()])),
             0,
-            "00000028 00000000 09010102 22222222 22222222 22222222 22222222 11ac0244 \
-             44444444 44444444 44444444 44444405",
+            "0000002a 00000000 09010103 22222222 22222222 22222222 22222222 11ac02ac 02444444 \
+             44444444 44444444 44444444 4405",
         ),
         (Reply::Snapshot(SnapshotReply::Chunk), 5, "00000002 00000005 0902"),
         (
@@ -607,7 +614,8 @@ fn every_reply_of_a_node() {
 
 #[test]
 fn every_change_of_the_journal() {
-    let changes: [(Change, &str); 23] = [
+    let key = Moment(150);
+    let changes: [(Change, &str); 38] = [
         (Change::Led { server: CLAIM.server }, "00444444 44444444 44444444 44444444 44"),
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
@@ -683,9 +691,94 @@ fn every_change_of_the_journal() {
             "16046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 11111101 \
              55555555 55555555 55555555 55555555",
         ),
+        (
+            Change::Named { place: place(), version: VERSION },
+            "17046465 6d6f0875 702f612e 74787411 11111111 11111111 11111111 111111",
+        ),
+        (Change::FolderBegun { user: user() }, "18046465 6d6f"),
+        (
+            Change::FolderFilled {
+                user: user(),
+                key,
+                folders: vec![FilePath::parse_rooted("b").unwrap()],
+                files: vec![(path(), VERSION)],
+            },
+            "19046465 6d6fac02 01016201 0875702f 612e7478 74111111 11111111 11111111 \
+             11111111 11",
+        ),
+        (Change::FolderAttached { user: user(), key, to: up() }, "1a046465 6d6fac02 027570"),
+        (Change::FoldersForgotten { keys: vec![key] }, "1b01ac02"),
+        (Change::Expired { user: user(), upto: key }, "1c046465 6d6fac02"),
+        (
+            Change::SnapshotMade {
+                name: SnapshotName::parse("monday").unwrap(),
+                until_ms: Some(-1),
+            },
+            "1d066d6f 6e646179 0101",
+        ),
+        (Change::SnapshotRemoved { of: key }, "1eac02"),
+        (Change::SnapshotReleased { of: key, most: 300 }, "1fac02ac 02"),
+        (
+            Change::HistoryForgotten { user: user(), path: path() },
+            "20046465 6d6f0875 702f612e 747874",
+        ),
+        (
+            Change::Kept(KeptVersion {
+                user: user(),
+                version: VERSION,
+                seq: Seq(300),
+                bytes: 353,
+                blake3: DIGEST,
+                stored_ms: -1,
+                placed: NodeSet::from_bits(0b1011),
+                by: "demo".into(),
+                attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+            }),
+            "21046465 6d6f1111 11111111 11111111 11111111 1111ac02 e1023333 33333333 33333333 \
+             33333333 33333333 33333333 33333333 33333333 3333010b 0464656d 6f010101 01",
+        ),
+        (
+            Change::Replaced { version: VERSION, predecessor: VersionId([0x55; 16]) },
+            "22111111 11111111 11111111 11111111 11555555 55555555 55555555 55555555 \
+             55",
+        ),
+        (
+            Change::Past {
+                user: user(),
+                folder: FolderAt { key: None, path: up() },
+                name: "a.txt".into(),
+                was: PastItem::File(VERSION),
+                made: Moment(1),
+                gone: key,
+            },
+            "23046465 6d6f0002 75700561 2e747874 00111111 11111111 11111111 11111111 \
+             1102ac02",
+        ),
+        (
+            Change::Past {
+                user: user(),
+                folder: FolderAt { key: Some(key), path: FolderPath::top() },
+                name: "b".into(),
+                was: PastItem::Folder(FolderAt { key: None, path: up() }),
+                made: Moment(1),
+                gone: Moment::MAX,
+            },
+            "23046465 6d6f01ac 02000162 01000275 7002feff ffffffff ffffff01",
+        ),
+        (
+            Change::Past {
+                user: user(),
+                folder: FolderAt { key: None, path: FolderPath::top() },
+                name: String::new(),
+                was: PastItem::Folder(FolderAt { key: Some(key), path: FolderPath::top() }),
+                made: Moment(1),
+                gone: key,
+            },
+            "23046465 6d6f0000 000101ac 020002ac 02",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 23];
+    let mut seen = [false; 36];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -712,15 +805,28 @@ fn every_change_of_the_journal() {
             Change::Uncertain { .. } => 20,
             Change::Confirmed { .. } => 21,
             Change::Reverted { .. } => 22,
+            Change::Named { .. } => 23,
+            Change::FolderBegun { .. } => 24,
+            Change::FolderFilled { .. } => 25,
+            Change::FolderAttached { .. } => 26,
+            Change::FoldersForgotten { .. } => 27,
+            Change::Expired { .. } => 28,
+            Change::SnapshotMade { .. } => 29,
+            Change::SnapshotRemoved { .. } => 30,
+            Change::SnapshotReleased { .. } => 31,
+            Change::HistoryForgotten { .. } => 32,
+            Change::Kept(_) => 33,
+            Change::Replaced { .. } => 34,
+            Change::Past { .. } => 35,
         }] = true;
     }
-    assert_eq!(seen, [true; 23]);
+    assert_eq!(seen, [true; 36]);
     let start = Point::start(CLUSTER);
-    golden.check("the chain before all", &start.chain.0, "4b540e56 55aa8cbe c4c2bbca cf4b0975");
+    golden.check("the chain before all", &start.chain.0, "1d02b67f 89bdb248 a744924a e7a6da11");
     golden.check(
         "the chain after a record",
-        &start.chain.next(300, &[7]).0,
-        "9176b2e8 e537c3f2 7b666b20 4d56da34",
+        &start.chain.next(300, Moment(NOW), &[7]).0,
+        "a26e53e1 b40cfdee b7524885 6a7f285e",
     );
 }
 
@@ -730,9 +836,9 @@ fn the_files_of_a_journal_and_a_snapshot() {
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let start = Point::start(CLUSTER);
-    let led = Entry::after(start, 300, Change::Led { server: CLAIM.server }.encode().unwrap());
+    let led = Entry::after(start, 300, NOW, Change::Led { server: CLAIM.server }.encode().unwrap());
     let made = Change::UserMade { user: user(), password: "x".into(), created_ms: -1 };
-    let made = Entry::after(led.point(), 300, made.encode().unwrap());
+    let made = Entry::after(led.point(), 300, NOW, made.encode().unwrap());
     let small = Change::Stored {
         place: place(),
         version: VERSION,
@@ -745,7 +851,7 @@ fn the_files_of_a_journal_and_a_snapshot() {
         by: String::new(),
         attributes: Default::default(),
     };
-    let small = Entry::after(made.point(), 300, small.encode().unwrap());
+    let small = Entry::after(made.point(), 300, NOW, small.encode().unwrap());
     let coded = CodedStripe::of_file(b"hello, palk");
     let (units, checksums) = coded.for_node(store.id());
     let pieces = vec![InlinePiece { entry: 2, unit_bytes: 3, checksums }];
@@ -757,20 +863,24 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a segment of the journal",
         &read("journal-0-0"),
-        "23000000 f1d58ba8 1fc5c9ac 02222222 22222222 22222222 22222222 2200004b \
-             540e5655 aa8cbec4 c2bbcacf 4b097526 000000a8 dc1b611b 1b31bb01 ac021100 \
-             44444444 44444444 44444444 44444444 ab1749a6 154c0b51 ab900e1c 9ec1f899 \
-             001e0000 007d44b2 ea272e42 4602ac02 09010464 656d6f01 7801d842 e1a772f7 \
-             196519d7 b1db21c0 ed350064 00000085 38d1f7d2 a3d61003 ac02480b 0464656d \
-             6f087570 2f612e74 78741111 11111111 11111111 11111111 1111ac02 0b333333 \
-             33333333 33333333 33333333 33333333 33333333 33333333 33333333 33010f01 \
-             00000083 0c0dc810 084def28 6e4d4409 9c8bfc01 06207061 6c6b01",
+        "24000000 53c9a34e 3e364f24 03222222 22222222 22222222 22222222 22000000 1d02b67f \
+         89bdb248 a744924a e7a6da11 28000000 00418c61 26ef0abd 01ac02ac 02110044 44444444 \
+         44444444 44444444 4444449b d1cb9d62 193c54d9 5c9531ff 98516700 20000000 dff3315b \
+         8486f9e1 02ac02ae 02090104 64656d6f 01780147 a38d85ac 7f71f405 223ef64c d1c89900 \
+         66000000 527698c9 89ab2db1 03ac02b0 02480b04 64656d6f 0875702f 612e7478 74111111 \
+         11111111 11111111 11111111 11ac020b 33333333 33333333 33333333 33333333 33333333 \
+         33333333 33333333 33333333 010f0100 0000bf8a ad67392d fcb7339c 07ca3029 d0190106 \
+         2070616c 6b01",
     );
 
     let ask = |request: SnapshotRequest, body: &[u8]| {
         store.snapshot(Some(CLUSTER), &request, body, &mut Vec::new()).unwrap()
     };
-    let chunk = postcard::to_stdvec(&vec![Change::UserRemoved { user: user() }]).unwrap();
+    let chunk = postcard::to_stdvec(&vec![Told {
+        at: Moment(NOW),
+        change: Change::UserRemoved { user: user() },
+    }])
+    .unwrap();
     ask(
         SnapshotRequest::Begin(SnapshotHead { at: small.point(), chunks: 1, ..snapshot_head() }),
         &[],
@@ -780,11 +890,10 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a snapshot",
         &read("snapshot-300-3"),
-        "25000000 6f84de44 7935a335 02222222 22222222 22222222 22222222 2203ac02 \
-             830c0dc8 10084def 286e4d44 099c8bfc 01070000 00febee0 0e9c545f 4d010504 \
-             64656d6f",
+        "27000000 40b68d09 e787e869 03222222 22222222 22222222 22222222 2203ac02 b002bf8a \
+         ad67392d fcb7339c 07ca3029 d0190109 000000f5 1daa973b a8a45e01 ac020504 64656d6f",
     );
-    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (2, 262_144));
+    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (3, 262_144));
 }
 
 // ---- the extended session ----
@@ -811,7 +920,7 @@ fn every_request_of_the_extended_session() {
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
     let top = FolderPath::top;
     let up = || FolderPath::parse("up").unwrap();
-    let requests: [(Request, &str); 25] = [
+    let requests: [(Request, &str); 36] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -856,19 +965,62 @@ fn every_request_of_the_extended_session() {
                 "11".repeat(16)
             ),
         ),
-        (Request::Retrieve { path: path(), range: None }, "RTV\r\n/up/a.txt\r\n\r\n"),
         (
-            Request::Retrieve { path: path(), range: Some("3-5".parse().unwrap()) },
+            Request::Retrieve { path: path(), which: Which::Current, range: None },
+            "RTV\r\n/up/a.txt\r\n\r\n",
+        ),
+        (
+            Request::Retrieve {
+                path: path(),
+                which: Which::Current,
+                range: Some("3-5".parse().unwrap()),
+            },
             "RTV\r\n/up/a.txt\r\nrange=3-5\r\n\r\n",
         ),
-        (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
-        (Request::List { path: top(), extent: Extent::All }, "INF\r\n\r\n"),
-        (Request::List { path: up(), extent: Extent::All }, "INF\r\n/up\r\n\r\n"),
         (
-            Request::List { path: top(), extent: Extent::Children },
+            Request::Retrieve { path: path(), which: Which::At(When::At(Moment(7))), range: None },
+            "RTV\r\n/up/a.txt\r\nat=7\r\n\r\n",
+        ),
+        (
+            Request::Retrieve {
+                path: path(),
+                which: Which::version("0123abcd").unwrap(),
+                range: None,
+            },
+            "RTV\r\n/up/a.txt\r\nversion=0123abcd\r\n\r\n",
+        ),
+        (
+            Request::List {
+                path: up(),
+                extent: Extent::All,
+                at: Some(When::parse("daily").unwrap()),
+            },
+            "INF\r\n/up\r\nat=daily\r\n\r\n",
+        ),
+        (Request::History(HistoryRequest::Versions { path: path() }), "VER\r\n/up/a.txt\r\n\r\n"),
+        (Request::History(HistoryRequest::Deleted { folder: up() }), "GON\r\n/up\r\n\r\n"),
+        (Request::History(HistoryRequest::Undo { path: path() }), "UND\r\n/up/a.txt\r\n\r\n"),
+        (
+            Request::History(HistoryRequest::Revert {
+                path: up(),
+                when: When::At(Moment(7)),
+                dry_run: true,
+            }),
+            "RVT\r\n/up\r\nat=7\r\ndry-run=yes\r\n\r\n",
+        ),
+        (Request::History(HistoryRequest::Forget { path: path() }), "FGT\r\n/up/a.txt\r\n\r\n"),
+        (Request::History(HistoryRequest::Usage), "USE\r\n\r\n"),
+        (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
+        (Request::List { path: top(), extent: Extent::All, at: None }, "INF\r\n\r\n"),
+        (Request::List { path: up(), extent: Extent::All, at: None }, "INF\r\n/up\r\n\r\n"),
+        (
+            Request::List { path: top(), extent: Extent::Children, at: None },
             "INF\r\n/\r\nscope=children\r\n\r\n",
         ),
-        (Request::List { path: up(), extent: Extent::Itself }, "INF\r\n/up\r\nscope=self\r\n\r\n"),
+        (
+            Request::List { path: up(), extent: Extent::Itself, at: None },
+            "INF\r\n/up\r\nscope=self\r\n\r\n",
+        ),
         (Request::MakeFolder { folder: up(), parents: false }, "MKD\r\n/up\r\n\r\n"),
         (Request::MakeFolder { folder: up(), parents: true }, "MKD\r\n/up\r\nparents=yes\r\n\r\n"),
         (Request::RemoveFolder { folder: up(), recursive: false }, "RMD\r\n/up\r\n\r\n"),
@@ -884,6 +1036,14 @@ fn every_request_of_the_extended_session() {
             Request::Move { from: path(), to: up(), replace: true },
             "MOV\r\n/up/a.txt\r\n/up\r\nreplace=yes\r\n\r\n",
         ),
+        (
+            Request::Copy { from: path(), to: top(), recursive: false, replace: false },
+            "CPY\r\n/up/a.txt\r\n/\r\n\r\n",
+        ),
+        (
+            Request::Copy { from: path(), to: up(), recursive: true, replace: true },
+            "CPY\r\n/up/a.txt\r\n/up\r\nrecursive=yes\r\nreplace=yes\r\n\r\n",
+        ),
         (Request::SignOut, "LGO\r\n\r\n"),
         (Request::Status, "STA\r\n\r\n"),
         (
@@ -897,7 +1057,7 @@ fn every_request_of_the_extended_session() {
             "PWD\r\nold one\r\nnew one\r\n\r\n",
         ),
     ];
-    let mut seen = [false; 15];
+    let mut seen = [false; 22];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -916,9 +1076,16 @@ fn every_request_of_the_extended_session() {
             Request::MakeFolder { .. } => 12,
             Request::RemoveFolder { .. } => 13,
             Request::Move { .. } => 14,
+            Request::History(HistoryRequest::Versions { .. }) => 15,
+            Request::History(HistoryRequest::Deleted { .. }) => 16,
+            Request::History(HistoryRequest::Undo { .. }) => 17,
+            Request::History(HistoryRequest::Revert { .. }) => 18,
+            Request::History(HistoryRequest::Forget { .. }) => 19,
+            Request::History(HistoryRequest::Usage) => 20,
+            Request::Copy { .. } => 21,
         }] = true;
     }
-    assert_eq!(seen, [true; 15]);
+    assert_eq!(seen, [true; 22]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -1144,7 +1311,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 100);
+    assert_eq!(version, 101);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -1159,10 +1326,12 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         columns.collect::<Vec<_>>(),
         [
-            "doomed: entry INTEGER null key, user_id INTEGER",
+            "detached: entry INTEGER null key, user_id INTEGER, key INTEGER, doomed INTEGER",
             "entries: id INTEGER null key, parent INTEGER null, name TEXT, version BLOB \
-             null, bytes INTEGER",
-            "journal: id INTEGER null key, epoch INTEGER, record BLOB, chain BLOB",
+             null, bytes INTEGER, made INTEGER",
+            "journal: id INTEGER null key, epoch INTEGER, at INTEGER, record BLOB, chain BLOB",
+            "past: id INTEGER null key, user_id INTEGER, parent INTEGER, name TEXT, version BLOB \
+             null, folder INTEGER null, bytes INTEGER, made INTEGER, gone INTEGER, held INTEGER",
             "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms \
              INTEGER, pieces INTEGER, proved_ms INTEGER null",
             "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER \
@@ -1172,15 +1341,16 @@ fn the_tables_of_the_catalog() {
              cursor BLOB null, files_done INTEGER, files_all INTEGER, bytes_done INTEGER, \
              bytes_all INTEGER, removed INTEGER, others INTEGER",
             "settings: key TEXT key, value TEXT",
+            "snapshots: of INTEGER null key, name TEXT, until_ms INTEGER null, removed INTEGER",
             "tokens: hash BLOB key, user_id INTEGER, machine TEXT, created_ms INTEGER, \
              used_ms INTEGER",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, \
-             disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, versions \
-             INTEGER, stored_files INTEGER, stored_bytes INTEGER, retired_bytes INTEGER, \
-             doomed_files INTEGER, doomed_bytes INTEGER",
+             disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, files \
+             INTEGER, bytes INTEGER, versions INTEGER, stored INTEGER, stored_bytes INTEGER, \
+             retired_bytes INTEGER",
             "versions: version BLOB key, user_id INTEGER, bytes INTEGER, blake3 BLOB, \
              stored_ms INTEGER, seq INTEGER, placed INTEGER, placed_at INTEGER, stored_by \
-             TEXT, retired INTEGER, predecessor BLOB null, modified_ms INTEGER null, \
+             TEXT, retired INTEGER, kept INTEGER, predecessor BLOB null, modified_ms INTEGER null, \
              executable INTEGER null, uncertain INTEGER",
         ]
     );
@@ -1189,6 +1359,7 @@ fn the_tables_of_the_catalog() {
     assert_eq!(
         indices,
         [
+            "doomed",
             "entries_by_name",
             "entries_by_version",
             "folders",
@@ -1196,9 +1367,15 @@ fn the_tables_of_the_catalog() {
             "missing_2",
             "missing_3",
             "missing_4",
+            "past_by_age",
+            "past_by_folder",
+            "past_by_name",
+            "past_by_version",
+            "past_held",
             "placed_partly",
             "scrub_findings_by_scrub",
             "scrub_findings_by_version",
+            "snapshots_by_name",
             "tokens_by_user",
             "users_by_name",
             "users_by_root",
@@ -1221,7 +1398,7 @@ fn the_tables_of_the_catalog() {
 fn a_catalog_of_a_version_before_the_first_release_is_refused_with_a_clear_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("palk.db");
-    for format in [1, 6, 99, 101] {
+    for format in [1, 6, 99, 100, 102] {
         let database = rusqlite::Connection::open(&file).unwrap();
         database.pragma_update(None, "user_version", format).unwrap();
         drop(database);
@@ -1253,6 +1430,7 @@ fn what_the_verbs_of_the_admin_socket_come_to() {
         next_scrub_ms: Some(1),
         healed: Healed { pieces: 2, bytes_read: 3 },
         replacing: vec![],
+        kept: Kept { bytes: 4, snapshots: 5 },
         backups: vec![backup],
     };
     let found = Found { what: "wrong".into(), node: Some(node), path: "/demo/a".into() };
@@ -1307,8 +1485,8 @@ fn what_the_verbs_of_the_admin_socket_come_to() {
             line(admin::fields(&upkeep).unwrap()),
             concat!(
                 r#"{"backups":[{"behind":1,"node":2,"why":"no","written_ms_ago":null}],"#,
-                r#""healed":{"bytes_read":3,"pieces":2},"next_scrub_ms":1,"replacing":[],"#,
-                r#""scrub":null}"#
+                r#""healed":{"bytes_read":3,"pieces":2},"kept":{"bytes":4,"snapshots":5},"#,
+                r#""next_scrub_ms":1,"replacing":[],"scrub":null}"#
             )
             .to_owned(),
         ),

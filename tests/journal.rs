@@ -434,7 +434,7 @@ fn an_entry_that_does_not_follow_or_is_beyond_a_limit_is_not_taken() {
     let append = |prev: Point, entries: Vec<Entry>| {
         store.append(&Append { prev, decided: 0, entries, pieces: Vec::new() }, &[])
     };
-    let next = Entry::after(end, 1, vec![7]);
+    let next = Entry::after(end, 1, 0, vec![7]);
     let mut forged = next.clone();
     forged.record.push(8);
     for (prev, entry) in [(end, forged), (next.point(), next.clone())] {
@@ -445,7 +445,7 @@ fn an_entry_that_does_not_follow_or_is_beyond_a_limit_is_not_taken() {
     }
     // What is decided is never given up, whatever a server says.
     store.decided(end.id);
-    let other = Entry::after(Point::start(CLUSTER), 9, vec![1]);
+    let other = Entry::after(Point::start(CLUSTER), 9, 0, vec![1]);
     if let Ok(state) = append(Point::start(CLUSTER), vec![other]) {
         assert_eq!(state.end, end);
     }

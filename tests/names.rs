@@ -267,7 +267,7 @@ fn the_longest_path_of_the_longest_user_gets_its_name_in_the_view() {
         let prev = point;
         let mut entries = Vec::new();
         for change in changes {
-            let entry = Entry::after(point, 1, change.encode().unwrap());
+            let entry = Entry::after(point, 1, 0, change.encode().unwrap());
             point = entry.point();
             entries.push(entry);
         }

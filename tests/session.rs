@@ -153,7 +153,7 @@ impl Stage {
                 let outcome = self.find(&path).map(|_| drop(self.files.remove(path.as_str())));
                 self.session.deleted(outcome);
             }
-            Step::List { path, extent } => {
+            Step::List { path, extent, .. } => {
                 self.note_extended(&format!("<list /{path} {extent:?}>"), !path.is_top());
                 self.listing = self.entries();
                 self.list_on();
@@ -182,6 +182,17 @@ impl Stage {
                     Err(error) => Err(error.into()),
                 };
                 self.session.moved(outcome);
+            }
+            Step::Copy { from, to, recursive, replace } => {
+                self.note(&format!("<copy /{from} /{to} {recursive} {replace}>"));
+                let outcome = to.join(from.name()).map_err(Error::from);
+                let is_folder = recursive;
+                let copied = |to| Moved { to, is_folder, files: 1, replaced: replace };
+                self.session.moved(outcome.map(copied));
+            }
+            Step::History(request) => {
+                self.note(&format!("<history {request:?}>"));
+                self.session.history_told(Ok(vec!["one".into(), "two".into()]));
             }
             Step::SignInByToken { user, token } => {
                 let outcome = if token == TOKEN { Ok(()) } else { Err(Error::TokenRefused) };
@@ -1166,6 +1177,7 @@ fn noise() -> impl Strategy<Value = Vec<Vec<u8>>> {
         b"MKD\r\n",
         b"RMD\r\n/a\r\n\r\n",
         b"MOV\r\n/a\r\n",
+        b"CPY\r\n/a\r\n",
         b"INF\r\n/test\r\nscope=children\r\n\r\n",
     ];
     let word = prop_oneof![

@@ -16,6 +16,8 @@ mod disk;
 mod model;
 #[path = "sim/node.rs"]
 mod node;
+#[path = "sim/past.rs"]
+mod past;
 #[path = "sim/replace.rs"]
 mod replace;
 #[path = "sim/server.rs"]
@@ -38,7 +40,9 @@ use std::time::Duration;
 use disk::ROOT;
 use model::{Answer, Change, Item, Model, What};
 use node::{Event, Process};
+use palk::core::cluster::retention::Keep;
 use palk::core::types::NodeId;
+use past::KEEPS;
 use server::USERS;
 use users::digest;
 use whole::PAIRS;
@@ -57,6 +61,11 @@ fn seeds() -> u64 {
     std::env::var("PALK_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
 }
 
+/// For how long a run keeps what was replaced or deleted.
+fn kept(seed: u64) -> Keep {
+    KEEPS[usize::try_from(seed / 3 % 3).unwrap()]
+}
+
 /// Runs of one server at a time, in which nodes and catalogs lose what they have.
 fn one_server(seed: u64) -> Faults {
     Faults {
@@ -70,6 +79,7 @@ fn one_server(seed: u64) -> Faults {
         scrubs: seed.is_multiple_of(3),
         disk_loss: seed % 3 == 1,
         no_links: seed % 11 == 3,
+        keep: kept(seed),
         ..Faults::default()
     }
 }
@@ -82,6 +92,7 @@ fn several_servers(seed: u64) -> Faults {
         server_crashes: seed % 4 == 1,
         loss: seed.is_multiple_of(3),
         damage: seed % 3 == 1,
+        keep: kept(seed),
         ..Faults::default()
     }
 }
@@ -94,6 +105,7 @@ fn older_copies(seed: u64) -> Faults {
         loss: seed % 4 == 3,
         damage: true,
         disk_loss: true,
+        keep: kept(seed),
         ..Faults::default()
     }
 }
@@ -127,9 +139,10 @@ fn run_all(kind: &str, faults: fn(u64) -> Faults) -> Tally {
 #[test]
 fn nothing_answered_is_lost_whatever_crashes() {
     let all = run_all("one-server", one_server);
-    assert!(all.answered > 3 * seeds() && all.moved > seeds() / 2, "the runs do something");
+    assert!(all.answered > 3 * seeds() && all.moved > seeds() / 4, "the runs do something");
+    assert!(all.copied > seeds() / 10 && all.moved + all.copied > seeds() / 2);
     assert!(all.groups > seeds() && all.read > seeds() && all.in_doubt > seeds() / 10);
-    assert!(all.recoveries > seeds() / 10 && all.damaged > seeds() / 3);
+    assert!(all.recoveries > seeds() / 10 && all.damaged > seeds() / 3 && all.undone > seeds() / 4);
 }
 
 #[test]
@@ -231,7 +244,7 @@ fn the_canary_a_server_that_commits_with_two_nodes_is_caught() {
 // ---- every crash point ----
 
 /// What is done while something crashes.
-const DOINGS: [&str; 10] = [
+const DOINGS: [&str; 16] = [
     "store small",
     "store large",
     "overwrite small",
@@ -240,7 +253,13 @@ const DOINGS: [&str; 10] = [
     "move",
     "move over",
     "move folder",
+    "copy over",
+    "copy folder",
     "remove folder",
+    "undo overwriting",
+    "undo deletion",
+    "undo move",
+    "undo removal",
     "group",
 ];
 
@@ -282,6 +301,21 @@ fn prepare(world: &mut World, doing: &str) {
         assert!(world.store(DEMO, "b", &small(2), 9));
         world.attend();
     }
+    let is_done = match doing {
+        "undo overwriting" => world.store(DEMO, "x/a", &small(3), 9),
+        "undo deletion" => world.delete(DEMO, "x/a"),
+        "undo move" => world.relocate(DEMO, "x/a", "b"),
+        "undo removal" => world.remove_folder(DEMO, "x"),
+        _ => return,
+    };
+    assert!(is_done, "{doing}");
+    world.attend();
+}
+
+/// Nothing is kept but where it is to be brought back.
+fn faults_of(doing: &str) -> Faults {
+    let keep = if doing.starts_with("undo") { Keep::Forever } else { Keep::Nothing };
+    Faults { keep, ..Faults::default() }
 }
 
 fn act(world: &mut World, doing: &str) {
@@ -292,7 +326,12 @@ fn act(world: &mut World, doing: &str) {
         "move" => world.relocate(DEMO, "x/a", "a"),
         "move over" => world.relocate(DEMO, "x/a", "b"),
         "move folder" => world.relocate(DEMO, "x", "z"),
+        "copy over" => world.copy(DEMO, "x/a", "b"),
+        "copy folder" => world.copy(DEMO, "x", "z"),
         "remove folder" => world.remove_folder(DEMO, "x"),
+        "undo overwriting" | "undo deletion" => world.undo(DEMO, "x/a"),
+        "undo move" => world.undo(DEMO, "b"),
+        "undo removal" => world.undo(DEMO, "x"),
         _ => {
             world.group();
             true
@@ -316,7 +355,7 @@ fn crash_at(doing: &str, who: Who, n: u64, is_lost: Option<[usize; 2]>) -> bool 
 }
 
 fn try_crash_at(doing: &str, who: Who, n: u64, is_lost: Option<[usize; 2]>) -> bool {
-    let mut world = World::new(n, Faults::default());
+    let mut world = World::new(n, faults_of(doing));
     prepare(&mut world, doing);
     match who {
         Who::Node(which) => world.nodes[which].disk().crash_in(n),
@@ -341,8 +380,28 @@ fn try_crash_at(doing: &str, who: Who, n: u64, is_lost: Option<[usize; 2]>) -> b
 }
 
 #[test]
-fn every_crash_point_leaves_the_old_or_the_new() {
-    for doing in DOINGS {
+fn every_crash_point_leaves_the_old_or_the_new_stored_file() {
+    every_crash_point(&DOINGS[..5]);
+}
+
+#[test]
+fn every_crash_point_leaves_the_old_or_the_new_place() {
+    every_crash_point(&DOINGS[5..8]);
+}
+
+#[test]
+fn every_crash_point_leaves_the_old_or_the_new_copy() {
+    every_crash_point(&DOINGS[8..11]);
+}
+
+#[test]
+fn every_crash_point_leaves_what_was_or_what_was_undone() {
+    every_crash_point(&DOINGS[11..]);
+}
+
+/// One test would take as long as all of them together.
+fn every_crash_point(doings: &[&'static str]) {
+    for doing in doings.iter().copied() {
         let points = ALL_WHO.map(|who| {
             let crashes = (1..).take_while(|n| crash_at(doing, who, *n, None)).count();
             assert!(crashes > 2, "{doing}: {who:?} has crash points");
@@ -358,7 +417,7 @@ fn every_crash_point_leaves_the_old_or_the_new() {
 #[test]
 fn every_crash_point_leaves_the_old_or_the_new_if_the_server_is_lost_too() {
     let mut points = 0;
-    for doing in ["store small", "overwrite small", "move over", "move folder"] {
+    for doing in ["store small", "overwrite small", "move over", "move folder", "undo removal"] {
         for (who, pair) in [
             (Who::Node(0), [0, 1]),
             (Who::Node(3), [2, 3]),
@@ -373,7 +432,7 @@ fn every_crash_point_leaves_the_old_or_the_new_if_the_server_is_lost_too() {
 
 #[test]
 fn every_answered_change_survives_the_loss_of_the_servers_disk_from_every_pair_of_nodes() {
-    let mut world = World::new(11, Faults::default());
+    let mut world = World::new(11, Faults { keep: Keep::Forever, ..Faults::default() });
     let check = |world: &mut World| {
         let own = world.dump(&world.servers[0].cluster.catalog.clone());
         for pair in PAIRS {

@@ -6,9 +6,11 @@
 mod backup;
 mod follow;
 mod heal;
+mod purge;
 mod recover;
 mod replace;
 mod scrub;
+mod snapshot;
 mod status;
 mod user;
 
@@ -56,6 +58,8 @@ enum Verb {
     Replace(replace::Replace),
     Backup(backup::Backup),
     User(user::User),
+    Snapshot(snapshot::Snapshot),
+    Purge(purge::Purge),
 }
 
 impl Admin {
@@ -75,6 +79,8 @@ impl Admin {
             Verb::Replace(replace) => replace.run(&self.common, env),
             Verb::Backup(backup) => backup.run(&self.common, env),
             Verb::User(user) => user.run(&self.common, env),
+            Verb::Snapshot(snapshot) => snapshot.run(&self.common, env),
+            Verb::Purge(purge) => purge.run(&self.common, env),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod server;
 pub mod service;
 pub mod status;
 pub mod storage;
+mod when;
 
 use std::ffi::OsStr;
 use std::time::Duration;

@@ -13,14 +13,16 @@ use serde_json::{Value, json};
 
 use crate::cmd::env::{Env, Manner, Temporary, size};
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::when;
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::reason;
 use crate::core::node::rescue::{
-    Folders, Outcome, Refusal, Rescuer, StoredFile, Survey, Unread, Written, part_path,
+    Folders, Outcome, Refusal, Rescuer, Selected, StoredFile, Survey, Unread, Written, part_path,
 };
 use crate::core::node::store::lock_path;
 use crate::core::path::{PathError, UserName, printable};
+use crate::core::wire::extended::When;
 
 /// Turn the folders of two nodes back into plain files, without a server
 #[derive(Args, Debug)]
@@ -36,6 +38,14 @@ pub struct Rescue {
     /// Only this user's files
     #[arg(long, value_name = "NAME", value_parser = parse_user)]
     user: Option<UserName>,
+
+    /// The files as they were at this time: "2h ago", "yesterday 18:00", RFC 3339, or a snapshot's name
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    at: Option<When>,
+
+    /// Beside each file also its former versions that are kept, and what was deleted, as NAME.kept-NUMBER
+    #[arg(long, conflicts_with = "at")]
+    kept: bool,
 
     /// Print one JSON object a line
     #[arg(long)]
@@ -70,7 +80,8 @@ impl Rescue {
         create_folders(&*disk, &out).map_err(|e| cannot_write(&out, &reason(&e)))?;
         introduce(env, &folders);
 
-        let survey = folders.survey(self.user.as_ref());
+        let wanted = Selected { user: self.user.clone(), at: self.at.clone(), former: self.kept };
+        let survey = folders.survey(&wanted).map_err(|error| no_past(&error))?;
         check_user(self.user.as_ref(), &survey, &folders)?;
         if survey.journal.is_none() && !survey.files.is_empty() {
             env.note(
@@ -84,6 +95,11 @@ impl Rescue {
         made.into_iter().for_each(Temporary::keep);
         tally.finish(env, &self.out, folders.list().len())
     }
+}
+
+/// What was cannot be told.
+fn no_past(error: &Error) -> Failure {
+    Failure::new(error.code(), error.to_string()).hint("Leave out --at and --kept.")
 }
 
 /// Makes all folders and files, and tells of each that failed.
@@ -335,7 +351,7 @@ fn check_user(user: Option<&UserName>, survey: &Survey, folders: &Folders) -> Re
     if !survey.users().is_empty() || !survey.unread.is_empty() {
         return Ok(());
     }
-    let all = folders.survey(None);
+    let all = folders.survey(&Selected::default()).map_err(|error| no_past(&error))?;
     let users: Vec<String> = all.users().into_iter().map(ToString::to_string).collect();
     let hint = match users.as_slice() {
         [] => "There is no user's folder at all.".to_owned(),
@@ -365,14 +381,14 @@ mod tests {
     fn folders_that_cannot_be_meant_are_refused_with_what_to_do() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 2\nnode = 1\n");
-        let also_one = node(temporary.path(), "also", "format = 2\nnode = 1\n");
+        let one = node(temporary.path(), "one", "format = 3\nnode = 1\n");
+        let also_one = node(temporary.path(), "also", "format = 3\nnode = 1\n");
         let cluster = |n: u8| {
-            format!("format = 2\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
+            format!("format = 3\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
         };
         let two = node(temporary.path(), "two", &cluster(2));
         let three = node(temporary.path(), "three", &cluster(3));
-        let newer = node(temporary.path(), "newer", "format = 3\nnode = 4\n");
+        let newer = node(temporary.path(), "newer", "format = 4\nnode = 4\n");
         let empty = at("empty");
         fs::create_dir(&empty).unwrap();
         let missing = at("missing");
@@ -380,7 +396,7 @@ mod tests {
             ([&one, &also_one], 2, "both of node 1"),
             ([&one, &one], 2, "both of node 1"),
             ([&two, &three], 2, "different clusters"),
-            ([&one, &newer], 11, "format 3"),
+            ([&one, &newer], 11, "format 4"),
             ([&one, &empty], 2, "not the folder of a storage node"),
             ([&one, &missing], 13, "no such file or folder"),
         ];
@@ -398,8 +414,8 @@ mod tests {
     fn files_never_go_where_something_is() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 2\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 2\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 3\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 3\nnode = 2\n");
         std::os::unix::fs::symlink(&one, at("link")).unwrap();
         fs::write(at("file"), "").unwrap();
         fs::create_dir(at("full")).unwrap();
@@ -426,8 +442,8 @@ mod tests {
     fn empty_folders_give_an_empty_folder() {
         let temporary = tempfile::tempdir().unwrap();
         let out = temporary.path().join("deep/out");
-        let one = node(temporary.path(), "one", "format = 2\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 2\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 3\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 3\nnode = 2\n");
         let (status, said) = run(&[&one, &two, "--out", out.to_str().unwrap(), "--user", "demo"]);
         assert_eq!(status, 4, "{said}");
         assert!(said.contains("nothing of a user demo") && !out.exists(), "{said}");

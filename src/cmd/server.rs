@@ -21,7 +21,7 @@ use crate::core::serve::discovery::{Announced, Answering, Discovery};
 use crate::core::serve::door::{Door, Kind, Spec};
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
-use crate::core::serve::upkeep::{RATE_MIN, Rates};
+use crate::core::serve::upkeep::{Keep, RATE_MIN, Rates, Rung, Schedule};
 use crate::core::session::Dialect;
 use crate::core::wire::discovery::{PORT, ServiceName};
 
@@ -59,6 +59,25 @@ pub struct Server {
     /// How long after a scrub the next one begins: 7d, 12h, or "never"
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_every)]
     scrub_every: Every,
+
+    /// How long what was replaced or deleted can be had back: 7d, "none", or "forever". It gives way
+    /// earlier, the oldest first, where a quota or the nodes are short of room
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_keep)]
+    keep_versions: Keep,
+
+    /// Make a snapshot this often: 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    snapshot_every: Option<Duration>,
+
+    /// Which of these snapshots to keep: for so long, one of each period
+    #[arg(
+        long,
+        value_name = "LADDER",
+        default_value = "24h:hourly,30d:daily",
+        value_delimiter = ','
+    )]
+    #[arg(value_parser = parse_rung)]
+    keep_snapshots: Vec<Rung>,
 
     /// Start although another server is at work on these nodes; that one ends. What it has stored
     /// or deleted since this user database was copied is not known here
@@ -148,6 +167,35 @@ fn parse_every(text: &str) -> Result<Every, String> {
     Ok(Every((!every.is_zero()).then_some(every)))
 }
 
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number and s, m, h or d (90m, 12h, 7d)".to_owned();
+    parse_time(text).filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+fn parse_keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "none" | "0" => Ok(Keep::Nothing),
+        "forever" => Ok(Keep::Forever),
+        _ => {
+            parse_span(text).map(Keep::For).map_err(|why| format!("{why}, \"none\" or \"forever\""))
+        }
+    }
+}
+
+/// `24h:hourly`, `30d:daily`, `2h:15m`
+fn parse_rung(text: &str) -> Result<Rung, String> {
+    let wrong = || "a time and a period: 24h:hourly, 30d:daily, 365d:weekly or 2h:15m".to_owned();
+    let (span, period) = text.split_once(':').ok_or_else(wrong)?;
+    let hours = |count: u64| Duration::from_secs(3600 * count);
+    let period = match period {
+        "hourly" => hours(1),
+        "daily" => hours(24),
+        "weekly" => hours(7 * 24),
+        _ => parse_span(period)?,
+    };
+    Ok(Rung { span: parse_span(span)?, period })
+}
+
 /// A quota for all accounts, in bytes; nothing for no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct DefaultQuota(Option<u64>);
@@ -205,6 +253,10 @@ impl Server {
                 heal: self.heal_rate.0,
                 scrub: self.scrub_rate.0,
                 scrub_every: self.scrub_every.0,
+                keep: self.keep_versions,
+                snapshots: self
+                    .snapshot_every
+                    .map(|every| Schedule { every, rungs: self.keep_snapshots }),
             },
             take_over: self.take_over,
             key: self.key.read(env)?,

@@ -1,12 +1,14 @@
 //! Everything that Palk is apart from its command line. `docs/architecture.md` draws the layers.
 
 pub mod catalog;
+pub mod chronicle;
 pub mod cluster;
 pub mod code;
 pub mod error;
 pub mod fence;
 pub mod health;
 pub mod io;
+pub mod ladder;
 pub mod names;
 pub mod node;
 pub mod path;

@@ -14,6 +14,7 @@ pub mod admin;
 mod answers;
 pub mod discovery;
 mod folders;
+mod history;
 pub mod request;
 mod retrieve;
 mod store;
@@ -26,11 +27,12 @@ use crate::core::io::input::Input;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::tls::{self, Trust};
 use crate::core::path::FilePath;
+use crate::core::range::ByteRange;
 use crate::core::status::Status;
 use crate::core::types::{Digest, FileAttributes, Fingerprint, NodeSet, VersionId};
 use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
-use crate::core::wire::extended::{self, REPLY_BYTES_MAX, Reply, Request, hello_line};
+use crate::core::wire::extended::{self, REPLY_BYTES_MAX, Reply, Request, Which, hello_line};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -38,11 +40,22 @@ pub use answers::{Said, is_secret};
 
 const CONNECT: Deadline = Deadline::new(Duration::from_secs(10), "answer");
 const ANSWER: Deadline = Deadline::new(Duration::from_secs(30), "answer");
+/// To copy a folder, or to set one back, the server goes through all that is in it.
+const LONG_ANSWER: Deadline = Deadline::new(Duration::from_secs(600), "answer");
 const SEND: Deadline = Deadline::new(Duration::from_secs(30), "take what was sent");
 
 /// Room for a chunk between two heads, and for the longest reply.
 const INPUT_BYTES: usize = CHUNK_BYTES + 2 * HEAD_BYTES;
 const _: () = assert!(INPUT_BYTES > REPLY_BYTES_MAX);
+
+/// What of a file is wanted.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Selection {
+    /// Which version.
+    pub which: Which,
+    /// Which bytes of it; all of them without.
+    pub range: Option<ByteRange>,
+}
 
 /// How far a transfer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -320,8 +333,12 @@ impl Remote {
     /// As [`Remote::request`], for what changes something: once the request has been sent, a missing
     /// answer does not say that nothing was done.
     fn change(&mut self, request: &Request) -> Result<Vec<String>> {
+        self.change_within(request, &ANSWER)
+    }
+
+    fn change_within(&mut self, request: &Request, answer: &Deadline) -> Result<Vec<String>> {
         self.send(&request.encode(), &SEND)?;
-        let message = self.message(&ANSWER).map_err(in_doubt)?;
+        let message = self.message(answer).map_err(in_doubt)?;
         self.reply(&message)
     }
 
@@ -379,6 +396,10 @@ impl Remote {
 
     /// The next single line.
     fn line(&mut self) -> Result<String> {
+        self.line_within(&ANSWER)
+    }
+
+    fn line_within(&mut self, deadline: &Deadline) -> Result<String> {
         loop {
             if let Some((line, used)) = lines::split_line(self.input.waiting()) {
                 let line = String::from_utf8(line.to_vec())
@@ -389,7 +410,7 @@ impl Remote {
             if self.input.waiting().len() > REPLY_BYTES_MAX {
                 return self.keep(Err(Error::Protocol("a line has no end".into())));
             }
-            let more = self.input.more(&mut self.stream, &ANSWER);
+            let more = self.input.more(&mut self.stream, deadline);
             self.keep(more)?;
         }
     }

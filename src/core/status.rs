@@ -22,7 +22,7 @@ use crate::core::health::State as NodeState;
 use crate::core::types::{NODE_COUNT, NodeId, NodeSet, READ_QUORUM, WRITE_QUORUM};
 use crate::core::wire::node::{DiskTrouble, Room};
 
-pub use upkeep::{Backup, Cause, Healed, Replacing, ScrubPhase, Scrubbing, Upkeep};
+pub use upkeep::{Backup, Cause, Healed, Kept, Replacing, ScrubPhase, Scrubbing, Upkeep};
 
 /// A disk with less room than this above its reserve is nearly full.
 const NEARLY_FULL_BYTES: u64 = 1 << 30;

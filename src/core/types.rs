@@ -21,6 +21,41 @@ pub const READ_QUORUM: usize = 2;
 const _: () = assert!(2 * WRITE_QUORUM > NODE_COUNT + 1);
 const _: () = assert!(READ_QUORUM < WRITE_QUORUM && WRITE_QUORUM < NODE_COUNT);
 
+/// When a change was recorded: microseconds since 1970 by the server's clock, but always later than the
+/// change before it. So it names one state of everything, and a clock that is set back changes nothing
+/// about what came first.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug, Serialize, Deserialize,
+)]
+pub struct Moment(pub i64);
+
+impl Moment {
+    /// After every other one.
+    pub const MAX: Moment = Moment(i64::MAX);
+
+    /// The last of those that begin with this millisecond.
+    pub fn end_of_ms(ms: i64) -> Moment {
+        Moment(ms.saturating_mul(1000).saturating_add(999))
+    }
+
+    /// The millisecond that it lies in, since 1970.
+    pub fn ms(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The one just before it.
+    #[must_use]
+    pub fn before(self) -> Moment {
+        Moment(self.0.saturating_sub(1))
+    }
+
+    /// The next one at a time, in microseconds since 1970.
+    #[must_use]
+    pub fn next(self, now_us: i64) -> Moment {
+        Moment(self.0.saturating_add(1).max(now_us))
+    }
+}
+
 /// The number of a storage node, 1 to 4.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]

@@ -124,8 +124,8 @@ fn a_hundred_thousand_folders_are_listed_as_they_come() {
     let name = "n".repeat(200);
     let made = database.execute(
         "WITH RECURSIVE counted(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted LIMIT ?1)
-         INSERT INTO entries (parent, name, bytes)
-         SELECT root, printf('%s%06d', ?2, n), 0 FROM users, counted",
+         INSERT INTO entries (parent, name, bytes, made)
+         SELECT root, printf('%s%06d', ?2, n), 0, 1 FROM users, counted",
         rusqlite::params![COUNT, name],
     );
     assert_eq!(made.unwrap(), COUNT);

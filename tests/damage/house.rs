@@ -23,7 +23,7 @@ use palk::core::cluster::{Cluster, Fanout, Wanted};
 use palk::core::error::{Error, Result};
 use palk::core::io::disk::RealDisk;
 use palk::core::io::random::Random;
-use palk::core::node::rescue::{Folders, Outcome, Rescuer};
+use palk::core::node::rescue::{Folders, Outcome, Rescuer, Selected};
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::serve::files::{Files, Stored, User};
@@ -337,7 +337,7 @@ impl House {
     pub(crate) fn rescue(&self, from: NodeSet) -> (BTreeMap<String, Outcome>, Rescued) {
         let roots: Vec<PathBuf> = from.iter().map(|id| self.root(id)).collect();
         let folders = Folders::open(Arc::new(RealDisk), &roots).unwrap();
-        let survey = folders.survey(None);
+        let survey = folders.survey(&Selected::default()).unwrap();
         let out = temporary();
         let mut rescuer = Rescuer::new(Arc::new(RealDisk), out.path(), folders.nodes(), &survey);
         let mut outcomes = BTreeMap::new();

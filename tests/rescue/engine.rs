@@ -9,7 +9,7 @@ use palk::core::code::layout::Layout;
 use palk::core::code::{checksum, kernel};
 use palk::core::error::{Code, Error, Result};
 use palk::core::io::disk::{Disk, create_folders};
-use palk::core::node::rescue::{Folders, Outcome, Refusal, Rescuer, part_path};
+use palk::core::node::rescue::{Folders, Outcome, Refusal, Rescuer, Selected, part_path};
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, UserName};
 use palk::core::types::{
@@ -106,7 +106,7 @@ impl Bench {
             attributes: Default::default(),
         };
         let end = self.history.last().map_or(Point::start(CLUSTER), Entry::point);
-        self.history.push(Entry::after(end, 1, change.encode().unwrap()));
+        self.history.push(Entry::after(end, 1, 0, change.encode().unwrap()));
         for store in self.on(nodes) {
             let had = store.journal_state().unwrap().end;
             let had_id = usize::try_from(had.id).unwrap();
@@ -157,7 +157,7 @@ impl Bench {
         let roots: Vec<PathBuf> = nodes.iter().map(|node| root(*node)).collect();
         let folders =
             Folders::open(disk.clone(), &roots).map_err(|e| Error::Damaged(e.to_string()))?;
-        let survey = folders.survey(None);
+        let survey = folders.survey(&Selected::default()).unwrap();
         let out = PathBuf::from("/out");
         create_folders(&*disk, &out).map_err(Error::io("out"))?;
         let mut rescuer = Rescuer::new(disk, &out, folders.nodes(), &survey);

@@ -36,6 +36,18 @@ fn an_extended_client_makes_removes_and_moves() {
             "S\r\nto=/test/a\r\nfolder=false\r\nfiles=1\r\nreplaced=true\r\n\r\n",
         ],
     );
+    asking_extended(
+        &[
+            b"CPY\r\n/a\r\n/test\r\n\r\n",
+            b"CPY\r\n/a\r\n/test\r\nreplace=yes\r\nrecursive=yes\r\n\r\n",
+        ],
+        &[
+            "<copy /a /test false false>",
+            "S\r\nto=/test/a\r\nfolder=false\r\nfiles=1\r\nreplaced=false\r\n\r\n",
+            "<copy /a /test true true>",
+            "S\r\nto=/test/a\r\nfolder=true\r\nfiles=1\r\nreplaced=true\r\n\r\n",
+        ],
+    );
 }
 
 #[test]
@@ -45,6 +57,7 @@ fn what_is_wrong_with_a_request_about_folders_costs_one_answer() {
         (b"MKD\r\n/a\r\nrecursive=yes\r\n\r\n", "unknown option \"recursive=yes\""),
         (b"RMD\r\n/a\r\n/b\r\n\r\n", "unknown option \"/b\""),
         (b"MOV\r\n/a\r\n\r\n", "wrong number of fields for MOV"),
+        (b"CPY\r\n/a\r\n/b\r\nparents=yes\r\n\r\n", "unknown option \"parents=yes\""),
         (b"INF\r\n/a\r\nscope=some\r\n\r\n", "unknown option \"scope=some\""),
         (b"STR\r\n/a\r\n3\r\nif-version=7\r\n\r\n", "\"7\" is not a version"),
         (

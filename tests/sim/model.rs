@@ -55,6 +55,16 @@ pub(crate) enum What {
         from: String,
         to: String,
     },
+    /// The same of what stays where it is.
+    Copy {
+        from: String,
+        to: String,
+    },
+    /// What the server makes of one tree; of another one it makes the same difference.
+    Become {
+        before: Tree,
+        after: Tree,
+    },
 }
 
 fn above(path: &str) -> Option<&str> {
@@ -115,7 +125,7 @@ impl What {
                 }
                 new.retain(|inner, _| inner != path && !is_below(inner, path));
             }
-            What::Move { from, to } => {
+            What::Move { from, to } | What::Copy { from, to } => {
                 let name = from.rsplit('/').next().unwrap_or(from);
                 let whole = match to.as_str() {
                     "" => name.to_owned(),
@@ -127,18 +137,25 @@ impl What {
                     return None;
                 }
                 if is_file(from) {
-                    let item = new.remove(from)?;
-                    new.insert(whole, item);
+                    new.insert(whole, *tree.get(from)?);
                 } else if is_folder(from) && !is_below(&whole, from) && !is_file(&whole) {
                     let inner: Vec<String> =
                         tree.keys().filter(|inner| is_below(inner, from)).cloned().collect();
                     for path in inner.iter().chain([from]) {
-                        let item = new.remove(path)?;
+                        let item = *tree.get(path)?;
                         new.insert(format!("{whole}{}", &path[from.len()..]), item);
                     }
                 } else {
                     return None;
                 }
+                if matches!(self, What::Move { .. }) {
+                    new.retain(|inner, _| inner != from && !is_below(inner, from));
+                }
+            }
+            What::Become { before, after } => {
+                new.retain(|path, _| after.contains_key(path) || !before.contains_key(path));
+                let others = after.iter().filter(|(path, item)| before.get(*path) != Some(item));
+                new.extend(others.map(|(path, item)| (path.clone(), *item)));
             }
         }
         Some(new)
@@ -333,6 +350,11 @@ impl Model {
     /// Was this ever stored there, or moved there?
     pub(crate) fn was_ever(&self, user: &'static str, path: &str, blake3: Digest) -> bool {
         self.ever.get(&(user, path.to_owned())).is_some_and(|ever| ever.contains(&blake3))
+    }
+
+    /// All paths that were ever files'.
+    pub(crate) fn ever_paths(&self) -> Vec<(&'static str, String)> {
+        self.ever.keys().cloned().collect()
     }
 
     fn note_ever(&mut self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use palk::core::catalog::Catalog;
 use palk::core::cluster::node::Node;
+use palk::core::cluster::retention::Keep;
 use palk::core::cluster::{Cluster, Fanout};
 use palk::core::fence::{self, Decision, Look, Own};
 use palk::core::io::random::Random;
@@ -33,6 +34,8 @@ pub(crate) struct Site {
     /// In milliseconds, for what servers believe of their nodes.
     pub(crate) clock: Arc<AtomicU64>,
     pub(crate) seed: u64,
+    /// For how long servers keep what was replaced or deleted.
+    pub(crate) keep: Keep,
     pub(crate) folder: PathBuf,
     /// How many servers have been started, and folders made.
     pub(crate) count: Arc<AtomicU64>,
@@ -51,9 +54,26 @@ pub(crate) struct Server {
     pub(crate) readers: Vec<SlowReader>,
 }
 
+fn now_us(clock: &AtomicU64) -> i64 {
+    const BEGUN_US: i64 = 1_700_000_000_000_000;
+    BEGUN_US + 1000 * i64::try_from(clock.load(Ordering::SeqCst)).unwrap()
+}
+
 impl Site {
     pub(crate) fn now(&self) -> Duration {
         Duration::from_millis(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// The same for the catalog, in microseconds since 1970.
+    pub(crate) fn now_us(&self) -> i64 {
+        now_us(&self.clock)
+    }
+
+    /// The catalog in this folder, with the clock of the simulation.
+    pub(crate) fn open(&self, database: &Path) -> Catalog {
+        let clock = self.clock.clone();
+        let catalog = Catalog::open(&database.join(CATALOG[0]), CLUSTER).unwrap();
+        catalog.with_clock(Box::new(move || now_us(&clock)))
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -87,7 +107,7 @@ impl Site {
     pub(crate) fn start(&self, database: &Path, cut: [bool; 4]) -> Server {
         let number = self.next();
         let random = Arc::new(Random::seeded(self.seed ^ (number << 32)));
-        let catalog = Arc::new(Catalog::open(&database.join(CATALOG[0]), CLUSTER).unwrap());
+        let catalog = Arc::new(self.open(database));
         let claim = self.claim(&catalog, &random, cut);
         let addresses = catalog.node_addresses().unwrap();
         let addresses = addresses.unwrap_or_else(|| NodeId::ALL.map(|id| format!("node:{id}")));
@@ -108,6 +128,7 @@ impl Site {
             database.join("snapshot"),
         )
         .unwrap();
+        cluster.retention.keep(self.keep);
         let files = Arc::new(Files::new(cluster.clone(), random, 1 << 30));
         let workers = Workers::new(&cluster);
         let (database, readers) = (database.to_path_buf(), Vec::new());

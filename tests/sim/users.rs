@@ -1,7 +1,7 @@
 //! What the users of the simulated world do: they store, read fast and slowly, delete, move, make and
 //! remove folders, one after the other and many at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palk::core::catalog::accounts::Account;
@@ -80,7 +80,7 @@ pub(crate) fn digest(content: &[u8]) -> Digest {
 
 /// What an error says about the change that it answers. Where a server may not know what is decided,
 /// what it refuses says nothing about what is there.
-fn answer_of<T>(result: &Result<T>, is_informed: bool) -> Answer {
+pub(crate) fn answer_of<T>(result: &Result<T>, is_informed: bool) -> Answer {
     let Err(error) = result else { return Answer::Done };
     let refused = matches!(
         error.code(),
@@ -167,7 +167,7 @@ impl World {
         done
     }
 
-    fn count<T>(&mut self, done: &Result<T>, is_move: bool) {
+    pub(crate) fn count<T>(&mut self, done: &Result<T>, is_move: bool) {
         self.tally.answered += u64::from(done.is_ok());
         self.tally.moved += u64::from(done.is_ok() && is_move);
         if let Err(error) = done {
@@ -241,11 +241,26 @@ impl World {
         moved.is_ok()
     }
 
+    /// Copies a file over a file, or a folder to a name that nothing has.
+    pub(crate) fn copy(&mut self, user: &'static str, from: &str, to: &str) -> bool {
+        let files = self.server().files.clone();
+        let what = What::Copy { from: from.to_owned(), to: to.to_owned() };
+        let copied = self.change(user, what, |world| {
+            files.copy(&world.user(user)?, &file(from), &folder(to), [true, true])
+        });
+        self.tally.copied += u64::from(copied.is_ok());
+        copied.is_ok()
+    }
+
+    pub(crate) fn a_folder(&mut self) -> &'static str {
+        FOLDERS[self.random.random_range(0..FOLDERS.len())]
+    }
+
     /// One of the changes of names.
     pub(crate) fn change_names(&mut self, user: &'static str) {
-        let a_folder = |world: &mut World| FOLDERS[world.random.random_range(0..FOLDERS.len())];
-        match self.random.random_range(0..12) {
-            0..=5 => {
+        let a_folder = World::a_folder;
+        match self.random.random_range(0..15) {
+            kind @ (0..=5 | 12..=14) => {
                 let shown = self.server().shows();
                 let there: Vec<String> = shown[user].keys().cloned().collect();
                 let from = match there.len() {
@@ -256,7 +271,10 @@ impl World {
                     0 => a_folder(self),
                     _ => self.a_path(),
                 };
-                self.relocate(user, &from, to);
+                match kind {
+                    12..=14 => self.copy(user, &from, to),
+                    _ => self.relocate(user, &from, to),
+                };
             }
             6..=7 => {
                 let (from, to) = (a_folder(self), a_folder(self));
@@ -465,21 +483,19 @@ impl World {
             for (user, quota) in USERS.iter().zip(QUOTAS) {
                 let Some(quota) = quota else { continue };
                 let tree = &shown[user];
-                let current: BTreeSet<Digest> = tree
+                // Copies have the same bytes.
+                let current: BTreeMap<Digest, u64> = tree
                     .values()
                     .filter_map(|item| match item {
-                        Item::File { blake3, .. } => Some(*blake3),
+                        Item::File { blake3, bytes } => Some((*blake3, *bytes)),
                         Item::Folder => None,
                     })
                     .collect();
-                let stored: u64 = tree
-                    .values()
-                    .map(|item| if let Item::File { bytes, .. } = item { *bytes } else { 0 })
-                    .sum();
+                let stored: u64 = current.values().sum();
                 let kept: u64 = server
                     .readers
                     .iter()
-                    .filter(|reader| reader.user == *user && !current.contains(&reader.blake3))
+                    .filter(|reader| reader.user == *user && !current.contains_key(&reader.blake3))
                     .map(|reader| (reader.blake3, reader.bytes))
                     .collect::<BTreeMap<Digest, u64>>()
                     .values()

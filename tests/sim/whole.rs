@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palk::core::catalog::Catalog;
+use palk::core::catalog::{Catalog, Due, Surveyed};
+use palk::core::cluster::retention::Keep;
 use palk::core::code::kernel;
 use palk::core::code::layout::Layout;
 use palk::core::code::repair::Select;
 use palk::core::path::{UserName, block_file_name};
-use palk::core::types::{NodeId, NodeSet, VersionId};
+use palk::core::types::{Moment, NodeId, NodeSet, VersionId};
 use palk::core::wire::snapshot;
 use palk::core::wire::trailer::{FOOTER_BYTES, Footer};
 use rand::RngExt;
@@ -63,21 +64,29 @@ impl World {
             self.settle_down();
         }
         assert!(self.guarded(World::check_whole));
+        self.check_all_past();
+        self.check_kept();
         if self.faults.scrubs {
             assert!(self.guarded(World::tamper_and_scrub));
             self.settle_down();
+            assert!(self.guarded(World::check_whole));
+        }
+        if self.faults.keep != Keep::Nothing {
+            self.let_go_of_all();
             assert!(self.guarded(World::check_whole));
         }
     }
 
     /// Everyone works until there is nothing more to do.
     pub(crate) fn settle_down(&mut self) {
-        let mut trouble = None;
+        let mut trouble = Some("nobody has worked yet".to_owned());
         for _ in 0..40 {
+            // What a forgotten folder had is swept up a while after there is nothing else to do.
+            let was_whole = trouble.is_none();
             self.pass(A_WHILE);
             assert!(self.guarded(World::attend));
             trouble = self.trouble();
-            if trouble.is_none() {
+            if trouble.is_none() && was_whole {
                 // Long enough for what a node does of its own when it has nothing else to do.
                 self.nodes.iter().for_each(|node| node.work_on(100));
                 return;
@@ -143,6 +152,12 @@ impl World {
                 return Some(format!("node {id} has work to do"));
             }
         }
+        if self.site.keep == Keep::Nothing {
+            let due = cluster.catalog.due(Moment::MAX).unwrap();
+            if due != Due::default() {
+                return Some(format!("{due:?} is kept"));
+            }
+        }
         let retired = cluster.catalog.retired(100).unwrap();
         if !retired.is_empty() {
             return Some(format!("{retired:?} are not dropped"));
@@ -194,9 +209,10 @@ impl World {
         self.model.settle(&shown, "the last server");
         let pair = PAIRS[self.random.random_range(0..PAIRS.len())];
         self.check_reading(pair, &shown);
-        self.check_pairs(&shown);
+        self.check_pairs();
         self.check_journals();
         self.check_disks(&shown);
+        self.check_nothing_kept(&shown);
         let own = self.dump(&self.servers[self.at].cluster.catalog.clone());
         self.check_recoverable(pair, &own);
     }
@@ -216,39 +232,35 @@ impl World {
         all
     }
 
-    /// The same content of every file from every pair of nodes, without a server.
-    fn check_pairs(&mut self, shown: &Trees) {
+    /// The same content of every version that is a file's or is kept from every pair of nodes, without a
+    /// server.
+    fn check_pairs(&mut self) {
         let catalog = self.server().cluster.catalog.clone();
         let stores: Vec<_> = self.nodes.iter().map(|node| node.store().unwrap()).collect();
-        for (user, tree) in shown {
-            let account = catalog.account(&UserName::parse(user).unwrap()).unwrap();
-            for (path, item) in tree {
-                let Item::File { blake3, bytes } = item else { continue };
-                let version = catalog.file(account.id, &file(path)).unwrap().version;
-                let layout = Layout::new(*bytes);
-                let mut got = [const { Vec::new() }; PAIRS.len()];
-                for stripe in 0..layout.stripe_count() {
-                    let bodies: Vec<Vec<u8>> = stores
-                        .iter()
-                        .map(|store| {
-                            let mut body = Vec::new();
-                            let units =
-                                store.open_piece(version).units(stripe, Select::Both, &mut body);
-                            units.unwrap_or_else(|error| panic!("{user}/{path}: {error}"));
-                            body
-                        })
-                        .collect();
-                    let mut data = vec![0; 4 * layout.unit_bytes(stripe)];
-                    for (pair, got) in PAIRS.into_iter().zip(&mut got) {
-                        let units = pair.map(|at| bodies[at].split_at(bodies[at].len() / 2).into());
-                        kernel::decode(pair.map(|at| NodeId::ALL[at]), units, &mut data);
-                        got.extend_from_slice(&data[..layout.file_bytes_in(stripe)]);
-                    }
+        for Surveyed { place, record } in catalog.files_after(None, usize::MAX).unwrap() {
+            let layout = Layout::new(record.bytes);
+            let mut got = [const { Vec::new() }; PAIRS.len()];
+            for stripe in 0..layout.stripe_count() {
+                let bodies: Vec<Vec<u8>> = stores
+                    .iter()
+                    .map(|store| {
+                        let mut body = Vec::new();
+                        let mut piece = store.open_piece(record.version);
+                        let units = piece.units(stripe, Select::Both, &mut body);
+                        units.unwrap_or_else(|error| panic!("{place:?}: {error}"));
+                        body
+                    })
+                    .collect();
+                let mut data = vec![0; 4 * layout.unit_bytes(stripe)];
+                for (pair, got) in PAIRS.into_iter().zip(&mut got) {
+                    let units = pair.map(|at| bodies[at].split_at(bodies[at].len() / 2).into());
+                    kernel::decode(pair.map(|at| NodeId::ALL[at]), units, &mut data);
+                    got.extend_from_slice(&data[..layout.file_bytes_in(stripe)]);
                 }
-                for (pair, got) in PAIRS.into_iter().zip(got) {
-                    let is_right = got == **self.contents[blake3];
-                    assert!(is_right, "{user}/{path} from nodes {pair:?}: wrong bytes");
-                }
+            }
+            for (pair, got) in PAIRS.into_iter().zip(got) {
+                let is_right = got == **self.contents[&record.blake3];
+                assert!(is_right, "{place:?} from nodes {pair:?}: wrong bytes");
             }
         }
     }

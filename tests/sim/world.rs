@@ -12,16 +12,17 @@ use palk::core::catalog::{Catalog, Quota};
 use palk::core::cluster::leadership::LeadershipPhase;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::recover::{self, Nodes};
+use palk::core::cluster::retention::Keep;
 use palk::core::error::{Error, Result};
 use palk::core::path::UserName;
 use palk::core::serve::files::User;
-use palk::core::types::{Digest, NodeId, NodeSet, VersionId};
+use palk::core::types::{Digest, Moment, NodeId, NodeSet, VersionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::deadlocks;
 use super::disk::{Copy, ROOT};
-use super::model::Model;
+use super::model::{Model, Trees};
 use super::node::{CLUSTER, Event, Links, Process, ServerCrash, SimLink, SimNode, Yard};
 use super::server::{CATALOG, Server, Site, USERS, shown};
 use super::users::QUOTAS;
@@ -50,6 +51,8 @@ pub(crate) struct Faults {
     pub(crate) disk_loss: bool,
     /// The nodes' file systems have no hard links.
     pub(crate) no_links: bool,
+    /// For how long what was replaced or deleted is kept.
+    pub(crate) keep: Keep,
     /// Canary: disks lie about syncing.
     pub(crate) lies: bool,
     /// Canary: two nodes say that they have appended entries, and have not.
@@ -61,12 +64,15 @@ pub(crate) struct Faults {
 pub(crate) struct Tally {
     pub(crate) answered: u64,
     pub(crate) moved: u64,
+    pub(crate) copied: u64,
     pub(crate) groups: u64,
     pub(crate) in_doubt: u64,
     pub(crate) read: u64,
     /// Stores that were refused for want of room on the nodes.
     pub(crate) no_room: u64,
     pub(crate) over_quota: u64,
+    /// What was brought back.
+    pub(crate) undone: u64,
     pub(crate) taken_over: u64,
     pub(crate) recoveries: u64,
     /// Catalogs that were put back to an older copy.
@@ -81,11 +87,13 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.answered += other.answered;
         self.moved += other.moved;
+        self.copied += other.copied;
         self.groups += other.groups;
         self.in_doubt += other.in_doubt;
         self.read += other.read;
         self.no_room += other.no_room;
         self.over_quota += other.over_quota;
+        self.undone += other.undone;
         self.taken_over += other.taken_over;
         self.recoveries += other.recoveries;
         self.put_back += other.put_back;
@@ -103,6 +111,8 @@ pub(crate) struct World {
     /// The one that users talk to just now.
     pub(crate) at: usize,
     pub(crate) model: Model,
+    /// What settled servers have shown after which entry.
+    pub(crate) shown: BTreeMap<Moment, Trees>,
     /// Every content that was ever stored, by its digest.
     pub(crate) contents: BTreeMap<Digest, Arc<Vec<u8>>>,
     pub(crate) random: StdRng,
@@ -167,6 +177,7 @@ impl World {
             yard,
             clock,
             seed,
+            keep: faults.keep,
             folder: folder.path().to_path_buf(),
             count: Arc::new(AtomicU64::new(0)),
         };
@@ -178,6 +189,7 @@ impl World {
             servers: Vec::new(),
             at: 0,
             model: Model::new(&USERS),
+            shown: BTreeMap::new(),
             contents: BTreeMap::new(),
             random: StdRng::seed_from_u64(seed),
             tally: Tally::default(),
@@ -379,7 +391,10 @@ impl World {
         for at in 0..self.servers.len() {
             let whose = format!("server {}", self.servers[at].number);
             if self.is_settled(at) {
-                self.model.settle(&self.servers[at].shows(), &whose);
+                let shown = self.servers[at].shows();
+                self.model.settle(&shown, &whose);
+                self.note_shown(at, shown);
+                self.check_some_past(at);
             } else if self.is_informed(at) {
                 self.model.check(&self.servers[at].shows(), &whose);
             }
@@ -709,7 +724,11 @@ impl World {
                 let path = self.a_path_to_read(user);
                 self.read_slowly(user, &path);
             }
-            56..=68 => self.attend(),
+            56..=60 => {
+                let path = if self.random.random_bool(0.6) { path } else { self.a_folder() };
+                self.undo(user, path);
+            }
+            61..=68 => self.attend(),
             69..=71 => {
                 let which = self.random.random_range(0..4);
                 self.nodes[which].work(3);

@@ -345,6 +345,10 @@ impl Cluster {
 
     fn server_command(&self, mut command: Command) -> Command {
         command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
+        // Most tests want to see that what was deleted goes.
+        if !self.options.iter().any(|option| option == "--keep-versions") {
+            command.args(["--keep-versions", "none"]);
+        }
         command.arg("--dir").arg(self.path("user_database"));
         for (address, detour) in self.addresses.iter().zip(&self.detours) {
             command.args(["--node", detour.as_ref().unwrap_or(address)]);

@@ -2,7 +2,9 @@
 //! means the same after it was sent again.
 
 use palk::core::remote::Said;
-use palk::core::wire::extended::{Entry, Moved, Removed, Reply, Request, field, parse_hello_line};
+use palk::core::wire::extended::{
+    Entry, HistoryRequest, Moved, Removed, Reply, Request, field, parse_hello_line,
+};
 use palk::core::wire::lines;
 
 use super::bytes::Bytes;
@@ -25,10 +27,18 @@ pub(crate) fn run(data: &[u8]) {
             Request::MakeFolder { folder, .. } | Request::RemoveFolder { folder, .. } => {
                 assert_folder_inside(folder);
             }
-            Request::Move { from, to, .. } => {
+            Request::Move { from, to, .. } | Request::Copy { from, to, .. } => {
                 assert_inside(from);
                 assert_folder_inside(to);
             }
+            Request::History(
+                HistoryRequest::Versions { path }
+                | HistoryRequest::Undo { path }
+                | HistoryRequest::Forget { path },
+            ) => assert_inside(path),
+            Request::History(
+                HistoryRequest::Deleted { folder: path } | HistoryRequest::Revert { path, .. },
+            ) => assert_folder_inside(path),
             _ => {}
         }
         // Half a line end within a line is a blank the second time, hence the bytes.

@@ -16,7 +16,7 @@ use palk::core::io::net::{Deadline, Stream};
 use palk::core::io::tls::{Acceptor, Identity};
 use palk::core::path::FilePath;
 use palk::core::range::ByteRange;
-use palk::core::remote::{Progress, Remote};
+use palk::core::remote::{Progress, Remote, Selection};
 use palk::core::types::{Digest, Precondition};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{Entry, hello_line};
@@ -59,13 +59,18 @@ fn act(action: u8, address: &str) {
         0 => {
             let mut sink = Vec::new();
             let watch = &mut |at: Progress| assert!(at.bytes <= at.total);
-            if let Ok(retrieved) = remote.retrieve(&path, None, &mut sink, watch) {
+            if let Ok(retrieved) = remote.retrieve(&path, &Selection::default(), &mut sink, watch) {
                 assert_eq!(retrieved.bytes, sink.len() as u64);
                 assert_eq!(retrieved.blake3, Digest(*blake3::hash(&sink).as_bytes()));
             }
             sink.clear();
             let range = ByteRange::From { first: 1, last: Some(4) };
-            if let Ok(retrieved) = remote.retrieve(&path, Some(range), &mut sink, watch) {
+            if let Ok(retrieved) = remote.retrieve(
+                &path,
+                &Selection { range: Some(range), ..Selection::default() },
+                &mut sink,
+                watch,
+            ) {
                 assert!(retrieved.part.start == 1 && retrieved.part.end <= 5);
                 assert_eq!(retrieved.part.end - 1, sink.len() as u64);
             }
@@ -95,6 +100,9 @@ fn act(action: u8, address: &str) {
             let _ = remote.make_folder(&folder, true);
             if let Ok(moved) = remote.move_to(&path, &folder, false) {
                 assert_inside(&moved.to);
+            }
+            if let Ok(copied) = remote.copy(&path, &folder, [true, false]) {
+                assert_inside(&copied.to);
             }
             let _ = remote.remove_folder(&folder, true);
             if let Ok(Entry::File(file)) = remote.look(&folder) {

@@ -3,7 +3,8 @@
 use palk::core::path::{FolderPath, UserName};
 use palk::core::types::ClusterId;
 use palk::core::wire::journal::{
-    Change, Entry, Point, RECORD_BYTES_MAX, TEXT_BYTES_MAX, VERSIONS_MAX,
+    Change, Entry, FolderAt, KeptVersion, PastItem, Point, RECORD_BYTES_MAX, SnapshotName,
+    TEXT_BYTES_MAX, VERSIONS_MAX,
 };
 
 use super::names::{assert_folder_inside, assert_inside};
@@ -14,7 +15,7 @@ pub(crate) fn run(data: &[u8]) {
     assert!(record.len() <= RECORD_BYTES_MAX);
     assert_eq!(Change::decode(&record).expect("an own record"), change);
     let start = Point::start(ClusterId([1; 16]));
-    let entry = Entry::after(start, 7, record);
+    let entry = Entry::after(start, 7, 8, record);
     assert!(entry.follows(start) && !entry.follows(entry.point()));
     assert_eq!(entry.change().expect("its record"), change);
     assert_names(&change);
@@ -23,7 +24,8 @@ pub(crate) fn run(data: &[u8]) {
         | Change::PasswordSet { password: text, .. }
         | Change::TokenMade { machine: text, .. }
         | Change::Stored { by: text, .. }
-        | Change::ReplacementBegun { address: text, .. } => assert!(text.len() <= TEXT_BYTES_MAX),
+        | Change::ReplacementBegun { address: text, .. }
+        | Change::Kept(KeptVersion { by: text, .. }) => assert!(text.len() <= TEXT_BYTES_MAX),
         Change::Nodes { addresses } => {
             assert!(addresses.iter().all(|address| address.len() <= TEXT_BYTES_MAX));
         }
@@ -31,6 +33,7 @@ pub(crate) fn run(data: &[u8]) {
         | Change::Placed { versions, .. }
         | Change::Uncertain { versions }
         | Change::Lost { versions, .. } => assert!(versions.len() <= VERSIONS_MAX),
+        Change::FoldersForgotten { keys } => assert!(keys.len() <= VERSIONS_MAX),
         _ => {}
     }
 }
@@ -38,13 +41,40 @@ pub(crate) fn run(data: &[u8]) {
 /// Panics if a name in the change leads anywhere else.
 pub(crate) fn assert_names(change: &Change) {
     match change {
-        Change::Stored { place, .. } | Change::Deleted { place } => {
+        Change::Stored { place, .. }
+        | Change::Named { place, .. }
+        | Change::Deleted { place }
+        | Change::Reverted { place, .. } => {
             assert_user(&place.user);
             assert_inside(&place.path);
         }
-        Change::FolderMade { user, folder } | Change::FolderRemoved { user, folder } => {
+        Change::FolderMade { user, folder }
+        | Change::FolderRemoved { user, folder }
+        | Change::FolderAttached { user, to: folder, .. } => {
             assert_user(user);
             assert_folder(folder);
+        }
+        Change::FolderFilled { user, folders, files, .. } => {
+            assert_user(user);
+            folders.iter().for_each(assert_inside);
+            files.iter().for_each(|(path, _)| assert_inside(path));
+        }
+        Change::HistoryForgotten { user, path } => {
+            assert_user(user);
+            assert_inside(path);
+        }
+        Change::Past { user, folder, name, was, .. } => {
+            assert_user(user);
+            assert_folder(&folder.path);
+            if let PastItem::Folder(FolderAt { path, .. }) = was {
+                assert_folder(path);
+            }
+            if !name.is_empty() {
+                assert_inside(&FolderPath::top().join(name).expect("a name in a folder"));
+            }
+        }
+        Change::SnapshotMade { name, .. } => {
+            assert_eq!(SnapshotName::parse(name.as_str()).as_ref(), Some(name));
         }
         Change::Moved { user, from, to } => {
             assert_user(user);
@@ -56,7 +86,10 @@ pub(crate) fn assert_names(change: &Change) {
         | Change::UserDisabled { user, .. }
         | Change::QuotaSet { user, .. }
         | Change::UserRemoved { user }
-        | Change::TokenMade { user, .. } => assert_user(user),
+        | Change::TokenMade { user, .. }
+        | Change::FolderBegun { user }
+        | Change::Expired { user, .. }
+        | Change::Kept(KeptVersion { user, .. }) => assert_user(user),
         Change::Led { .. }
         | Change::TokenUsed { .. }
         | Change::TokenRevoked { .. }
@@ -68,7 +101,10 @@ pub(crate) fn assert_names(change: &Change) {
         | Change::ReplacementProved { .. }
         | Change::Uncertain { .. }
         | Change::Confirmed { .. }
-        | Change::Reverted { .. } => {}
+        | Change::FoldersForgotten { .. }
+        | Change::SnapshotRemoved { .. }
+        | Change::SnapshotReleased { .. }
+        | Change::Replaced { .. } => {}
     }
 }
 

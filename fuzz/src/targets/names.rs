@@ -8,7 +8,7 @@ use palk::core::path::{
     FilePath, FolderPath, PATH_BYTES_MAX, UserName, block_file_name, parse_block_file_name,
     printable,
 };
-use palk::core::types::{Block, NodeId};
+use palk::core::types::{Block, Moment, NodeId, VersionId};
 use palk::core::wire::extended::{Entry, Request};
 use palk::core::wire::journal::Change;
 use palk::core::wire::node::{self, Place};
@@ -100,7 +100,32 @@ fn through_a_node(user: &str, folder: &str, name: &str) {
     let make = kind(Change::FolderMade { user: ann(), folder: a().as_folder() });
     let delete = kind(Change::Deleted { place: Place { user: ann(), path: a() } });
     let rename = kind(Change::Moved { user: ann(), from: a(), to: a() });
+    let bring = kind(Change::Named {
+        place: Place { user: ann(), path: a() },
+        version: VersionId([1; 16]),
+    });
+    let begin = kind(Change::FolderBegun { user: ann() });
+    let (key, to) = (Moment(1), FolderPath::top());
+    let attach = kind(Change::FolderAttached { user: ann(), key, to });
+    let (folders, files) = (Vec::new(), Vec::new());
+    let fill = kind(Change::FolderFilled { user: ann(), key, folders, files });
+    let forget = kind(Change::HistoryForgotten { user: ann(), path: a() });
+    let key = vec![2];
+    let filled = [fill, text(user), key.clone(), vec![1], text(name), vec![1], text(name)].concat();
+    let filled = [filled, vec![1; 16]].concat();
+    // What is attached may be anything that was filled.
+    if let (Ok(user), Ok(begin)) =
+        (UserName::parse(user), Change::decode(&[begin, text(user)].concat()))
+        && let (Ok(filled), Ok(to)) = (Change::decode(&filled), FolderPath::parse(folder))
+    {
+        let attached = Change::FolderAttached { user, key: Moment(1), to };
+        node_journal::follow(NodeId::ALL[0], vec![begin, filled, attached]);
+    }
     let cases = [
+        ([bring, text(user), text(name), vec![1; 16]].concat(), is_file),
+        (filled, is_file),
+        ([attach, text(user), key, text(folder)].concat(), is_folder),
+        ([forget, text(user), text(name)].concat(), is_file),
         ([make, text(user), text(folder)].concat(), is_folder),
         ([delete, text(user), text(name)].concat(), is_file),
         ([rename, text(user), text("from"), text(name)].concat(), is_file),

@@ -13,8 +13,10 @@ use palk::core::code::layout::Layout;
 use palk::core::code::repair::Select;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, FolderPath, UserName, parse_block_file_name};
-use palk::core::types::{Claim, ClusterId, Digest, NodeId, NodeSet, Seq, ServerId, VersionId};
-use palk::core::wire::journal::{Change, Entry, Point};
+use palk::core::types::{
+    Claim, ClusterId, Digest, Moment, NodeId, NodeSet, Seq, ServerId, VersionId,
+};
+use palk::core::wire::journal::{Change, Entry, Point, Told};
 use palk::core::wire::node::{Append, InlinePiece, PieceMeta, Place};
 use palk::core::wire::snapshot::{FORMAT, SnapshotHead, SnapshotRequest};
 use palk::core::wire::trailer::MAGIC;
@@ -118,7 +120,7 @@ impl Fed {
         for change in changes {
             self.users.extend(user(&change).cloned());
             let Ok(record) = change.encode() else { continue };
-            let entry = Entry::after(point, point.epoch.max(1), record);
+            let entry = Entry::after(point, point.epoch.max(1), 0, record);
             point = entry.point();
             self.points.push(point);
             entries.push(entry);
@@ -181,6 +183,8 @@ impl Fed {
         }
         let changes: Vec<Change> = (0..input.u8() % 4).filter_map(|_| change(input)).collect();
         self.users.extend(changes.iter().filter_map(user).cloned());
+        let told = |(at, change)| Told { at: Moment(at), change };
+        let changes: Vec<Told> = (1..).zip(changes).map(told).collect();
         let Ok(chunk) = postcard::to_stdvec(&changes) else { return };
         let head = SnapshotHead { format: FORMAT, cluster: CLUSTER, at: point, chunks: 1 };
         let checksum = checksum::unit(&chunk);
@@ -279,9 +283,14 @@ impl Fed {
 
 fn user(change: &Change) -> Option<&UserName> {
     match change {
-        Change::Stored { place, .. } | Change::Deleted { place } => Some(&place.user),
+        Change::Stored { place, .. } | Change::Named { place, .. } | Change::Deleted { place } => {
+            Some(&place.user)
+        }
         Change::FolderMade { user, .. }
         | Change::FolderRemoved { user, .. }
+        | Change::FolderBegun { user }
+        | Change::FolderFilled { user, .. }
+        | Change::FolderAttached { user, .. }
         | Change::Moved { user, .. }
         | Change::UserMade { user, .. }
         | Change::PasswordSet { user, .. }
@@ -311,8 +320,13 @@ fn path(input: &mut Bytes<'_>) -> Option<FilePath> {
     }
 }
 
+/// The entries before the 16th are of these moments, as their time is 0.
+fn key(input: &mut Bytes<'_>) -> Moment {
+    Moment((input.u8() % 16).into())
+}
+
 fn change(input: &mut Bytes<'_>) -> Option<Change> {
-    let kind = input.u8() % 12;
+    let kind = input.u8() % 17;
     let version = version(input);
     let Place { user, path } = place(input)?;
     let folder = || FolderPath::parse(path.as_str()).ok();
@@ -340,9 +354,20 @@ fn change(input: &mut Bytes<'_>) -> Option<Change> {
             node: NodeId::ALL[usize::from(input.u8() % 4)],
             versions: vec![version],
         },
-        _ => {
+        11 => {
             let node = NodeId::ALL[usize::from(input.u8() % 4)];
             Change::Lost { node, counted: false, versions: vec![version] }
         }
+        12 => Change::Named { place: Place { user, path }, version },
+        13 => Change::FolderBegun { user },
+        14 => {
+            let (key, folders) = (key(input), vec![self::path(input)?]);
+            Change::FolderFilled { user, key, folders, files: vec![(path, version)] }
+        }
+        15 => {
+            let to = if input.u8() & 3 == 0 { FolderPath::top() } else { folder()? };
+            Change::FolderAttached { user, key: key(input), to }
+        }
+        _ => Change::FoldersForgotten { keys: vec![key(input)] },
     })
 }

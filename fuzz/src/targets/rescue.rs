@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palk::core::code::checksum;
-use palk::core::node::rescue::{Folders, Rescuer, part_path};
+use palk::core::node::rescue::{Folders, Rescuer, Selected, part_path};
 use palk::core::path::{FilePath, UserName, printable};
-use palk::core::types::{Block, ClusterId, Digest, NodeId, NodeSet, Seq, VersionId};
-use palk::core::wire::journal::{Change, Entry, Point};
+use palk::core::types::{Block, ClusterId, Digest, Moment, NodeId, NodeSet, Seq, VersionId};
+use palk::core::wire::journal::{Change, Entry, Point, Told};
 use palk::core::wire::node::Place;
 use palk::core::wire::snapshot::{
     FORMAT, Logged, SegmentHead, SnapshotHead, frame, frame_of, segment_name, snapshot_name,
@@ -30,7 +30,7 @@ pub(crate) fn run(data: &[u8]) {
     let nodes = input.u8();
     let nodes = [nodes % 4, nodes / 4 % 4].map(|at| NodeId::ALL[usize::from(at)]);
     for (root, node) in ROOTS.into_iter().zip(nodes) {
-        let identity = format!("format = 2\nnode = {node}\n");
+        let identity = format!("format = 3\nnode = {node}\n");
         disk.put(root, &[".palk", "node.toml"], identity.as_bytes());
     }
     for _ in 0..FILES_MAX {
@@ -44,7 +44,7 @@ pub(crate) fn run(data: &[u8]) {
     }
     let disk = Arc::new(disk);
     let Ok(folders) = Folders::open(disk.clone(), &ROOTS.map(PathBuf::from)) else { return };
-    let survey = folders.survey(None);
+    let survey = folders.survey(&Selected::default()).unwrap();
     let mut rescuer = Rescuer::new(disk.clone(), Path::new(OUT), folders.nodes(), &survey);
     for (user, folder) in &survey.folders {
         let _ = rescuer.folder(user, folder);
@@ -126,10 +126,10 @@ fn put_history(disk: &MemoryDisk, input: &mut Bytes<'_>) {
             },
         };
         let framed = match is_snapshot {
-            true => frame_of(&vec![change]),
+            true => frame_of(&vec![Told { at: Moment(1), change }]),
             false => {
                 let Ok(record) = change.encode() else { continue };
-                let entry = Entry::after(point, 1, record);
+                let entry = Entry::after(point, 1, 0, record);
                 point = entry.point();
                 frame_of(&Logged { entry, piece: None })
             }

@@ -164,7 +164,7 @@ impl<'a> Loop<'a> {
                 let failed = self.outcome() == 0;
                 self.session.deleted(if failed { Err(Error::NoSuchFile(path)) } else { Ok(()) });
             }
-            Step::List { path, extent } => {
+            Step::List { path, extent, .. } => {
                 assert_folder_inside(&path);
                 self.note_of_user(format!("list {path:?} {extent:?}"));
                 self.pages = 0;
@@ -195,10 +195,25 @@ impl<'a> Loop<'a> {
                     Moved { to: from.clone(), is_folder: false, files: 1, replaced: replace };
                 self.session.moved(if failed { Err(Error::NoSuchFile(from)) } else { Ok(moved) });
             }
+            Step::Copy { from, to, recursive, replace } => {
+                assert_inside(&from);
+                assert_folder_inside(&to);
+                self.note_of_user(format!("copy {from:?} {to:?} {recursive} {replace}"));
+                let failed = self.outcome() == 0;
+                let copied =
+                    Moved { to: from.clone(), is_folder: recursive, files: 1, replaced: replace };
+                self.session.moved(if failed { Err(Error::NoSuchFile(from)) } else { Ok(copied) });
+            }
             Step::Status => {
                 self.note_of_user("status".to_owned());
                 let failed = self.outcome() == 0;
                 self.session.status_told(if failed { Err(lost()) } else { Ok("{}".to_owned()) });
+            }
+            Step::History(request) => {
+                self.note_of_user(format!("history {request:?}"));
+                let failed = self.outcome() == 0;
+                let lines = vec!["one".to_owned(), "two".to_owned()];
+                self.session.history_told(if failed { Err(lost()) } else { Ok(lines) });
             }
             Step::SignInByToken { user, token } => {
                 self.note(format!("sign in {user:?} by {}", token.reveal()));

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use palk::core::wire::journal::{Change, Entry};
+use palk::core::wire::journal::{Entry, Told};
 use palk::core::wire::snapshot::{
     CHUNK_BYTES, FRAME_HEAD_BYTES, Logged, SegmentHead, SnapshotHead, SnapshotReply,
     SnapshotRequest, decode, decode_chunk, frame_of, parse_segment_name, parse_snapshot_name,
@@ -27,11 +27,11 @@ pub(crate) fn run(data: &[u8]) {
     content::<SegmentHead>(data);
     content::<Entry>(data);
     content::<Logged>(data);
-    content::<Vec<Change>>(data);
+    content::<Vec<Told>>(data);
     content::<SnapshotRequest>(data);
     content::<SnapshotReply>(data);
     if let Ok(changes) = decode_chunk(data) {
-        changes.iter().for_each(super::journal::assert_names);
+        changes.iter().for_each(|told| super::journal::assert_names(&told.change));
     }
 }
 

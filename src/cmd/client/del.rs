@@ -9,10 +9,10 @@ use super::rmdir;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
-use crate::cmd::env::Env;
-use crate::cmd::failure::Stop;
-use crate::core::error::Error;
-use crate::core::path::{FilePath, FolderPath};
+use crate::cmd::env::{Asked, Env};
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::{FilePath, FolderPath, printable};
 use crate::core::remote::Remote;
 use crate::core::wire::extended::{Entry, Removed};
 
@@ -27,8 +27,12 @@ pub(super) struct Del {
     #[arg(short, long)]
     recursive: bool,
 
+    /// Let go of all their versions too, so that nothing can bring them back; asks first
+    #[arg(long, conflicts_with = "recursive")]
+    forever: bool,
+
     /// Do not ask
-    #[arg(long, requires = "recursive")]
+    #[arg(long)]
     yes: bool,
 }
 
@@ -40,6 +44,9 @@ impl Del {
         if self.recursive && !self.yes {
             rmdir::confirm(&self.paths.join(", "), env)?;
         }
+        if self.forever && !self.yes {
+            confirm_forever(&self.paths.join(", "), env)?;
+        }
         let mut connection = match jobs.iter().any(|(_, path)| path.is_ok()) {
             true => Some(Connection::open(common, env)?),
             false => None,
@@ -47,12 +54,13 @@ impl Del {
         for (text, path) in jobs {
             let deleted = path.map_err(Error::from).and_then(|path| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                delete(connection.remote()?, path, self.recursive)
+                delete(connection.remote()?, path, self.recursive, self.forever)
             });
             match deleted {
                 Ok(Deleted::File(path)) => {
-                    let object = json!({"code": 0, "path": rooted(&path)});
-                    tally.done(env, &[format!("Deleted {path}")], object)?;
+                    let object = json!({"code": 0, "path": rooted(&path), "forever": self.forever});
+                    let how = if self.forever { " with all its versions" } else { "" };
+                    tally.done(env, &[format!("Deleted {path}{how}")], object)?;
                 }
                 Ok(Deleted::Folder(folder, removed)) => {
                     let object = rmdir::object(&folder, removed);
@@ -68,13 +76,43 @@ impl Del {
     }
 }
 
+/// Makes sure that nothing is to bring these files back.
+fn confirm_forever(files: &str, env: &mut Env) -> Result<(), Stop> {
+    let files = printable(files);
+    if !env.can_ask() {
+        let text = format!("--forever lets go of all versions of {files}, and nobody can be asked");
+        return Err(Failure::new(Code::Usage, text)
+            .hint("If that is meant:  --forever --yes")
+            .into());
+    }
+    let question = format!("Delete {files} with all versions, for ever (yes or no)? ");
+    let answer = env.ask(&question, Asked::Answer)?;
+    if ["yes", "y"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Interrupted, "Nothing was deleted.").into())
+}
+
 /// What was deleted.
 enum Deleted {
     File(FilePath),
     Folder(FolderPath, Removed),
 }
 
-fn delete(remote: &mut Remote, path: FilePath, recursive: bool) -> Result<Deleted, Error> {
+fn delete(
+    remote: &mut Remote,
+    path: FilePath,
+    recursive: bool,
+    forever: bool,
+) -> Result<Deleted, Error> {
+    if forever {
+        // It may have been deleted before, and only its versions are meant.
+        let known = remote.versions(&path)?;
+        if known.first().is_some_and(|version| version.until.is_none()) {
+            remote.delete(&path)?;
+        }
+        return remote.forget(&path).map(|()| Deleted::File(path));
+    }
     if recursive && let Entry::Folder(folder) = remote.look(&path.as_folder())? {
         let removed = remote.remove_folder(&folder, true)?;
         return Ok(Deleted::Folder(folder, removed));

@@ -5,11 +5,15 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
 
+use super::advice;
+use super::connection::Connection;
 use super::transfer::rooted;
 use crate::cmd::env::size;
-use crate::core::path::FilePath;
+use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::{Code, Error};
+use crate::core::path::{FilePath, FolderPath};
 use crate::core::types::{NODE_COUNT, NodeSet};
-use crate::core::wire::extended::{Entry, FileEntry};
+use crate::core::wire::extended::{Entry, Extent, FileEntry, When};
 
 /// How a row tells the nodes that hold a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +22,42 @@ pub(super) enum Nodes {
     Counted,
     /// `1,2,3,4`
     Named,
+}
+
+/// The folder of this name, for a verb that looks through it; `what` it could not do otherwise.
+///
+/// # Errors
+/// [`Code::BadPath`].
+pub(super) fn folder(text: &str, what: &str) -> Result<FolderPath, Failure> {
+    FolderPath::parse_rooted(text).map_err(|error| advice::failure(what, &error.into()))
+}
+
+/// Shows what is at a path or below it, as it comes.
+///
+/// # Errors
+/// The first of `show`; those of listing, as what could not be done.
+pub(super) fn walk(
+    connection: &mut Connection,
+    path: &FolderPath,
+    extent: Extent,
+    at: Option<When>,
+    what: &str,
+    show: &mut dyn FnMut(Entry) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let mut stop = None;
+    let listed = connection.remote().and_then(|remote| {
+        remote.list_at(path, extent, at, &mut |entry| {
+            // Only a text of this side's is lost here: `stop` has the reason.
+            show(entry).map_err(|why| {
+                stop = Some(why);
+                Error::other(Code::Interrupted, "nobody reads the listing")
+            })
+        })
+    });
+    match stop {
+        Some(stop) => Err(stop),
+        None => Ok(listed.map_err(|error| advice::failure(what, &error))?),
+    }
 }
 
 /// `/a/b`, safe to print.
@@ -85,7 +125,6 @@ pub(super) fn object(entry: &Entry) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::path::FolderPath;
     use crate::core::types::{Digest, VersionId};
 
     fn file(bytes: u64) -> Entry {

@@ -5,13 +5,16 @@ use serde_json::json;
 
 use super::advice;
 use super::connection::Connection;
-use super::entries::{Nodes, line, object, row};
+use super::entries::{self, Nodes, line, object, row};
 use super::settings::Common;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
-use crate::core::error::{Code, Error};
-use crate::core::path::FolderPath;
-use crate::core::wire::extended::{Entry, Extent};
+use crate::cmd::when;
+use crate::core::error::Error;
+use crate::core::path::printable;
+use crate::core::remote::Remote;
+use crate::core::wire::extended::history::DeletedEntry;
+use crate::core::wire::extended::{Entry, Extent, When};
 
 /// List the folders and files that are stored
 ///
@@ -27,6 +30,14 @@ pub(super) struct Inf {
     /// Everything below PATH, not only what lies directly in it
     #[arg(short, long)]
     recursive: bool,
+
+    /// As it was at this time: "2h ago", "yesterday 18:00", RFC 3339, or a snapshot's name
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    at: Option<When>,
+
+    /// What was deleted below PATH and can be had back, the newest first
+    #[arg(long, conflicts_with = "at")]
+    deleted: bool,
 }
 
 /// What has been listed so far.
@@ -60,36 +71,39 @@ impl Inf {
             (Some(_), false) => Extent::Children,
             _ => Extent::All,
         };
-        let path = FolderPath::parse_rooted(self.path.as_deref().unwrap_or_default())
-            .map_err(|error| failed(&error.into()))?;
+        let path = entries::folder(self.path.as_deref().unwrap_or_default(), &what)?;
         let nodes = if common.verbose { Nodes::Named } else { Nodes::Counted };
         let in_rows = common.verbose || self.path.is_some();
         let mut connection = Connection::open(common, env)?;
-        let remote = connection.remote()?;
+        if self.deleted {
+            let deleted = connection.remote().and_then(|remote| remote.deleted(&path));
+            return show_deleted(&deleted.map_err(|error| failed(&error))?, env);
+        }
         let mut sum = Sum::default();
-        let mut stop = None;
-        let listed = remote.list_below(&path, extent, &mut |entry| {
+        entries::walk(&mut connection, &path, extent, self.at.clone(), &what, &mut |entry| {
             sum.add(&entry);
-            let printed = if common.json {
+            if common.json {
                 env.json("item", object(&entry))
             } else if in_rows {
                 env.data(&row(&entry, nodes))
             } else {
                 env.data(&line(&entry))
-            };
-            // Only a text of this side's is lost here: `stop` has the reason.
-            printed.map_err(|why| {
-                stop = Some(why);
-                Error::other(Code::Interrupted, "nobody reads the listing")
-            })
-        });
-        if let Some(stop) = stop {
-            return Err(stop);
-        }
-        listed.map_err(|error| failed(&error))?;
+            }
+        })?;
         let Sum { folders, files, bytes } = sum;
+        // What is kept is of the whole account.
+        let usage = match path.is_top() && self.at.is_none() && (common.json || common.verbose) {
+            true => {
+                Some(connection.remote().and_then(Remote::usage).map_err(|error| failed(&error))?)
+            }
+            false => None,
+        };
         if common.json {
-            let object = json!({"code": 0, "folders": folders, "files": files, "bytes": bytes});
+            let mut object = json!({"code": 0, "folders": folders, "files": files, "bytes": bytes});
+            if let Some(usage) = usage {
+                object["kept_bytes"] = json!(usage.kept_bytes);
+                object["quota_bytes"] = json!(usage.quota_bytes);
+            }
             return env.json("result", object);
         }
         env.flush()?;
@@ -98,6 +112,44 @@ impl Inf {
             env.note(note);
         }
         env.detail(&format!("{files} files, {}", size(bytes)));
+        if let Some(usage) = usage {
+            env.detail(&format!(
+                "{} more are kept for undo and in snapshots",
+                size(usage.kept_bytes)
+            ));
+            if let Some(quota) = usage.quota_bytes {
+                env.detail(&format!("{} may be stored", size(quota)));
+            }
+        }
         Ok(())
     }
+}
+
+/// Shows what was deleted, one a line.
+pub(super) fn show_deleted(deleted: &[DeletedEntry], env: &mut Env) -> Result<(), Stop> {
+    for entry in deleted {
+        let path = format!("/{}", entry.path.as_str());
+        if env.manner().json {
+            let kind = if entry.bytes.is_some() { "file" } else { "folder" };
+            let gone = when::exact(entry.gone);
+            let object = json!({"kind": kind, "path": path, "bytes": entry.bytes, "deleted": gone});
+            env.json("item", object)?;
+            continue;
+        }
+        let (bytes, slash) = match entry.bytes {
+            Some(bytes) => (size(bytes), ""),
+            None => (String::new(), "/"),
+        };
+        let gone = when::shown(entry.gone);
+        env.data(&format!("{bytes:>9}  {gone}  {}{slash}", printable(&path)))?;
+    }
+    if env.manner().json {
+        return env.json("result", json!({"code": 0, "deleted": deleted.len()}));
+    }
+    env.flush()?;
+    match deleted {
+        [] => env.note("Nothing that was deleted is kept"),
+        [first, ..] => env.detail(&format!("to have it back:  palk client undo {}", first.path)),
+    }
+    Ok(())
 }

@@ -4,9 +4,13 @@
 //! its exit status is 3 then, or the file's own if only one was asked for.
 
 pub(crate) mod advice;
+mod cat;
 pub(crate) mod connection;
+mod cp;
 mod del;
+mod du;
 mod entries;
+mod find;
 mod folder;
 mod identity;
 mod inf;
@@ -32,8 +36,10 @@ mod store;
 mod tally;
 pub(crate) mod transfer;
 mod trust;
+mod undo;
 mod update;
 mod upload;
+mod versions;
 
 use clap::{Args, Subcommand};
 
@@ -77,9 +83,13 @@ enum Verb {
     Login(login::Login),
     Logout(logout::Logout),
     Passwd(passwd::Passwd),
+    #[command(visible_alias = "put")]
     Store(store::Store),
+    #[command(visible_alias = "get")]
     Rtv(rtv::Rtv),
+    #[command(visible_alias = "rm")]
     Del(del::Del),
+    #[command(visible_alias = "ls")]
     Inf(inf::Inf),
     Trust(trust::Trust),
     Scan(scan::Scan),
@@ -88,6 +98,13 @@ enum Verb {
     Mkdir(mkdir::Mkdir),
     Rmdir(rmdir::Rmdir),
     Mv(mv::Mv),
+    Cp(cp::Cp),
+    Cat(cat::Cat),
+    Head(cat::Head),
+    Du(du::Du),
+    Find(find::Find),
+    Versions(versions::Versions),
+    Undo(undo::Undo),
 }
 
 impl Client {
@@ -121,6 +138,13 @@ impl Client {
             Some(Verb::Mkdir(mkdir)) => mkdir.run(common, env),
             Some(Verb::Rmdir(rmdir)) => rmdir.run(common, env),
             Some(Verb::Mv(mv)) => mv.run(common, env),
+            Some(Verb::Cp(cp)) => cp.run(common, env),
+            Some(Verb::Cat(cat)) => cat.run(common, env),
+            Some(Verb::Head(head)) => head.run(common, env),
+            Some(Verb::Du(du)) => du.run(common, env),
+            Some(Verb::Find(find)) => find.run(common, env),
+            Some(Verb::Versions(versions)) => versions.run(common, env),
+            Some(Verb::Undo(undo)) => undo.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

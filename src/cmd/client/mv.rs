@@ -12,6 +12,7 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, FolderPath, printable};
+use crate::core::remote::Remote;
 use crate::core::wire::extended::{Entry, Moved};
 
 /// Move or rename files and folders
@@ -34,9 +35,32 @@ pub(super) struct Mv {
 
 impl Mv {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        let to_text = &self.to;
-        let to = FolderPath::parse_rooted(to_text);
-        let to = to.map_err(|error| failed(&self.from.join(", "), to_text, &error.into()))?;
+        let into = Into { from: &self.from, to: &self.to, summary, failed };
+        into.run(common, env, &mut |remote, from, to| remote.move_to(from, to, self.replace))
+    }
+}
+
+/// Files and folders that get another place, or one more.
+pub(super) struct Into<'a> {
+    pub(super) from: &'a [String],
+    pub(super) to: &'a str,
+    /// For people, of one of them.
+    pub(super) summary: fn(&FilePath, &Moved) -> String,
+    pub(super) failed: fn(&str, &str, &Error) -> Failure,
+}
+
+/// Moves or copies one.
+type Carry<'a> = &'a mut dyn FnMut(&mut Remote, &FilePath, &FolderPath) -> Result<Moved, Error>;
+
+impl Into<'_> {
+    /// Carries one after the other.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub(super) fn run(&self, common: &Common, env: &mut Env, carry: Carry<'_>) -> Result<(), Stop> {
+        let to = FolderPath::parse_rooted(self.to);
+        let to =
+            to.map_err(|error| (self.failed)(&self.from.join(", "), self.to, &error.into()))?;
         let jobs: Vec<_> =
             self.from.iter().map(|text| (text, FilePath::parse_rooted(text))).collect();
         let mut tally = Tally::new(jobs.len());
@@ -48,26 +72,26 @@ impl Mv {
             // Else the first would get its name, and the second take its place.
             let found = connection.remote().and_then(|remote| remote.look(&to));
             if !matches!(found, Ok(Entry::Folder(_))) {
-                let text = format!("{to_text} is no folder, but several go there");
-                let hint = format!("Make it first:  palk client mkdir {}", printable(to_text));
+                let text = format!("{} is no folder, but several go there", self.to);
+                let hint = format!("Make it first:  palk client mkdir {}", printable(self.to));
                 return Err(Failure::new(Code::Usage, text).hint(hint).into());
             }
         }
         for (text, from) in jobs {
-            let moved = from.map_err(Error::from).and_then(|from| {
+            let carried = from.map_err(Error::from).and_then(|from| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                let moved = connection.remote()?.move_to(&from, &to, self.replace)?;
-                Ok((from, moved))
+                let carried = carry(connection.remote()?, &from, &to)?;
+                Ok((from, carried))
             });
-            match moved {
-                Ok((from, moved)) => {
-                    let kind = if moved.is_folder { "folder" } else { "file" };
-                    let object = json!({"code": 0, "from": rooted(&from), "path": rooted(&moved.to),
-                                        "kind": kind, "files": moved.files,
-                                        "replaced": moved.replaced});
-                    tally.done(env, &[summary(&from, &moved)], object)?;
+            match carried {
+                Ok((from, carried)) => {
+                    let kind = if carried.is_folder { "folder" } else { "file" };
+                    let object = json!({"code": 0, "from": rooted(&from),
+                                        "path": rooted(&carried.to), "kind": kind,
+                                        "files": carried.files, "replaced": carried.replaced});
+                    tally.done(env, &[(self.summary)(&from, &carried)], object)?;
                 }
-                Err(error) => tally.failed(env, text, failed(text, to_text, &error))?,
+                Err(error) => tally.failed(env, text, (self.failed)(text, self.to, &error))?,
             }
         }
         tally.finish(env)
@@ -86,9 +110,16 @@ pub(super) fn summary(from: &FilePath, moved: &Moved) -> String {
 
 /// A move that failed, with what to do.
 pub(super) fn failed(from: &str, to: &str, error: &Error) -> Failure {
-    let own = [
-        (Code::Exists, "Nothing was changed. Say --replace to replace a file that is there."),
-        (Code::NoSuchFolder, "Nothing was changed. Make the folder first, with mkdir."),
-    ];
+    let own: Vec<_> = hint(error).into_iter().collect();
     advice::own_or_usual(&format!("cannot move {from} to {to}"), error, &own)
+}
+
+/// The advice that what goes somewhere has of its own.
+pub(super) fn hint(error: &Error) -> Option<(Code, &'static str)> {
+    let own = match error.code() {
+        Code::Exists => "Nothing was changed. Say --replace to replace a file that is there.",
+        Code::NoSuchFolder => "Nothing was changed. Make the folder first, with mkdir.",
+        _ => return None,
+    };
+    Some((error.code(), own))
 }

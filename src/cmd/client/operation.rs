@@ -20,11 +20,14 @@ pub(super) enum Verb {
     MakeFolder,
     RemoveFolder,
     Move,
+    Copy,
     Connect,
     SignOut,
     Help,
     Quit,
     Scan,
+    Versions,
+    Undo,
 }
 
 /// How a line with a verb looks.
@@ -48,7 +51,7 @@ const NOTHING: &str = "this stands alone on its line";
 
 /// Everything there is to do.
 #[rustfmt::skip]
-pub(super) const SHAPES: [Shape; 18] = [
+pub(super) const SHAPES: [Shape; 21] = [
     Shape { verb: Verb::Store, least: 0, most: 2, switches: &[], follows: "NAME [PATH]",
             does: "store a local file", needs: A_FILE },
     Shape { verb: Verb::Update, least: 0, most: 2, switches: &[], follows: "NAME [PATH]",
@@ -82,6 +85,15 @@ pub(super) const SHAPES: [Shape; 18] = [
     Shape { verb: Verb::Move, least: 2, most: 2, switches: &["--replace"],
             follows: "[--replace] FROM TO", does: "move or rename a file or folder",
             needs: "what is moved and where to are two paths" },
+    Shape { verb: Verb::Copy, least: 2, most: 2, switches: &["-r", "--replace"],
+            follows: "[-r] [--replace] FROM TO",
+            does: "copy a file on the server; -r: a folder with all that is in it",
+            needs: "what is copied and where to are two paths" },
+    Shape { verb: Verb::Versions, least: 1, most: 1, switches: &[], follows: "PATH",
+            does: "what a path is and was", needs: "the versions are those of one path" },
+    Shape { verb: Verb::Undo, least: 1, most: 1, switches: &[], follows: "PATH",
+            does: "bring back what was there before its last change",
+            needs: "one path is undone at a time" },
     Shape { verb: Verb::Connect, least: 0, most: usize::MAX, switches: &[], follows: "",
             does: "how to reach another server", needs: NOTHING },
     Shape { verb: Verb::SignOut, least: 0, most: 0, switches: &[], follows: "",
@@ -95,7 +107,7 @@ pub(super) const SHAPES: [Shape; 18] = [
 ];
 
 /// Every word, in lower case, and what it stands for; the first of a verb is the one that is shown.
-pub(super) const WORDS: [(&str, Verb); 38] = [
+pub(super) const WORDS: [(&str, Verb); 42] = [
     ("str", Verb::Store),
     ("put", Verb::Store),
     ("upload", Verb::Store),
@@ -123,6 +135,10 @@ pub(super) const WORDS: [(&str, Verb); 38] = [
     ("mv", Verb::Move),
     ("move", Verb::Move),
     ("rename", Verb::Move),
+    ("cp", Verb::Copy),
+    ("copy", Verb::Copy),
+    ("versions", Verb::Versions),
+    ("undo", Verb::Undo),
     ("connect", Verb::Connect),
     ("open", Verb::Connect),
     ("scan", Verb::Scan),

@@ -16,9 +16,12 @@ use super::tally::Tally;
 use super::transfer::{Fetched, fetch, fetch_into};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
+use crate::cmd::when;
 use crate::core::error::{Code, Error};
 use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
+use crate::core::remote::Selection;
+use crate::core::wire::extended::{When, Which};
 
 /// Retrieve files
 #[derive(Args, Debug)]
@@ -34,6 +37,14 @@ pub(super) struct Rtv {
     /// Only these bytes, counted from 0: 0-99, 100- for all from there on, -100 for the last 100
     #[arg(long, value_name = "FROM-TO", allow_hyphen_values = true, requires = "to")]
     range: Option<ByteRange>,
+
+    /// The version with this id, as "versions" shows it
+    #[arg(long, value_name = "VERSION", value_parser = parse_version, conflicts_with_all = ["at", "recursive"])]
+    version: Option<Which>,
+
+    /// As it was at this time: "2h ago", "yesterday 18:00", RFC 3339, or a snapshot's name
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    at: Option<When>,
 
     /// Refuse if there is a local file already
     #[arg(long)]
@@ -77,10 +88,11 @@ impl Rtv {
             false => None,
         };
         recording.begin(env);
+        let wanted = self.wanted();
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                retrieve(env, connection, &path, self.range, &target, existing)
+                retrieve(env, connection, &path, &wanted, &target, existing)
             });
             match fetched {
                 Ok(fetched) => {
@@ -115,8 +127,15 @@ impl Rtv {
             return Err(Failure::new(Code::LocalFile, text).into());
         }
         let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
-        let download = Download { paths: &self.paths, to, existing, manner: self.manner };
+        let (paths, manner) = (&self.paths, self.manner);
+        let download = Download { paths, at: self.at, to, existing, manner };
         folder::download(&download, common, env)
+    }
+
+    fn wanted(&self) -> Selection {
+        let at = self.at.clone().map(Which::At);
+        let which = self.version.clone().or(at).unwrap_or_default();
+        Selection { which, range: self.range }
     }
 
     fn check(&self, common: &Common, env: &Env) -> Result<(), Failure> {
@@ -156,6 +175,10 @@ impl Rtv {
     }
 }
 
+fn parse_version(text: &str) -> Result<Which, String> {
+    Which::version(text).map_err(|error| error.to_string())
+}
+
 /// A folder that is there, or is named as one and will be made.
 fn is_folder(to: &Path, env: &Env) -> bool {
     to.as_os_str().as_encoded_bytes().ends_with(b"/") || env.at(to).is_dir()
@@ -165,19 +188,19 @@ fn retrieve(
     env: &Env,
     connection: &mut Connection,
     path: &FilePath,
-    range: Option<ByteRange>,
+    wanted: &Selection,
     target: &Target,
     existing: Existing,
 ) -> Result<Fetched, Error> {
     match target {
         Target::StandardOutput => {
             let mut out = env.out();
-            fetch_into(env, connection.remote()?, path, range, &mut out)
+            fetch_into(env, connection.remote()?, path, wanted, &mut out)
         }
         Target::File(file) => {
             // A pipe may have to wait for its reader, and so may the server for a new connection.
             let place = Place::create(file, true, existing, env.interrupts())?;
-            fetch(env, connection.remote()?, path, range, place)
+            fetch(env, connection.remote()?, path, wanted, place)
         }
     }
 }

@@ -16,6 +16,7 @@
 mod current;
 mod files;
 mod folders;
+mod history;
 mod names;
 mod sign_in;
 mod transfers;
@@ -230,10 +231,24 @@ impl Running<'_> {
     }
 
     fn offer_completions(&mut self) {
-        use Verb::{ChangeFolder, Delete, Details, Everything, List, Move, RemoveFolder, Retrieve};
+        use Verb::{
+            ChangeFolder, Copy, Delete, Details, Everything, List, Move, RemoveFolder, Retrieve,
+            Undo, Versions,
+        };
         let extra = self.extra.as_ref().map_or(&[][..], |extra| extra.words());
-        let stored =
-            [Retrieve, Delete, Everything, List, Details, ChangeFolder, RemoveFolder, Move];
+        let stored = [
+            Retrieve,
+            Delete,
+            Everything,
+            List,
+            Details,
+            ChangeFolder,
+            RemoveFolder,
+            Move,
+            Copy,
+            Versions,
+            Undo,
+        ];
         self.env.set_completions(Completions {
             verbs: offered().into_iter().chain(extra.iter().copied()).collect(),
             local_verbs: words_of(&[Verb::Store, Verb::Update, Verb::Local]),
@@ -318,6 +333,9 @@ impl Running<'_> {
             Verb::MakeFolder => self.make_folder(operation),
             Verb::RemoveFolder => self.remove_folder(operation),
             Verb::Move => self.move_to(operation),
+            Verb::Copy => self.copy(operation),
+            Verb::Versions => self.versions(operation),
+            Verb::Undo => self.undo(operation),
             Verb::Scan => scan::show(self.env),
             Verb::Connect => Err(self.is_connected().into()),
             Verb::Help => self.help(),

@@ -13,7 +13,7 @@ use crate::cmd::env::{Env, duration, size};
 use crate::core::error::Result;
 use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
-use crate::core::remote::{Progress, Remote, Retrieved, Stored};
+use crate::core::remote::{Progress, Remote, Retrieved, Selection, Stored};
 use crate::core::types::{NODE_COUNT, Precondition, VersionId};
 
 /// A store that succeeded.
@@ -89,7 +89,7 @@ pub(crate) struct Fetched {
     took: Duration,
 }
 
-/// Retrieves a file, or a range of it, into a place and keeps it there once its digest was found right.
+/// Retrieves what is wanted of a file into a place and keeps it there once its digest was found right.
 ///
 /// # Errors
 /// Those of [`Remote::retrieve`] and [`Place::keep`].
@@ -97,13 +97,13 @@ pub(crate) fn fetch(
     env: &Env,
     remote: &mut Remote,
     path: &FilePath,
-    range: Option<ByteRange>,
+    wanted: &Selection,
     mut place: Place,
 ) -> Result<Fetched> {
-    let fetched = fetch_into(env, remote, path, range, &mut place)?;
+    let fetched = fetch_into(env, remote, path, wanted, &mut place)?;
     // A part is no copy of the file.
     let attributes =
-        if range.is_none() { fetched.retrieved.attributes } else { Default::default() };
+        if wanted.range.is_none() { fetched.retrieved.attributes } else { Default::default() };
     place.keep_with(attributes)?;
     Ok(fetched)
 }
@@ -115,16 +115,17 @@ pub(crate) fn fetch(
 pub(super) fn fetch_watched(
     remote: &mut Remote,
     path: &FilePath,
+    wanted: &Selection,
     mut place: Place,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Fetched> {
     let began = Instant::now();
-    let retrieved = remote.retrieve(path, None, &mut place, watch)?;
+    let retrieved = remote.retrieve(path, wanted, &mut place, watch)?;
     place.keep_with(retrieved.attributes)?;
     Ok(Fetched { path: path.clone(), range: None, retrieved, took: began.elapsed() })
 }
 
-/// Retrieves a file, or a range of it, into anything that takes bytes.
+/// Retrieves what is wanted of a file into anything that takes bytes.
 ///
 /// # Errors
 /// Those of [`Remote::retrieve`].
@@ -132,15 +133,15 @@ pub(crate) fn fetch_into(
     env: &Env,
     remote: &mut Remote,
     path: &FilePath,
-    range: Option<ByteRange>,
+    wanted: &Selection,
     sink: &mut dyn Write,
 ) -> Result<Fetched> {
     let began = Instant::now();
     let mut bar = None;
-    let retrieved = remote.retrieve(path, range, sink, &mut |at| {
+    let retrieved = remote.retrieve(path, wanted, sink, &mut |at| {
         bar.get_or_insert_with(|| env.bar(path.name(), at.total)).show(at);
     })?;
-    Ok(Fetched { path: path.clone(), range, retrieved, took: began.elapsed() })
+    Ok(Fetched { path: path.clone(), range: wanted.range, retrieved, took: began.elapsed() })
 }
 
 impl Fetched {

@@ -22,7 +22,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::io::reason;
 use crate::core::path::{FilePath, FolderPath, UserName, printable};
-use crate::core::remote::Remote;
+use crate::core::remote::{Remote, Selection};
 use crate::core::types::{Digest, NodeId, NodeSet, Precondition};
 use crate::core::wire::extended::Entry;
 
@@ -134,7 +134,8 @@ impl Story<'_> {
         let failed = |error| Failure::of(&format!("cannot read {path} back"), &error);
         let interrupts = self.env.interrupts();
         let place = Place::create(&back, true, Existing::Replaced, interrupts).map_err(failed)?;
-        let fetched = fetch(self.env, self.remote, path, None, place).map_err(failed)?;
+        let fetched =
+            fetch(self.env, self.remote, path, &Selection::default(), place).map_err(failed)?;
         self.say(&fetched.summary())?;
         let (before, after) = (digest(&original.local)?, digest(&back)?);
         self.say("  BLAKE3 of the original and of what came back:")?;

@@ -3,7 +3,7 @@
 use super::words::{counted, grouped, span};
 use crate::cmd::env::size;
 use crate::core::path::printable;
-use crate::core::status::{Backup, Healed, Replacing, ScrubPhase, Scrubbing, Upkeep};
+use crate::core::status::{Backup, Healed, Kept, Replacing, ScrubPhase, Scrubbing, Upkeep};
 use crate::core::types::NodeSet;
 
 /// The lines, each with its label.
@@ -11,8 +11,19 @@ pub(super) fn lines(upkeep: &Upkeep) -> Vec<(&'static str, String)> {
     let mut lines = vec![("scrub", scrub(upkeep))];
     lines.extend(upkeep.replacing.iter().map(|one| ("replace", replacing(one))));
     lines.extend((upkeep.healed.pieces > 0).then(|| ("healed", healed(upkeep.healed))));
+    lines.extend(kept(upkeep.kept).map(|text| ("kept", text)));
     lines.extend((!upkeep.backups.is_empty()).then(|| ("backup", backups(&upkeep.backups))));
     lines
+}
+
+/// What is kept of what is not there any more, if anything is.
+fn kept(kept: Kept) -> Option<String> {
+    let snapshots = counted(kept.snapshots, "snapshot");
+    match (kept.bytes, kept.snapshots) {
+        (0, 0) => None,
+        (bytes, 0) => Some(format!("{} for undo", size(bytes))),
+        (bytes, _) => Some(format!("{} for undo and in {snapshots}", size(bytes))),
+    }
 }
 
 fn scrub(upkeep: &Upkeep) -> String {

@@ -13,12 +13,23 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables. Those below are of Palks that were never released.
-const FORMAT: i64 = 100;
+const FORMAT: i64 = 101;
 
 /// The tables with what the journal adds up to.
-pub(super) const CONTENT: [&str; 7] =
-    ["users", "tokens", "entries", "doomed", "versions", "journal", "replacements"];
+pub(super) const CONTENT: [&str; 9] = [
+    "users",
+    "tokens",
+    "entries",
+    "past",
+    "detached",
+    "versions",
+    "snapshots",
+    "journal",
+    "replacements",
+];
 
+/// An index of some rows only has a condition that no statement's own `= ?` could be about: SQLite would
+/// plan that statement anew each time it is given a value.
 const TABLES: &str = "
     CREATE TABLE settings (
         key   TEXT PRIMARY KEY,
@@ -34,12 +45,12 @@ const TABLES: &str = "
         removed       INTEGER NOT NULL DEFAULT 0,  -- only its versions are still there
         quota         INTEGER,                     -- bytes; NULL: the server's default
         root          INTEGER NOT NULL,            -- the entry of its top folder
+        files         INTEGER NOT NULL DEFAULT 0,  -- below its top folder
+        bytes         INTEGER NOT NULL DEFAULT 0,  -- of those files
         versions      INTEGER NOT NULL DEFAULT 0,  -- from here on counted by triggers
-        stored_files  INTEGER NOT NULL DEFAULT 0,  -- that are not retired
-        stored_bytes  INTEGER NOT NULL DEFAULT 0,
-        retired_bytes INTEGER NOT NULL DEFAULT 0,  -- a part of stored_bytes
-        doomed_files  INTEGER NOT NULL DEFAULT 0,  -- parts of what is stored
-        doomed_bytes  INTEGER NOT NULL DEFAULT 0
+        stored        INTEGER NOT NULL DEFAULT 0,  -- versions that are not retired
+        stored_bytes  INTEGER NOT NULL DEFAULT 0,  -- of all versions
+        retired_bytes INTEGER NOT NULL DEFAULT 0   -- a part of stored_bytes
     ) STRICT;
     CREATE UNIQUE INDEX users_by_name ON users (name) WHERE removed = 0;
     CREATE INDEX users_by_root ON users (root);
@@ -55,19 +66,49 @@ const TABLES: &str = "
 
     CREATE TABLE entries (
         id      INTEGER PRIMARY KEY,
-        parent  INTEGER,                   -- NULL: a user's top folder, or doomed
+        parent  INTEGER,                   -- NULL: a user's top folder, or detached
         name    TEXT NOT NULL,
         version BLOB,                      -- NULL: a folder
-        bytes   INTEGER NOT NULL           -- those of the version; of a folder 0
+        bytes   INTEGER NOT NULL,          -- those of the version; of a folder 0
+        made    INTEGER NOT NULL           -- the moment since when it has this name
     ) STRICT;
     CREATE UNIQUE INDEX entries_by_name ON entries (parent, name);
-    CREATE INDEX entries_by_version ON entries (version) WHERE version IS NOT NULL;
+    CREATE INDEX entries_by_version ON entries (version);
     CREATE INDEX folders ON entries (parent) WHERE version IS NULL;
 
-    CREATE TABLE doomed (
-        entry   INTEGER PRIMARY KEY,       -- a folder that was removed with all that is in it
-        user_id INTEGER NOT NULL
+    CREATE TABLE past (                    -- what names were
+        id      INTEGER PRIMARY KEY,
+        user_id INTEGER NOT NULL,
+        parent  INTEGER NOT NULL,          -- the folder with the name; 0: it was the top folder
+        name    TEXT NOT NULL,
+        version BLOB,                      -- what it was: a file
+        folder  INTEGER,                   -- or a folder
+        bytes   INTEGER NOT NULL,
+        made    INTEGER NOT NULL,          -- from this moment
+        gone    INTEGER NOT NULL,          -- until before this one
+        held    INTEGER NOT NULL DEFAULT 0 -- expired, but had by the snapshot of this moment
     ) STRICT;
+    CREATE INDEX past_by_name ON past (parent, name, gone);
+    CREATE INDEX past_by_age ON past (user_id, held, gone);
+    CREATE INDEX past_by_version ON past (version);
+    CREATE INDEX past_by_folder ON past (folder, gone);
+    CREATE INDEX past_held ON past (held) WHERE held != 0;
+
+    CREATE TABLE detached (                -- folders that are in no other one
+        entry   INTEGER PRIMARY KEY,
+        user_id INTEGER NOT NULL,
+        key     INTEGER NOT NULL UNIQUE,   -- the moment since when; below 0: nobody asks for it
+        doomed  INTEGER NOT NULL           -- nothing can bring it back
+    ) STRICT;
+    CREATE INDEX doomed ON detached (entry) WHERE doomed = 1;
+
+    CREATE TABLE snapshots (
+        of       INTEGER PRIMARY KEY,      -- the moment
+        name     TEXT NOT NULL,
+        until_ms INTEGER,
+        removed  INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE UNIQUE INDEX snapshots_by_name ON snapshots (name) WHERE removed = 0;
 
     CREATE TABLE versions (
         version   BLOB PRIMARY KEY,
@@ -79,7 +120,8 @@ const TABLES: &str = "
         placed    INTEGER NOT NULL,        -- bit 0 is node 1
         placed_at INTEGER NOT NULL,        -- the journal's entry that last placed a piece
         stored_by TEXT NOT NULL,           -- who, and from where
-        retired   INTEGER NOT NULL,        -- replaced or deleted, not dropped yet
+        retired   INTEGER NOT NULL,        -- no name is or was it, not dropped yet
+        kept      INTEGER NOT NULL DEFAULT 0,  -- names were it, none is
         predecessor BLOB,                  -- the version that it has replaced
         modified_ms INTEGER,               -- of the file that was stored, by its own clock
         executable  INTEGER,               -- may that be run? NULL, as above: not known
@@ -95,31 +137,29 @@ const TABLES: &str = "
 
     CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
         UPDATE users SET versions = versions + 1,
-            stored_files = stored_files + (new.retired = 0),
+            stored = stored + (new.retired = 0),
             stored_bytes = stored_bytes + new.bytes,
             retired_bytes = retired_bytes + new.bytes * new.retired
         WHERE id = new.user_id;
     END;
-    CREATE TRIGGER version_retired AFTER UPDATE OF retired ON versions BEGIN
-        UPDATE users SET
-            stored_files = stored_files + (new.retired = 0) - (old.retired = 0),
+    CREATE TRIGGER version_retired AFTER UPDATE OF retired ON versions
+    WHEN new.retired != old.retired BEGIN
+        UPDATE users SET stored = stored + old.retired - new.retired,
             retired_bytes = retired_bytes + new.bytes * (new.retired - old.retired)
         WHERE id = new.user_id;
     END;
-    -- Only from doomed folders are versions dropped that are not retired.
     CREATE TRIGGER version_dropped AFTER DELETE ON versions BEGIN
         UPDATE users SET versions = versions - 1,
-            stored_files = stored_files - (old.retired = 0),
+            stored = stored - (old.retired = 0),
             stored_bytes = stored_bytes - old.bytes,
-            retired_bytes = retired_bytes - old.bytes * old.retired,
-            doomed_files = doomed_files - (old.retired = 0),
-            doomed_bytes = doomed_bytes - old.bytes * (old.retired = 0)
+            retired_bytes = retired_bytes - old.bytes * old.retired
         WHERE id = old.user_id;
     END;
 
     CREATE TABLE journal (
         id     INTEGER PRIMARY KEY,
         epoch  INTEGER NOT NULL,
+        at     INTEGER NOT NULL,
         record BLOB NOT NULL,
         chain  BLOB NOT NULL
     ) STRICT;

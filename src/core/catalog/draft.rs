@@ -10,7 +10,7 @@ use crate::core::catalog::reserve::DiskReserve;
 use crate::core::catalog::{apply, node_addresses};
 use crate::core::code::coded::CodedStripe;
 use crate::core::error::{Code, Error, Result};
-use crate::core::types::{NODE_COUNT, ServerId};
+use crate::core::types::{Moment, NODE_COUNT, ServerId};
 use crate::core::wire::journal::{Change, Entry, Point, TEXT_BYTES_MAX};
 
 /// What a job works on.
@@ -18,6 +18,8 @@ pub struct Draft<'a> {
     pub(super) connection: &'a Connection,
     reserve: Option<&'a DiskReserve>,
     epoch: u64,
+    /// In microseconds since 1970.
+    now_us: i64,
     end: Point,
     recorded: Vec<Pending>,
 }
@@ -27,9 +29,10 @@ impl<'a> Draft<'a> {
         connection: &'a Connection,
         reserve: Option<&'a DiskReserve>,
         epoch: u64,
+        now_us: i64,
         end: Point,
     ) -> Draft<'a> {
-        Draft { connection, reserve, epoch, end, recorded: Vec::new() }
+        Draft { connection, reserve, epoch, now_us, end, recorded: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Vec<Pending> {
@@ -57,12 +60,17 @@ impl<'a> Draft<'a> {
         if change.adds() {
             self.reserve.map_or(Ok(()), DiskReserve::check)?;
         }
-        let entry = Entry::after(self.end, self.epoch, change.encode()?);
+        let entry = Entry::after(self.end, self.epoch, self.now_us, change.encode()?);
         // From the record, as everybody else will: what cannot be read back is not written.
         apply::entry(self.connection, &entry)?;
         self.end = entry.point();
         self.recorded.push(Pending { entry, pieces });
         Ok(self.end.id)
+    }
+
+    /// The moment of the last entry.
+    pub fn moment(&self) -> Moment {
+        self.end.at
     }
 
     /// The first entries of an epoch: who leads, and where the nodes are.

@@ -146,6 +146,14 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Is a version that of several files, as its copies have it?
+    pub fn has_other_names(&self, version: VersionId) -> Result<bool> {
+        let select = "SELECT 1 FROM entries WHERE version = ?1 LIMIT 1 OFFSET 1";
+        self.read(|connection| Ok(first(connection, select, [version.0], |_| Ok(()))?.is_some()))
+    }
+}
+
 impl FileRecord {
     /// The file at this path, as it is listed.
     pub(super) fn listed(&self, path: FilePath) -> FileEntry {
@@ -188,7 +196,11 @@ fn check_store(
 
 /// The version of the file at this path, if there is one. A file and a folder never have one name:
 /// whichever comes second is refused.
-fn there(connection: &Connection, top: i64, path: &FilePath) -> Result<Option<VersionId>> {
+pub(super) fn there(
+    connection: &Connection,
+    top: i64,
+    path: &FilePath,
+) -> Result<Option<VersionId>> {
     let collision = |taken: String| Error::NameCollision { what: path.to_string(), taken };
     let mut above = top;
     for folder in path.folder().ancestry() {
@@ -262,6 +274,8 @@ mod tests {
         assert_eq!(f.list(), ["x/", "x/a"]);
         f.store("x/a", 2);
         assert_eq!(f.version_at("x/a"), Some(v(2)));
+        assert_eq!(f.catalog.version(v(1)).unwrap().unwrap().place, place("x/a"), "it is kept");
+        f.expire();
         assert_eq!(f.catalog.version(v(1)).unwrap(), None);
         let found = f.catalog.version(v(2)).unwrap().unwrap();
         assert_eq!((found.place, found.record.version), (place("x/a"), v(2)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::core::catalog::{Catalog, Draft, NewFile, UserId};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{ClusterId, Digest, NodeSet, Precondition, Seq, VersionId};
+use crate::core::types::{ClusterId, Digest, Moment, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::Entry as Listed;
 use crate::core::wire::journal::Entry;
 use crate::core::wire::node::Place;
@@ -21,6 +21,8 @@ pub(super) struct Fixture {
 pub(super) fn empty() -> (tempfile::TempDir, Arc<Catalog>) {
     let folder = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(&folder.path().join("palk.db"), CLUSTER).unwrap();
+    // So that the same jobs make the same entries.
+    let catalog = catalog.with_clock(Box::new(|| 1_000_000));
     (folder, Arc::new(catalog))
 }
 
@@ -42,6 +44,12 @@ pub(super) fn change<T>(
     let done = group.attempt(job)?;
     group.commit()?;
     Ok(done)
+}
+
+/// Lets go of all that was.
+pub(super) fn expire(catalog: &Arc<Catalog>, user: UserId) {
+    while change(catalog, |draft| draft.expire(user, Moment::MAX, None)).unwrap() > 0 {}
+    while change(catalog, |draft| draft.forget_folders(&[], Moment::MAX)).unwrap() > 0 {}
 }
 
 pub(super) fn name(text: &str) -> UserName {
@@ -115,6 +123,11 @@ impl Fixture {
         let placed = NodeSet::from_bits(placed);
         let new = NewFile { placed, ..new_file(self.user, at, v(version)) };
         self.change(|draft| draft.store(&new, None)).unwrap();
+    }
+
+    /// Lets go of all that is kept for undo.
+    pub(super) fn expire(&self) {
+        expire(&self.catalog, self.user);
     }
 
     pub(super) fn version_at(&self, at: &str) -> Option<VersionId> {

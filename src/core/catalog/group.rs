@@ -228,8 +228,9 @@ impl Group {
         let writer = catalog.writer.lock();
         self.restore(&writer.connection)?;
         let savepoint = Savepoint::begin(&writer.connection)?;
+        let now_us = (catalog.clock)();
         let mut draft =
-            Draft::new(&writer.connection, catalog.reserve.as_ref(), self.epoch, self.end);
+            Draft::new(&writer.connection, catalog.reserve.as_ref(), self.epoch, now_us, self.end);
         let done = job(&mut draft)?;
         let recorded = draft.finish();
         if writer.connection.is_autocommit() {
@@ -414,7 +415,7 @@ mod tests {
         assert!(other.catalog.apply(&[foreign]).is_err());
         other.catalog.apply(new).unwrap();
         assert_eq!(other.catalog.end().unwrap(), f.catalog.end().unwrap());
-        let unreadable = Entry::after(f.catalog.end().unwrap(), 1, vec![0xFF; 9]);
+        let unreadable = Entry::after(f.catalog.end().unwrap(), 1, 0, vec![0xFF; 9]);
         assert_eq!(f.catalog.apply(&[unreadable]).unwrap_err().code(), Code::Damaged);
     }
 

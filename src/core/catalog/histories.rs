@@ -1,19 +1,23 @@
 //! Random histories: whichever way the journal becomes a catalog, it is the same one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use crate::core::catalog::database::all;
 use crate::core::catalog::fixture::{CLUSTER, change, empty, journal, name, shown};
 use crate::core::catalog::{
-    Catalog, Draft, Group, Held, Loader, NewFile, Quota, Scope, TokenId, UserRecord, UserState,
+    Catalog, Draft, Group, Held, Loader, NamedMoment, NewFile, Quota, Scope, TokenId, UserRecord,
+    UserState, tree, users,
 };
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::status::{Debt, Placement};
-use crate::core::types::{Digest, NodeId, NodeSet, Precondition, Seq, VersionId};
+use crate::core::types::{Digest, Moment, NodeId, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::Entry;
+use crate::core::wire::journal::SnapshotName;
 use crate::core::wire::snapshot::{decode_chunk, read_frame};
 
 /// Names whose order is not that of the paths below them.
@@ -31,16 +35,49 @@ enum Step {
     AddToken(usize, u8),
     UseToken(u8, i64),
     RevokeToken(u8),
-    Store { user: usize, at: String, bytes: u32, placed: u8, new_only: bool },
+    Store {
+        user: usize,
+        at: String,
+        bytes: u32,
+        placed: u8,
+        new_only: bool,
+    },
     Delete(usize, String),
     MakeFolder(usize, String, bool),
     RemoveFolder(usize, String, bool),
-    Move { user: usize, from: String, to: String, replace: bool },
+    Move {
+        user: usize,
+        from: String,
+        to: String,
+        replace: bool,
+    },
     Place(NodeId, u8),
     Lose(NodeId, u8, bool),
     Drop(usize),
     Replace(NodeId),
     Prove(NodeId),
+    Undo(usize, String),
+    /// Files of one folder, as they are, in another one.
+    Refill {
+        user: usize,
+        from: String,
+        to: String,
+    },
+    /// A version of one file is another file's, too.
+    Copy {
+        user: usize,
+        from: String,
+        to: String,
+    },
+    ForgetHistory(usize, String),
+    Snapshot(u8),
+    RemoveSnapshot(u8),
+    Release,
+    Expire {
+        user: usize,
+        bytes: Option<u32>,
+    },
+    ForgetFolders,
     Sweep,
     NextGroup,
     RollBack,
@@ -80,6 +117,17 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (1..9_usize).prop_map(Step::Drop),
         1 => node().prop_map(Step::Replace),
         1 => node().prop_map(Step::Prove),
+        8 => (user(), paths()).prop_map(|(user, at)| Step::Undo(user, at)),
+        3 => (user(), paths(), paths())
+            .prop_map(|(user, from, to)| Step::Refill { user, from, to }),
+        3 => (user(), paths(), paths()).prop_map(|(user, from, to)| Step::Copy { user, from, to }),
+        1 => (user(), paths()).prop_map(|(user, at)| Step::ForgetHistory(user, at)),
+        2 => (0..4_u8).prop_map(Step::Snapshot),
+        1 => (0..4_u8).prop_map(Step::RemoveSnapshot),
+        2 => Just(Step::Release),
+        3 => (user(), any::<Option<u32>>())
+            .prop_map(|(user, bytes)| Step::Expire { user, bytes }),
+        2 => Just(Step::ForgetFolders),
         2 => Just(Step::Sweep),
         6 => Just(Step::NextGroup),
         1 => Just(Step::RollBack),
@@ -153,8 +201,49 @@ fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
         }
         Step::Replace(node) => draft.begin_replacement(*node, &format!("new:{n}"), n.into()),
         Step::Prove(node) => draft.prove_replacement(*node, n.into()).map(drop),
+        Step::Undo(index, at) => {
+            let id = draft.account(&user(index))?.id;
+            draft.undo(id, &file(at)).map(drop)
+        }
+        Step::Refill { user: index, from, to } => {
+            let id = draft.account(&user(index))?.id;
+            let key = draft.begin_folder(id)?;
+            let (_, top) = users::still_there(draft.connection, id)?;
+            let found = tree::folder(draft.connection, top, &folder(from))?;
+            let found = found.ok_or_else(|| Error::NoSuchFolder(folder(from)))?;
+            let files =
+                "SELECT name, version FROM entries WHERE parent = ?1 AND version IS NOT NULL";
+            let files = all(draft.connection, files, [found], |row| {
+                Ok((file(&row.get::<_, String>(0)?), VersionId(row.get(1)?)))
+            })?;
+            draft.fill_folder(id, key, vec![file("new/empty")], files)?;
+            draft.attach(id, key, &folder(to)).map(drop)
+        }
+        Step::Copy { user: index, from, to } => {
+            let id = draft.account(&user(index))?.id;
+            let (_, top) = users::still_there(draft.connection, id)?;
+            let found = tree::file(draft.connection, top, &file(from))?;
+            let (_, version) = found.ok_or_else(|| Error::NoSuchFile(file(from)))?;
+            draft.name_version(id, &file(to), version).map(drop)
+        }
+        Step::ForgetHistory(index, at) => {
+            let id = draft.account(&user(index))?.id;
+            draft.forget_history(id, &file(at))
+        }
+        Step::Snapshot(n) => draft.make_snapshot(&snapshot(*n), None),
+        Step::RemoveSnapshot(n) => draft.remove_snapshot(&snapshot(*n)),
+        Step::Release => draft.release_snapshot().map(drop),
+        Step::Expire { user: index, bytes } => {
+            let id = draft.account(&user(index))?.id;
+            draft.expire(id, Moment::MAX, bytes.map(u64::from)).map(drop)
+        }
+        Step::ForgetFolders => draft.forget_folders(&[], Moment::MAX).map(drop),
         Step::Drop(_) | Step::Sweep | Step::NextGroup | Step::RollBack => Ok(()),
     }
+}
+
+fn snapshot(n: u8) -> SnapshotName {
+    SnapshotName::parse(&format!("s{n}")).unwrap()
 }
 
 /// Does all steps in groups, as a server would. What is rolled back never was.
@@ -205,6 +294,38 @@ struct Picture {
     debts: [Debt; 4],
     nodes: Option<[String; 4]>,
     replacements: Vec<(NodeId, String, String, Option<i64>)>,
+    /// What names were: whose and where, what, and from when until when.
+    past: Vec<(String, String, i64, i64)>,
+    snapshots: Vec<NamedMoment>,
+}
+
+/// What can be had back.
+fn past(catalog: &Catalog) -> Vec<(String, String, i64, i64)> {
+    let select = "SELECT users.name, parent, past.name, version, folder, made, gone
+                  FROM past JOIN users ON users.id = user_id WHERE removed = 0";
+    let told = catalog.read(|connection| {
+        let mut places = tree::Places::new(connection);
+        let rows = all(connection, select, [], |row| {
+            let (user, parent, name): (String, i64, String) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (version, folder): (Option<[u8; 16]>, Option<i64>) = (row.get(3)?, row.get(4)?);
+            Ok((user, parent, name, version, folder, row.get(5)?, row.get(6)?))
+        })?;
+        let mut told = Vec::new();
+        for (user, parent, name, version, folder, made, gone) in rows {
+            if parent != 0 && places.folder(parent)?.is_none() {
+                continue;
+            }
+            let what = match (version, folder) {
+                (None, Some(folder)) => format!("{:?}", places.folder(folder)?),
+                (version, _) => format!("{version:?}"),
+            };
+            told.push((format!("{user} {name}"), what, made, gone));
+        }
+        told.sort();
+        Ok(told)
+    });
+    told.unwrap()
 }
 
 fn picture(catalog: &Catalog) -> Picture {
@@ -231,6 +352,8 @@ fn picture(catalog: &Catalog) -> Picture {
         placements: catalog.placements().unwrap(),
         debts: catalog.debts().unwrap(),
         nodes: catalog.node_addresses().unwrap(),
+        past: past(catalog),
+        snapshots: catalog.snapshots().unwrap(),
         replacements: replacements
             .map(|own| (own.node, own.address, own.instead_of, own.proved_ms))
             .collect(),
@@ -252,6 +375,9 @@ fn without_what_goes(catalog: &Catalog) -> Picture {
             Entry::Folder(_) => None,
         });
         (user.files, user.bytes) = (sizes.clone().count() as u64, sizes.sum());
+        let all = catalog.files_after(None, 1000).unwrap().into_iter();
+        let own = all.filter(|own| own.place.user == user.name);
+        user.stored_bytes = own.map(|own| own.record.bytes).sum();
     }
     // Versions below removed folders count as files until they are dropped.
     let surveyed = catalog.files_after(None, 1000).unwrap();
@@ -289,14 +415,19 @@ fn load(catalog: &Catalog, folder: &Path) -> Catalog {
     Catalog::open(&folder.join("loaded.db"), CLUSTER).unwrap()
 }
 
+fn copies(all: &[Entry], version: VersionId) -> usize {
+    let is_it = |entry: &&Entry| matches!(entry, Entry::File(file) if file.version == version);
+    all.iter().filter(is_it).count()
+}
+
 /// What holds in every catalog.
 fn check(catalog: &Catalog) {
     let held = catalog.versions_after(None, 1000).unwrap();
     let users = catalog.users().unwrap();
-    let stored: u64 = users.iter().map(|user| user.bytes).sum();
+    let stored: u64 = users.iter().map(|user| user.stored_bytes).sum();
     assert_eq!(stored, held.iter().map(|held| held.bytes).sum::<u64>(), "to the byte");
-    let mut current = 0;
-    let mut reclaimable: u64 = 0;
+    let mut current = BTreeSet::new();
+    let mut retired_bytes: u64 = 0;
     for user in users.iter().filter(|user| user.state != UserState::Removing) {
         let id = catalog.user_id(&user.name).unwrap();
         let all = catalog.list(id).unwrap();
@@ -319,21 +450,27 @@ fn check(catalog: &Catalog) {
         for entry in &all {
             let Entry::File(file) = entry else { continue };
             let found = catalog.version(file.version).unwrap().unwrap();
-            assert_eq!((&found.place.path, &found.place.user), (&file.path, &user.name));
+            let place = (&found.place.path, &found.place.user);
+            let is_copy = !current.insert(file.version);
+            assert!(place == (&file.path, &user.name) || is_copy || copies(&all, file.version) > 1);
             assert!(!catalog.is_retired(file.version).unwrap());
-            current += 1;
             bytes += file.bytes;
         }
         let (_, usage) = catalog.quota_and_usage(id).unwrap();
         let files = all.iter().filter(|entry| matches!(entry, Entry::File(_)));
         assert_eq!(user.files, files.count() as u64);
-        assert_eq!(usage.stored_bytes - usage.reclaimable_bytes, bytes);
-        reclaimable += usage.reclaimable_bytes;
+        assert_eq!((usage.bytes, user.bytes), (bytes, bytes));
+        retired_bytes += usage.retired_bytes;
     }
     let retired = catalog.retired(1000).unwrap();
-    assert_eq!(current + retired.len(), held.len(), "each is one or the other");
     let of_retired = held.iter().filter(|held| retired.contains(&held.version));
-    assert!(reclaimable <= of_retired.map(|held| held.bytes).sum());
+    assert!(retired_bytes <= of_retired.map(|held| held.bytes).sum());
+    let kept = held.iter().filter(|held| !catalog.is_retired(held.version).unwrap()).count();
+    assert!(current.len() <= kept && kept + retired.len() <= held.len());
+    for held in &held {
+        let place = catalog.version(held.version).unwrap().map(|found| found.place);
+        assert_eq!(place.is_none(), catalog.is_retired(held.version).unwrap());
+    }
     for node in NodeId::ALL {
         let missing = catalog.missing(node, None, 1000).unwrap();
         let found = catalog.files_after(None, 1000).unwrap();

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use crate::core::catalog::database::{self, all, execute, first, limit, one};
 use crate::core::catalog::{CLUSTER, Catalog};
 use crate::core::error::{Error, Result};
-use crate::core::types::ClusterId;
+use crate::core::types::{ClusterId, Moment};
 use crate::core::wire::journal::{Chain, Entry, Point};
 use crate::core::wire::node::{ENTRIES_MAX, ENTRY_BYTES_MAX};
 
@@ -30,11 +30,11 @@ impl Catalog {
             if id < base(connection)?.id {
                 return Ok(None);
             }
-            let select = "SELECT id, epoch, record, chain FROM journal
+            let select = "SELECT id, epoch, at, record, chain FROM journal
                           WHERE id > ?1 ORDER BY id LIMIT ?2";
             let found = all(connection, select, params![id, limit(ENTRIES_MAX)], |row| {
-                let (id, epoch, record) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                Ok(Entry { id, epoch, record, chain: Chain(row.get(3)?) })
+                let (id, epoch, at) = (row.get(0)?, row.get(1)?, Moment(row.get(2)?));
+                Ok(Entry { id, epoch, at, record: row.get(3)?, chain: Chain(row.get(4)?) })
             })?;
             let mut bytes = 0;
             let fits = |entry: &Entry| {
@@ -80,13 +80,13 @@ fn bytes_since(connection: &Connection, id: u64) -> Result<u64> {
 
 /// Adds an entry as it is.
 pub(super) fn append(connection: &Connection, entry: &Entry) -> Result<()> {
-    let insert = "INSERT INTO journal (id, epoch, record, chain) VALUES (?1, ?2, ?3, ?4)";
-    let values = params![entry.id, entry.epoch, entry.record, entry.chain.0];
+    let insert = "INSERT INTO journal (id, epoch, at, record, chain) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let values = params![entry.id, entry.epoch, entry.at.0, entry.record, entry.chain.0];
     execute(connection, insert, values).map(drop)
 }
 
 pub(super) fn end(connection: &Connection) -> Result<Point> {
-    let last = "SELECT id, epoch, chain FROM journal ORDER BY id DESC LIMIT 1";
+    let last = "SELECT id, epoch, at, chain FROM journal ORDER BY id DESC LIMIT 1";
     match first(connection, last, [], read_point)? {
         Some(end) => Ok(end),
         None => base(connection),
@@ -98,11 +98,12 @@ fn point_at(connection: &Connection, id: u64) -> Result<Option<Point>> {
     if id == base.id {
         return Ok(Some(base));
     }
-    first(connection, "SELECT id, epoch, chain FROM journal WHERE id = ?1", [id], read_point)
+    first(connection, "SELECT id, epoch, at, chain FROM journal WHERE id = ?1", [id], read_point)
 }
 
 fn read_point(row: &Row<'_>) -> rusqlite::Result<Point> {
-    Ok(Point { id: row.get(0)?, epoch: row.get(1)?, chain: Chain(row.get(2)?) })
+    let at = Moment(row.get(2)?);
+    Ok(Point { id: row.get(0)?, epoch: row.get(1)?, at, chain: Chain(row.get(3)?) })
 }
 
 /// The point in front of the first entry that is kept.
@@ -114,17 +115,19 @@ fn base(connection: &Connection) -> Result<Point> {
     }
 }
 
-pub(super) fn set_base(connection: &Connection, Point { id, epoch, chain }: Point) -> Result<()> {
+pub(super) fn set_base(connection: &Connection, point: Point) -> Result<()> {
+    let Point { id, epoch, at: Moment(at), chain } = point;
     // A chain is as long as an id, and written like one.
     let chain = ClusterId(chain.0);
-    database::set_setting(connection, BASE, &format!("{id} {epoch} {chain}"))
+    database::set_setting(connection, BASE, &format!("{id} {epoch} {at} {chain}"))
 }
 
 fn parse_point(text: &str) -> Option<Point> {
     let mut parts = text.split(' ');
-    let (id, epoch, chain) = (parts.next()?, parts.next()?, parts.next()?);
-    let chain: ClusterId = chain.parse().ok()?;
-    Some(Point { id: id.parse().ok()?, epoch: epoch.parse().ok()?, chain: Chain(chain.0) })
+    let (id, epoch, at) = (parts.next()?, parts.next()?, parts.next()?);
+    let chain: ClusterId = parts.next()?.parse().ok()?;
+    let at = Moment(at.parse().ok()?);
+    Some(Point { id: id.parse().ok()?, epoch: epoch.parse().ok()?, at, chain: Chain(chain.0) })
 }
 
 /// The cluster that a catalog says it is of.
@@ -175,6 +178,7 @@ mod tests {
         let size = f.catalog.size_bytes().unwrap();
         assert!(size > 0);
         (0..600_u16).for_each(|n| f.store("a", u8::try_from(n % 251).unwrap()));
+        f.expire();
         let journal_bytes = f.catalog.journal_bytes_since(0).unwrap();
         assert!(f.catalog.size_bytes().unwrap() < size + journal_bytes);
     }

@@ -21,10 +21,11 @@ use rusqlite::{Connection, params};
 
 use crate::core::catalog::database::{all, limit};
 use crate::core::catalog::files::{FileRecord, read_record};
-use crate::core::catalog::{Catalog, UserId, tree, users};
+use crate::core::catalog::past::{self, Target};
+use crate::core::catalog::{Catalog, UserId, history, tree, users};
 use crate::core::error::Result;
 use crate::core::path::FolderPath;
-use crate::core::types::VersionId;
+use crate::core::types::{Moment, VersionId};
 use crate::core::wire::extended::Entry;
 
 /// How many rows of a folder are read at a time.
@@ -50,33 +51,20 @@ impl Catalog {
         after: Option<&Entry>,
         most: usize,
     ) -> Result<Vec<Entry>> {
-        let after = match after {
-            Some(Entry::File(file)) => file.path.as_str(),
-            Some(Entry::Folder(folder)) => folder.as_str(),
-            None => "",
-        };
-        // What comes behind this, beginning in the folder.
-        let after = match below.as_str() {
-            "" => after,
-            prefix => match after.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')) {
-                Some(rest) => rest,
-                None if *after < *format!("{prefix}/") => "",
-                None => return Ok(Vec::new()),
-            },
-        };
-        self.read(|connection| {
-            let top = users::top_of(connection, user)?;
-            let folder = top.map(|top| tree::folder(connection, top, below)).transpose()?.flatten();
-            let Some(id) = folder else { return Ok(Vec::new()) };
-            let mut listing = Listing { connection, scope, open: Vec::new() };
-            listing.open(id, below.clone(), after)?;
-            let mut page = Vec::new();
-            while page.len() < most {
-                let Some(entry) = listing.next(most - page.len())? else { break };
-                page.push(entry);
-            }
-            Ok(page)
-        })
+        self.page_at(user, below, scope, None, after, most)
+    }
+
+    /// The same as it was at a moment; as it is now if that is `None`.
+    pub fn page_at(
+        &self,
+        user: UserId,
+        below: &FolderPath,
+        scope: Scope,
+        at: Option<Moment>,
+        after: Option<&Entry>,
+        most: usize,
+    ) -> Result<Vec<Entry>> {
+        self.read(|connection| self::page(connection, user, below, scope, at, after, most))
     }
 
     /// Everything a user has, sorted by the bytes of the path.
@@ -85,10 +73,55 @@ impl Catalog {
     }
 }
 
+/// A page, as [`Catalog::page_at`] gives it.
+pub(super) fn page(
+    connection: &Connection,
+    user: UserId,
+    below: &FolderPath,
+    scope: Scope,
+    at: Option<Moment>,
+    after: Option<&Entry>,
+    most: usize,
+) -> Result<Vec<Entry>> {
+    let after = match after {
+        Some(Entry::File(file)) => file.path.as_str(),
+        Some(Entry::Folder(folder)) => folder.as_str(),
+        None => "",
+    };
+    // What comes behind this, beginning in the folder.
+    let after = match below.as_str() {
+        "" => after,
+        prefix => match after.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')) {
+            Some(rest) => rest,
+            None if *after < *format!("{prefix}/") => "",
+            None => return Ok(Vec::new()),
+        },
+    };
+    let Some(top) = users::top_of(connection, user)? else { return Ok(Vec::new()) };
+    let folder = match at {
+        None => tree::folder(connection, top, below)?,
+        Some(at) => match history::find_at(connection, user, top, below.as_str(), at)? {
+            Some(Target::Folder(folder)) => Some(folder),
+            _ => None,
+        },
+    };
+    let Some(id) = folder else { return Ok(Vec::new()) };
+    let mut listing = Listing { connection, scope, at, open: Vec::new() };
+    listing.open(id, below.clone(), after)?;
+    let mut page = Vec::new();
+    while page.len() < most {
+        let Some(entry) = listing.next(most - page.len())? else { break };
+        page.push(entry);
+    }
+    Ok(page)
+}
+
 /// A walk through a folder.
 struct Listing<'a> {
     connection: &'a Connection,
     scope: Scope,
+    /// As of this moment; `None`: now.
+    at: Option<Moment>,
     /// The folders that are being looked through, the outermost first.
     open: Vec<Open>,
 }
@@ -141,14 +174,23 @@ impl Listing<'_> {
     }
 
     fn folder(&self, parent: i64, name: &str) -> Result<Option<(String, i64)>> {
-        let found = tree::child(self.connection, parent, name)?;
-        Ok(found.filter(tree::Item::is_folder).map(|item| (name.to_owned(), item.id)))
+        let found = match self.at {
+            None => {
+                let found = tree::child(self.connection, parent, name)?;
+                found.filter(tree::Item::is_folder).map(|item| item.id)
+            }
+            Some(at) => match past::binding_at(self.connection, parent, name, at)? {
+                Some(past::Binding { target: Target::Folder(folder), .. }) => Some(folder),
+                _ => None,
+            },
+        };
+        Ok(found.map(|id| (name.to_owned(), id)))
     }
 
     fn next(&mut self, wanted: usize) -> Result<Option<Entry>> {
         while let Some(at) = self.open.last_mut() {
             if at.read.is_empty() && !at.is_read {
-                at.read_on(self.connection, wanted.min(ROWS))?;
+                at.read_on(self.connection, self.at, wanted.min(ROWS))?;
             }
             let next = at.read.front().map(|child| child.name.as_str());
             let opens =
@@ -183,17 +225,41 @@ fn opens_before(folder: &str, next: &str) -> bool {
 }
 
 impl Open {
-    fn read_on(&mut self, connection: &Connection, most: usize) -> Result<()> {
-        let select =
-            "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed,
-                             modified_ms, executable
-                      FROM entries LEFT JOIN versions ON versions.version = entries.version
-                      WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
-        let rows = all(connection, select, params![self.id, self.after, limit(most)], |row| {
+    fn read_on(
+        &mut self,
+        connection: &Connection,
+        moment: Option<Moment>,
+        most: usize,
+    ) -> Result<()> {
+        const COLUMNS: &str =
+            "seq, versions.bytes, blake3, stored_ms, placed, modified_ms, executable";
+        let now = format!(
+            "SELECT id, name, entries.version, {COLUMNS}
+             FROM entries LEFT JOIN versions ON versions.version = entries.version
+             WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3"
+        );
+        let then = format!(
+            "SELECT id, name, names.version, {COLUMNS}
+             FROM (SELECT id, name, version FROM entries
+                   WHERE parent = ?1 AND name > ?2 AND made <= ?4
+                   UNION ALL
+                   SELECT folder, name, version FROM past
+                   WHERE parent = ?1 AND name > ?2 AND made <= ?4 AND gone > ?4
+                   ORDER BY name LIMIT ?3) names
+             LEFT JOIN versions ON versions.version = names.version ORDER BY name"
+        );
+        let read = |row: &rusqlite::Row<'_>| {
             let is_file = row.get::<_, Option<_>>(2)?.map(VersionId).is_some();
             let record = is_file.then(|| read_record(row, 2)).transpose()?;
-            Ok(Child { id: row.get(0)?, name: row.get(1)?, record })
-        })?;
+            let id = row.get::<_, Option<i64>>(0)?.unwrap_or_default();
+            Ok(Child { id, name: row.get(1)?, record })
+        };
+        let rows = match moment {
+            None => all(connection, &now, params![self.id, self.after, limit(most)], read)?,
+            Some(at) => {
+                all(connection, &then, params![self.id, self.after, limit(most), at.0], read)?
+            }
+        };
         self.is_read = rows.len() < most;
         if let Some(last) = rows.last() {
             self.after.clone_from(&last.name);
@@ -287,8 +353,8 @@ mod tests {
         // Many neighbours, before it, behind it and in the folder around it.
         let fill = "
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
-            INSERT INTO entries (parent, name, version, bytes)
-            SELECT (SELECT root FROM users), iif(i % 2, 'a', 'z') || i, NULL, 0 FROM n";
+            INSERT INTO entries (parent, name, version, bytes, made)
+            SELECT (SELECT root FROM users), iif(i % 2, 'a', 'z') || i, NULL, 0, 0 FROM n";
         writer.connection.execute_batch(fill).unwrap();
         let plan = "EXPLAIN QUERY PLAN SELECT id, name FROM entries
                     WHERE parent = 1 AND name > 'x' ORDER BY name LIMIT 5";

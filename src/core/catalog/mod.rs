@@ -16,6 +16,7 @@
 
 pub mod accounts;
 mod apply;
+mod copies;
 mod database;
 mod draft;
 mod files;
@@ -25,9 +26,12 @@ mod folders;
 mod group;
 #[cfg(test)]
 mod histories;
+mod history;
 mod journal;
 mod listing;
+mod moments;
 mod moves;
+mod past;
 mod replace;
 mod reserve;
 mod scrub;
@@ -46,15 +50,20 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use rusqlite::Connection;
 
 use crate::core::error::{Error, Result};
+use crate::core::io::clock;
 use crate::core::types::{Claim, ClusterId, NODE_COUNT};
 
 pub use accounts::Account;
+pub use copies::{CopyPlan, Filled};
 pub use draft::Draft;
 pub use files::{FileRecord, NewFile};
 pub use folders::Removed;
 pub use group::{Group, Pending};
+pub use history::{DELETED_MAX, DeletedName, PathState, Undone};
 pub use listing::Scope;
+pub use moments::NamedMoment;
 pub use moves::Relocated;
+pub use past::{Due, EXPIRED_MAX};
 pub use replace::Replacement;
 pub use reserve::DiskReserve;
 pub use scrub::{Finding, Mending, Phase, Scrub, What};
@@ -79,6 +88,9 @@ const CLAIM: &str = "claim";
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct UserId(pub(in crate::core::catalog) i64);
 
+/// A clock in microseconds since 1970.
+pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
+
 /// The open catalog.
 pub struct Catalog {
     path: PathBuf,
@@ -94,6 +106,8 @@ pub struct Catalog {
     in_doubt: AtomicBool,
     /// Room on its disk that is kept for it; a simulation keeps none.
     reserve: Option<DiskReserve>,
+    /// What dates the entries of the journal.
+    clock: Clock,
     /// No commit finds room on the disk.
     #[cfg(test)]
     pub(in crate::core) commits_find_no_room: AtomicBool,
@@ -120,6 +134,7 @@ impl Catalog {
             surveyor: Mutex::new(database::open(path)?),
             in_doubt: AtomicBool::new(false),
             reserve: None,
+            clock: Box::new(clock::now_us),
             #[cfg(test)]
             commits_find_no_room: AtomicBool::new(false),
         })
@@ -129,6 +144,17 @@ impl Catalog {
     #[must_use]
     pub fn with_reserve(self, reserve: DiskReserve) -> Catalog {
         Catalog { reserve: Some(reserve), ..self }
+    }
+
+    /// The same with another clock than that of the system.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Catalog {
+        Catalog { clock, ..self }
+    }
+
+    /// What the clock says that dates the entries of the journal, in microseconds since 1970.
+    pub fn now_us(&self) -> i64 {
+        (self.clock)()
     }
 
     /// Refuses what would add to the catalog while its disk is full. For what can be refused before it

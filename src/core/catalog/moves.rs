@@ -8,16 +8,16 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, PATH_DEPTH_MAX, PathError};
 use crate::core::wire::journal::Change;
 
-/// What a move has come to.
+/// What a move or a copy has come to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Relocated {
-    /// What was moved.
+    /// What was moved or copied.
     pub from: FilePath,
-    /// Where it is now.
+    /// Where it is now, too if it was copied.
     pub to: FilePath,
     /// Was it a folder?
     pub is_folder: bool,
-    /// How many files moved with it, or 1.
+    /// How many files are in it, or 1.
     pub files: u64,
     /// Did it replace a file?
     pub replaced: bool,
@@ -38,27 +38,7 @@ impl Draft<'_> {
         replace: bool,
     ) -> Result<Relocated> {
         let (user, top) = users::still_there(self.connection, user)?;
-        let item = tree::find(self.connection, top, from.as_str())?;
-        let to = target(self.connection, top, from, item, to)?;
-        let Some(item) = item else {
-            return Err(files::missing(self.connection, top, from)?);
-        };
-        let there = tree::find(self.connection, top, to.as_str())?;
-        if there.as_ref().is_some_and(Item::is_folder) {
-            return Err(Error::FolderExists(to.as_folder()));
-        }
-        let files = if item.is_folder() {
-            if there.is_some() {
-                let taken = format!("the file {to}");
-                return Err(Error::NameCollision { what: to.to_string(), taken });
-            }
-            check_lengths(self.connection, item.id, &to)?
-        } else {
-            1
-        };
-        if there.is_some() && !replace {
-            return Err(Error::Exists(to));
-        }
+        let Course { item, to, there, files } = course(self.connection, top, from, to, replace)?;
         if let (Some(_), Some(version)) = (&there, item.version)
             && uncertain::is_uncertain(self.connection, version)?
         {
@@ -73,6 +53,49 @@ impl Draft<'_> {
         let (is_folder, replaced) = (item.is_folder(), there.is_some());
         Ok(Relocated { from: from.clone(), to, is_folder, files, replaced })
     }
+}
+
+/// What is moved or copied, and where it comes to.
+pub(super) struct Course {
+    pub(super) item: Item,
+    /// Its whole new path.
+    pub(super) to: FilePath,
+    /// The file that is there and may be replaced.
+    pub(super) there: Option<Item>,
+    /// How many files it is.
+    pub(super) files: u64,
+}
+
+/// May this be moved or copied there?
+pub(super) fn course(
+    connection: &Connection,
+    top: i64,
+    from: &FilePath,
+    to: &FolderPath,
+    replace: bool,
+) -> Result<Course> {
+    let item = tree::find(connection, top, from.as_str())?;
+    let to = target(connection, top, from, item, to)?;
+    let Some(item) = item else {
+        return Err(files::missing(connection, top, from)?);
+    };
+    let there = tree::find(connection, top, to.as_str())?;
+    if there.as_ref().is_some_and(Item::is_folder) {
+        return Err(Error::FolderExists(to.as_folder()));
+    }
+    let files = if item.is_folder() {
+        if there.is_some() {
+            let taken = format!("the file {to}");
+            return Err(Error::NameCollision { what: to.to_string(), taken });
+        }
+        check_lengths(connection, item.id, &to)?
+    } else {
+        1
+    };
+    if there.is_some() && !replace {
+        return Err(Error::Exists(to));
+    }
+    Ok(Course { item, to, there, files })
 }
 
 /// The whole new name: that of `to`, or the old one in it if it is a folder.
@@ -100,7 +123,7 @@ fn target(
 }
 
 /// May all that is in this folder be there? Gives how many files that is.
-fn check_lengths(connection: &Connection, folder: i64, to: &FilePath) -> Result<u64> {
+pub(super) fn check_lengths(connection: &Connection, folder: i64, to: &FilePath) -> Result<u64> {
     let extent = tree::extent(connection, folder)?;
     let bytes = to.as_str().len() + extent.bytes;
     if bytes > PATH_BYTES_MAX {
@@ -133,6 +156,7 @@ mod tests {
         assert!(done.replaced && !done.is_folder && done.files == 1);
         assert_eq!((f.version_at("b"), f.version_at("x/a")), (Some(v(1)), None));
         assert_eq!(f.catalog.version(v(1)).unwrap().unwrap().place, place("b"));
+        f.expire();
         assert_eq!(f.catalog.retired(9).unwrap(), [v(2)]);
         assert_eq!(relocate(&f, "b", "x", false).unwrap().to, path("x/b"), "into a folder");
     }

@@ -91,7 +91,7 @@ pub(super) fn begin(
     let Some(mut addresses) = node_addresses(connection)? else { return Ok(()) };
     let instead_of = std::mem::replace(&mut addresses[node.index()], address.to_owned());
     set_setting(connection, NODES, &addresses.join(" "))?;
-    let count = "SELECT coalesce(sum(stored_files), 0) FROM users";
+    let count = "SELECT coalesce(sum(stored), 0) FROM users";
     let pieces: u64 = one(connection, count, [], |row| row.get(0))?;
     let insert = "INSERT OR REPLACE INTO replacements
                       (node, address, instead_of, started_ms, pieces, proved_ms)
@@ -116,6 +116,7 @@ mod tests {
         f.store("x/a", 1);
         f.store("b", 2);
         f.store("b", 3);
+        f.expire();
         let node = NodeId::ALL[0];
         assert!(!f.change(|draft| draft.prove_replacement(node, 5)).unwrap(), "there is none");
         f.change(|draft| draft.begin_replacement(node, "new:1", 10)).unwrap();

@@ -366,6 +366,7 @@ mod tests {
         assert_eq!(f.catalog.findings(scrub, 10).unwrap(), expected);
         assert_eq!(found(What::Wrong, 9), []);
         f.change(|draft| draft.delete(f.user, &path("a"))).unwrap();
+        f.expire();
         assert_eq!(counts(&f, scrub), (1, 0, 0), "nobody needs it any more");
         assert_eq!(found(What::Missing, 1), []);
     }

@@ -2,25 +2,35 @@
 //!
 //! What is on its way out (retired versions, doomed folders, removed accounts) is in no snapshot:
 //! nodes remove pieces that the catalog does not know. What an uncertain version has replaced is not on
-//! its way out: it is told before that version.
+//! its way out.
+//!
+//! Each change is told with its moment. First comes what is there, then the removed folders that can be
+//! had back, then what names were.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::core::catalog::database::{self, all, catalog_error, one};
-use crate::core::catalog::files::{FileRecord, read_record};
-use crate::core::catalog::{CLUSTER, Catalog, apply, journal, node_addresses, replace, uncertain};
+use crate::core::catalog::database::{self, all, catalog_error, first, one};
+use crate::core::catalog::files::{FileRecord, RECORD, read_record};
+use crate::core::catalog::past::NO_FOLDER;
+use crate::core::catalog::{
+    CLUSTER, Catalog, apply, journal, moments, node_addresses, replace, tree, uncertain,
+};
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
-use crate::core::path::{FolderPath, UserName};
-use crate::core::types::{ClusterId, Digest};
-use crate::core::wire::journal::{Change, Point, VERSIONS_MAX};
+use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::types::{ClusterId, Digest, Moment, VersionId};
+use crate::core::wire::journal::{Change, FolderAt, KeptVersion, PastItem, Point, Told};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{CHUNK_BYTES, FORMAT, SnapshotHead, frame_of};
 
 /// The count at the beginning of a chunk is never longer.
 const COUNT_BYTES: usize = 10;
+
+/// A moment is never longer.
+const MOMENT_BYTES: usize = 10;
 
 /// What is in a catalog.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -49,10 +59,11 @@ pub fn contents(path: &Path) -> Result<Option<Contents>> {
 fn count(connection: &Connection) -> Result<Contents> {
     let count =
         |rows: &str| one(connection, &format!("SELECT count(*) FROM {rows}"), [], |row| row.get(0));
+    let files = "SELECT coalesce(sum(files), 0) FROM users WHERE removed = 0";
     Ok(Contents {
         accounts: count("users WHERE removed = 0")?,
         folders: count("entries WHERE version IS NULL AND parent IS NOT NULL")?,
-        files: count("versions WHERE retired = 0")?,
+        files: one(connection, files, [], |row| row.get(0))?,
     })
 }
 
@@ -75,6 +86,7 @@ impl Catalog {
         tell_nodes(&transaction, &mut chunks)?;
         tell_users(&transaction, &mut chunks)?;
         tell_replacements(&transaction, &mut chunks)?;
+        tell_moments(&transaction, &mut chunks)?;
         chunks.flush()?;
         chunks.file.sync().map_err(failed())?;
         Ok(SnapshotHead { format: FORMAT, cluster: self.cluster, at, chunks: chunks.written })
@@ -82,7 +94,7 @@ impl Catalog {
 }
 
 /// Takes the next changes of a snapshot.
-pub(crate) type Take<'a> = dyn FnMut(Vec<Change>) -> Result<()> + 'a;
+pub(crate) type Take<'a> = dyn FnMut(Vec<Told>) -> Result<()> + 'a;
 
 impl Catalog {
     /// Makes the catalog anew from a snapshot that was taken at this point; `fill` passes on its changes.
@@ -108,7 +120,9 @@ impl Catalog {
                 connection.execute(&delete, []).map_err(catalog_error)?;
             }
             fill(&mut |changes| {
-                changes.iter().try_for_each(|change| apply::change(connection, 0, change))
+                changes
+                    .iter()
+                    .try_for_each(|told| apply::change(connection, 0, told.at, &told.change))
             })?;
             journal::set_base(connection, at)
         })
@@ -120,20 +134,25 @@ struct Chunks<'a> {
     file: Box<dyn WriteFile>,
     path: &'a Path,
     /// Those of the next chunk.
-    changes: Vec<Change>,
+    changes: Vec<Told>,
     /// How long they are together, at most.
     bytes: usize,
     written: u64,
 }
 
 impl Chunks<'_> {
+    /// Adds what has no moment.
     fn add(&mut self, change: Change) -> Result<()> {
-        let bytes = change.encode()?.len();
+        self.add_at(Moment(0), change)
+    }
+
+    fn add_at(&mut self, at: Moment, change: Change) -> Result<()> {
+        let bytes = change.encode()?.len() + MOMENT_BYTES;
         if self.bytes + bytes > CHUNK_BYTES {
             self.flush()?;
         }
         self.bytes += bytes;
-        self.changes.push(change);
+        self.changes.push(Told { at, change });
         Ok(())
     }
 
@@ -173,17 +192,19 @@ fn tell_replacements(connection: &Connection, chunks: &mut Chunks<'_>) -> Result
 }
 
 fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
-    let select = "SELECT id, name, password, created_ms, disabled, quota, root FROM users
+    let select = "SELECT id, name, password, created_ms, disabled, quota, root,
+                         (SELECT made FROM entries WHERE entries.id = root) FROM users
                   WHERE removed = 0 ORDER BY id";
     let users = all(connection, select, [], |row| {
         let (id, name, password): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (created_ms, disabled, bytes): (_, _, Option<i64>) =
             (row.get(3)?, row.get(4)?, row.get(5)?);
-        Ok((id, name, password, created_ms, disabled, bytes, row.get(6)?))
+        let made = Moment(row.get::<_, Option<_>>(7)?.unwrap_or_default());
+        Ok((id, name, password, created_ms, disabled, bytes, row.get(6)?, made))
     })?;
-    for (id, name, password, created_ms, disabled, bytes, top) in users {
+    for (id, name, password, created_ms, disabled, bytes, top, made) in users {
         let user = UserName::parse(&name)?;
-        chunks.add(Change::UserMade { user: user.clone(), password, created_ms })?;
+        chunks.add_at(made, Change::UserMade { user: user.clone(), password, created_ms })?;
         if disabled {
             chunks.add(Change::UserDisabled { user: user.clone(), disabled })?;
         }
@@ -191,7 +212,15 @@ fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
             chunks.add(Change::QuotaSet { user: user.clone(), bytes })?;
         }
         tell_tokens(connection, chunks, id, &user)?;
-        tell_files(connection, chunks, &user, top)?;
+        UserTeller { connection, chunks, user: &user, homes: HashMap::new() }.tell(id, top)?;
+    }
+    Ok(())
+}
+
+fn tell_moments(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
+    for moment in moments::list(connection)? {
+        let change = Change::SnapshotMade { name: moment.name, until_ms: moment.until_ms };
+        chunks.add_at(moment.of, change)?;
     }
     Ok(())
 }
@@ -215,49 +244,201 @@ fn tell_tokens(
     Ok(())
 }
 
-/// Tells a user's files, and the folders in which there is nothing: the others come with what is in
-/// them.
-fn tell_files(
-    connection: &Connection,
-    chunks: &mut Chunks<'_>,
-    user: &UserName,
-    top: i64,
-) -> Result<()> {
-    let select = "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed,
-                         modified_ms, executable, stored_by
-                  FROM entries LEFT JOIN versions ON versions.version = entries.version
-                  WHERE parent = ?1 ORDER BY name";
-    let mut query = connection.prepare(select).map_err(catalog_error)?;
-    let mut open = vec![(top, FolderPath::top())];
-    while let Some((id, folder)) = open.pop() {
-        let mut rows = query.query([id]).map_err(catalog_error)?;
-        let mut is_empty = true;
-        while let Some(row) = rows.next().map_err(catalog_error)? {
-            is_empty = false;
-            let name: String = row.get(1).map_err(catalog_error)?;
-            let path = folder.join(&name)?;
-            let is_folder = row.get_ref(2).map_err(catalog_error)?.data_type();
-            if is_folder == rusqlite::types::Type::Null {
-                open.push((row.get(0).map_err(catalog_error)?, path.as_folder()));
-                continue;
-            }
-            let record = read_record(row, 2).map_err(catalog_error)?;
-            let by = row.get(10).map_err(catalog_error)?;
-            let place = Place { user: user.clone(), path };
-            let mut uncertain = Vec::new();
-            for (older, by) in uncertain::replaced(connection, record.version, &mut uncertain)? {
-                chunks.add(older.stored(place.clone(), by))?;
-            }
-            chunks.add(record.stored(place, by))?;
-            for versions in uncertain.chunks(VERSIONS_MAX) {
-                chunks.add(Change::Uncertain { versions: versions.to_vec() })?;
-            }
+/// Tells what a user has and had.
+struct UserTeller<'a, 'b> {
+    connection: &'a Connection,
+    chunks: &'a mut Chunks<'b>,
+    user: &'a UserName,
+    /// Where folders are, as far as that has been looked up.
+    homes: HashMap<i64, Option<FolderAt>>,
+}
+
+impl UserTeller<'_, '_> {
+    fn tell(&mut self, id: i64, top: i64) -> Result<()> {
+        self.tell_folder(None, top, top)?;
+        let select =
+            "SELECT entry, key FROM detached WHERE user_id = ?1 AND doomed = 0 ORDER BY key";
+        let detached: Vec<(i64, Moment)> =
+            all(self.connection, select, [id], |row| Ok((row.get(0)?, Moment(row.get(1)?))))?;
+        for (folder, key) in detached {
+            self.chunks.add_at(key, Change::FolderBegun { user: self.user.clone() })?;
+            self.tell_folder(Some(key), folder, top)?;
         }
-        if is_empty && !folder.is_top() {
-            chunks.add(Change::FolderMade { user: user.clone(), folder })?;
-        }
+        self.tell_past(id, top)
     }
-    Ok(())
+
+    /// Tells what is in a folder, and the folder itself: the user's top folder, or the detached one with
+    /// this key.
+    fn tell_folder(&mut self, key: Option<Moment>, folder: i64, top: i64) -> Result<()> {
+        let select = "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed,
+                             modified_ms, executable, stored_by, made,
+                             EXISTS (SELECT 1 FROM entries other
+                                     WHERE other.version = entries.version AND other.id != entries.id)
+                      FROM entries LEFT JOIN versions ON versions.version = entries.version
+                      WHERE parent = ?1 ORDER BY name";
+        let mut query = self.connection.prepare(select).map_err(catalog_error)?;
+        let mut open = vec![(folder, FolderPath::top())];
+        while let Some((id, folder)) = open.pop() {
+            let mut rows = query.query([id]).map_err(catalog_error)?;
+            while let Some(row) = rows.next().map_err(catalog_error)? {
+                let name: String = row.get(1).map_err(catalog_error)?;
+                let path = folder.join(&name)?;
+                let at = Moment(row.get(11).map_err(catalog_error)?);
+                let is_folder = row.get_ref(2).map_err(catalog_error)?.data_type();
+                if is_folder == rusqlite::types::Type::Null {
+                    self.name_folder(key, at, &path)?;
+                    open.push((row.get(0).map_err(catalog_error)?, path.as_folder()));
+                    continue;
+                }
+                let record = read_record(row, 2).map_err(catalog_error)?;
+                let by = row.get(10).map_err(catalog_error)?;
+                // Seldom true, and then names that nothing can bring back do not count.
+                let has_others = row.get(12).map_err(catalog_error)?
+                    && self.has_others(row.get(0).map_err(catalog_error)?, record.version, top)?;
+                self.name_file(key, at, path, &record, by, has_others)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a version other names than that of this entry?
+    fn has_others(&mut self, entry: i64, version: VersionId, top: i64) -> Result<bool> {
+        let select = "SELECT parent FROM entries WHERE version = ?1 AND id != ?2";
+        let values = rusqlite::params![version.0, entry];
+        for parent in all(self.connection, select, values, |row| row.get(0))? {
+            if self.home(parent, top)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn name_folder(&mut self, key: Option<Moment>, at: Moment, path: &FilePath) -> Result<()> {
+        let user = self.user.clone();
+        let change = match key {
+            None => Change::FolderMade { user, folder: path.as_folder() },
+            Some(key) => {
+                Change::FolderFilled { user, key, folders: vec![path.clone()], files: Vec::new() }
+            }
+        };
+        self.chunks.add_at(at, change)
+    }
+
+    fn name_file(
+        &mut self,
+        key: Option<Moment>,
+        at: Moment,
+        path: FilePath,
+        record: &FileRecord,
+        by: String,
+        has_others: bool,
+    ) -> Result<()> {
+        let (user, version) = (self.user.clone(), record.version);
+        if key.is_none() && !has_others {
+            self.chunks.add_at(at, record.stored(Place { user, path }, by))?;
+        } else {
+            self.chunks.add(record.kept(user.clone(), by))?;
+            self.chunks.add_at(
+                at,
+                match key {
+                    None => Change::Named { place: Place { user, path }, version },
+                    Some(key) => {
+                        let (folders, files) = (Vec::new(), vec![(path, version)]);
+                        Change::FolderFilled { user, key, folders, files }
+                    }
+                },
+            )?;
+        }
+        self.tell_uncertain(version)
+    }
+
+    /// Tells what an uncertain version had replaced.
+    fn tell_uncertain(&mut self, version: VersionId) -> Result<()> {
+        let mut at = version;
+        while let Some(before) = uncertain::predecessor(self.connection, at)? {
+            let before = match before {
+                Some(before) => self.tell_kept(before)?.then_some(before),
+                None => None,
+            };
+            if let Some(predecessor) = before {
+                self.chunks.add(Change::Replaced { version: at, predecessor })?;
+            }
+            self.chunks.add(Change::Uncertain { versions: vec![at] })?;
+            match before {
+                Some(before) => at = before,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a version that may have no name now. False if it is not there any more.
+    fn tell_kept(&mut self, version: VersionId) -> Result<bool> {
+        let select = format!("SELECT {RECORD}, stored_by FROM versions WHERE version = ?1");
+        let found = first(self.connection, &select, [version.0], |row| {
+            Ok((read_record(row, 0)?, row.get::<_, String>("stored_by")?))
+        })?;
+        let Some((record, by)) = found else { return Ok(false) };
+        self.chunks.add(record.kept(self.user.clone(), by))?;
+        Ok(true)
+    }
+
+    /// Tells what names of a user were.
+    fn tell_past(&mut self, id: i64, top: i64) -> Result<()> {
+        let select = "SELECT parent, name, past.version, folder, made, gone, kept
+                      FROM past LEFT JOIN versions ON versions.version = past.version
+                      WHERE past.user_id = ?1 ORDER BY gone";
+        let mut query = self.connection.prepare(select).map_err(catalog_error)?;
+        let mut rows = query.query([id]).map_err(catalog_error)?;
+        while let Some(row) = rows.next().map_err(catalog_error)? {
+            let read = |at: usize| row.get::<_, Option<i64>>(at).map_err(catalog_error);
+            let version = row.get::<_, Option<_>>(2).map_err(catalog_error)?.map(VersionId);
+            let [parent, folder, made, gone, kept] =
+                [read(0)?, read(3)?, read(4)?, read(5)?, read(6)?];
+            let parent = match parent.unwrap_or(NO_FOLDER) {
+                NO_FOLDER => Some(FolderAt { key: None, path: FolderPath::top() }),
+                parent => self.home(parent, top)?,
+            };
+            let was = match (version, folder) {
+                (Some(version), _) => Some(PastItem::File(version)),
+                (None, Some(folder)) => self.home(folder, top)?.map(PastItem::Folder),
+                (None, None) => None,
+            };
+            // What is in a doomed folder can be had back by nobody.
+            let (Some(folder), Some(was)) = (parent, was) else { continue };
+            if let Some(version) = version.filter(|_| kept == Some(1)) {
+                self.tell_kept(version)?;
+                self.tell_uncertain(version)?;
+            }
+            let (user, name) = (self.user.clone(), row.get(1).map_err(catalog_error)?);
+            let [made, gone] = [made, gone].map(|at| Moment(at.unwrap_or_default()));
+            self.chunks.add(Change::Past { user, folder, name, was, made, gone })?;
+        }
+        Ok(())
+    }
+
+    /// Where a folder is; `None` if it is doomed.
+    fn home(&mut self, folder: i64, top: i64) -> Result<Option<FolderAt>> {
+        if let Some(known) = self.homes.get(&folder) {
+            return Ok(known.clone());
+        }
+        let found = match tree::above(self.connection, folder)? {
+            Some((Some(parent), name)) => match self.home(parent, top)? {
+                Some(at) => Some(FolderAt { path: at.path.join(&name)?.as_folder(), ..at }),
+                None => None,
+            },
+            Some((None, _)) if folder == top => {
+                Some(FolderAt { key: None, path: FolderPath::top() })
+            }
+            _ => {
+                let key = "SELECT key FROM detached WHERE entry = ?1 AND doomed = 0";
+                let key = first(self.connection, key, [folder], |row| Ok(Moment(row.get(0)?)))?;
+                key.map(|key| FolderAt { key: Some(key), path: FolderPath::top() })
+            }
+        };
+        self.homes.insert(folder, found.clone());
+        Ok(found)
+    }
 }
 
 impl FileRecord {
@@ -275,6 +456,21 @@ impl FileRecord {
             by,
             attributes: self.attributes,
         }
+    }
+
+    /// The change that adds this version without a name.
+    fn kept(&self, user: UserName, by: String) -> Change {
+        Change::Kept(KeptVersion {
+            user,
+            version: self.version,
+            seq: self.seq,
+            bytes: self.bytes,
+            blake3: self.blake3,
+            stored_ms: self.stored_ms,
+            placed: self.placed,
+            by,
+            attributes: self.attributes,
+        })
     }
 }
 
@@ -296,8 +492,10 @@ impl Loader {
     }
 
     /// Makes the changes of a chunk.
-    pub fn load(&mut self, changes: &[Change]) -> Result<()> {
-        changes.iter().try_for_each(|change| apply::change(&self.connection, 0, change))
+    pub fn load(&mut self, changes: &[Told]) -> Result<()> {
+        changes
+            .iter()
+            .try_for_each(|told| apply::change(&self.connection, 0, told.at, &told.change))
     }
 
     /// Ends with the point at which the snapshot was taken: the file is complete and synced, and can
@@ -342,7 +540,32 @@ mod tests {
             changes += decode_chunk(content).unwrap().len();
             (rest, chunks) = (&rest[length..], chunks + 1);
         }
-        assert_eq!((rest.len(), chunks, changes), (0, head.chunks, 3002));
+        assert_eq!((rest.len(), chunks, changes), (0, head.chunks, 6002));
+    }
+
+    #[test]
+    fn a_copy_whose_original_is_doomed_is_told_as_a_file_of_its_own() {
+        let f = fixture();
+        f.store("x/a", 1);
+        let told = |what: &str| {
+            let file = f.folder.path().join(what);
+            f.catalog.snapshot(&file).unwrap();
+            let content = std::fs::read(&file).unwrap();
+            let told = decode_chunk(read_frame(&content).unwrap().unwrap().0).unwrap();
+            let stored = |told: &Told| matches!(&told.change, Change::Stored { .. });
+            let named = |told: &Told| matches!(&told.change, Change::Named { .. });
+            [
+                told.iter().filter(|told| stored(told)).count(),
+                told.iter().filter(|own| named(own)).count(),
+            ]
+        };
+        f.change(|draft| draft.name_version(f.user, &path("b"), v(1))).unwrap();
+        assert_eq!(told("both"), [0, 2]);
+        f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        f.expire();
+        assert_eq!(told("doomed"), [1, 0]);
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!(told("swept"), [1, 0], "the same catalog is told in the same way");
     }
 
     #[test]
@@ -397,7 +620,7 @@ mod tests {
             let version_at = |at: &str| catalog.file(user, &path(at)).ok().map(|file| file.version);
             let mut uncertain = catalog.uncertain().unwrap();
             uncertain.sort();
-            assert_eq!(uncertain, [v(4), v(5)]);
+            assert_eq!(uncertain, [v(3), v(4), v(5)]);
             for (reverted, [at_b, at_new]) in [
                 (v(4), [Some(v(3)), Some(v(5))]),
                 (v(3), [Some(v(2)), Some(v(5))]),
@@ -408,7 +631,22 @@ mod tests {
                 assert_eq!([version_at("b"), version_at("new")], [at_b, at_new], "{reverted}");
             }
         }
-        assert!(!loaded.known(&[v(1)]).unwrap().contains(&v(1)), "it is not in the snapshot");
+    }
+
+    #[test]
+    fn what_can_never_be_read_is_no_former_version() {
+        let f = fixture();
+        (1..=3).for_each(|n| f.store("a", n));
+        f.change(|draft| draft.mark_uncertain(&[v(2), v(3)])).unwrap();
+        f.change(|draft| draft.revert(v(2))).unwrap();
+        assert_eq!(f.version_at("a"), Some(v(3)));
+        f.change(|draft| draft.revert(v(3))).unwrap();
+        assert_eq!(f.version_at("a"), Some(v(1)));
+        let states = f.catalog.path_states(f.user, &path("a")).unwrap();
+        let versions: Vec<VersionId> =
+            states.iter().filter_map(|s| s.file.as_ref().map(|(file, _)| file.version)).collect();
+        assert_eq!(versions, [v(1)], "it is as if the others had never been");
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(2), v(3)]);
     }
 
     #[test]

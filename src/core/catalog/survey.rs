@@ -29,7 +29,7 @@ impl Catalog {
                 Ok(Placement { placed, files: row.get(1)?, bytes: row.get(2)? })
             })?;
             // What is in its place everywhere, which is nearly all, is not looked at file by file.
-            let totals = "SELECT coalesce(sum(stored_files), 0),
+            let totals = "SELECT coalesce(sum(stored), 0),
                               coalesce(sum(stored_bytes - retired_bytes), 0) FROM users";
             let (mut files, mut bytes): (u64, u64) =
                 one(connection, totals, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -149,6 +149,7 @@ mod tests {
         f.store_on("d", 3, 0b0111);
         f.store_on("e", 4, 0b1011);
         f.change(|draft| draft.delete(f.user, &path("e"))).unwrap();
+        f.expire();
         let placement =
             |bits, files, bytes| Placement { placed: NodeSet::from_bits(bits), files, bytes };
         let expected = [placement(0b0111, 2, 2 * 353), placement(0b1111, 1, 353)];
@@ -170,6 +171,7 @@ mod tests {
         f.store_on("a", 1, 0b0111);
         f.store_on("b", 2, 0b0111);
         f.store_on("b", 3, 0b1111);
+        f.expire();
         let mut expected = [Debt::default(); NODE_COUNT];
         (expected[3].pieces, expected[3].piece_bytes) = (1, 176);
         assert_eq!(f.catalog.debts().unwrap(), expected);

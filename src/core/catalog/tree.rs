@@ -1,18 +1,19 @@
 //! The tree of folders and files. A path is walked name by name, so that a folder moves or goes by
 //! one row, whatever is in it.
 //!
-//! Every user has a top folder. A folder that was removed with what is in it is *doomed*: it hangs on
-//! no other folder any more, and what is in it is dropped bit by bit.
+//! Every user has a top folder. A folder that was removed with what is in it is *detached*: it hangs on
+//! no other folder any more and can be attached again, until it is *doomed*: then what is in it is dropped
+//! bit by bit.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
 use crate::core::catalog::UserId;
-use crate::core::catalog::database::{all, execute, first};
+use crate::core::catalog::database::{all, execute, first, one};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::VersionId;
+use crate::core::types::{Moment, VersionId};
 use crate::core::wire::node::Place;
 
 /// A folder or a file.
@@ -90,27 +91,31 @@ pub(super) fn make_folders(
     connection: &Connection,
     top: i64,
     folder: &FolderPath,
+    at: Moment,
 ) -> Result<Option<i64>> {
     let mut above = top;
     for name in folder.as_str().split('/').filter(|name| !name.is_empty()) {
         above = match child(connection, above, name)? {
             Some(item) if item.is_folder() => item.id,
             Some(_) => return Ok(None),
-            None => insert(connection, Some(above), name, None)?,
+            None => insert(connection, Some(above), name, None, at)?,
         };
     }
     Ok(Some(above))
 }
 
+/// Adds a name; `at` is the moment from which on it is one.
 pub(super) fn insert(
     connection: &Connection,
     parent: Option<i64>,
     name: &str,
     version: Option<(VersionId, u64)>,
+    at: Moment,
 ) -> Result<i64> {
-    let insert = "INSERT INTO entries (parent, name, version, bytes) VALUES (?1, ?2, ?3, ?4)";
+    let insert = "INSERT INTO entries (parent, name, version, bytes, made)
+                  VALUES (?1, ?2, ?3, ?4, ?5)";
     let bytes = version.map_or(0, |(_, bytes)| bytes);
-    let values = params![parent, name, version.map(|(version, _)| version.0), bytes];
+    let values = params![parent, name, version.map(|(version, _)| version.0), bytes, at.0];
     execute(connection, insert, values)?;
     Ok(connection.last_insert_rowid())
 }
@@ -120,21 +125,64 @@ pub(super) fn delete(connection: &Connection, id: i64) -> Result<()> {
 }
 
 /// Takes a folder out of the tree with all that is in it.
-pub(super) fn doom(connection: &Connection, folder: i64, user: UserId) -> Result<()> {
+pub(super) fn detach(
+    connection: &Connection,
+    folder: i64,
+    user: UserId,
+    key: Moment,
+    doomed: bool,
+) -> Result<()> {
     execute(connection, "UPDATE entries SET parent = NULL WHERE id = ?1", [folder])?;
-    execute(connection, "INSERT INTO doomed (entry, user_id) VALUES (?1, ?2)", [folder, user.0])?;
-    let update = "
+    let insert = "INSERT INTO detached (entry, user_id, key, doomed) VALUES (?1, ?2, ?3, ?4)";
+    execute(connection, insert, params![folder, user.0, key.0, doomed]).map(drop)
+}
+
+/// The detached folder with this key that is not doomed.
+pub(super) fn detached(connection: &Connection, user: UserId, key: Moment) -> Result<Option<i64>> {
+    let select = "SELECT entry FROM detached WHERE key = ?1 AND user_id = ?2 AND doomed = 0";
+    first(connection, select, params![key.0, user.0], |row| row.get(0))
+}
+
+/// Counts files of a user that come or, below 0, go.
+pub(super) fn count(connection: &Connection, user: UserId, files: i64, bytes: i64) -> Result<()> {
+    let update = "UPDATE users SET files = files + ?2, bytes = bytes + ?3 WHERE id = ?1";
+    execute(connection, update, params![user.0, files, bytes]).map(drop)
+}
+
+/// How many files are in a folder, and their bytes.
+pub(super) fn sum(connection: &Connection, folder: i64) -> Result<(i64, i64)> {
+    let sum = "
         WITH RECURSIVE below (id) AS (
             SELECT ?1
             UNION ALL
             SELECT entries.id FROM below JOIN entries ON parent = below.id WHERE version IS NULL
         )
-        UPDATE users SET
-            doomed_files = doomed_files + files, doomed_bytes = doomed_bytes + sum
-        FROM (SELECT count(version) AS files, coalesce(sum(bytes), 0) AS sum
-              FROM below JOIN entries ON parent = below.id)
-        WHERE users.id = ?2";
-    execute(connection, update, [folder, user.0]).map(drop)
+        SELECT count(version), coalesce(sum(bytes), 0)
+        FROM below JOIN entries ON parent = below.id";
+    one(connection, sum, [folder], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Did this folder come with all that is in it, so that taking it away takes nothing that somebody has put
+/// there since? `made` is the moment at which it got its name.
+pub(super) fn came_whole(connection: &Connection, folder: i64, made: Moment) -> Result<bool> {
+    let newest = "
+        WITH RECURSIVE below (id) AS (
+            SELECT ?1
+            UNION ALL
+            SELECT entries.id FROM below JOIN entries ON parent = below.id WHERE version IS NULL
+        )
+        SELECT coalesce(max(made) < ?2, 1) FROM below JOIN entries ON parent = below.id";
+    one(connection, newest, params![folder, made.0], |row| row.get(0))
+}
+
+/// Is this folder in the tree of a user, or the top folder itself?
+pub(super) fn is_live(connection: &Connection, folder: i64) -> Result<bool> {
+    let mut at = folder;
+    while let Some((Some(parent), _)) = above(connection, at)? {
+        at = parent;
+    }
+    let select = "SELECT 1 FROM users WHERE root = ?1 AND removed = 0";
+    Ok(first(connection, select, [at], |_| Ok(()))?.is_some())
 }
 
 /// The entry above this one and its own name.
@@ -143,7 +191,7 @@ pub(super) fn above(connection: &Connection, id: i64) -> Result<Option<(Option<i
     first(connection, select, [id], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Finds out where versions are, and remembers the folders on the way.
+/// Finds out where versions are or were, and remembers the folders on the way.
 pub(super) struct Places<'a> {
     connection: &'a Connection,
     folders: HashMap<i64, Option<(UserName, FolderPath)>>,
@@ -154,37 +202,61 @@ impl<'a> Places<'a> {
         Places { connection, folders: HashMap::new() }
     }
 
-    /// The file of which this is the current version; `None` if there is none, or it is below a doomed
-    /// folder.
+    /// A file of which this is the version, or was before it was replaced, deleted or moved; `None` if
+    /// nothing can bring such a file back.
     pub(super) fn of(&mut self, version: VersionId) -> Result<Option<Place>> {
-        let select = "SELECT parent, name FROM entries WHERE version = ?1";
-        let found: Option<(i64, String)> =
-            first(self.connection, select, [version.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let Some((parent, name)) = found else { return Ok(None) };
-        let Some((user, folder)) = self.folder(parent)? else { return Ok(None) };
-        Ok(Some(Place { user, path: folder.join(&name)? }))
+        let now = "SELECT parent, name FROM entries WHERE version = ?1";
+        let past = "SELECT parent, name FROM past WHERE version = ?1 ORDER BY gone DESC";
+        for select in [now, past] {
+            let names: Vec<(i64, String)> =
+                all(self.connection, select, [version.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            for (parent, name) in names {
+                if let Some((user, folder)) = self.folder(parent)? {
+                    return Ok(Some(Place { user, path: folder.join(&name)? }));
+                }
+            }
+        }
+        Ok(None)
     }
 
-    fn folder(&mut self, id: i64) -> Result<Option<(UserName, FolderPath)>> {
+    /// Where a folder is, or was when it was detached; `None` if it is doomed or below one that is.
+    pub(super) fn folder(&mut self, id: i64) -> Result<Option<(UserName, FolderPath)>> {
         if let Some(known) = self.folders.get(&id) {
             return Ok(known.clone());
         }
         let found = match above(self.connection, id)? {
-            Some((Some(parent), name)) => match self.folder(parent)? {
-                Some((user, folder)) => Some((user, folder.join(&name)?.as_folder())),
-                None => None,
-            },
-            Some((None, _)) => self.owner(id)?.map(|user| (user, FolderPath::top())),
+            Some((Some(parent), name)) => self.join(parent, &name)?,
+            Some((None, _)) => self.detached(id)?,
             None => None,
         };
         self.folders.insert(id, found.clone());
         Ok(found)
     }
 
-    fn owner(&self, top: i64) -> Result<Option<UserName>> {
-        let select = "SELECT name FROM users WHERE root = ?1 AND removed = 0";
-        let name: Option<String> = first(self.connection, select, [top], |row| row.get(0))?;
-        Ok(name.map(|name| UserName::parse(&name)).transpose()?)
+    fn join(&mut self, parent: i64, name: &str) -> Result<Option<(UserName, FolderPath)>> {
+        Ok(match self.folder(parent)? {
+            Some((user, folder)) => Some((user, folder.join(name)?.as_folder())),
+            None => None,
+        })
+    }
+
+    /// A folder that is in no other one.
+    fn detached(&mut self, id: i64) -> Result<Option<(UserName, FolderPath)>> {
+        let owner = "SELECT name FROM users WHERE removed = 0 AND (root = ?1 OR id =
+                         (SELECT user_id FROM detached WHERE entry = ?1 AND doomed = 0))";
+        let Some(name) = first(self.connection, owner, [id], |row| row.get::<_, String>(0))? else {
+            return Ok(None);
+        };
+        let top = Some((UserName::parse(&name)?, FolderPath::top()));
+        // It may have been in a folder that is in it now.
+        self.folders.insert(id, top.clone());
+        let was = "SELECT parent, name FROM past WHERE folder = ?1 AND parent != 0
+                   AND NOT EXISTS (SELECT 1 FROM users WHERE root = ?1)
+                   ORDER BY gone DESC LIMIT 1";
+        let was: Option<(i64, String)> =
+            first(self.connection, was, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((parent, name)) = was else { return Ok(top) };
+        Ok(self.join(parent, &name).ok().flatten().or(top))
     }
 }
 

@@ -4,8 +4,7 @@
 use rusqlite::{Connection, params};
 
 use crate::core::catalog::database::{all, execute, first};
-use crate::core::catalog::files::{FileRecord, RECORD, read_record};
-use crate::core::catalog::{Catalog, Draft, apply, tree};
+use crate::core::catalog::{Catalog, Draft, UserId, past, tree};
 use crate::core::error::Result;
 use crate::core::types::VersionId;
 use crate::core::wire::journal::{Change, VERSIONS_MAX};
@@ -45,7 +44,7 @@ impl Draft<'_> {
             };
             let select = "SELECT old.version FROM versions
                           JOIN versions old ON old.version = versions.predecessor
-                          WHERE versions.version = ?1 AND old.retired = 1";
+                          WHERE versions.version = ?1";
             let to = first(self.connection, select, [version.0], |row| Ok(VersionId(row.get(0)?)))?;
             self.record(Change::Reverted { place, version, to })?;
         }
@@ -84,31 +83,23 @@ pub(super) fn is_kept(connection: &Connection, version: VersionId) -> Result<boo
     Ok(first(connection, select, [version.0], |_| Ok(()))?.is_some())
 }
 
-/// What a version may give the file back to if it is uncertain, and who stored each, the oldest first.
-/// Those that are uncertain themselves, this one included, are added to `uncertain`.
-pub(super) fn replaced(
+/// What an uncertain version had replaced, if it had replaced anything; `None` if it is not uncertain.
+pub(super) fn predecessor(
     connection: &Connection,
     version: VersionId,
-    uncertain: &mut Vec<VersionId>,
-) -> Result<Vec<(FileRecord, String)>> {
+) -> Result<Option<Option<VersionId>>> {
     let select = "SELECT predecessor FROM versions WHERE version = ?1 AND uncertain = 1";
-    let older =
-        format!("SELECT {RECORD}, stored_by FROM versions WHERE version = ?1 AND retired = 1");
-    let (mut at, mut found) = (Some(version), Vec::new());
-    while let Some(version) = at.take() {
-        let before =
-            first(connection, select, [version.0], |row| row.get::<_, Option<[u8; 16]>>(0))?;
-        let Some(before) = before else { break };
-        uncertain.push(version);
-        let Some(before) = before else { break };
-        let read = |row: &rusqlite::Row<'_>| Ok((read_record(row, 0)?, row.get("stored_by")?));
-        if let Some((record, by)) = first(connection, &older, [before], read)? {
-            at = Some(record.version);
-            found.push((record, by));
-        }
-    }
-    found.reverse();
-    Ok(found)
+    first(connection, select, [version.0], |row| Ok(row.get::<_, Option<_>>(0)?.map(VersionId)))
+}
+
+pub(super) fn set_predecessor(
+    connection: &Connection,
+    version: VersionId,
+    predecessor: VersionId,
+) -> Result<()> {
+    let update = "UPDATE versions SET predecessor = ?2 WHERE version = ?1";
+    execute(connection, update, params![version.0, predecessor.0])?;
+    past::settle(connection, predecessor)
 }
 
 pub(super) fn set(connection: &Connection, version: VersionId, uncertain: bool) -> Result<()> {
@@ -116,22 +107,65 @@ pub(super) fn set(connection: &Connection, version: VersionId, uncertain: bool) 
     execute(connection, update, params![version.0, uncertain]).map(drop)
 }
 
-/// Gives a file back what a version had replaced.
+/// Gives a file back what a version had replaced, as if the version had never been.
 pub(super) fn revert(
     connection: &Connection,
     version: VersionId,
     to: Option<VersionId>,
 ) -> Result<()> {
-    let select = "SELECT id FROM entries WHERE version = ?1";
-    let Some(entry) = first(connection, select, [version.0], |row| row.get::<_, i64>(0))? else {
-        return Ok(());
-    };
     set(connection, version, false)?;
-    apply::retire(connection, version)?;
-    let Some(to) = to else { return tree::delete(connection, entry) };
-    if execute(connection, "UPDATE versions SET retired = 0 WHERE version = ?1", [to.0])? == 0 {
-        return tree::delete(connection, entry);
+    let instead = "UPDATE versions SET predecessor = ?2 WHERE predecessor = ?1 AND uncertain = 1";
+    execute(connection, instead, params![version.0, to.map(|to| to.0)])?;
+    let entries = "SELECT id, parent, name, bytes, made FROM entries WHERE version = ?1";
+    let entries = all(connection, entries, [version.0], |row| {
+        let (name, made): (String, i64) = (row.get(2)?, row.get(4)?);
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, name, row.get::<_, i64>(3)?, made))
+    })?;
+    let of = "SELECT user_id, bytes FROM versions WHERE version = ?1";
+    let of = |version: VersionId| {
+        first(connection, of, [version.0], |row| Ok((UserId(row.get(0)?), row.get::<_, i64>(1)?)))
+    };
+    let Some((user, _)) = of(version)? else { return Ok(()) };
+    let to = match to {
+        Some(to) => of(to)?.map(|(_, bytes)| (to, bytes)),
+        None => None,
+    };
+    for (entry, parent, name, bytes, made) in entries {
+        let is_live = tree::is_live(connection, parent)?;
+        let Some((to, to_bytes)) = to else {
+            tree::delete(connection, entry)?;
+            if is_live {
+                tree::count(connection, user, -1, -bytes)?;
+            }
+            continue;
+        };
+        // It was replaced by nothing, so it has had this name all the while.
+        let was = "SELECT id, made FROM past
+                   WHERE parent = ?1 AND name = ?2 AND gone = ?3 AND version = ?4";
+        let was: Option<(i64, i64)> =
+            first(connection, was, params![parent, name, made, to.0], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let made = match was {
+            Some((row, made)) => {
+                execute(connection, "DELETE FROM past WHERE id = ?1", [row])?;
+                made
+            }
+            None => made,
+        };
+        let update = "UPDATE entries SET version = ?2, bytes = ?3, made = ?4 WHERE id = ?1";
+        execute(connection, update, params![entry, to.0, to_bytes, made])?;
+        if is_live {
+            tree::count(connection, user, 0, to_bytes - bytes)?;
+        }
     }
-    let update = "UPDATE entries SET version = ?2 WHERE id = ?1";
-    execute(connection, update, params![entry, to.0]).map(drop)
+    // Nor did it end what was there before it.
+    let longer = "UPDATE past SET gone = own.gone FROM (SELECT parent, name, made, gone FROM past
+                      WHERE version = ?1) own
+                  WHERE past.version = ?2 AND past.parent = own.parent AND past.name = own.name
+                      AND past.gone = own.made";
+    execute(connection, longer, params![version.0, to.map(|(to, _)| to.0)])?;
+    execute(connection, "DELETE FROM past WHERE version = ?1", [version.0])?;
+    past::settle(connection, version)?;
+    to.map_or(Ok(()), |(to, _)| past::settle(connection, to))
 }

@@ -11,6 +11,7 @@ use crate::core::catalog::database::{all, execute, first, one};
 use crate::core::catalog::{Account, Catalog, Draft, TokenId, UserId, tokens, tree};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::UserName;
+use crate::core::types::Moment;
 use crate::core::wire::journal::Change;
 
 /// Whether an account can be used.
@@ -74,8 +75,10 @@ pub struct UserRecord {
     pub created_ms: i64,
     /// How many files it has.
     pub files: u64,
-    /// What they and the versions that no file names any more take, in bytes.
+    /// Their bytes.
     pub bytes: u64,
+    /// The bytes of all its versions: those files, and what is kept for undo or not dropped yet.
+    pub stored_bytes: u64,
     /// How much it may store.
     pub quota: Quota,
     /// How many tokens it has.
@@ -85,11 +88,23 @@ pub struct UserRecord {
 /// What an account has stored.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Usage {
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// How many files it has.
+    pub files: u64,
     /// The bytes of all its versions.
     pub stored_bytes: u64,
-    /// How many of them are of versions that no file names any more: they go as soon as nobody reads
-    /// them.
-    pub reclaimable_bytes: u64,
+    /// How many of them are of versions that go as soon as nobody reads them.
+    pub retired_bytes: u64,
+    /// Is anything kept for undo only because a snapshot has it?
+    pub has_held: bool,
+}
+
+impl Usage {
+    /// About how many bytes are kept for undo and in snapshots. What has several names counts once.
+    pub fn kept_bytes(&self) -> u64 {
+        self.stored_bytes.saturating_sub(self.retired_bytes).saturating_sub(self.bytes)
+    }
 }
 
 impl Draft<'_> {
@@ -179,8 +194,8 @@ impl Draft<'_> {
 impl Catalog {
     /// All accounts by name, also those that were removed and whose versions are still there.
     pub fn users(&self) -> Result<Vec<UserRecord>> {
-        let select = "SELECT name, disabled, removed, created_ms, stored_files - doomed_files,
-                          stored_bytes, quota,
+        let select =
+            "SELECT name, disabled, removed, created_ms, files, bytes, stored_bytes, quota,
                           (SELECT count(*) FROM tokens WHERE user_id = users.id)
                       FROM users ORDER BY name, id";
         let rows = self.read(|connection| {
@@ -192,19 +207,33 @@ impl Catalog {
                     _ => UserState::Active,
                 };
                 let (created_ms, files, bytes) = (row.get(3)?, row.get(4)?, row.get(5)?);
-                let (quota, tokens) = (Quota::from_column(row.get(6)?), row.get(7)?);
+                let stored_bytes = row.get(6)?;
+                let (quota, tokens) = (Quota::from_column(row.get(7)?), row.get(8)?);
                 Ok(UserName::parse(&name).map(|name| UserRecord {
                     name,
                     state,
                     created_ms,
                     files,
                     bytes,
+                    stored_bytes,
                     quota,
                     tokens,
                 }))
             })
         })?;
         rows.into_iter().map(|row| Ok(row?)).collect()
+    }
+
+    /// The accounts that were not removed.
+    pub fn live_users(&self) -> Result<Vec<UserId>> {
+        let select = "SELECT id FROM users WHERE removed = 0 ORDER BY id";
+        self.read(|connection| all(connection, select, [], |row| Ok(UserId(row.get(0)?))))
+    }
+
+    /// How many files all accounts have, and their bytes.
+    pub fn current(&self) -> Result<(u64, u64)> {
+        let sums = "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0) FROM users";
+        self.read(|connection| one(connection, sums, [], |row| Ok((row.get(0)?, row.get(1)?))))
     }
 
     /// May a session that was signed in like this go on? Asked before each request.
@@ -219,11 +248,17 @@ impl Catalog {
     /// How much an account may store, and how much it has stored.
     pub fn quota_and_usage(&self, user: UserId) -> Result<(Quota, Usage)> {
         self.read(|connection| {
-            let select = "SELECT quota, stored_bytes, retired_bytes + doomed_bytes
+            let select = "SELECT quota, bytes, files, stored_bytes, retired_bytes, EXISTS
+                              (SELECT 1 FROM past WHERE user_id = users.id AND held > 0)
                           FROM users WHERE id = ?1";
             one(connection, select, [user.0], |row| {
-                let (stored_bytes, reclaimable_bytes) = (row.get(1)?, row.get(2)?);
-                let usage = Usage { stored_bytes, reclaimable_bytes };
+                let usage = Usage {
+                    bytes: row.get(1)?,
+                    files: row.get(2)?,
+                    stored_bytes: row.get(3)?,
+                    retired_bytes: row.get(4)?,
+                    has_held: row.get(5)?,
+                };
                 Ok((Quota::from_column(row.get(0)?), usage))
             })
         })
@@ -277,16 +312,24 @@ pub(super) fn still_there(connection: &Connection, user: UserId) -> Result<(User
     Ok((UserName::parse(&name)?, top))
 }
 
+/// The name of an account, unless it was removed.
+pub(super) fn name_of(connection: &Connection, user: UserId) -> Result<Option<UserName>> {
+    let select = "SELECT name FROM users WHERE id = ?1 AND removed = 0";
+    let name = first(connection, select, [user.0], |row| row.get::<_, String>(0))?;
+    Ok(name.map(|name| UserName::parse(&name)).transpose()?)
+}
+
 pub(super) fn make(
     connection: &Connection,
     name: &UserName,
     password: &str,
     created_ms: i64,
+    at: Moment,
 ) -> Result<()> {
     if live(connection, name)?.is_some() {
         return Ok(());
     }
-    let top = tree::insert(connection, None, "", None)?;
+    let top = tree::insert(connection, None, "", None, at)?;
     let insert = "INSERT INTO users (name, password, created_ms, root) VALUES (?1, ?2, ?3, ?4)";
     execute(connection, insert, params![name.as_str(), password, created_ms, top]).map(drop)
 }
@@ -302,11 +345,11 @@ pub(super) fn set(
     execute(connection, &update, params![name.as_str(), value]).map(drop)
 }
 
-pub(super) fn remove(connection: &Connection, name: &UserName) -> Result<()> {
+pub(super) fn remove(connection: &Connection, name: &UserName, at: Moment) -> Result<()> {
     let Some((user, top)) = live(connection, name)? else { return Ok(()) };
     tokens::revoke_all(connection, user, None)?;
-    tree::doom(connection, top, user)?;
-    let update = "UPDATE users SET removed = 1, password = '' WHERE id = ?1";
+    tree::detach(connection, top, user, at, true)?;
+    let update = "UPDATE users SET removed = 1, password = '', files = 0, bytes = 0 WHERE id = ?1";
     execute(connection, update, [user.0]).map(drop)
 }
 
@@ -366,7 +409,8 @@ mod tests {
             state: UserState::Active,
             created_ms: 7,
             files: 2,
-            bytes: 5 + 7 + 6,
+            bytes: 7 + 6,
+            stored_bytes: 5 + 7 + 6,
             quota: Quota::Bytes(100),
             tokens: 1,
         };
@@ -374,33 +418,39 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_counts_until_it_is_dropped_and_what_will_be_is_told() {
+    fn every_byte_counts_until_it_is_dropped_and_what_is_kept_is_told_apart() {
         let f = fixture();
         let usage = || {
             let (_, usage) = f.catalog.quota_and_usage(f.user).unwrap();
-            (usage.stored_bytes, usage.reclaimable_bytes)
+            (usage.stored_bytes, usage.bytes, usage.kept_bytes(), usage.retired_bytes)
         };
         let drop_all = || {
+            f.expire();
             let some = f.catalog.retired(99).unwrap();
             f.change(|draft| draft.drop_versions(&some)).unwrap();
             f.catalog.sweep_doomed().unwrap();
         };
-        assert_eq!(usage(), (0, 0));
+        assert_eq!(usage(), (0, 0, 0, 0));
         store(&f, "a", 1, 1);
         store(&f, "a", 2, 10);
         store(&f, "x/y/b", 3, 100);
         store(&f, "x/c", 4, 1000);
-        assert_eq!(usage(), (1111, 1));
+        assert_eq!(usage(), (1111, 1110, 1, 0));
         f.change(|draft| draft.delete(f.user, &path("x/c"))).unwrap();
-        assert_eq!(usage(), (1111, 1001));
+        assert_eq!(usage(), (1111, 110, 1001, 0));
         f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
-        assert_eq!(usage(), (1111, 1101), "below a removed folder");
+        assert_eq!(usage(), (1111, 10, 1101, 0), "below a removed folder");
+        f.change(|draft| draft.undo(f.user, &path("x"))).unwrap();
+        assert_eq!(usage(), (1111, 110, 1001, 0), "and back");
+        f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        f.expire();
+        assert_eq!(usage(), (1111, 10, 100, 1001), "what is in a folder goes bit by bit");
         drop_all();
-        assert_eq!(usage(), (10, 0));
+        assert_eq!(usage(), (10, 10, 0, 0));
         let count = |f: &Fixture| f.catalog.users().unwrap()[0].files;
         assert_eq!(count(&f), 1);
         f.change(|draft| draft.relocate(f.user, &path("a"), &folder("b"), false)).unwrap();
-        assert_eq!((usage(), count(&f)), ((10, 0), 1), "a move costs nothing");
+        assert_eq!((usage(), count(&f)), ((10, 10, 0, 0), 1), "a move costs nothing");
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Versions and where their pieces are: what is missing, what is retired, what is dropped.
 //!
 //! ```text
-//!   current ── replaced, deleted ──> retired ───────────────┐
-//!      │                                                    ├── nobody reads it ──> dropped
-//!      └── its folder or account was removed ──> doomed ────┘
+//!   current ── replaced, deleted ──> kept ── expired ──> retired ──────────┐
+//!      │                                                                   ├── nobody reads it ──> dropped
+//!      └── its folder was removed and that has expired ──> doomed ─────────┘
 //! ```
+//!
+//! What is kept is repaired and checked as what is current.
 
 use rusqlite::{Connection, params};
 
 use crate::core::catalog::database::{all, execute, first, limit, one};
 use crate::core::catalog::files::{FileRecord, RECORD, read_record, record_of};
 use crate::core::catalog::tree::{self, Places};
-use crate::core::catalog::{Catalog, Draft, uncertain};
+use crate::core::catalog::{Catalog, Draft, past, uncertain};
 use crate::core::error::Result;
 use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::journal::{Change, VERSIONS_MAX};
@@ -20,12 +22,12 @@ use crate::core::wire::node::Place;
 /// How many rows are looked at at a time.
 const ROWS: usize = 1000;
 
-/// A file's current version, and where the file is.
+/// A version that is current or kept, and a file whose version it is or was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Surveyed {
-    /// Where it is.
+    /// Where that file is.
     pub place: Place,
-    /// Its current version.
+    /// The version.
     pub record: FileRecord,
 }
 
@@ -43,7 +45,7 @@ pub struct Held {
 }
 
 impl Draft<'_> {
-    /// Drops those of these versions that no file names. Gives how many that are.
+    /// Drops those of these versions that no file is or was. Gives how many that are.
     pub fn drop_versions(&mut self, versions: &[VersionId]) -> Result<u64> {
         let (connection, mut places) = (self.connection, Places::new(self.connection));
         self.record_those(
@@ -111,7 +113,7 @@ impl Catalog {
         Ok(found.unwrap_or(true))
     }
 
-    /// The file of which this is the current version, if there is one.
+    /// The file of which this is or was the version, if there is one.
     pub fn version(&self, version: VersionId) -> Result<Option<Surveyed>> {
         self.read(|connection| {
             let Some(place) = Places::new(connection).of(version)? else { return Ok(None) };
@@ -120,12 +122,12 @@ impl Catalog {
         })
     }
 
-    /// The current versions behind this one in the order of their ids, at most `most`.
+    /// The versions that are current or kept, behind this one in the order of their ids, at most `most`.
     pub fn files_after(&self, after: Option<VersionId>, most: usize) -> Result<Vec<Surveyed>> {
         self.surveyed("retired = 0", after, most)
     }
 
-    /// The current versions behind this one whose piece is missing on a node, at most `most`.
+    /// Those of them whose piece is missing on a node.
     pub fn missing(
         &self,
         node: NodeId,
@@ -167,7 +169,7 @@ impl Catalog {
         })
     }
 
-    /// Some of the versions that no file names any more, at most `most`.
+    /// Some of the versions that no file is or was any more, at most `most`.
     pub fn retired(&self, most: usize) -> Result<Vec<VersionId>> {
         self.read(|connection| {
             let select = "SELECT version FROM versions WHERE retired = 1 AND version NOT IN
@@ -176,23 +178,22 @@ impl Catalog {
                           LIMIT ?1";
             let mut found =
                 all(connection, select, [limit(most)], |row| Ok(VersionId(row.get(0)?)))?;
-            let folders = all(connection, "SELECT entry FROM doomed", [], |row| row.get(0))?;
-            for folder in folders {
+            for folder in doomed(connection)? {
                 below(connection, folder, most, &mut found)?;
             }
             Ok(found)
         })
     }
 
-    /// Is this version one that no file names any more?
+    /// Is this version one that no file is or was any more?
     pub fn is_retired(&self, version: VersionId) -> Result<bool> {
-        self.read(|connection| is_droppable(connection, &mut Places::new(connection), version))
+        self.read(|connection| is_retired(connection, version))
     }
 
     /// Deletes doomed folders that hold no file any more, and the rows of removed accounts that have
-    /// no version any more.
+    /// no version any more. What is in a doomed folder and can still be had back elsewhere leaves it.
     pub fn sweep_doomed(&self) -> Result<()> {
-        let any = "SELECT EXISTS (SELECT 1 FROM doomed)
+        let any = "SELECT EXISTS (SELECT 1 FROM detached WHERE doomed = 1)
                    OR EXISTS (SELECT 1 FROM users WHERE removed = 1)";
         if self.read(|connection| one(connection, any, [], |row| row.get(0)))? {
             while self.local(sweep_some)? {}
@@ -255,6 +256,10 @@ pub(super) fn placed(connection: &Connection, version: VersionId) -> Result<Opti
     first(connection, select, [version.0], |row| Ok(NodeSet::from_bits(row.get(0)?)))
 }
 
+pub(super) fn is_retired(connection: &Connection, version: VersionId) -> Result<bool> {
+    is_droppable(connection, &mut Places::new(connection), version)
+}
+
 fn is_droppable(
     connection: &Connection,
     places: &mut Places<'_>,
@@ -263,13 +268,14 @@ fn is_droppable(
     Ok(placed(connection, version)?.is_some() && places.of(version)?.is_none())
 }
 
-/// Drops those of these versions that no file names.
+/// Drops those of these versions that no file is or was.
 pub(super) fn drop_some(connection: &Connection, versions: &[VersionId]) -> Result<()> {
     let mut places = Places::new(connection);
     for version in versions {
         if is_droppable(connection, &mut places, *version)? {
             execute(connection, "DELETE FROM versions WHERE version = ?1", [version.0])?;
             execute(connection, "DELETE FROM entries WHERE version = ?1", [version.0])?;
+            execute(connection, "DELETE FROM past WHERE version = ?1", [version.0])?;
         }
     }
     Ok(())
@@ -292,8 +298,13 @@ pub(super) fn lose(connection: &Connection, node: NodeId, version: VersionId) ->
     execute(connection, update, params![version.0, bit(node)]).map(|changed| changed as u64)
 }
 
+fn doomed(connection: &Connection) -> Result<Vec<i64>> {
+    all(connection, "SELECT entry FROM detached WHERE doomed = 1", [], |row| row.get(0))
+}
+
 /// Adds versions below a doomed folder, up to `most`: what is in its folders first, so that
-/// [`sweep`] finds those that are empty where it begins.
+/// [`sweep`] finds those that are empty where it begins. What has another name or had one is passed
+/// over; [`sweep`] sees to it.
 fn below(
     connection: &Connection,
     folder: i64,
@@ -302,11 +313,17 @@ fn below(
 ) -> Result<()> {
     let mut last = i64::MIN;
     while let Some(id) = next_folder(connection, folder, last)?.filter(|_| found.len() < most) {
-        below(connection, id, most, found)?;
         last = id;
+        if !was_named(connection, id)? {
+            below(connection, id, most, found)?;
+        }
     }
     let select = "SELECT version FROM entries
-                  WHERE parent = ?1 AND version IS NOT NULL LIMIT ?2";
+                  WHERE parent = ?1 AND version IS NOT NULL
+                      AND NOT EXISTS (SELECT 1 FROM past WHERE past.version = entries.version)
+                      AND NOT EXISTS (SELECT 1 FROM entries other
+                                      WHERE other.version = entries.version AND other.id != entries.id)
+                  LIMIT ?2";
     let left = limit(most.saturating_sub(found.len()));
     found.extend(all(connection, select, [folder, left], |row| Ok(VersionId(row.get(0)?)))?);
     Ok(())
@@ -318,27 +335,74 @@ fn next_folder(connection: &Connection, parent: i64, last: i64) -> Result<Option
     first(connection, select, [parent, last], |row| row.get(0))
 }
 
+/// Had this folder another name that can be had back?
+fn was_named(connection: &Connection, folder: i64) -> Result<bool> {
+    let select = "SELECT 1 FROM past WHERE folder = ?1 LIMIT 1";
+    Ok(first(connection, select, [folder], |_| Ok(()))?.is_some())
+}
+
 /// Deletes some of the doomed folders in which there is nothing. False once there are no more.
 fn sweep_some(connection: &Connection) -> Result<bool> {
     let mut left = ROWS;
-    for folder in all(connection, "SELECT entry FROM doomed", [], |row| row.get(0))? {
-        if sweep(connection, folder, &mut left)? {
-            execute(connection, "DELETE FROM doomed WHERE entry = ?1", [folder])?;
+    // Nobody else knows them by these keys.
+    let doom = "UPDATE detached SET doomed = 1 WHERE key < 0 AND doomed = 0
+                AND NOT EXISTS (SELECT 1 FROM past WHERE folder = detached.entry)";
+    execute(connection, doom, [])?;
+    if past::forget_removed(connection, &mut left)? {
+        for folder in doomed(connection)? {
+            if sweep(connection, folder, &mut left)? {
+                execute(connection, "DELETE FROM detached WHERE entry = ?1", [folder])?;
+            }
         }
     }
     let delete = "DELETE FROM users WHERE removed = 1 AND versions = 0
-                  AND NOT EXISTS (SELECT 1 FROM doomed WHERE user_id = users.id)";
+                  AND NOT EXISTS (SELECT 1 FROM past WHERE user_id = users.id)
+                  AND NOT EXISTS (SELECT 1 FROM detached WHERE user_id = users.id)";
     execute(connection, delete, [])?;
     Ok(left == 0)
 }
 
-/// Deletes a folder if there is no file in it, folder by folder up to the first file. False if it is
-/// still there.
+/// Deletes a folder if there is no file in it, folder by folder up to the first file that is to be
+/// dropped. False if it is still there.
 fn sweep(connection: &Connection, folder: i64, left: &mut usize) -> Result<bool> {
     while let Some(id) = next_folder(connection, folder, i64::MIN)? {
-        if !sweep(connection, id, left)? {
+        if *left == 0 {
             return Ok(false);
         }
+        if was_named(connection, id)? {
+            // Nobody asks for it by a key.
+            let detach = "INSERT INTO detached (entry, user_id, key, doomed)
+                          SELECT ?1, user_id, -?1, 0 FROM past WHERE folder = ?1 LIMIT 1";
+            execute(connection, detach, [id])?;
+            execute(connection, "UPDATE entries SET parent = NULL WHERE id = ?1", [id])?;
+            *left -= 1;
+        } else if !sweep(connection, id, left)? {
+            return Ok(false);
+        }
+    }
+    // What names in it were can be had back by nobody.
+    let select = "SELECT id, version FROM past WHERE parent = ?1 LIMIT ?2";
+    let rows = all(connection, select, params![folder, limit(*left)], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<_>>(1)?.map(VersionId)))
+    })?;
+    *left -= rows.len();
+    for (id, version) in rows {
+        execute(connection, "DELETE FROM past WHERE id = ?1", [id])?;
+        version.map_or(Ok(()), |version| past::settle(connection, version))?;
+    }
+    let select = "SELECT id, version FROM entries
+                  WHERE parent = ?1 AND version IS NOT NULL
+                      AND (EXISTS (SELECT 1 FROM past WHERE past.version = entries.version)
+                           OR EXISTS (SELECT 1 FROM entries other WHERE other.version = entries.version
+                                      AND other.id != entries.id))
+                  LIMIT ?2";
+    let rows = all(connection, select, params![folder, limit(*left)], |row| {
+        Ok((row.get::<_, i64>(0)?, VersionId(row.get(1)?)))
+    })?;
+    *left -= rows.len();
+    for (id, version) in rows {
+        tree::delete(connection, id)?;
+        past::settle(connection, version)?;
     }
     let any = "SELECT 1 FROM entries WHERE parent = ?1 LIMIT 1";
     if *left == 0 || first(connection, any, [folder], |_| Ok(()))?.is_some() {
@@ -372,6 +436,8 @@ mod tests {
         f.store("a", 2);
         f.store("b", 3);
         f.change(|draft| draft.delete(f.user, &path("b"))).unwrap();
+        assert_eq!(f.catalog.retired(9).unwrap(), [], "they are kept");
+        f.expire();
         assert_eq!(f.catalog.retired(9).unwrap(), [v(1), v(3)]);
         assert_eq!(f.catalog.retired(1).unwrap(), [v(1)]);
         let is_retired = |n| f.catalog.is_retired(v(n)).unwrap();
@@ -393,6 +459,8 @@ mod tests {
         f.store("y", 61);
         f.change(|draft| draft.make_folder(f.user, &folder("x/empty/deep"), true)).unwrap();
         f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        assert_eq!(ids(&f.catalog.files_after(None, 99).unwrap()).len(), 61, "they are kept");
+        f.expire();
         let surveyed = f.catalog.files_after(None, 5).unwrap();
         assert_eq!(ids(&surveyed), [v(61)], "what is doomed is no file");
         let folders = || {
@@ -426,7 +494,8 @@ mod tests {
         assert_eq!(f.catalog.version(v(2)).unwrap(), None);
         f.catalog.sweep_doomed().unwrap();
         assert_eq!(f.catalog.users().unwrap().len(), 2);
-        let some = f.catalog.retired(9).unwrap();
+        let mut some = f.catalog.retired(9).unwrap();
+        some.sort();
         assert_eq!(some, [v(1), v(2)]);
         f.change(|draft| draft.drop_versions(&some)).unwrap();
         f.catalog.sweep_doomed().unwrap();
@@ -443,6 +512,7 @@ mod tests {
         f.store("b", 2);
         f.store_on("c", 3, 0b0111);
         f.store_on("c", 4, 0b1111);
+        f.expire();
         let missing = || ids(&f.catalog.missing(NODE, None, 9).unwrap());
         assert_eq!(missing(), [v(1)], "of a retired version nothing is missing");
         let lost = |n| f.change(|draft| draft.pieces_lost(NODE, &[v(n)], true)).unwrap();

@@ -20,6 +20,7 @@ pub mod recover;
 pub mod repair;
 pub mod replace;
 pub mod replication;
+pub mod retention;
 pub mod retry;
 pub mod roster;
 pub mod scrub;
@@ -45,6 +46,7 @@ use crate::core::cluster::node::Node;
 use crate::core::cluster::notify::Notifier;
 use crate::core::cluster::readers::Readers;
 use crate::core::cluster::replication::Replication;
+use crate::core::cluster::retention::Retention;
 use crate::core::cluster::roster::{Clock, Roster};
 use crate::core::cluster::settle::Settler;
 use crate::core::cluster::snapshots::Snapshots;
@@ -85,6 +87,8 @@ pub struct Cluster {
     pub take_up: Arc<TakeUp>,
     /// What becomes of small files that were taken up from too few nodes.
     pub settler: Arc<Settler>,
+    /// How long what was replaced or deleted can be had back.
+    pub retention: Arc<Retention>,
     /// Wakes those who work in the background.
     pub notifier: Notifier,
     thread: Arc<Mutex<Option<CommitterThread>>>,
@@ -135,6 +139,7 @@ impl Cluster {
             snapshots: Arc::new(snapshots),
             take_up: Arc::new(take_up),
             settler: Arc::new(settler),
+            retention: Arc::default(),
             notifier: Notifier::default(),
             thread: Arc::new(Mutex::new(thread)),
         })

@@ -1,6 +1,6 @@
-//! Drops versions that no file names and nobody reads any more.
+//! Drops versions that no file is or was and nobody reads any more.
 //!
-//! A version that was replaced or deleted is retired, and its bytes count until an entry of the journal
+//! A version that is kept for nobody is retired, and its bytes count until an entry of the journal
 //! drops it. Nodes remove its pieces when they have followed the journal so far. There is no hurry: a
 //! version is dropped when the last of its readers has left, half a second later at most.
 
@@ -53,23 +53,25 @@ impl Reaper {
         notifier.run_rounds("reaper", LOOK_EVERY, move |now| reaper.round(now))
     }
 
-    /// Drops some versions; true if there may be more. `now` counts from any fixed point.
+    /// Lets go of what is over and drops some versions; true if there may be more. `now` counts from any
+    /// fixed point.
     pub fn round(&self, now: Duration) -> bool {
         let mut times = self.times.lock();
         if now < times.rests_until || !self.may_change() {
             return false;
         }
-        let dropped = self.drop_some().and_then(|dropped| {
+        let done = self.cluster.let_go().and_then(|is_more| {
+            let dropped = self.drop_some()?;
             if dropped < VERSIONS_MAX && now >= times.sweep_at {
                 times.sweep_at = now + SWEEP_EVERY;
                 self.cluster.catalog.sweep_doomed()?;
             }
-            Ok(dropped)
+            Ok(is_more || dropped == VERSIONS_MAX)
         });
-        match dropped {
-            Ok(dropped) => {
+        match done {
+            Ok(is_more) => {
                 times.complained.clear();
-                dropped == VERSIONS_MAX
+                is_more
             }
             Err(error) => {
                 times.rests_until = now + PAUSE;

@@ -19,7 +19,7 @@ use crate::core::cluster::node::Node;
 use crate::core::error::{Code, Error, NodeFailure, Result, Troubles};
 use crate::core::io::disk::{Disk, RealDisk};
 use crate::core::types::{ClusterId, NodeId, NodeSet, READ_QUORUM};
-use crate::core::wire::journal::{Change, Entry, Point};
+use crate::core::wire::journal::{Entry, Point, Told};
 use crate::core::wire::snapshot::{
     FORMAT, SNAPSHOTS_KEPT, SnapshotHead, SnapshotReply, SnapshotRequest, decode_chunk,
 };
@@ -258,7 +258,7 @@ pub(super) fn read_snapshot(
     id: NodeId,
     node: &dyn Node,
     head: &SnapshotHead,
-    take: &mut dyn FnMut(Vec<Change>) -> Result<()>,
+    take: &mut dyn FnMut(Vec<Told>) -> Result<()>,
 ) -> Result<()> {
     for index in 0..head.chunks {
         match node.snapshot(&SnapshotRequest::Read { at: head.at, index }, &[])? {

@@ -220,7 +220,7 @@ impl History {
     }
 
     pub(super) fn add(&mut self, change: &Change) -> &mut History {
-        let entry = Entry::after(self.end(), self.epoch, change.encode().unwrap());
+        let entry = Entry::after(self.end(), self.epoch, 0, change.encode().unwrap());
         self.entries.push(entry);
         self
     }

@@ -37,7 +37,7 @@ use crate::core::node::stage::disk_error;
 use crate::core::node::store::BlockStore;
 use crate::core::node::view::{Linked, View};
 use crate::core::path::{FilePath, FolderPath, UserName, parse_block_file_name};
-use crate::core::types::{NodeId, VersionId};
+use crate::core::types::{Moment, NodeId, VersionId};
 use crate::core::wire::journal::{Change, Entry};
 use crate::core::wire::node::{Place, ViewReport};
 use crate::core::wire::snapshot::SnapshotHead;
@@ -196,28 +196,28 @@ impl Follower {
         let Some(entries) = store.journal.entries_between(state.position, decided)? else {
             return self.go_on_from_snapshot(store, state);
         };
-        let changes: Vec<(u64, Option<Change>)> =
-            entries.iter().map(|entry| (entry.id, change_of(entry))).collect();
+        let changes: Vec<(&Entry, Option<Change>)> =
+            entries.iter().map(|entry| (entry, change_of(entry))).collect();
         let mut moves = changes.iter().filter_map(|(_, change)| change.as_ref()).filter(is_move);
         if !state.is_moved_saved && moves.next().is_some() {
             self.write(self.position(), true)?;
             state.is_moved_saved = true;
         }
-        for (id, change) in &changes {
+        for (entry, change) in &changes {
             match change {
                 Some(Change::Stored { version, .. })
                     if store.journal.inline(*version).is_some() =>
                 {
                     return Ok(());
                 }
-                Some(Change::Dropped { versions }) if *id > state.dropped => {
+                Some(Change::Dropped { versions }) if entry.id > state.dropped => {
                     store.drop_pieces(versions).map_err(|e| disk_error(self.id, &e))?;
                 }
-                Some(change) => self.show(state, change),
+                Some(change) => self.show(state, entry.at, change),
                 None => {}
             }
-            state.position = *id;
-            state.dropped = state.dropped.max(*id);
+            state.position = entry.id;
+            state.dropped = state.dropped.max(entry.id);
         }
         Ok(())
     }
@@ -300,12 +300,12 @@ impl Follower {
     }
 
     /// Shows a change in the view.
-    fn show(&self, state: &mut State, change: &Change) {
+    fn show(&self, state: &mut State, at: Moment, change: &Change) {
         if !self.view.is_kept() {
             return;
         }
         if let Some(check) = &mut state.check {
-            check.take_in(change);
+            check.take_in(at, change);
         }
         match self.show_one(state, change) {
             Ok(true) => {}
@@ -337,8 +337,7 @@ impl Follower {
                 });
                 view.remove_folder(user, folder)
             }
-            Change::Stored { place, version, .. }
-            | Change::Reverted { place, to: Some(version), .. } => {
+            Change::Stored { place, version, .. } | Change::Named { place, version } => {
                 state.unlinked.retain(|(own, _)| own != place);
                 if view.link(place, *version)?.contains(&Linked::NoPiece) {
                     // Its folder is there all the same.
@@ -351,9 +350,15 @@ impl Follower {
                 }
                 Ok(has_room)
             }
-            Change::Deleted { place } | Change::Reverted { place, to: None, .. } => {
+            Change::Deleted { place } => {
                 state.unlinked.retain(|(own, _)| own != place);
                 view.unlink(&place.user, &place.path).map(|()| true)
+            }
+            Change::Reverted { version, .. } => {
+                state.unlinked.retain(|(_, own)| own != version);
+                // What it is called by now, if anything, is known to a check only.
+                state.pause = 0;
+                Ok(false)
             }
             Change::Moved { user, from, to } => {
                 let is_to = |own: &Place| own.user == *user && own.path == *to;
@@ -372,6 +377,21 @@ impl Follower {
                     return view.unlink(user, to).map(|()| true);
                 }
                 view.rename(user, from, to)
+            }
+            Change::FolderAttached { user, to, .. } => {
+                state.unlinked.retain(|(own, _)| {
+                    own.user != *user || below(&own.path, to.as_str()).is_none()
+                });
+                view.remove_folder(user, to)?;
+                if let Some((above, name)) = to.split()
+                    && let Ok(file) = above.join(name)
+                {
+                    view.unlink(user, &file)?;
+                }
+                view.make_folder(user, to)?;
+                // What is in it is known to a check only, which is to begin soon.
+                state.pause = 0;
+                Ok(false)
             }
             Change::Placed { node, versions } if *node == self.id => {
                 let mut is_right = true;
@@ -396,9 +416,12 @@ impl Follower {
             |user, path: &FilePath| self.view.folder_path(user, &path.folder()).join(path.name());
         match change {
             Change::Stored { place, .. }
+            | Change::Named { place, .. }
             | Change::Deleted { place }
             | Change::Reverted { place, .. } => name(&place.user, &place.path),
-            Change::FolderMade { user, folder } | Change::FolderRemoved { user, folder } => {
+            Change::FolderMade { user, folder }
+            | Change::FolderRemoved { user, folder }
+            | Change::FolderAttached { user, to: folder, .. } => {
                 self.view.folder_path(user, folder)
             }
             Change::Moved { user, to, .. } => name(user, to),
@@ -491,7 +514,7 @@ impl Follower {
         let mut names = Names::default();
         if let Some(head) = head {
             store.snapshots.read(&head, &mut |changes| {
-                changes.iter().for_each(|change| names.apply(change));
+                changes.iter().for_each(|told| names.apply(told.at, &told.change));
                 Ok(())
             })?;
         }
@@ -505,7 +528,11 @@ impl Follower {
                 return Err(Error::node(self.id, NodeFailure::Refused(why)));
             };
             at = last.id;
-            page.iter().filter_map(change_of).for_each(|change| names.apply(&change));
+            for entry in &page {
+                if let Some(change) = change_of(entry) {
+                    names.apply(entry.at, &change);
+                }
+            }
         }
         Ok(names)
     }
@@ -684,8 +711,11 @@ impl Check {
     }
 
     /// Takes in what is followed meanwhile.
-    fn take_in(&mut self, change: &Change) {
-        self.names.apply(change);
+    fn take_in(&mut self, at: Moment, change: &Change) {
+        self.names.apply(at, change);
+        if let Change::FolderAttached { user, to, .. } = change {
+            self.visit(user.clone(), to.clone());
+        }
         if let Change::Moved { user, to, .. } = change {
             // It may come from where nothing has been looked at to where all has.
             if self.names.folder(user, &to.as_folder()).is_some() {
@@ -709,7 +739,10 @@ fn change_of(entry: &Entry) -> Option<Change> {
 fn is_move(change: &&Change) -> bool {
     matches!(
         change,
-        Change::Moved { .. } | Change::FolderRemoved { .. } | Change::UserRemoved { .. }
+        Change::Moved { .. }
+            | Change::FolderRemoved { .. }
+            | Change::FolderAttached { .. }
+            | Change::UserRemoved { .. }
     )
 }
 

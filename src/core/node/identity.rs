@@ -13,7 +13,7 @@ use crate::core::path::UserName;
 use crate::core::types::{Claim, ClusterId, NodeId};
 
 /// The version of the folder's layout that this program writes, and the only one that it reads.
-pub const FOLDER_FORMAT: u32 = 2;
+pub const FOLDER_FORMAT: u32 = 3;
 
 /// `node.toml` is a few lines.
 const IDENTITY_BYTES_MAX: u64 = 4096;
@@ -164,9 +164,10 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Identity> {
 
 fn other_format(path: &Path, format: &toml::Value) -> Error {
     let what = match format.as_integer() {
-        Some(1) => "its format 1 is that of a development version before the first release; start \
-                    with an empty folder, the server fills it"
-            .to_owned(),
+        Some(old) if (1..FOLDER_FORMAT.into()).contains(&old) => format!(
+            "its format {old} is that of a development version before the first release; start with an \
+             empty folder, the server fills it"
+        ),
         _ => format!("its format {format} is not the {FOLDER_FORMAT} of this Palk"),
     };
     Error::other(Code::Version, format!("{}: {what}", path.display()))

@@ -40,7 +40,7 @@ use crate::core::node::gap::Gap;
 use crate::core::node::pieces::Pieces;
 use crate::core::node::snapshots::Snapshots;
 use crate::core::node::stage::disk_error;
-use crate::core::types::{ClusterId, NodeId, VersionId};
+use crate::core::types::{ClusterId, Moment, NodeId, VersionId};
 use crate::core::wire::journal::{Chain, Change, Entry, JournalState, Point, RECORD_BYTES_MAX};
 use crate::core::wire::node::{
     Append, ENTRIES_MAX, ENTRY_BYTES_MAX, INLINE_FILE_BYTES_MAX, InlinePiece,
@@ -153,7 +153,7 @@ impl Journal {
 
     fn state_now(&self) -> JournalState {
         let index = self.index.read();
-        let nothing = Point { id: 0, epoch: 0, chain: Chain([0; 16]) };
+        let nothing = Point { id: 0, epoch: 0, at: Moment(0), chain: Chain([0; 16]) };
         JournalState {
             end: index.segments.last().map_or(nothing, |last| last.last),
             decided: index.decided,

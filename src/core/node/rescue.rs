@@ -26,12 +26,14 @@ mod walk;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::core::chronicle::Chronicle;
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::Disk;
 use crate::core::io::reason;
 use crate::core::node::store::identity_of;
 use crate::core::path::UserName;
-use crate::core::types::{ClusterId, NodeId, NodeSet};
+use crate::core::types::{ClusterId, Moment, NodeId, NodeSet};
+use crate::core::wire::extended::When;
 
 pub use choose::{StoredFile, Survey};
 use history::Journals;
@@ -105,8 +107,13 @@ impl Folders {
         self.list.iter().map(|folder| folder.node).collect()
     }
 
-    /// Reads what is in all of them, or what is one user's.
-    pub fn survey(&self, user: Option<&UserName>) -> Survey {
+    /// Reads what is in all of them, or what is wanted of it.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] if what was is wanted, and no journal says it; [`Code::NoSuchFile`] if there is no
+    /// such snapshot.
+    pub fn survey(&self, wanted: &Selected) -> Result<Survey, Error> {
+        let user = wanted.user.as_ref();
         let disk = &*self.disk;
         let mut found = Found::default();
         let mut journals = Journals::default();
@@ -115,7 +122,19 @@ impl Folders {
         }
         found.named.retain(|own| user.is_none_or(|only| *only == own.stored_as.user));
         let count = journals.folders();
-        let history = journals.best(disk, &mut found.unread);
+        let mut history = journals.best(disk, &mut found.unread);
+        let is_past = match (&wanted.at, &mut history) {
+            (Some(when), Some(history)) => {
+                let at = moment(when, &history.chronicle)?;
+                history.names = history.chronicle.at(at);
+                true
+            }
+            (None, _) => false,
+            (Some(_), None) => return Err(no_history()),
+        };
+        if wanted.former && history.is_none() {
+            return Err(no_history());
+        }
         for folder in &self.list {
             let mut walk = Walk::new(disk, &folder.at, user, &mut found);
             walk.run();
@@ -123,8 +142,36 @@ impl Folders {
                 walk.look_for(folder.node, &history.names);
             }
         }
-        Survey::of(found, history, count, user)
+        // What the journals of one folder lack was stored after what is wanted.
+        let count = if is_past { self.list.len() } else { count };
+        Ok(Survey::of(found, history, count, wanted))
     }
+}
+
+/// What is wanted of what is there.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Selected {
+    /// Only this user's files.
+    pub user: Option<UserName>,
+    /// As it was then.
+    pub at: Option<When>,
+    /// Beside each file also its former versions that are kept.
+    pub former: bool,
+}
+
+fn moment(when: &When, chronicle: &Chronicle) -> Result<Moment, Error> {
+    match when {
+        When::At(moment) => Ok(*moment),
+        When::Snapshot(name) => {
+            let unknown = || Error::other(Code::NoSuchFile, format!("there is no snapshot {name}"));
+            chronicle.snapshot(name.as_str()).ok_or_else(unknown)
+        }
+    }
+}
+
+fn no_history() -> Error {
+    let text = "no journal could be read, and nothing else says what was before";
+    Error::other(Code::Usage, text)
 }
 
 fn check_pair(one: &NodeFolder, other: &NodeFolder) -> Result<(), Refusal> {

@@ -22,7 +22,7 @@ use crate::core::io::disk::{Disk, WriteFile};
 use crate::core::node::frames::{FrameReader, NextFrame};
 use crate::core::node::stage::disk_error;
 use crate::core::types::{ClusterId, NodeId};
-use crate::core::wire::journal::{Change, Point};
+use crate::core::wire::journal::{Point, Told};
 use crate::core::wire::snapshot::{
     CHUNK_BYTES, FORMAT, SNAPSHOTS_KEPT, SnapshotHead, decode, decode_chunk, frame, frame_of,
     parse_snapshot_name, snapshot_name,
@@ -223,7 +223,7 @@ impl Snapshots {
     pub(super) fn read(
         &self,
         head: &SnapshotHead,
-        take: &mut dyn FnMut(Vec<Change>) -> Result<()>,
+        take: &mut dyn FnMut(Vec<Told>) -> Result<()>,
     ) -> Result<()> {
         (0..head.chunks)
             .try_for_each(|index| take(decode_chunk(&self.read_chunk(head.at, index)?)?))

@@ -1,9 +1,9 @@
 //! Listings and folders, seen from the client.
 
-use super::{ANSWER, Remote, SEND};
+use super::{ANSWER, LONG_ANSWER, Remote, SEND};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
-use crate::core::wire::extended::{Entry, Extent, Moved, Removed, Request};
+use crate::core::wire::extended::{Entry, Extent, Moved, Removed, Request, When};
 
 impl Remote {
     /// Hands every folder and file of the user to `each`, sorted by path, as they arrive.
@@ -25,7 +25,21 @@ impl Remote {
         extent: Extent,
         each: &mut dyn FnMut(Entry) -> Result<()>,
     ) -> Result<()> {
-        self.send(&Request::List { path: path.clone(), extent }.encode(), &SEND)?;
+        self.list_at(path, extent, None, each)
+    }
+
+    /// The same as it was at a time.
+    ///
+    /// # Errors
+    /// As [`Remote::list_below`].
+    pub fn list_at(
+        &mut self,
+        path: &FolderPath,
+        extent: Extent,
+        at: Option<When>,
+        each: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        self.send(&Request::List { path: path.clone(), extent, at }.encode(), &SEND)?;
         let first = self.line()?;
         if first != "S" {
             let mut message = vec![first];
@@ -47,8 +61,16 @@ impl Remote {
     /// # Errors
     /// [`Code::NoSuchFile`] or [`Code::NoSuchFolder`], and those of any request.
     pub fn look(&mut self, path: &FolderPath) -> Result<Entry> {
+        self.look_at(path, None)
+    }
+
+    /// What was at this path at a time.
+    ///
+    /// # Errors
+    /// As [`Remote::look`].
+    pub fn look_at(&mut self, path: &FolderPath, at: Option<When>) -> Result<Entry> {
         let mut found = None;
-        self.list_below(path, Extent::Itself, &mut |entry| {
+        self.list_at(path, Extent::Itself, at, &mut |entry| {
             found = Some(entry);
             Ok(())
         })?;
@@ -84,5 +106,23 @@ impl Remote {
         let fields = self.change(&Request::Move { from, to, replace })?;
         let moved = Moved::from_fields(&fields);
         self.keep(moved)
+    }
+
+    /// Copies a file or, with `recursive`, a folder in the same way. No byte travels.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`] for a folder without `recursive`; [`Code::OverQuota`]; those of
+    /// [`Remote::move_to`].
+    pub fn copy(
+        &mut self,
+        from: &FilePath,
+        to: &FolderPath,
+        [recursive, replace]: [bool; 2],
+    ) -> Result<Moved> {
+        let (from, to) = (from.clone(), to.clone());
+        let request = Request::Copy { from, to, recursive, replace };
+        let fields = self.change_within(&request, &LONG_ANSWER)?;
+        let copied = Moved::from_fields(&fields);
+        self.keep(copied)
     }
 }

@@ -6,7 +6,7 @@
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use super::{ANSWER, Progress, Remote, Retrieved};
+use super::{ANSWER, Progress, Remote, Retrieved, Selection};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
@@ -21,7 +21,7 @@ const MORE: Deadline = Deadline::new(Duration::from_secs(30), "send more of the 
 const DIGEST_BYTES: usize = 32;
 
 impl Remote {
-    /// Writes a file's bytes, or those of a range, to `sink`. `watch` is called as they are written.
+    /// Writes the bytes of a file that are wanted to `sink`. `watch` is called as they are written.
     ///
     /// # Errors
     /// [`Code::NoSuchFile`]; [`Code::Usage`] if the file has nothing of the range; [`Code::Damaged`] if what arrived is not what was stored, in which
@@ -31,11 +31,12 @@ impl Remote {
     pub fn retrieve(
         &mut self,
         path: &FilePath,
-        range: Option<ByteRange>,
+        wanted: &Selection,
         sink: &mut dyn Write,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Retrieved> {
-        let fields = self.request(&Request::Retrieve { path: path.clone(), range })?;
+        let Selection { which, range } = wanted.clone();
+        let fields = self.request(&Request::Retrieve { path: path.clone(), which, range })?;
         let announced = announced(&fields, range);
         let mut retrieved = self.keep(announced)?;
         let length = retrieved.part.end - retrieved.part.start;

@@ -37,7 +37,7 @@ fn store(remote: &mut Remote, bytes: &[u8]) -> Result<Stored> {
 }
 
 fn retrieve(remote: &mut Remote, sink: &mut Vec<u8>) -> Result<Retrieved> {
-    remote.retrieve(&path("up/a"), None, sink, &mut |_| {})
+    remote.retrieve(&path("up/a"), &Selection::default(), sink, &mut |_| {})
 }
 
 #[test]
@@ -65,7 +65,8 @@ fn a_range_comes_as_it_was_asked_for_or_not_at_all() {
     let part = |remote: &mut Remote, range: &str| {
         let mut back = Vec::new();
         let range = Some(range.parse().unwrap());
-        let retrieved = remote.retrieve(&path("up/a"), range, &mut back, &mut |_| {})?;
+        let wanted = Selection { range, ..Selection::default() };
+        let retrieved = remote.retrieve(&path("up/a"), &wanted, &mut back, &mut |_| {})?;
         Ok::<_, Error>((back, retrieved.part, retrieved.bytes))
     };
     let (back, told, whole) = part(&mut remote, "7-2000000").unwrap();
@@ -219,11 +220,12 @@ fn a_change_whose_answer_does_not_come_is_in_doubt() {
     let server = FakeServer::start(Fault::ClosesBeforeAnswer).with_file("/up/a", b"x");
     let folder = FolderPath::parse_rooted("up").unwrap();
     type Change<'a> = &'a dyn Fn(&mut Remote) -> Result<()>;
-    let changes: [Change<'_>; 9] = [
+    let changes: [Change<'_>; 10] = [
         &|remote| remote.delete(&path("up/a")),
         &|remote| remote.make_folder(&folder, true),
         &|remote| remote.remove_folder(&folder, true).map(drop),
         &|remote| remote.move_to(&path("up/a"), &folder, true).map(drop),
+        &|remote| remote.copy(&path("up/a"), &folder, [true, true]).map(drop),
         &|remote| remote.change_password("pw", "new"),
         &|remote| remote.issue_token("here").map(drop),
         &|remote| remote.revoke_token(),
@@ -380,4 +382,22 @@ fn a_file_is_moved_into_a_folder_or_gets_another_name() {
     let error = remote.move_to(&path("no"), &folder("x"), false).unwrap_err();
     assert_eq!(error.code(), Code::NoSuchFile);
     assert!(remote.is_usable());
+}
+
+#[test]
+fn a_file_is_copied_and_a_folder_where_that_is_asked_for() {
+    let server = FakeServer::start(Fault::None).with_file("/a", b"x").with_file("/up/a", b"y");
+    let mut remote = signed_in(&server);
+    let folder = |text: &str| FolderPath::parse_rooted(text).unwrap();
+    let error = remote.copy(&path("a"), &folder("up"), [false, false]).unwrap_err();
+    assert_eq!(error.code(), Code::Exists);
+    let copied = remote.copy(&path("a"), &folder("up"), [false, true]).unwrap();
+    assert_eq!((copied.to, copied.is_folder, copied.replaced), (path("up/a"), false, true));
+    let error = remote.copy(&path("up"), &folder("down"), [false, false]).unwrap_err();
+    assert_eq!(error.code(), Code::NotAllowed);
+    let copied = remote.copy(&path("up"), &folder("down"), [true, false]).unwrap();
+    assert_eq!((copied.to, copied.is_folder, copied.files), (path("down"), true, 1));
+    for path in ["/a", "/up/a", "/down/a"] {
+        assert_eq!(server.files.lock()[path], b"x");
+    }
 }

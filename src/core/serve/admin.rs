@@ -136,6 +136,8 @@ fn carry_out(verb: &Verb, operator: &Operator, caller: &mut dyn Caller) -> Resul
         Verb::Replace { node, to, force } => answer(operator.replace(*node, to, *force, caller)?),
         Verb::Backup => answer(operator.back_up(caller)?),
         Verb::User(ask) => operator.users().carry_out(ask, caller),
+        Verb::Snapshot(ask) => operator.snapshot(ask, caller),
+        Verb::Purge { user } => answer(operator.purge(user.as_deref(), caller)?),
     }
 }
 

@@ -4,6 +4,7 @@
 //! unfinished store undone and everyone else alone.
 
 mod folders;
+mod history;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Sto
 use crate::core::types::{Digest, FileAttributes, Precondition};
 use crate::core::wire::admin::one_line;
 use crate::core::wire::chunk::{self, Head};
+use crate::core::wire::extended::Which;
 
 /// The most bytes taken in one read while a message is awaited.
 const READ_BYTES: usize = 16 * 1024;
@@ -304,17 +306,23 @@ impl Connection<'_> {
             Step::Store { path, bytes, precondition, attributes, framing } => {
                 self.store(&path, bytes, precondition, attributes, framing)?;
             }
-            Step::Retrieve { path, range, framing } => self.retrieve(&path, range, framing)?,
+            Step::Retrieve { path, which, range, framing } => {
+                self.retrieve(&path, &which, range, framing)?;
+            }
             Step::Delete { path } => {
                 let outcome = self.user().and_then(|user| door.files.delete(user, &path));
                 Event { path: Some(&path), ..self.event("deleted", begun) }.end(&outcome);
                 self.session.deleted(outcome);
             }
-            Step::List { path, extent } => self.list(path, extent),
+            Step::List { path, extent, at } => self.list(path, extent, at),
+            Step::History(request) => self.history(&request),
             Step::ListOn => self.list_on(),
             Step::MakeFolder { folder, parents } => self.make_folder(&folder, parents),
             Step::RemoveFolder { folder, recursive } => self.remove_folder(&folder, recursive),
             Step::Move { from, to, replace } => self.move_to(&from, &to, replace),
+            Step::Copy { from, to, recursive, replace } => {
+                self.copy(&from, &to, [recursive, replace]);
+            }
             Step::Status => {
                 let outcome = self.user().and_then(|_| door.operator.status_for_users());
                 self.session.status_told(outcome.and_then(|status| one_line(&status)));
@@ -537,12 +545,14 @@ impl Connection<'_> {
     fn retrieve(
         &mut self,
         path: &FilePath,
+        which: &Which,
         range: Option<ByteRange>,
         framing: Framing,
     ) -> Result<()> {
         let door = self.door;
         let begun = Instant::now();
-        let found = self.user().and_then(|user| door.files.retrieve(user, path, range));
+        let found =
+            self.user().and_then(|user| door.files.retrieve_which(user, path, which, range));
         let mut retrieve = match found {
             Ok(retrieve) => retrieve,
             Err(error) => {

@@ -5,9 +5,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::core::catalog::accounts::{Account, Proof};
-use crate::core::catalog::{Draft, FileRecord, NewFile, Relocated, Removed, Scope, TokenId};
+use crate::core::catalog::{
+    Draft, FileRecord, NewFile, Relocated, Removed, Scope, TokenId, UserId,
+};
 use crate::core::cluster::leadership::Leadership;
 use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::Reader;
@@ -21,13 +25,18 @@ use crate::core::range::ByteRange;
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Reservation, Room, Usage};
 use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
-use crate::core::wire::extended::{Entry, Moved};
+use crate::core::wire::extended::{Entry, Moved, When, Which};
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
 use crate::core::wire::trailer::STRIPES_MAX;
 
 /// The largest file that the format takes, in bytes; `--max-file-size` stays below it.
 pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
+
+/// So much at least is let go of at a time where nodes are full, and so often it is waited for the room.
+const ROOM_STEP_BYTES: u64 = 16 << 20;
+const ROOM_WAITS: u32 = 20;
+const ROOM_WAIT: Duration = Duration::from_millis(100);
 
 /// Somebody who has signed in.
 #[derive(Clone, Debug)]
@@ -197,7 +206,7 @@ impl Files {
         Ok(())
     }
 
-    fn may_read(&self) -> Result<()> {
+    pub(super) fn may_read(&self) -> Result<()> {
         self.cluster.roster.may_read()
     }
 
@@ -286,7 +295,7 @@ impl Files {
         self.may_change().map_err(too_few_to_store)?;
         self.cluster.catalog.check_room()?;
         let id = user.account.id;
-        let reclaim = || self.reclaim();
+        let reclaim = |user, bytes| self.reclaim(user, bytes);
         let reservation = self.usage.reserve(self.room(&reclaim), id, path, bytes)?;
         self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
         let meta = PieceMeta {
@@ -296,7 +305,7 @@ impl Files {
             stored_ms: clock::now_ms(),
             repair: false,
         };
-        let writing = self.cluster.volume.write(&meta)?;
+        let writing = self.begin_writing(&meta)?;
         let transfer = self.cluster.volume.traffic().enter();
         let stored_by = user.described();
         let attributes = FileAttributes::default();
@@ -312,6 +321,27 @@ impl Files {
         })
     }
 
+    /// Begins to write a version; where nodes are full what is kept for undo gives way.
+    fn begin_writing(&self, meta: &PieceMeta) -> Result<Writing> {
+        let mut waits = 0;
+        loop {
+            let begun = self.cluster.volume.write(meta);
+            let Err(Error::NodesFull(_)) = begun else { return begun };
+            // Four nodes keep two bytes for each.
+            let made = self.cluster.let_go_of_oldest(meta.file_bytes.max(ROOM_STEP_BYTES));
+            let is_more = made.and_then(|made| Ok(self.reaper.reclaim()? > 0 || made));
+            if is_more.unwrap_or(false) {
+                waits = 0;
+            } else if waits == ROOM_WAITS || !self.cluster.retention.has_just_let_go() {
+                return begun;
+            }
+            // The nodes remove what was dropped when they have followed so far, and say so when they are
+            // asked next.
+            waits += 1;
+            thread::sleep(ROOM_WAIT);
+        }
+    }
+
     /// Begins to read a file's current version, or a part of it.
     ///
     /// # Errors
@@ -324,10 +354,28 @@ impl Files {
         path: &FilePath,
         range: Option<ByteRange>,
     ) -> Result<Retrieve<'_>> {
+        self.retrieve_which(user, path, &Which::Current, range)
+    }
+
+    /// The same of any version that is kept.
+    ///
+    /// # Errors
+    /// As [`Files::retrieve`]; [`Code::NoSuchFile`] if there is no such version or snapshot, or the file
+    /// was not there then.
+    pub fn retrieve_which(
+        &self,
+        user: &User,
+        path: &FilePath,
+        which: &Which,
+        range: Option<ByteRange>,
+    ) -> Result<Retrieve<'_>> {
         self.may_read()?;
-        let entered = self.enter(user, path)?;
+        let entered = self.enter(user, path, which)?;
         let version = entered.0.version;
         let begun = self.begin_retrieve(user, path, range, entered);
+        if *which != Which::Current {
+            return begun;
+        }
         if !matches!(begun, Err(Error::TooFewToRead { .. } | Error::DamagedOnNodes { .. })) {
             return begun;
         }
@@ -339,7 +387,7 @@ impl Files {
         self.cluster.settler.round();
         let current = self.cluster.catalog.file(user.account.id, path)?.version;
         if current != version {
-            return self.begin_retrieve(user, path, range, self.enter(user, path)?);
+            return self.begin_retrieve(user, path, range, self.enter(user, path, which)?);
         }
         if self.cluster.catalog.is_uncertain(version)? {
             let text = format!(
@@ -351,10 +399,10 @@ impl Files {
         begun
     }
 
-    /// The file's current version, which is not dropped as long as it is being read.
-    fn enter(&self, user: &User, path: &FilePath) -> Result<(FileRecord, Reader)> {
+    /// The file's version that is meant, which is not dropped as long as it is being read.
+    fn enter(&self, user: &User, path: &FilePath, which: &Which) -> Result<(FileRecord, Reader)> {
         self.cluster.readers.enter(|| {
-            let record = self.cluster.catalog.file(user.account.id, path)?;
+            let record = self.record(user, path, which)?;
             let version = record.version;
             Ok((record, version))
         })
@@ -459,6 +507,16 @@ impl Files {
         self.cluster.catalog.look(user.account.id, path)
     }
 
+    /// What was at a path at a time.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`] if nothing was; [`Code::NoSuchFile`] if there is no such snapshot;
+    /// [`Error::NotReady`].
+    pub fn look_at(&self, user: &User, path: &FolderPath, when: &When) -> Result<Entry> {
+        self.may_read()?;
+        self.cluster.catalog.look_at(user.account.id, path, self.moment(when)?)
+    }
+
     /// Some of what is in a folder, sorted by the bytes of the whole path: at most `most` entries
     /// that come behind `after`. None at the end, or where there is no such folder.
     ///
@@ -474,6 +532,24 @@ impl Files {
     ) -> Result<Vec<Entry>> {
         self.may_read()?;
         self.cluster.catalog.page(user.account.id, below, scope, after, most)
+    }
+
+    /// The same as it was at a time.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchFile`] if there is no such snapshot; [`Error::NotReady`].
+    pub fn page_at(
+        &self,
+        user: &User,
+        below: &FolderPath,
+        scope: Scope,
+        when: &When,
+        after: Option<&Entry>,
+        most: usize,
+    ) -> Result<Vec<Entry>> {
+        self.may_read()?;
+        let at = Some(self.moment(when)?);
+        self.cluster.catalog.page_at(user.account.id, below, scope, at, after, most)
     }
 
     /// Everything the user has, sorted by path. Asks no node.
@@ -500,15 +576,20 @@ impl Files {
         self.cluster.roster.say_bye();
     }
 
-    fn room<'a>(&'a self, reclaim: &'a dyn Fn()) -> Room<'a> {
+    fn room<'a>(&'a self, reclaim: &'a dyn Fn(UserId, u64) -> bool) -> Room<'a> {
         Room { catalog: &self.cluster.catalog, readers: &self.cluster.readers, reclaim }
     }
 
-    /// Makes room by dropping what was replaced or deleted, as far as nobody reads it.
-    fn reclaim(&self) {
-        if let Err(error) = self.reaper.reclaim() {
+    /// Makes room for an account: drops what is kept for nobody and is not read, or else lets go of the
+    /// oldest of what is kept for undo. False if there was nothing of either.
+    fn reclaim(&self, user: UserId, bytes: u64) -> bool {
+        let made = self.reaper.reclaim().and_then(|dropped| {
+            Ok(dropped > 0 || (self.cluster.let_go_of(user, bytes)? && self.reaper.reclaim()? > 0))
+        });
+        made.unwrap_or_else(|error| {
             tracing::warn!("cannot make room by dropping what was deleted: {error}");
-        }
+            false
+        })
     }
 
     /// Records that nodes do not hold a version's piece, or hold it damaged: it is rebuilt then. If that
@@ -605,7 +686,8 @@ impl Store<'_> {
             }
             Written::Staged { seq, nodes, .. } => (seq, nodes, None),
         };
-        reservation.confirm(files.room(&|| files.reclaim()))?;
+        let reclaim = |user, bytes| files.reclaim(user, bytes);
+        reservation.confirm(files.room(&reclaim))?;
         let is_inline = stripe.is_some();
         let new = NewFile {
             user: reservation.user(),
@@ -623,6 +705,12 @@ impl Store<'_> {
         };
         let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
         let (replaced, have) = stored.inspect_err(|error| writing.refused(error))?;
+        if replaced {
+            // The file is stored; what stays of the old one gives way later at the latest.
+            if let Err(error) = reservation.settle(files.room(&reclaim)) {
+                tracing::warn!("cannot make room by dropping what was replaced: {error}");
+            }
+        }
         if replaced || placed != NodeSet::ALL {
             cluster.notifier.notify();
         }

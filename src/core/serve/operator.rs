@@ -7,6 +7,7 @@ mod backup;
 mod heal;
 mod pass;
 mod replace;
+mod retention;
 mod scrub;
 mod told;
 mod upkeep;
@@ -94,6 +95,8 @@ impl Operator {
         if names == Names::Shown {
             status.unreadable = self.some_unreadable(&facts)?;
         }
+        let (files, bytes) = self.cluster.catalog.current()?;
+        (status.files.count, status.files.bytes) = (files, bytes);
         status.upkeep = Some(self.upkeep()?);
         Ok(status)
     }

@@ -1,5 +1,13 @@
 //! How much each account may store: what it has stored and what it is storing at this moment count,
 //! so that many stores at once cannot come to more than one after the other.
+//!
+//! Two sums are held against the quota, and neither may be over it:
+//!
+//! - the sizes of all files, so that a copy counts like any other file although no byte of it is stored;
+//! - the bytes of all versions. What is kept for undo counts here, and gives way before a store is refused.
+//!
+//! What undo brings back is not refused: it may bring the first sum over the quota, until something is
+//! deleted, and adds nothing to the second.
 
 use std::collections::HashMap;
 use std::thread;
@@ -12,10 +20,13 @@ use crate::core::cluster::readers::Readers;
 use crate::core::error::{Error, Result};
 use crate::core::path::FilePath;
 
-/// How often what was deleted is dropped for good before a store is refused, and how long after each
-/// time that takes.
-const RECLAIMS: u32 = 5;
-const RECLAIM_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is looked again whether what is being read can be dropped before a store is refused, and
+/// how long after each time.
+const WAITS: u32 = 4;
+const WAIT: Duration = Duration::from_millis(100);
+
+/// So often room is made for one store at most.
+const RECLAIMS_MAX: u32 = 10_000;
 
 /// Where it is looked up what an account has stored, and how room is made.
 #[derive(Clone, Copy)]
@@ -24,8 +35,9 @@ pub struct Room<'a> {
     pub catalog: &'a Catalog,
     /// What is being read, and so takes room also when it is replaced.
     pub readers: &'a Readers,
-    /// Drops what was replaced or deleted, as far as nobody reads it.
-    pub reclaim: &'a dyn Fn(),
+    /// Makes so many bytes of room for an account: drops what is kept for nobody, or if there is nothing
+    /// of it, lets go of the oldest of what is kept for undo. True if it has done something.
+    pub reclaim: &'a dyn Fn(UserId, u64) -> bool,
 }
 
 /// Running stores of all accounts.
@@ -40,26 +52,60 @@ pub struct Usage {
 #[derive(Default, Clone, Copy)]
 struct Running {
     stores: usize,
-    /// Their bytes, less those of the files that they replace.
-    net: i128,
+    net: Net,
 }
 
-/// Why a store does not fit.
+/// What stores and copies add, less what the files had that they replace.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+struct Net {
+    /// To the sizes of all files.
+    files: i128,
+    /// To the bytes of all versions.
+    versions: i128,
+}
+
+impl Net {
+    fn add(&mut self, other: Net) {
+        self.files += other.files;
+        self.versions += other.versions;
+    }
+
+    fn less(self, other: Net) -> Net {
+        Net { files: self.files - other.files, versions: self.versions - other.versions }
+    }
+}
+
+/// Why a store or a copy does not fit.
 struct Refused {
     used: u64,
     quota: u64,
-    /// What can be had again of it by dropping what was replaced or deleted.
-    reclaimable_bytes: u64,
+    /// What would have to go for it; `None` if only files that are there could make room.
+    lack: Option<Lack>,
 }
 
-/// One running store. It counts until this is dropped.
+struct Lack {
+    /// So many bytes more would have to be free.
+    over: u64,
+    /// Somebody reads what could be dropped otherwise.
+    is_read: bool,
+}
+
+/// What counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    /// All that is stored.
+    All,
+    /// Without what is kept, if only snapshots are left that have it.
+    NotHeld,
+}
+
+/// One running store or copy. It counts until this is dropped.
 pub struct Reservation<'a> {
     usage: &'a Usage,
     user: UserId,
     path: FilePath,
     bytes: u64,
-    /// The bytes of the file that it replaces, as far as they need not be kept for somebody.
-    replaced: u64,
+    net: Net,
 }
 
 impl Usage {
@@ -75,11 +121,30 @@ impl Usage {
         path: &FilePath,
         bytes: u64,
     ) -> Result<Reservation<'_>> {
-        let path = path.clone();
-        let mut reservation = Reservation { usage: self, user, path, bytes: 0, replaced: 0 };
-        self.running.lock().entry(user).or_default().stores += 1;
+        let mut reservation = self.begin(user, path);
         reservation.change(room, bytes)?;
         Ok(reservation)
+    }
+
+    /// Begins to count a copy, of which no byte is stored.
+    ///
+    /// # Errors
+    /// [`Error::OverQuota`].
+    pub fn reserve_copy(
+        &self,
+        catalog: &Catalog,
+        user: UserId,
+        path: &FilePath,
+        bytes: u64,
+    ) -> Result<Reservation<'_>> {
+        let mut reservation = self.begin(user, path);
+        reservation.resize_copy(catalog, bytes)?;
+        Ok(reservation)
+    }
+
+    fn begin(&self, user: UserId, path: &FilePath) -> Reservation<'_> {
+        self.running.lock().entry(user).or_default().stores += 1;
+        Reservation { usage: self, user, path: path.clone(), bytes: 0, net: Net::default() }
     }
 
     /// What a quota comes to, in bytes; `None` if there is no limit.
@@ -107,54 +172,112 @@ impl Reservation<'_> {
         self.change(room, self.bytes)
     }
 
-    /// Counts so many bytes from now on.
-    fn change(&mut self, room: Room<'_>, bytes: u64) -> Result<()> {
-        let mut reclaims = 0;
-        while let Err(Refused { used, quota, reclaimable_bytes }) = self.try_change(room, bytes)? {
-            if reclaimable_bytes == 0 || reclaims == RECLAIMS {
-                return Err(Error::OverQuota { bytes, used, quota });
+    /// Makes room again where what was replaced has stayed for undo.
+    pub fn settle(&self, room: Room<'_>) -> Result<()> {
+        for _ in 0..RECLAIMS_MAX {
+            let (quota, stored) = room.catalog.quota_and_usage(self.user)?;
+            let Some(quota) = self.usage.limit(quota) else { break };
+            let over = stored.stored_bytes.saturating_sub(quota);
+            if over == 0 || !(room.reclaim)(self.user, over) {
+                break;
             }
-            if reclaims > 0 {
-                thread::sleep(RECLAIM_PAUSE);
-            }
-            (room.reclaim)();
-            reclaims += 1;
         }
         Ok(())
     }
 
+    /// Counts a copy of so many bytes from now on.
+    ///
+    /// # Errors
+    /// [`Error::OverQuota`].
+    pub fn resize_copy(&mut self, catalog: &Catalog, bytes: u64) -> Result<()> {
+        let tried = self.try_change(catalog, None, bytes)?;
+        tried.map_err(|Refused { used, quota, .. }| Error::OverQuota { bytes, used, quota })
+    }
+
+    /// Counts a store of so many bytes from now on.
+    fn change(&mut self, room: Room<'_>, bytes: u64) -> Result<()> {
+        let (mut reclaims, mut waits) = (0, 0);
+        let count = |count| Some((room.readers, count));
+        while let Err(refused) = self.try_change(room.catalog, count(Count::All), bytes)? {
+            let Refused { used, quota, lack } = refused;
+            // Nothing that is kept for undo is given up where that does not help.
+            let Some(Lack { over, is_read }) = lack else {
+                return Err(Error::OverQuota { bytes, used, quota });
+            };
+            reclaims += 1;
+            if reclaims <= RECLAIMS_MAX && (room.reclaim)(self.user, over) {
+                continue;
+            }
+            if is_read && waits < WAITS {
+                waits += 1;
+                thread::sleep(WAIT);
+                continue;
+            }
+            // What only a snapshot has does not give way, and is not the user's doing.
+            let tried = self.try_change(room.catalog, count(Count::NotHeld), bytes)?;
+            let Err(Refused { used, quota, .. }) = tried else { break };
+            return Err(Error::OverQuota { bytes, used, quota });
+        }
+        Ok(())
+    }
+
+    /// Counts so many bytes from now on, if they fit. Without `versions` it is a copy.
     fn try_change(
         &mut self,
-        room: Room<'_>,
+        catalog: &Catalog,
+        versions: Option<(&Readers, Count)>,
         bytes: u64,
     ) -> Result<std::result::Result<(), Refused>> {
         let mut running = self.usage.running.lock();
         let of_user = running.entry(self.user).or_default();
-        let (quota, stored) = room.catalog.quota_and_usage(self.user)?;
-        let others = of_user.net - self.net();
+        let (quota, stored) = catalog.quota_and_usage(self.user)?;
+        let others = of_user.net.less(self.net);
+        let added = i128::from(bytes);
         // Where there is no limit nobody needs to know what the store gives back. If there is one by the
         // time it is confirmed, it is looked up then.
-        let mut replaced = 0;
+        let mut net = Net { files: added, versions: if versions.is_some() { added } else { 0 } };
         if let Some(quota) = self.usage.limit(quota) {
-            replaced = match room.catalog.file(self.user, &self.path) {
-                Ok(there) if !room.readers.is_read(there.version) => there.bytes,
-                _ => 0,
-            };
-            let used = i128::from(stored.stored_bytes) + others;
-            if used + i128::from(bytes) - i128::from(replaced) > i128::from(quota) {
-                let used = u64::try_from(used).unwrap_or(0);
-                let reclaimable_bytes = stored.reclaimable_bytes;
-                return Ok(Err(Refused { used, quota, reclaimable_bytes }));
+            let there = catalog.file(self.user, &self.path).ok();
+            net.files -= there.as_ref().map_or(0, |there| i128::from(there.bytes));
+            let used = i128::from(stored.bytes) + others.files;
+            if over(used + net.files, quota) > 0 {
+                return Ok(Err(Refused { used: unsigned(used), quota, lack: None }));
+            }
+            if let Some((readers, count)) = versions {
+                // As far as it need not be kept for somebody, and is no other file's.
+                if let Some(there) = there
+                    && !readers.is_read(there.version)
+                    && !catalog.has_other_names(there.version)?
+                {
+                    net.versions -= i128::from(there.bytes);
+                }
+                let counted = match count {
+                    Count::NotHeld if stored.has_held => stored.bytes + stored.retired_bytes,
+                    Count::NotHeld | Count::All => stored.stored_bytes,
+                };
+                let used = i128::from(counted) + others.versions;
+                let over = over(used + net.versions, quota);
+                if over > 0 {
+                    let lack = Some(Lack { over, is_read: stored.retired_bytes > 0 });
+                    return Ok(Err(Refused { used: unsigned(used), quota, lack }));
+                }
             }
         }
-        (self.bytes, self.replaced) = (bytes, replaced);
-        of_user.net = others + self.net();
+        self.bytes = bytes;
+        self.net = net;
+        of_user.net = others;
+        of_user.net.add(net);
         Ok(Ok(()))
     }
+}
 
-    fn net(&self) -> i128 {
-        i128::from(self.bytes) - i128::from(self.replaced)
-    }
+/// By how much a sum is over a quota.
+fn over(sum: i128, quota: u64) -> u64 {
+    unsigned(sum - i128::from(quota))
+}
+
+fn unsigned(sum: i128) -> u64 {
+    u64::try_from(sum).unwrap_or(0)
 }
 
 impl Drop for Reservation<'_> {
@@ -162,7 +285,7 @@ impl Drop for Reservation<'_> {
         let mut running = self.usage.running.lock();
         if let Some(of_user) = running.get_mut(&self.user) {
             of_user.stores -= 1;
-            of_user.net -= self.net();
+            of_user.net = of_user.net.less(self.net);
             if of_user.stores == 0 {
                 running.remove(&self.user);
             }
@@ -177,7 +300,7 @@ mod tests {
     use super::*;
     use crate::core::catalog::{Draft, NewFile};
     use crate::core::path::UserName;
-    use crate::core::types::{ClusterId, Digest, NodeSet, Precondition, Seq, VersionId};
+    use crate::core::types::{ClusterId, Digest, Moment, NodeSet, Precondition, Seq, VersionId};
 
     struct Fixture {
         catalog: Arc<Catalog>,
@@ -227,15 +350,21 @@ mod tests {
             change(&self.catalog, |draft| draft.delete(self.user, &path(at)));
         }
 
-        fn reclaim(&self) {
+        fn reclaim(&self, bytes: u64) -> bool {
+            let dropped = self.drop_retired();
+            let expire = |draft: &mut Draft<'_>| draft.expire(self.user, Moment::MAX, Some(bytes));
+            dropped || (change(&self.catalog, expire) > 0 && self.drop_retired())
+        }
+
+        fn drop_retired(&self) -> bool {
             let retired = self.catalog.retired(100).unwrap();
             let retired: Vec<VersionId> =
                 retired.into_iter().filter(|version| !self.readers.is_read(*version)).collect();
-            change(&self.catalog, |draft| draft.drop_versions(&retired));
+            change(&self.catalog, |draft| draft.drop_versions(&retired)) > 0
         }
 
         fn fits(&self, at: &str, bytes: u64) -> Result<Reservation<'_>> {
-            let reclaim = || self.reclaim();
+            let reclaim = |_, bytes| self.reclaim(bytes);
             let room = Room { catalog: &self.catalog, readers: &self.readers, reclaim: &reclaim };
             self.usage.reserve(room, self.user, &path(at), bytes)
         }
@@ -283,7 +412,7 @@ mod tests {
     fn a_store_is_refused_at_its_end_if_what_it_replaces_is_being_read_by_then() {
         let fixture = Fixture::new();
         fixture.store("a", 1, 60);
-        let reclaim = || fixture.reclaim();
+        let reclaim = |_, bytes| fixture.reclaim(bytes);
         let (catalog, readers) = (&*fixture.catalog, &*fixture.readers);
         let room = Room { catalog, readers, reclaim: &reclaim };
         let mut store = fixture.fits("a", 60).unwrap();
@@ -294,6 +423,41 @@ mod tests {
         store.confirm(room).unwrap();
         assert!(fixture.fits("b", 41).is_err());
         drop(fixture.fits("b", 40).unwrap());
+    }
+
+    #[test]
+    fn copies_count_by_their_sizes_and_cannot_overrun_the_quota() {
+        let fixture = Fixture::new();
+        let copy = |to: &str, bytes| {
+            fixture.usage.reserve_copy(&fixture.catalog, fixture.user, &path(to), bytes)
+        };
+        let named = |to: &str, version: u8| {
+            let (user, to) = (fixture.user, path(to));
+            let name =
+                |draft: &mut Draft<'_>| draft.name_version(user, &to, VersionId([version; 16]));
+            change(&fixture.catalog, name);
+        };
+        fixture.store("a", 1, 40);
+        assert!(matches!(copy("b", 61).err().unwrap(), Error::OverQuota { used: 40, .. }));
+        let first = copy("b", 40).unwrap();
+        assert!(copy("c", 21).is_err() && fixture.fits("c", 21).is_err(), "the running one counts");
+        drop(copy("c", 20).unwrap());
+        named("b", 1);
+        drop(first);
+        // What is kept for undo is not given up for what only deleting can make room for.
+        fixture.store("old", 2, 15);
+        fixture.delete("old");
+        assert!(copy("c", 21).is_err() && fixture.fits("c", 21).is_err());
+        let kept = fixture.catalog.quota_and_usage(fixture.user).unwrap().1;
+        assert_eq!((kept.bytes, kept.stored_bytes), (80, 55));
+        drop(copy("c", 20).unwrap());
+        // What is replaced is no longer counted; its bytes are not had back, since a has them too.
+        drop(copy("b", 60).unwrap());
+        drop(fixture.fits("b", 45).unwrap());
+        assert_eq!(fixture.catalog.quota_and_usage(fixture.user).unwrap().1.stored_bytes, 55);
+        drop(fixture.fits("b", 60).unwrap());
+        assert_eq!(fixture.catalog.quota_and_usage(fixture.user).unwrap().1.stored_bytes, 40);
+        assert!(copy("b", 61).is_err() && fixture.fits("b", 61).is_err());
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Server {
         let snapshot = config.folder.join("snapshot");
         let cluster =
             Cluster::new(catalog, links, claim, &random, Fanout::Threads, None, snapshot)?;
-        let upkeep = Arc::new(upkeep::start(&cluster, config.rates)?);
+        let upkeep = Arc::new(upkeep::start(&cluster, config.rates.clone())?);
         cluster.start_replication()?;
         let files = Files::new(cluster.clone(), random, config.file_bytes_max);
         let files = Arc::new(files.with_policy(config.policy));

@@ -16,14 +16,20 @@ use crate::core::cluster::scrub::{Scrubber, Scrubs};
 use crate::core::cluster::{Cluster, spawn, supervisor};
 use crate::core::error::Result;
 use crate::core::io::clock;
+use crate::core::serve::schedule;
 
 pub use crate::core::cluster::pace::RATE_MIN;
+pub use crate::core::cluster::retention::Keep;
+pub use crate::core::ladder::Rung;
+pub use crate::core::serve::schedule::Schedule;
 
 /// How long an engine rests that has nothing to do.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How fast, and how often.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How fast, how often, and for how long.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rates {
     /// Bytes per second that repairs read, all nodes together; as fast as can be if there is none.
     pub heal: Option<u64>,
@@ -32,6 +38,10 @@ pub struct Rates {
     pub scrub: Option<u64>,
     /// How long after one scrub has ended the next one begins; never by itself if there is none.
     pub scrub_every: Option<Duration>,
+    /// How long what was replaced or deleted is kept.
+    pub keep: Keep,
+    /// When snapshots are made by themselves, if at all.
+    pub snapshots: Option<Schedule>,
 }
 
 impl Default for Rates {
@@ -39,7 +49,9 @@ impl Default for Rates {
         Rates {
             heal: None,
             scrub: Some(50_000_000),
-            scrub_every: Some(Duration::from_secs(7 * 24 * 3600)),
+            scrub_every: Some(WEEK),
+            keep: Keep::For(WEEK),
+            snapshots: None,
         }
     }
 }
@@ -69,7 +81,11 @@ pub fn start(cluster: &Cluster, rates: Rates) -> Result<Upkeep> {
     };
     supervisor::start(cluster)?;
     let repairs = repair::start(cluster, &throttle(&heal_pace))?;
+    cluster.retention.keep(rates.keep);
     Arc::new(Reaper::new(cluster)).start()?;
+    if let Some(schedule) = rates.snapshots {
+        schedule::start(cluster, schedule)?;
+    }
     let (start, start_ms) = (Instant::now(), clock::now_ms());
     let mut scrubber = Scrubber::new(cluster, throttle(&scrub_pace), rates.scrub_every, start_ms)?;
     let mut replacer = Replacer::new(cluster, throttle(&scrub_pace), start_ms)?;

@@ -5,14 +5,14 @@ use crate::core::path::FolderPath;
 use crate::core::session::listing::Listing;
 use crate::core::session::scan::Opcode;
 use crate::core::session::{Session, Step, Waiting, say};
-use crate::core::wire::extended::{Entry, Extent, Moved, Removed, Reply};
+use crate::core::wire::extended::{Entry, Extent, Moved, Removed, Reply, When};
 
 impl Session {
     /// Asks for a listing of what is below a folder, or of one file or folder.
-    pub(super) fn list(&mut self, path: FolderPath, extent: Extent) {
+    pub(super) fn list(&mut self, path: FolderPath, extent: Extent, at: Option<When>) {
         let Some(user) = self.user.clone() else { return self.misuse("nobody is signed in") };
         let listing = Listing::new(self.manner, user);
-        self.ask_loop(Step::List { path, extent }, Waiting::List(Box::new(listing)));
+        self.ask_loop(Step::List { path, extent, at }, Waiting::List(Box::new(listing)));
     }
 
     /// The outcome of [`Step::List`] and [`Step::ListOn`]: the next entries, sorted; none at the end.
@@ -45,9 +45,19 @@ impl Session {
         self.folder_done(outcome.map(Removed::to_fields));
     }
 
-    /// The outcome of [`Step::Move`].
+    /// The outcome of [`Step::Move`] and of [`Step::Copy`].
     pub fn moved(&mut self, outcome: Result<Moved>) {
         self.folder_done(outcome.map(|moved| moved.to_fields()));
+    }
+
+    /// The outcome of [`Step::History`]: the lines of the answer. Only the extended session asks.
+    pub fn history_told(&mut self, outcome: Result<Vec<String>>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::History = waiting else { return self.misuse("nobody asked for what was") };
+        self.reply(match outcome {
+            Ok(lines) => Reply::Success(lines).encode(),
+            Err(error) => say::extended_failure(&error),
+        });
     }
 
     /// Only the extended session asks for any of these.

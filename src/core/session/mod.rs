@@ -22,7 +22,9 @@
 //!         \------- retrieve_failed -> reply
 //!  DEL  Delete --- deleted --------> reply          STA  Status - status_told --> reply
 //!  INF  List ----- listed, a page -> page, ListOn, and so on; no entries: the end, reply
-//!  MKD RMD MOV  MakeFolder, RemoveFolder, Move --- folder_made, folder_removed, moved -> reply
+//!  VER GON UND RVT FGT USE  History --- history_told --> reply
+//!  MKD RMD  MakeFolder, RemoveFolder --- folder_made, folder_removed --> reply
+//!  MOV CPY  Move, Copy --- moved ------> reply
 //!  ISS REV PWD  IssueToken, RevokeToken, ChangePassword --- account_done --------> reply
 //! ```
 //!
@@ -51,7 +53,7 @@ use crate::core::session::input::Input;
 use crate::core::session::listing::Listing;
 use crate::core::session::say::Manner;
 use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
-use crate::core::wire::extended::{Extent, parse_hello_line};
+use crate::core::wire::extended::{Extent, HistoryRequest, When, Which, parse_hello_line};
 use crate::core::wire::lines::{CRLF, MESSAGE_BYTES_MAX};
 use crate::core::wire::token::Token;
 
@@ -139,6 +141,8 @@ pub enum Step {
     Retrieve {
         /// Which.
         path: FilePath,
+        /// Which version of it.
+        which: Which,
         /// What of it; all of it without.
         range: Option<ByteRange>,
         /// How its bytes will go.
@@ -158,6 +162,8 @@ pub enum Step {
         path: FolderPath,
         /// How much of it.
         extent: Extent,
+        /// As it was then; as it is now if that is `None`.
+        at: Option<When>,
     },
     /// Go on with it, then [`Session::listed`] with the next entries.
     ListOn,
@@ -211,6 +217,19 @@ pub enum Step {
         /// May it take the place of a file?
         replace: bool,
     },
+    /// Copy a file or a folder, then [`Session::moved`].
+    Copy {
+        /// Which.
+        from: FilePath,
+        /// The folder to copy it into, or the copy's path.
+        to: FolderPath,
+        /// May it be a folder?
+        recursive: bool,
+        /// May it take the place of a file?
+        replace: bool,
+    },
+    /// Tell what was, or bring it back, then [`Session::history_told`].
+    History(HistoryRequest),
 }
 
 /// What is known of a version when its store has been committed.
@@ -268,6 +287,7 @@ enum Waiting {
     Status,
     Account,
     Folder,
+    History,
 }
 
 enum State {

@@ -14,7 +14,7 @@ use crate::core::session::{
     Found, Framing, Patience, Session, State, Step, Stored, Waiting, plain_manner, text,
 };
 use crate::core::types::NodeSet;
-use crate::core::wire::extended::{self, Extent};
+use crate::core::wire::extended::{self, Extent, Which};
 use crate::core::wire::token::Token;
 
 const UNKNOWN_OPCODE: &str = "ERROR Opcode was invalid!";
@@ -45,14 +45,14 @@ impl Session {
             }
             Request::Store { name, path, size } => self.store(name, path, &size),
             Request::Retrieve { name, path } => match file_path(name, path) {
-                Ok(path) => self.retrieve(path, None),
+                Ok(path) => self.retrieve(path, Which::Current, None),
                 Err(error) => self.reply(self.manner.failure(Opcode::Retrieve, &error)),
             },
             Request::Delete { name, path } => match file_path(name, path) {
                 Ok(path) => self.delete(path),
                 Err(error) => self.reply(self.manner.failure(Opcode::Delete, &error)),
             },
-            Request::List => self.list(FolderPath::top(), Extent::All),
+            Request::List => self.list(FolderPath::top(), Extent::All, None),
             Request::SignOut => self.sign_out(),
         }
     }
@@ -82,9 +82,10 @@ impl Session {
                     Step::Store { path: path.clone(), bytes, precondition, attributes, framing };
                 self.ask_loop(step, Waiting::Store { path, bytes, framing });
             }
-            Request::Retrieve { path, range } => self.retrieve(path, range),
+            Request::Retrieve { path, which, range } => self.retrieve(path, which, range),
             Request::Delete { path } => self.delete(path),
-            Request::List { path, extent } => self.list(path, extent),
+            Request::List { path, extent, at } => self.list(path, extent, at),
+            Request::History(request) => self.ask_loop(Step::History(request), Waiting::History),
             Request::SignOut => self.sign_out(),
             Request::Status => self.ask_loop(Step::Status, Waiting::Status),
             Request::IssueToken { machine } => {
@@ -102,6 +103,9 @@ impl Session {
             }
             Request::Move { from, to, replace } => {
                 self.ask_loop(Step::Move { from, to, replace }, Waiting::Folder);
+            }
+            Request::Copy { from, to, recursive, replace } => {
+                self.ask_loop(Step::Copy { from, to, recursive, replace }, Waiting::Folder);
             }
         }
     }
@@ -145,8 +149,8 @@ impl Session {
         if self.manner == Manner::Extended { Framing::Chunks } else { Framing::Raw }
     }
 
-    fn retrieve(&mut self, path: FilePath, range: Option<ByteRange>) {
-        let step = Step::Retrieve { path: path.clone(), range, framing: self.framing() };
+    fn retrieve(&mut self, path: FilePath, which: Which, range: Option<ByteRange>) {
+        let step = Step::Retrieve { path: path.clone(), which, range, framing: self.framing() };
         self.ask_loop(step, Waiting::Retrieve { path, has_range: range.is_some() });
     }
 

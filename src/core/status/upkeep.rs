@@ -18,9 +18,21 @@ pub struct Upkeep {
     /// Nodes that are being replaced.
     #[serde(default)]
     pub replacing: Vec<Replacing>,
+    /// What is kept for undo and in snapshots.
+    #[serde(default)]
+    pub kept: Kept,
     /// The journal and the snapshot of the catalog on each node.
     #[serde(default)]
     pub backups: Vec<Backup>,
+}
+
+/// What is kept of what is not there any more.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// About how many bytes, of all accounts.
+    pub bytes: u64,
+    /// How many snapshots there are.
+    pub snapshots: u64,
 }
 
 /// Where a scrub is.

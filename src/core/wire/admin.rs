@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::types::NodeId;
+use crate::core::wire::retention::SnapshotAsk;
 use crate::core::wire::users::UserAsk;
 
 /// The version of these lines.
@@ -71,6 +72,14 @@ pub enum Verb {
     Backup,
     /// Something about the accounts.
     User(UserAsk),
+    /// Something about snapshots.
+    Snapshot(SnapshotAsk),
+    /// All that is kept for undo, let go of. The result is a
+    /// [`Purged`](crate::core::wire::retention::Purged).
+    Purge {
+        /// Whose; of all accounts if none is named.
+        user: Option<String>,
+    },
 }
 
 impl Verb {

@@ -5,6 +5,7 @@
 //! `/` here. The bytes of files travel in [`chunk`](super::chunk)s.
 
 pub mod attributes;
+pub mod history;
 mod options;
 mod outcome;
 
@@ -15,6 +16,7 @@ use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionI
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
+pub use history::{HistoryRequest, When, Which};
 pub use options::Extent;
 pub use outcome::{Moved, Removed};
 
@@ -54,6 +56,7 @@ pub enum Request {
     },
     Retrieve {
         path: FilePath,
+        which: Which,
         range: Option<ByteRange>,
     },
     Delete {
@@ -63,6 +66,7 @@ pub enum Request {
     List {
         path: FolderPath,
         extent: Extent,
+        at: Option<When>,
     },
     SignOut,
     Status,
@@ -91,12 +95,20 @@ pub enum Request {
         to: FolderPath,
         replace: bool,
     },
+    Copy {
+        from: FilePath,
+        to: FolderPath,
+        recursive: bool,
+        replace: bool,
+    },
+    /// `VER`, `GON`, `UND`, `RVT`, `FGT`, `USE`.
+    History(HistoryRequest),
 }
 
 /// All opcodes.
-const OPCODES: [&str; 15] = [
+const OPCODES: [&str; 22] = [
     "LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "STA", "TOK", "ISS", "REV", "PWD", "MKD",
-    "RMD", "MOV",
+    "RMD", "MOV", "CPY", "VER", "GON", "UND", "RVT", "FGT", "USE",
 ];
 
 /// The switches of requests, as lines.
@@ -122,16 +134,20 @@ impl Request {
                 request.extend(attributes::to_fields(*attributes));
                 lines::encode(&request)
             }
-            Request::Retrieve { path, range } => {
+            Request::Retrieve { path, which, range } => {
                 let mut request = vec!["RTV".to_owned(), rooted(path)];
+                request.extend(which.option());
                 request.extend(range.map(|range| format!("range={range}")));
                 lines::encode(&request)
             }
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
-            Request::List { path, extent: Extent::All } if path.is_top() => lines::encode(&["INF"]),
-            Request::List { path, extent } => {
+            Request::List { path, extent: Extent::All, at: None } if path.is_top() => {
+                lines::encode(&["INF"])
+            }
+            Request::List { path, extent, at } => {
                 let mut request = vec!["INF".to_owned(), rooted_folder(path)];
                 request.extend(options::of_extent(*extent));
+                request.extend(at.as_ref().map(|at| format!("at={at}")));
                 lines::encode(&request)
             }
             Request::SignOut => lines::encode(&["LGO"]),
@@ -151,6 +167,12 @@ impl Request {
             Request::Move { from, to, replace } => {
                 switched(vec!["MOV".into(), rooted(from), rooted_folder(to)], *replace, REPLACE)
             }
+            Request::Copy { from, to, recursive, replace } => {
+                let mut request = vec!["CPY".into(), rooted(from), rooted_folder(to)];
+                request.extend(recursive.then(|| RECURSIVE.to_owned()));
+                switched(request, *replace, REPLACE)
+            }
+            Request::History(request) => lines::encode(&request.to_lines()),
         }
     }
 
@@ -179,13 +201,15 @@ impl Request {
             }
             ["RTV", path, options @ ..] => {
                 let path = FilePath::parse_rooted(path)?;
-                Ok(Request::Retrieve { path, range: options::range(options)? })
+                let (which, range) = options::of_retrieval(options)?;
+                Ok(Request::Retrieve { path, which, range })
             }
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
-            ["INF"] => Ok(Request::List { path: FolderPath::top(), extent: Extent::All }),
+            ["INF"] => Ok(Request::List { path: FolderPath::top(), extent: Extent::All, at: None }),
             ["INF", path, options @ ..] => {
                 let path = FolderPath::parse_rooted(path)?;
-                Ok(Request::List { path, extent: options::extent(options)? })
+                let (extent, at) = options::of_listing(options)?;
+                Ok(Request::List { path, extent, at })
             }
             ["LGO"] => Ok(Request::SignOut),
             ["STA"] => Ok(Request::Status),
@@ -201,21 +225,31 @@ impl Request {
             }
             ["MKD", folder, options @ ..] => {
                 let folder = FolderPath::parse_rooted(folder)?;
-                Ok(Request::MakeFolder { folder, parents: options::switch(options, PARENTS)? })
+                let [parents] = options::switches(options, [PARENTS])?;
+                Ok(Request::MakeFolder { folder, parents })
             }
             ["RMD", folder, options @ ..] => {
                 let folder = FolderPath::parse_rooted(folder)?;
-                let recursive = options::switch(options, RECURSIVE)?;
+                let [recursive] = options::switches(options, [RECURSIVE])?;
                 Ok(Request::RemoveFolder { folder, recursive })
             }
             ["MOV", from, to, options @ ..] => {
                 let (from, to) = (FilePath::parse_rooted(from)?, FolderPath::parse_rooted(to)?);
-                Ok(Request::Move { from, to, replace: options::switch(options, REPLACE)? })
+                let [replace] = options::switches(options, [REPLACE])?;
+                Ok(Request::Move { from, to, replace })
             }
-            [opcode, ..] if OPCODES.contains(opcode) => {
-                Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
+            ["CPY", from, to, options @ ..] => {
+                let (from, to) = (FilePath::parse_rooted(from)?, FolderPath::parse_rooted(to)?);
+                let [recursive, replace] = options::switches(options, [RECURSIVE, REPLACE])?;
+                Ok(Request::Copy { from, to, recursive, replace })
             }
-            _ => Err(Error::Protocol("unknown opcode".into())),
+            fields => match (HistoryRequest::parse(fields)?, fields) {
+                (Some(request), _) => Ok(Request::History(request)),
+                (None, [opcode, ..]) if OPCODES.contains(opcode) => {
+                    Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
+                }
+                _ => Err(Error::Protocol("unknown opcode".into())),
+            },
         }
     }
 }
@@ -362,6 +396,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::types::Moment;
 
     fn round_trip(request: Request) {
         let bytes = request.encode();
@@ -392,18 +427,40 @@ mod tests {
         }
         for range in [None, Some("5-"), Some("5-9"), Some("-9")] {
             let range = range.map(|range| range.parse().unwrap());
-            round_trip(Request::Retrieve { path: path.clone(), range });
+            for which in [
+                Which::Current,
+                Which::At(When::At(Moment(7))),
+                Which::At(When::parse("daily").unwrap()),
+                Which::Version("0123abcd".into()),
+            ] {
+                round_trip(Request::Retrieve { path: path.clone(), which, range });
+            }
         }
+        for dry_run in [false, true] {
+            let (path, when) = (FolderPath::top(), When::At(Moment(7)));
+            round_trip(Request::History(HistoryRequest::Revert { path, when, dry_run }));
+        }
+        round_trip(Request::History(HistoryRequest::Versions { path: path.clone() }));
+        round_trip(Request::History(HistoryRequest::Deleted { folder: path.folder() }));
+        round_trip(Request::History(HistoryRequest::Undo { path: path.clone() }));
+        round_trip(Request::History(HistoryRequest::Forget { path: path.clone() }));
+        round_trip(Request::History(HistoryRequest::Usage));
         round_trip(Request::Delete { path: path.clone() });
         for folder in [FolderPath::top(), path.folder()] {
             for extent in [Extent::Itself, Extent::Children, Extent::All] {
-                round_trip(Request::List { path: folder.clone(), extent });
+                for at in [None, Some(When::At(Moment(7)))] {
+                    round_trip(Request::List { path: folder.clone(), extent, at });
+                }
             }
             for on in [false, true] {
                 round_trip(Request::MakeFolder { folder: folder.clone(), parents: on });
                 round_trip(Request::RemoveFolder { folder: folder.clone(), recursive: on });
                 let (from, to) = (path.clone(), folder.clone());
                 round_trip(Request::Move { from, to, replace: on });
+                for recursive in [false, true] {
+                    let (from, to) = (path.clone(), folder.clone());
+                    round_trip(Request::Copy { from, to, recursive, replace: on });
+                }
             }
         }
         round_trip(Request::SignOut);

@@ -3,21 +3,23 @@
 //!
 //! ```text
 //!   entry 41                   entry 42                              entry 43
-//!   epoch, record, chain ────> epoch, record,                  ────> ...
-//!                              chain = BLAKE3(chain of 41, epoch, record)
+//!   epoch, moment,       ────> epoch, moment,                  ────> ...
+//!   record, chain              record,
+//!                              chain = BLAKE3(chain of 41, epoch, moment, record)
 //! ```
 //!
-//! Entries are numbered from 1 without gaps. The epoch is that of the server that wrote the entry. The
-//! chain makes an entry's place in a history its own: two histories that diverge after the same entry
-//! are told apart by the next one, whatever its number.
+//! Entries are numbered from 1 without gaps. The epoch is that of the server that wrote the entry, the
+//! moment by that server's clock and later than that of the entry before. The chain makes an entry's
+//! place in a history its own: two histories that diverge after the same entry are told apart by the
+//! next one, whatever its number.
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{
-    ClusterId, Digest, FileAttributes, NODE_COUNT, NodeId, NodeSet, Seq, ServerId, VersionId,
-    write_hex,
+    ClusterId, Digest, FileAttributes, Moment, NODE_COUNT, NodeId, NodeSet, Seq, ServerId,
+    VersionId, write_hex,
 };
 use crate::core::wire::bytes;
 use crate::core::wire::node::Place;
@@ -219,6 +221,198 @@ pub enum Change {
         /// The version that it had replaced.
         to: Option<VersionId>,
     },
+    /// A file is this version from now on, which the cluster has already: it comes back, or it is a copy.
+    /// Folders that were missing are made.
+    Named {
+        /// Which file.
+        place: Place,
+        /// Which version.
+        version: VersionId,
+    },
+    /// A folder was made that is in no other one yet. The moment of this entry is its key.
+    FolderBegun {
+        /// Whose.
+        user: UserName,
+    },
+    /// Folders and files were added below a folder that is in no other one.
+    FolderFilled {
+        /// Whose.
+        user: UserName,
+        /// Its key.
+        key: Moment,
+        /// Paths below it of folders; they and those above them are made where they are missing.
+        folders: Vec<FilePath>,
+        /// Paths below it of files, and their versions, which the cluster has already.
+        files: Vec<(FilePath, VersionId)>,
+    },
+    /// A folder that was removed, or begun, is at this path from now on. A folder that was there is
+    /// removed with all that is in it.
+    FolderAttached {
+        /// Whose.
+        user: UserName,
+        /// The moment at which it was removed or begun.
+        key: Moment,
+        /// Where it is from now on; the top folder for everything that the user has.
+        to: FolderPath,
+    },
+    /// Removed folders that nothing can bring back any more: what is in them is dropped.
+    FoldersForgotten {
+        /// Their keys, at most [`VERSIONS_MAX`].
+        keys: Vec<Moment>,
+    },
+    /// What was replaced, deleted or moved up to a moment can not be had back any more, unless a snapshot
+    /// has it.
+    Expired {
+        /// Whose.
+        user: UserName,
+        /// Up to which moment, itself included.
+        upto: Moment,
+    },
+    /// A state was given a name: that at the moment of this entry.
+    SnapshotMade {
+        /// Its name.
+        name: SnapshotName,
+        /// When it is removed by itself, in milliseconds since 1970.
+        until_ms: Option<i64>,
+    },
+    /// A snapshot was removed. What only it had is let go of by and by.
+    SnapshotRemoved {
+        /// The moment that it is of.
+        of: Moment,
+    },
+    /// Some of what only snapshots had that are removed was let go of.
+    SnapshotReleased {
+        /// The moment that the removed snapshot was of.
+        of: Moment,
+        /// At most so many names.
+        most: u32,
+    },
+    /// What a path was called before, and no snapshot has, can not be had back any more.
+    HistoryForgotten {
+        /// Whose.
+        user: UserName,
+        /// Which path.
+        path: FilePath,
+    },
+    /// Only in a snapshot of the catalog: a version that is kept and no file's current one.
+    Kept(KeptVersion),
+    /// Only in a snapshot of the catalog: what an uncertain version had replaced.
+    Replaced {
+        /// The uncertain version.
+        version: VersionId,
+        /// What was there before.
+        predecessor: VersionId,
+    },
+    /// Only in a snapshot of the catalog: what a name in a folder once was.
+    Past {
+        /// Whose.
+        user: UserName,
+        /// The folder that has the name.
+        folder: FolderAt,
+        /// The name; empty for the top folder itself.
+        name: String,
+        /// What it was.
+        was: PastItem,
+        /// From this moment on.
+        made: Moment,
+        /// Until this one.
+        gone: Moment,
+    },
+}
+
+/// A version that is no file's current one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeptVersion {
+    /// Of which account.
+    pub user: UserName,
+    /// Which version.
+    pub version: VersionId,
+    /// Its sequence number, as in its trailers.
+    pub seq: Seq,
+    /// The file's size.
+    pub bytes: u64,
+    /// The file's digest.
+    pub blake3: Digest,
+    /// When its store began, in milliseconds since 1970.
+    pub stored_ms: i64,
+    /// The nodes that hold its piece.
+    pub placed: NodeSet,
+    /// Who stored it, and from where; empty if unknown.
+    pub by: String,
+    /// What it keeps of the file that was stored.
+    pub attributes: FileAttributes,
+}
+
+/// A folder, also one that is in no other one any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FolderAt {
+    /// The key of the removed folder that it is in; `None` where it is in the user's top folder.
+    pub key: Option<Moment>,
+    /// Its path below that.
+    pub path: FolderPath,
+}
+
+/// What a name once was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PastItem {
+    /// A file of this version.
+    File(VersionId),
+    /// A folder, which is there now.
+    Folder(FolderAt),
+}
+
+/// The longest name of a snapshot, in bytes.
+pub const SNAPSHOT_NAME_BYTES_MAX: usize = 64;
+
+/// The name of a snapshot: 1 to [`SNAPSHOT_NAME_BYTES_MAX`] of the letters A to Z and a to z, digits,
+/// `.`, `_`, `-` and `:`. It begins with a letter, so that it is no time.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SnapshotName(String);
+
+impl SnapshotName {
+    /// The name, if it is one.
+    pub fn parse(text: &str) -> Option<SnapshotName> {
+        let is_good = |b: u8| b.is_ascii_alphanumeric() || b"._-:".contains(&b);
+        let is_name = text.len() <= SNAPSHOT_NAME_BYTES_MAX
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+            && text.bytes().all(is_good);
+        is_name.then(|| SnapshotName(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SnapshotName {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<SnapshotName, String> {
+        SnapshotName::parse(&text).ok_or_else(|| format!("{text:?} is no name of a snapshot"))
+    }
+}
+
+impl From<SnapshotName> for String {
+    fn from(name: SnapshotName) -> String {
+        name.0
+    }
+}
+
+impl std::fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A change and the moment at which it was made, as a snapshot of the catalog tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// When.
+    pub at: Moment,
+    /// What.
+    pub change: Change,
 }
 
 impl Change {
@@ -230,6 +424,10 @@ impl Change {
                 | Change::TokenMade { .. }
                 | Change::FolderMade { .. }
                 | Change::Stored { .. }
+                | Change::Named { .. }
+                | Change::FolderBegun { .. }
+                | Change::FolderFilled { .. }
+                | Change::SnapshotMade { .. }
         )
     }
 
@@ -271,6 +469,9 @@ impl Change {
             | Change::Uncertain { versions }
             | Change::Placed { versions, .. }
             | Change::Lost { versions, .. } => versions.len() > VERSIONS_MAX,
+            Change::FoldersForgotten { keys } => keys.len() > VERSIONS_MAX,
+            Change::Kept(kept) => kept.by.len() > TEXT_BYTES_MAX,
+            Change::Past { name, .. } => name.len() > PATH_BYTES_MAX,
             _ => false,
         };
         // No disk can do that, so a node would try it for ever.
@@ -278,6 +479,12 @@ impl Change {
             && to.as_folder().ancestry().contains(&from.as_folder())
         {
             return Err(damaged("moves something into itself"));
+        }
+        if let Change::Past { name, .. } = &change
+            && !name.is_empty()
+            && FolderPath::top().join(name).is_err()
+        {
+            return Err(damaged("has a name that no file can have"));
         }
         if too_long { Err(damaged("has a part that is too long")) } else { Ok(change) }
     }
@@ -290,13 +497,13 @@ pub struct Chain(pub [u8; 16]);
 impl Chain {
     /// That of a cluster's catalog before its first entry.
     pub fn first(cluster: ClusterId) -> Chain {
-        Chain::of(&[b"palk journal 2", &cluster.0])
+        Chain::of(&[b"palk journal 3", &cluster.0])
     }
 
-    /// That of the history which goes on with this record of this epoch.
+    /// That of the history which goes on with this record of this epoch and moment.
     #[must_use]
-    pub fn next(self, epoch: u64, record: &[u8]) -> Chain {
-        Chain::of(&[&self.0, &epoch.to_be_bytes(), record])
+    pub fn next(self, epoch: u64, at: Moment, record: &[u8]) -> Chain {
+        Chain::of(&[&self.0, &epoch.to_be_bytes(), &at.0.to_be_bytes(), record])
     }
 
     fn of(parts: &[&[u8]]) -> Chain {
@@ -322,6 +529,8 @@ pub struct Point {
     pub id: u64,
     /// The entry's epoch; 0 before the first one.
     pub epoch: u64,
+    /// When the entry was written; 0 before the first one.
+    pub at: Moment,
     /// The history up to there.
     pub chain: Chain,
 }
@@ -329,7 +538,7 @@ pub struct Point {
 impl Point {
     /// Before the first entry.
     pub fn start(cluster: ClusterId) -> Point {
-        Point { id: 0, epoch: 0, chain: Chain::first(cluster) }
+        Point { id: 0, epoch: 0, at: Moment(0), chain: Chain::first(cluster) }
     }
 
     /// How two histories compare: the one whose last entry has the higher epoch is the better one,
@@ -346,6 +555,8 @@ pub struct Entry {
     pub id: u64,
     /// The epoch of the server that wrote it.
     pub epoch: u64,
+    /// When it was written.
+    pub at: Moment,
     /// The record of its [`Change`].
     #[serde(with = "bytes")]
     pub record: Vec<u8>,
@@ -354,21 +565,23 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry with this record that follows a point.
-    pub fn after(point: Point, epoch: u64, record: Vec<u8>) -> Entry {
-        Entry { id: point.id + 1, epoch, chain: point.chain.next(epoch, &record), record }
+    /// The entry with this record that follows a point, written at a time in microseconds since 1970.
+    pub fn after(point: Point, epoch: u64, now_us: i64, record: Vec<u8>) -> Entry {
+        let at = point.at.next(now_us);
+        Entry { id: point.id + 1, epoch, at, chain: point.chain.next(epoch, at, &record), record }
     }
 
     /// Where a history is after this entry.
     pub fn point(&self) -> Point {
-        Point { id: self.id, epoch: self.epoch, chain: self.chain }
+        Point { id: self.id, epoch: self.epoch, at: self.at, chain: self.chain }
     }
 
     /// Does it go on from there?
     pub fn follows(&self, point: Point) -> bool {
         point.id.checked_add(1) == Some(self.id)
             && point.epoch <= self.epoch
-            && point.chain.next(self.epoch, &self.record) == self.chain
+            && point.at < self.at
+            && point.chain.next(self.epoch, self.at, &self.record) == self.chain
     }
 
     /// Its change.
@@ -408,19 +621,25 @@ mod tests {
     #[test]
     fn an_entry_follows_only_the_history_that_it_was_written_in() {
         let start = Point::start(cluster());
-        let first = Entry::after(start, 1, b"one".to_vec());
-        let second = Entry::after(first.point(), 1, b"two".to_vec());
+        let first = Entry::after(start, 1, 10, b"one".to_vec());
+        let second = Entry::after(first.point(), 1, 20, b"two".to_vec());
         assert!(first.follows(start) && second.follows(first.point()));
         assert!(!second.follows(start) && !first.follows(first.point()));
-        let other = Entry::after(start, 2, b"one".to_vec());
+        let other = Entry::after(start, 2, 10, b"one".to_vec());
         assert!(!second.follows(other.point()), "another epoch is another history");
-        let older = Entry::after(other.point(), 1, b"two".to_vec());
+        let older = Entry::after(other.point(), 1, 20, b"two".to_vec());
         assert!(!older.follows(other.point()), "epochs only grow");
+        let sooner = Entry { at: first.at, ..second.clone() };
+        assert!(!sooner.follows(first.point()), "so do moments");
+        let later = Entry { at: Moment(21), ..second };
+        assert!(!later.follows(first.point()), "the chain covers the moment");
+        let clock_set_back = Entry::after(first.point(), 1, 3, b"two".to_vec());
+        assert_eq!(clock_set_back.at, Moment(11));
     }
 
     #[test]
     fn the_better_history_is_the_one_of_the_higher_epoch_then_the_longer_one() {
-        let point = |id, epoch| Point { id, epoch, chain: Chain([0; 16]) };
+        let point = |id, epoch| Point { id, epoch, at: Moment(0), chain: Chain([0; 16]) };
         assert!(point(3, 2).rank() > point(9, 1).rank());
         assert!(point(4, 2).rank() > point(3, 2).rank());
     }
@@ -432,7 +651,45 @@ mod tests {
         assert_eq!(Change::decode(&record).unwrap(), dropped(VERSIONS_MAX));
         assert!(Change::decode(&dropped(VERSIONS_MAX + 1).encode().unwrap()).is_err());
         assert!(Change::decode(&[&record[..], b"x"].concat()).is_err());
+        let forgotten = |count| Change::FoldersForgotten { keys: vec![Moment(1); count] };
+        assert!(Change::decode(&forgotten(VERSIONS_MAX).encode().unwrap()).is_ok());
+        assert!(Change::decode(&forgotten(VERSIONS_MAX + 1).encode().unwrap()).is_err());
     }
+
+    #[test]
+    fn what_was_called_something_else_was_called_like_a_file() {
+        let past = |name: &str| {
+            let folder = FolderAt { key: None, path: FolderPath::top() };
+            let (user, name) = (UserName::parse("demo").unwrap(), name.to_owned());
+            let was = PastItem::File(VersionId([1; 16]));
+            let (made, gone) = (Moment(1), Moment(2));
+            let past = Change::Past { user, folder, name, was, made, gone };
+            Change::decode(&past.encode().unwrap())
+        };
+        assert!(past("").is_ok() && past("a.txt").is_ok());
+        assert!(past("a/b").is_err() && past("..").is_err() && past("/").is_err());
+        assert!(past("a\n").is_err());
+    }
+
+    #[test]
+    fn a_snapshots_name_is_no_time() {
+        let longest = "a".repeat(SNAPSHOT_NAME_BYTES_MAX);
+        for name in ["a", "Before_2026-01-01.x:y", &longest] {
+            assert_eq!(SnapshotName::parse(name).unwrap().as_str(), name);
+        }
+        for name in ["", "2026-01-01", "_a", "a b", "a/b", "\u{e4}", &format!("{longest}a")] {
+            assert_eq!(SnapshotName::parse(name), None);
+        }
+        let made = |name: &str| {
+            let text = postcard::to_stdvec(name).unwrap();
+            let kind =
+                Change::SnapshotMade { name: SnapshotName::parse("a").unwrap(), until_ms: None };
+            let kind = kind.encode().unwrap()[0];
+            Change::decode(&[&[kind], &text[..], &[0]].concat())
+        };
+        assert!(made("monday").is_ok() && made("1").is_err());
+    }
+
     #[test]
     fn a_move_into_itself_is_refused() {
         let path = |text| FilePath::parse_rooted(text).unwrap();

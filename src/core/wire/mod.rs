@@ -14,6 +14,7 @@ pub mod lines;
 pub mod node;
 pub mod reports;
 pub mod request;
+pub mod retention;
 pub mod share;
 pub mod snapshot;
 pub mod token;

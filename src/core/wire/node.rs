@@ -29,7 +29,7 @@ use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 use crate::core::wire::trailer::Header;
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 16;
@@ -544,6 +544,7 @@ mod tests {
                 entries: vec![Entry::after(
                     Point::start(ClusterId([1; 16])),
                     7,
+                    8,
                     b"record".to_vec(),
                 )],
                 pieces: vec![InlinePiece { entry: 0, unit_bytes: 89, checksums: [3, 4] }],

@@ -21,11 +21,11 @@ use crate::core::code::checksum;
 use crate::core::error::{Error, Result};
 use crate::core::types::ClusterId;
 use crate::core::wire::bytes;
-use crate::core::wire::journal::{Change, Entry, Point, RECORD_BYTES_MAX};
+use crate::core::wire::journal::{Entry, Point, RECORD_BYTES_MAX, Told};
 use crate::core::wire::node::{BODY_BYTES_MAX, INLINE_UNIT_BYTES_MAX};
 
 /// The version of these files. Another one is left alone.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What stands before a frame's bytes.
 pub const FRAME_HEAD_BYTES: usize = 12;
@@ -78,7 +78,7 @@ pub struct Logged {
 ///
 /// # Errors
 /// [`Error::Damaged`] if it is something else.
-pub fn decode_chunk(content: &[u8]) -> Result<Vec<Change>> {
+pub fn decode_chunk(content: &[u8]) -> Result<Vec<Told>> {
     decode(content)
 }
 

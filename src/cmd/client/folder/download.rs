@@ -18,7 +18,8 @@ use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 use crate::core::path::{FilePath, FolderPath};
-use crate::core::wire::extended::{Entry, Extent};
+use crate::core::remote::Selection;
+use crate::core::wire::extended::{Entry, Extent, When, Which};
 
 const WORDS: Words = Words { doing: "Retrieving", done: "Retrieved" };
 
@@ -26,6 +27,8 @@ const WORDS: Words = Words { doing: "Retrieving", done: "Retrieved" };
 #[derive(Debug)]
 pub(in super::super) struct Download<'a> {
     pub(in super::super) paths: &'a [String],
+    /// As it was then.
+    pub(in super::super) at: Option<When>,
     /// The folder that it goes to.
     pub(in super::super) to: PathBuf,
     pub(in super::super) existing: Existing,
@@ -100,13 +103,13 @@ impl Download<'_> {
             Entry::Folder(folder) => Job::Folder(local(folder.as_str())),
         };
         let remote = connection.remote()?;
-        let first = remote.look(&root)?;
+        let first = remote.look_at(&root, self.at.clone())?;
         let is_folder = matches!(first, Entry::Folder(_));
         jobs.push(job(first));
         if !is_folder {
             return Ok(());
         }
-        remote.list_below(&root, Extent::All, &mut |entry| {
+        remote.list_at(&root, Extent::All, self.at.clone(), &mut |entry| {
             jobs.push(job(entry));
             Ok(())
         })
@@ -130,9 +133,11 @@ impl Download<'_> {
                 Outcome { name, bytes: 0, done: made.map(|()| None) }
             }
             Job::File(path, local, bytes) => {
+                let which = self.at.clone().map(Which::At).unwrap_or_default();
+                let wanted = Selection { which, range: None };
                 let done = shared.persist(connection, true, &mut |remote, moving| {
                     let place = Place::create(&local, true, self.existing, interrupts)?;
-                    fetch_watched(remote, &path, place, &mut |at| moving.reach(at.bytes))
+                    fetch_watched(remote, &path, &wanted, place, &mut |at| moving.reach(at.bytes))
                 });
                 let name = path.as_str().to_owned();
                 Outcome { name, bytes, done: done.map(Some) }

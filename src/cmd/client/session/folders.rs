@@ -7,14 +7,14 @@ use super::{LocalFiles, Running, failed_here};
 use crate::cmd::client::entries::{Nodes, line, name, row};
 use crate::cmd::client::operation::Operation;
 use crate::cmd::client::rmdir::confirm;
-use crate::cmd::client::{advice, mv, rmdir};
+use crate::cmd::client::{advice, cp, mv, rmdir};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::io::reason;
-use crate::core::path::{FolderPath, PathError, printable};
+use crate::core::path::{FilePath, FolderPath, PathError, printable};
 use crate::core::wire::extended::{Entry, Extent};
 
-fn wrong(error: PathError) -> Failure {
+pub(super) fn wrong(error: PathError) -> Failure {
     advice::plain(&Error::BadPath(error))
 }
 
@@ -52,7 +52,7 @@ impl Running<'_> {
     }
 
     /// The folder that a line names, or the one that the session is in.
-    fn named_folder(&self, operation: &Operation) -> Result<FolderPath, Failure> {
+    pub(super) fn named_folder(&self, operation: &Operation) -> Result<FolderPath, Failure> {
         let text = operation.arguments.first().map_or("", String::as_str);
         self.current.borrow().folder(text).map_err(wrong)
     }
@@ -178,15 +178,43 @@ impl Running<'_> {
 
     /// `mv`
     pub(super) fn move_to(&mut self, operation: &Operation) -> Result<(), Stop> {
-        let [from_text, to_text] = operation.arguments.as_slice() else { return Ok(()) };
-        let from = self.current.borrow().folder(from_text).map_err(wrong)?;
-        let from = crate::core::path::FilePath::parse_rooted(from.as_str()).map_err(wrong)?;
-        let to = self.current.borrow().folder(to_text).map_err(wrong)?;
+        let (from, to) = self.two_paths(operation)?;
         let moved = self.remote.borrow_mut().move_to(&from, &to, operation.has("--replace"));
-        let moved = moved.map_err(|error| match error.code() {
-            Code::NoSuchFile => failed_here(&format!("cannot move {from_text}"), &error),
-            _ => mv::failed(from_text, to_text, &error),
-        })?;
+        let moved = moved.map_err(|error| carry_failed("move", operation, &error, mv::failed))?;
         self.env.data(&mv::summary(&from, &moved))
+    }
+
+    /// `cp`
+    pub(super) fn copy(&mut self, operation: &Operation) -> Result<(), Stop> {
+        let (from, to) = self.two_paths(operation)?;
+        let how = [operation.has("-r"), operation.has("--replace")];
+        let copied = self.remote.borrow_mut().copy(&from, &to, how);
+        let copied = copied.map_err(|error| carry_failed("copy", operation, &error, cp::failed))?;
+        self.env.data(&cp::summary(&from, &copied))
+    }
+
+    /// The two paths of a line.
+    fn two_paths(&self, operation: &Operation) -> Result<(FilePath, FolderPath), Failure> {
+        let [from, to] = ends(operation);
+        let from = self.current.borrow().folder(from).map_err(wrong)?;
+        let from = FilePath::parse_rooted(from.as_str()).map_err(wrong)?;
+        Ok((from, self.current.borrow().folder(to).map_err(wrong)?))
+    }
+}
+
+fn ends(operation: &Operation) -> [&str; 2] {
+    [0, 1].map(|at| operation.arguments.get(at).map_or("", String::as_str))
+}
+
+fn carry_failed(
+    verb: &str,
+    operation: &Operation,
+    error: &Error,
+    otherwise: fn(&str, &str, &Error) -> Failure,
+) -> Failure {
+    let [from, to] = ends(operation);
+    match error.code() {
+        Code::NoSuchFile => failed_here(&format!("cannot {verb} {from}"), error),
+        _ => otherwise(from, to, error),
     }
 }

@@ -11,6 +11,7 @@ use crate::cmd::env::Asked;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, PathError, printable};
+use crate::core::remote::Selection;
 use crate::core::types::Precondition;
 
 fn wrong(error: PathError) -> Failure {
@@ -120,7 +121,8 @@ impl Running<'_> {
         let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
         let interrupts = self.env.interrupts();
         let place = Place::create(&local, true, Existing::Replaced, interrupts).map_err(failed)?;
-        let fetched = fetch(self.env, &mut self.remote.borrow_mut(), &path, None, place);
+        let fetched =
+            fetch(self.env, &mut self.remote.borrow_mut(), &path, &Selection::default(), place);
         let fetched = fetched.map_err(failed)?;
         let name = printable(path.name());
         self.env.data(&format!("Successfully retrieved file {name} from the file system"))?;

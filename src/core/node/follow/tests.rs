@@ -11,6 +11,7 @@ use crate::core::code::coded::CodedStripe;
 use crate::core::node::fixture::{CLUSTER, History, NODE, TestDisk, place, version};
 use crate::core::path::block_file_name;
 use crate::core::types::{Claim, Digest, NodeSet, Seq, ServerId};
+use crate::core::wire::journal::Told;
 use crate::core::wire::node::PieceMeta;
 use crate::core::wire::snapshot::{FORMAT, FRAME_HEAD_BYTES, SnapshotRequest, frame_of};
 
@@ -210,6 +211,29 @@ fn folder_made(at: &str) -> Change {
     Change::FolderMade { user: place("x").user, folder: place(at).path.as_folder() }
 }
 
+fn named(n: u8, at: &str) -> Change {
+    Change::Named { place: place(at), version: version(n) }
+}
+
+fn begun() -> Change {
+    Change::FolderBegun { user: place("x").user }
+}
+
+/// The clock of these tests stands still, so the entries are of the moments 1, 2, 3 and so on.
+fn filled(key: i64, files: &[(&str, u8)]) -> Change {
+    Change::FolderFilled {
+        user: place("x").user,
+        key: Moment(key),
+        folders: Vec::new(),
+        files: files.iter().map(|(at, n)| (place(at).path, version(*n))).collect(),
+    }
+}
+
+fn attached(key: i64, to: &str) -> Change {
+    let to = FolderPath::parse(to).unwrap();
+    Change::FolderAttached { user: place("x").user, key: Moment(key), to }
+}
+
 #[test]
 fn a_stored_file_is_shown_as_a_second_name_of_its_blocks() {
     let mut bench = Bench::new();
@@ -246,6 +270,87 @@ fn a_file_that_goes_back_to_what_was_replaced_shows_it() {
     bench.add(reverted(2, "a", Some(version(1)))).add(reverted(3, "b", None)).follow();
     bench.expect(&[("a", 1)], &[]);
     assert_eq!(bench.check(), ViewReport { names: 2, ..ViewReport::default() });
+}
+
+#[test]
+fn a_version_that_is_taken_back_goes_wherever_it_is_by_then_and_nowhere_else() {
+    let mut bench = Bench::new();
+    bench.store(1, "a").store(2, "a").store(3, "b").store(4, "b");
+    bench.add(named(2, "x/c")).mv("a", "d").follow();
+    let reverted = |n, at: &str, to| Change::Reverted { place: place(at), version: version(n), to };
+    bench.add(reverted(3, "b", None)).follow();
+    bench.expect(&[("b", 4), ("d", 2), ("x/c", 2)], &["x"]);
+    bench.add(reverted(2, "a", Some(version(1)))).follow();
+    bench.expect(&[("b", 4), ("d", 1), ("x/c", 1)], &["x"]);
+    assert_eq!(bench.check(), ViewReport { names: 6, ..ViewReport::default() });
+}
+
+#[test]
+fn a_former_version_and_a_copy_are_shown() {
+    let mut bench = Bench::new();
+    bench.store(1, "a").store(2, "a").store(3, "b").follow();
+    bench.add(named(1, "a")).add(named(3, "x/c")).follow();
+    bench.expect(&[("a", 1), ("b", 3), ("x/c", 3)], &["x"]);
+    assert_eq!(bench.check(), ViewReport { names: 6, ..ViewReport::default() });
+}
+
+/// What is there, what was removed, and a folder that is filled. The keys are 6 and 7.
+fn with_detached_folders() -> Bench {
+    let mut bench = Bench::new();
+    bench.store(1, "a").store(2, "x/b").store(3, "x/y/c").store(4, "z/d").rmdir("x");
+    bench.add(begun()).add(filled(7, &[("e", 1), ("deep/f", 3)]));
+    assert_eq!(bench.history.end().at, Moment(8));
+    bench
+}
+
+#[test]
+fn a_folder_that_comes_back_is_shown_with_all_that_is_in_it() {
+    let mut bench = with_detached_folders();
+    bench.follow();
+    bench.expect(&[("a", 1), ("z/d", 4)], &["z"]);
+    bench.add(attached(6, "x")).follow();
+    bench.expect(&[("a", 1), ("x/b", 2), ("x/y/c", 3), ("z/d", 4)], &["x", "x/y", "z"]);
+    // In place of another, which then takes the place of a file.
+    bench.add(attached(7, "z")).add(attached(10, "a")).rest();
+    let files = [("a/d", 4), ("x/b", 2), ("x/y/c", 3), ("z/deep/f", 3), ("z/e", 1)];
+    bench.expect(&files, &["a", "x", "x/y", "z", "z/deep"]);
+    bench.add(begun()).add(attached(12, "")).follow();
+    bench.expect(&[], &[]);
+    bench.add(attached(13, "old")).rest();
+    bench.expect(
+        &files.map(|(at, n)| (format!("old/{at}"), n)).each_ref().map(|(at, n)| (&**at, *n)),
+        &["old", "old/a", "old/x", "old/x/y", "old/z", "old/z/deep"],
+    );
+}
+
+#[test]
+fn a_check_that_is_under_way_shows_a_folder_that_comes_back() {
+    for steps in 0..12 {
+        let mut bench = with_detached_folders();
+        bench.rest();
+        bench.store.follower.check(&bench.store, &mut None).unwrap();
+        for _ in 0..steps {
+            bench.store.follow().unwrap();
+        }
+        bench.add(attached(6, "n")).add(attached(7, "z")).mv("n/y", "z/y").rest();
+        let files = [("a", 1), ("n/b", 2), ("z/deep/f", 3), ("z/e", 1), ("z/y/c", 3)];
+        bench.expect(&files, &["n", "z", "z/deep", "z/y"]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_attached_once_more_after_a_crash_is_shown() {
+    let before = [stored(1, "x/a"), stored(2, "y/b"), folder_removed("x")];
+    for steps in 0..12 {
+        let bench = followed_once_more(steps, &before, &[attached(4, "y"), stored(3, "y/c")]);
+        bench.expect(&[("y/a", 1), ("y/c", 3)], &["y"]);
+        let again = [attached(4, "y"), moved("y/a", "z"), attached(5, "y"), stored(4, "y/d")];
+        let bench = followed_once_more(steps, &before, &again);
+        bench.expect(&[("y/b", 2), ("y/d", 4), ("z", 1)], &["y"]);
+        let top = [attached(4, ""), attached(5, "old")];
+        let bench = followed_once_more(steps, &before, &top);
+        bench.expect(&[("a", 1), ("old/y/b", 2)], &["old", "old/y"]);
+    }
 }
 
 #[test]
@@ -556,6 +661,8 @@ fn a_snapshot_beyond_the_journal_rebuilds_the_view() {
     let changes = vec![made, stored(3, "c"), stored(2, "x/b")];
     let (at, cluster) = (bench.history.end(), CLUSTER);
     let head = SnapshotHead { format: FORMAT, cluster, at, chunks: 1 };
+    let told = |change| Told { at: Moment(1), change };
+    let changes: Vec<Told> = changes.into_iter().map(told).collect();
     let body = frame_of(&changes).unwrap().split_off(FRAME_HEAD_BYTES);
     let mut out = Vec::new();
     let checksum = crate::core::code::checksum::unit(&body);
@@ -579,6 +686,12 @@ fn a_snapshot_beyond_the_journal_rebuilds_the_view() {
 enum Event {
     /// Something changes, if the catalog lets it pass.
     Change(Change),
+    /// A file is one of the versions that there are.
+    Named(String, u8),
+    /// A folder is begun, and one such version put into it.
+    Filled(u8),
+    /// One of the detached folders is put somewhere.
+    Attached(usize, String),
     /// It does so many steps.
     Steps(usize),
     /// The process is killed.
@@ -598,6 +711,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         5 => (path(), path()).prop_map(|(from, to)| Event::Change(moved(&from, &to))),
         1 => path().prop_map(|at| Event::Change(folder_made(&at))),
         1 => path().prop_map(|at| Event::Change(folder_removed(&at))),
+        1 => (path(), any::<u8>()).prop_map(|(at, n)| Event::Named(at, n)),
+        1 => any::<u8>().prop_map(Event::Filled),
+        2 => (0..10usize, path()).prop_map(|(at, to)| Event::Attached(at, to)),
+        1 => (0..10usize).prop_map(|at| Event::Attached(at, String::new())),
         4 => (1usize..10).prop_map(Event::Steps),
         1 => Just(Event::Restart),
         1 => Just(Event::Emptied),
@@ -615,12 +732,13 @@ fn is_valid(names: &Names, change: &Change) -> bool {
         folder.ancestry().iter().all(|own| !is_file(&place(own.as_str()).path))
     };
     match change {
-        Change::Stored { place, .. } => {
+        Change::Stored { place, .. } | Change::Named { place, .. } => {
             no_file_in(&place.path.folder()) && !is_folder(&place.path.as_folder())
         }
         Change::Deleted { place } => is_file(&place.path),
         Change::FolderMade { folder, .. } => no_file_in(folder),
         Change::FolderRemoved { folder, .. } => is_folder(folder),
+        Change::FolderAttached { to, .. } => to.split().is_none_or(|(above, _)| no_file_in(&above)),
         Change::Moved { from, to, .. } => {
             let is_dir = is_folder(&from.as_folder());
             below(to, from.as_str()).is_none()
@@ -641,23 +759,48 @@ proptest! {
     fn the_view_is_what_the_journal_adds_up_to(events in events()) {
         let mut bench = Bench::new();
         let mut names = Names::default();
-        names.apply(&bench.history.entries[0].change().unwrap());
+        names.apply(Moment(1), &bench.history.entries[0].change().unwrap());
         let mut n = 0;
+        let mut detached = Vec::new();
         // A check that was asked for is not taken up again.
         let mut is_cut_off = false;
         for event in events {
-            match event {
-                Event::Change(mut change) if is_valid(&names, &change) => {
-                    if let Change::Stored { place, version: own, .. } = &mut change {
-                        n += 1;
-                        *own = version(n);
-                        let at = place.path.as_str().to_owned();
-                        bench.hold(n, &at);
-                    }
-                    names.apply(&change);
-                    bench.add(change);
+            let next = bench.history.end().at.next(0);
+            let changes = match &event {
+                Event::Change(change) => vec![change.clone()],
+                Event::Named(at, which) if n > 0 => vec![named(1 + which % n, at)],
+                Event::Filled(which) if n > 0 => {
+                    let version = 1 + which % n;
+                    vec![begun(), filled(next.0, &[(["a", "b/c"][usize::from(which % 2)], version)])]
                 }
-                Event::Change(_) => {}
+                Event::Attached(which, to) if !detached.is_empty() => {
+                    let key: &Moment = &detached[which % detached.len()];
+                    vec![attached(key.0, to)]
+                }
+                _ => Vec::new(),
+            };
+            for mut change in changes.into_iter().filter(|change| is_valid(&names, change)).collect::<Vec<_>>() {
+                if let Change::Stored { place, version: own, .. } = &mut change {
+                    n += 1;
+                    *own = version(n);
+                    let at = place.path.as_str().to_owned();
+                    bench.hold(n, &at);
+                }
+                bench.add(change.clone());
+                let at = bench.history.end().at;
+                match &change {
+                    Change::FolderBegun { .. } | Change::FolderRemoved { .. } => detached.push(at),
+                    Change::FolderAttached { key, to, .. } => {
+                        detached.retain(|own| own != key);
+                        if names.folder(&place("x").user, to).is_some() {
+                            detached.push(at);
+                        }
+                    }
+                    _ => {}
+                }
+                names.apply(at, &change);
+            }
+            match event {
                 Event::Steps(count) => {
                     bench.send();
                     (0..count).for_each(|_| {
@@ -673,6 +816,7 @@ proptest! {
                     let _ = fs::remove_dir_all(bench.at("demo"));
                     bench.store.follower.check(&bench.store, &mut None).unwrap();
                 }
+                _ => {}
             }
         }
         bench.rest();

@@ -22,11 +22,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
+use super::Selected;
 use super::history::History;
 use super::walk::{BlockAt, Found, Named, Nameless, State, TakenFor, Unread, Viewed};
+use crate::core::chronicle::FormerVersion;
 use crate::core::names::{self, Names};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{Block, FileAttributes, NodeSet, VersionId};
+use crate::core::types::{Block, FileAttributes, Moment, NodeSet, VersionId};
 use crate::core::wire::journal::{Change, Point};
 use crate::core::wire::node::Place;
 
@@ -130,8 +132,9 @@ impl Survey {
         found: Found,
         history: Option<History>,
         journals: usize,
-        user: Option<&UserName>,
+        wanted: &Selected,
     ) -> Survey {
+        let user = wanted.user.as_ref();
         let Found { named, viewed, nameless, mut folders, mut unread } = found;
         let has_views = !viewed.is_empty();
         let journal = history.as_ref().map(|history| history.end);
@@ -144,7 +147,8 @@ impl Survey {
                     add_newer(&mut history, &versions);
                 }
                 folders.clear();
-                files_by_names(&history.names, versions, &mut folders)
+                let former = if wanted.former { history.chronicle.former() } else { Vec::new() };
+                files_by_names(&history.names, versions, &former, &mut folders)
             }
             None => {
                 let mut files = Files::new();
@@ -249,18 +253,21 @@ fn versions_of(named: Vec<Named>, viewed: Vec<Viewed>) -> Vec<Version> {
 fn add_newer(history: &mut History, versions: &[Version]) {
     let newer = versions.iter().filter(|version| version.state.seq > history.last_seq);
     for version in newer.collect::<Vec<_>>() {
-        history.names.apply(&Change::Stored {
-            place: version.called().clone(),
-            version: version.state.version,
-            seq: version.state.seq,
-            bytes: version.state.file_bytes,
-            blake3: version.state.blake3,
-            stored_ms: 0,
-            placed: version.nodes(),
-            inline: false,
-            by: String::new(),
-            attributes: Default::default(),
-        });
+        history.names.apply(
+            Moment(0),
+            &Change::Stored {
+                place: version.called().clone(),
+                version: version.state.version,
+                seq: version.state.seq,
+                bytes: version.state.file_bytes,
+                blake3: version.state.blake3,
+                stored_ms: 0,
+                placed: version.nodes(),
+                inline: false,
+                by: String::new(),
+                attributes: Default::default(),
+            },
+        );
     }
 }
 
@@ -269,10 +276,11 @@ fn add_newer(history: &mut History, versions: &[Version]) {
 fn files_by_names(
     names: &Names,
     versions: Vec<Version>,
+    former: &[FormerVersion],
     folders: &mut BTreeSet<(UserName, FolderPath)>,
 ) -> Files {
     let mut files = Files::new();
-    let mut places: HashMap<VersionId, Place> = HashMap::new();
+    let mut places: HashMap<VersionId, Vec<Place>> = HashMap::new();
     names.walk(&mut |user, path, folder| {
         folders.insert((user.clone(), path.clone()));
         for (name, named) in folder.entries() {
@@ -280,18 +288,48 @@ fn files_by_names(
                 continue;
             };
             let place = Place { user: user.clone(), path };
-            places.insert(*version, place.clone());
+            places.entry(*version).or_default().push(place.clone());
             let key = (place.user.clone(), place.path.clone());
             files.insert(key, StoredFile::new(place, Some(*version)));
         }
     });
+    let numbers: HashMap<VersionId, &State> =
+        versions.iter().map(|version| (version.state.version, &version.state)).collect();
+    for own in former {
+        if places.contains_key(&own.version) {
+            continue;
+        }
+        let Some(place) = beside_of(own, numbers.get(&own.version).copied(), &files) else {
+            continue;
+        };
+        for folder in place.path.folder().ancestry() {
+            folders.insert((place.user.clone(), folder));
+        }
+        places.insert(own.version, vec![place.clone()]);
+        let key = (place.user.clone(), place.path.clone());
+        files.insert(key, StoredFile::new(place, Some(own.version)));
+    }
     for version in versions {
-        let place = places.get(&version.state.version).unwrap_or_else(|| version.called());
-        if let Some(file) = files.get_mut(&(place.user.clone(), place.path.clone())) {
-            file.versions.push(version);
+        let called = [version.called().clone()];
+        for place in places.get(&version.state.version).map_or(&called[..], Vec::as_slice) {
+            if let Some(file) = files.get_mut(&(place.user.clone(), place.path.clone())) {
+                file.versions.push(version.clone());
+            }
         }
     }
     files
+}
+
+/// What a former version of a file is called beside it: a name that no file has. `None` if nothing is left
+/// of it.
+fn beside_of(own: &FormerVersion, state: Option<&State>, files: &Files) -> Option<Place> {
+    let (name, seq) = (own.place.path.name(), state?.seq);
+    let ending = format!(".kept-{seq}");
+    let room = FILE_NAME_BYTES_MAX.checked_sub(ending.len())?;
+    let cut = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at))?;
+    let path = own.place.path.folder().join(&format!("{}{ending}", &name[..cut])).ok()?;
+    let place = Place { user: own.place.user.clone(), path };
+    (!files.contains_key(&(place.user.clone(), place.path.clone()))).then_some(place)
 }
 
 /// Adds blocks without a name of their own to the versions that they may belong to. With `may_make`
@@ -398,25 +436,28 @@ mod tests {
     }
 
     fn survey(pieces: Vec<Found>) -> Survey {
-        Survey::of(all(pieces), None, 0, None)
+        Survey::of(all(pieces), None, 0, &Selected::default())
     }
 
     fn history(stores: &[(&str, u8)]) -> History {
         let end = Point::start(ClusterId([1; 16]));
         let mut history = History::starting_at(end);
         for (path, n) in stores {
-            history.apply(&Change::Stored {
-                place: place(path),
-                version: VersionId([*n; 16]),
-                seq: Seq((*n).into()),
-                bytes: 100,
-                blake3: Digest([*n; 32]),
-                stored_ms: 0,
-                placed: NodeSet::ALL,
-                inline: false,
-                by: String::new(),
-                attributes: Default::default(),
-            });
+            history.apply(
+                Moment(0),
+                &Change::Stored {
+                    place: place(path),
+                    version: VersionId([*n; 16]),
+                    seq: Seq((*n).into()),
+                    bytes: 100,
+                    blake3: Digest([*n; 32]),
+                    stored_ms: 0,
+                    placed: NodeSet::ALL,
+                    inline: false,
+                    by: String::new(),
+                    attributes: Default::default(),
+                },
+            );
         }
         history
     }
@@ -471,7 +512,12 @@ mod tests {
             piece(3, 1, Some("gone")),
             piece(4, 1, Some("x")),
         ]);
-        let survey = Survey::of(found, Some(history(&[("a", 2), ("x/y", 4), ("z", 5)])), 2, None);
+        let survey = Survey::of(
+            found,
+            Some(history(&[("a", 2), ("x/y", 4), ("z", 5)])),
+            2,
+            &Selected::default(),
+        );
         let files: Vec<_> =
             survey.files.iter().map(|file| (file.place.path.as_str(), numbers(file))).collect();
         // The older version is offered where the current one is lost, the deleted one nowhere.
@@ -484,7 +530,8 @@ mod tests {
     #[test]
     fn the_current_version_comes_first_whatever_its_number() {
         let found = all(vec![piece(1, 1, None), piece(2, 1, None)]);
-        let survey = Survey::of(found, Some(history(&[("a", 2), ("a", 1)])), 2, None);
+        let survey =
+            Survey::of(found, Some(history(&[("a", 2), ("a", 1)])), 2, &Selected::default());
         assert_eq!(numbers(&survey.files[0]), [1, 2]);
     }
 
@@ -492,7 +539,8 @@ mod tests {
     fn with_one_journal_alone_what_is_newer_counts_as_stored_after_it() {
         let found = || all(vec![piece(1, 1, None), piece(3, 2, Some("b")), piece(4, 1, None)]);
         let with = |journals| {
-            let survey = Survey::of(found(), Some(history(&[("c", 3)])), journals, None);
+            let survey =
+                Survey::of(found(), Some(history(&[("c", 3)])), journals, &Selected::default());
             let names = survey.files.iter().map(|file| file.place.path.as_str().to_owned());
             names.collect::<Vec<_>>()
         };
@@ -528,7 +576,7 @@ mod tests {
             let why = "cut off".to_owned();
             let nameless = Nameless { at: "x".into(), block: Block::B1, taken_for, why };
             let found = Found { nameless: vec![nameless], ..piece(1, 1, Some("a")) };
-            Survey::of(found, history, 2, None)
+            Survey::of(found, history, 2, &Selected::default())
         };
         let one = VersionId([1; 16]);
         let survey = of(TakenFor::File(place("a")), None);

@@ -16,13 +16,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::walk::{BlockAt, Named, State, Unread};
+use crate::core::chronicle::Chronicle;
 use crate::core::code::layout::Layout;
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, ReadFile};
 use crate::core::io::reason;
 use crate::core::names::Names;
 use crate::core::node::frames::{FrameReader, NextFrame};
-use crate::core::types::{FileAttributes, NodeId, Seq, VersionId};
+use crate::core::types::{FileAttributes, Moment, NodeId, Seq, VersionId};
 use crate::core::wire::journal::{Chain, Change, Point};
 use crate::core::wire::snapshot::{self, Logged, SegmentHead, SnapshotHead};
 
@@ -30,6 +31,8 @@ use crate::core::wire::snapshot::{self, Logged, SegmentHead, SnapshotHead};
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) names: Names,
+    /// What everything was called before.
+    pub(super) chronicle: Chronicle,
     /// What versions keep besides their bytes.
     pub(super) attributes: HashMap<VersionId, FileAttributes>,
     /// Its last entry.
@@ -41,16 +44,20 @@ pub(super) struct History {
 impl History {
     /// Without any change, up to this point.
     pub(super) fn starting_at(end: Point) -> History {
-        let (names, attributes) = (Names::default(), HashMap::new());
-        History { names, attributes, end, last_seq: Seq(0) }
+        let (names, chronicle) = (Names::default(), Chronicle::default());
+        History { names, chronicle, attributes: HashMap::new(), end, last_seq: Seq(0) }
     }
 
     /// Takes in the next change.
-    pub(super) fn apply(&mut self, change: &Change) {
+    pub(super) fn apply(&mut self, at: Moment, change: &Change) {
         match change {
             Change::Stored { seq, version, attributes, .. } => {
                 self.last_seq = self.last_seq.max(*seq);
                 self.attributes.insert(*version, *attributes);
+            }
+            Change::Kept(kept) => {
+                self.last_seq = self.last_seq.max(kept.seq);
+                self.attributes.insert(kept.version, kept.attributes);
             }
             Change::Dropped { versions } => {
                 for version in versions {
@@ -59,7 +66,8 @@ impl History {
             }
             _ => {}
         }
-        self.names.apply(change);
+        self.names.apply(at, change);
+        self.chronicle.apply(at, change);
     }
 }
 
@@ -259,7 +267,7 @@ impl Journals {
         };
         for link in way.iter().rev().filter_map(|chain| self.entries.get(chain)) {
             match Change::decode(&link.record) {
-                Ok(change) => history.apply(&change),
+                Ok(change) => history.apply(link.point.at, &change),
                 Err(why) => {
                     let why = format!("entry {}: {why}", link.point.id);
                     unread.push(Unread { at: self.folder(), why });
@@ -280,7 +288,9 @@ fn load(disk: &dyn Disk, head: &SnapshotHead, at: &Path) -> Result<History> {
     let _: SnapshotHead = read_head(&mut frames)?;
     for _ in 0..head.chunks {
         let content = next(&mut frames)?.ok_or_else(|| damaged("it ends too early"))?;
-        snapshot::decode_chunk(&content)?.iter().for_each(|change| history.apply(change));
+        snapshot::decode_chunk(&content)?
+            .iter()
+            .for_each(|told| history.apply(told.at, &told.change));
     }
     match next(&mut frames)? {
         None => Ok(history),

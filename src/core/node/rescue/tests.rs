@@ -8,8 +8,8 @@ use super::*;
 use crate::core::code::coded::CodedStripe;
 use crate::core::io::disk::{RealDisk, create_folders};
 use crate::core::path::{FilePath, FolderPath, block_file_name};
-use crate::core::types::{Digest, Seq, VersionId};
-use crate::core::wire::journal::{Change, Entry, Point};
+use crate::core::types::{Digest, Moment, Seq, VersionId};
+use crate::core::wire::journal::{Change, Entry, Point, Told};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{
     self, Logged, SegmentHead, SnapshotHead, frame, frame_of, segment_name, snapshot_name,
@@ -69,7 +69,7 @@ fn made() -> Change {
 /// The entries of these changes behind a point.
 fn entries(mut after: Point, epoch: u64, changes: &[Change]) -> Vec<Logged> {
     let logged = |change: &Change| {
-        let entry = Entry::after(after, epoch, change.encode().unwrap());
+        let entry = Entry::after(after, epoch, 0, change.encode().unwrap());
         after = entry.point();
         Logged { entry, piece: None }
     };
@@ -86,7 +86,7 @@ impl Bench {
         for node in 1..=4 {
             fs::create_dir_all(bench.at(node, ".palk/pieces")).unwrap();
             fs::create_dir(bench.at(node, "backup")).unwrap();
-            let toml = format!("format = 2\nnode = {node}\n");
+            let toml = format!("format = 3\nnode = {node}\n");
             fs::write(bench.at(node, ".palk/node.toml"), toml).unwrap();
         }
         bench
@@ -156,7 +156,10 @@ impl Bench {
         let (format, cluster) = (snapshot::FORMAT, ClusterId([9; 16]));
         let head = SnapshotHead { format, cluster, at, chunks: changes.len() as u64 };
         let mut bytes = frame_of(&head).unwrap();
-        changes.iter().for_each(|own| bytes.extend(frame_of(&vec![own]).unwrap()));
+        for change in changes {
+            let told = Told { at: Moment(1), change: change.clone() };
+            bytes.extend(frame_of(&vec![told]).unwrap());
+        }
         for node in nodes {
             fs::write(self.at(*node, "backup").join(snapshot_name(at)), &bytes).unwrap();
         }
@@ -173,7 +176,7 @@ impl Bench {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let roots: Vec<PathBuf> = nodes.iter().map(|node| self.at(*node, "")).collect();
         let folders = Folders::open(disk.clone(), &roots).unwrap();
-        let survey = folders.survey(None);
+        let survey = folders.survey(&Selected::default()).unwrap();
         let out = tempfile::tempdir().unwrap();
         let mut told: Vec<String> =
             survey.unread.iter().map(|unread| format!("unread: {}", unread.why)).collect();

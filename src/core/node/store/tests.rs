@@ -6,8 +6,8 @@ use super::*;
 use crate::core::code::checksum;
 use crate::core::code::repair::Select;
 use crate::core::node::fixture::{CLUSTER, History, TestDisk, place, version};
-use crate::core::types::{Digest, Seq, ServerId};
-use crate::core::wire::journal::Change;
+use crate::core::types::{Digest, Moment, Seq, ServerId};
+use crate::core::wire::journal::{Change, Told};
 use crate::core::wire::node::VERIFY_STRIPES_MAX;
 use crate::core::wire::snapshot::{FORMAT, SnapshotHead};
 
@@ -398,19 +398,23 @@ fn a_folder_is_of_one_node() {
 }
 
 #[test]
-fn a_folder_of_the_first_format_is_refused_with_a_clear_word() {
-    let text = "its format 1 is that of a development version before the first release; start with \
-                an empty folder, the server fills it";
+fn a_folder_of_an_older_format_is_refused_with_a_clear_word() {
+    let text = |format| {
+        format!(
+            "its format {format} is that of a development version before the first release; start with \
+             an empty folder, the server fills it"
+        )
+    };
     let f = fixture();
     let toml = f.folder.path().join(".palk/node.toml");
-    let old = fs::read_to_string(&toml).unwrap().replace("format = 2", "format = 1");
-    fs::write(&toml, old).unwrap();
+    let now = fs::read_to_string(&toml).unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join(".palk/staging")).unwrap();
-    for root in [f.folder.path(), folder.path()] {
+    for (root, format) in [(f.folder.path(), 1), (f.folder.path(), 2), (folder.path(), 1)] {
+        fs::write(&toml, now.replace("format = 3", &format!("format = {format}"))).unwrap();
         let error = open(&f.disk, root, 2).err().unwrap();
         assert_eq!(error.code(), Code::Version);
-        assert!(error.to_string().ends_with(text), "{error}");
+        assert!(error.to_string().ends_with(&text(format)), "{error}");
     }
     assert!(!folder.path().join(".palk/node.toml").exists(), "nothing is changed");
 }
@@ -462,7 +466,8 @@ fn ask(f: &Fixture, request: &SnapshotRequest, body: &[u8]) -> Result<(SnapshotR
 }
 
 fn chunk(n: u8) -> Vec<u8> {
-    postcard::to_stdvec(&vec![Change::TokenRevoked { hash: Digest([n; 32]) }]).unwrap()
+    let change = Change::TokenRevoked { hash: Digest([n; 32]) };
+    postcard::to_stdvec(&vec![Told { at: Moment(0), change }]).unwrap()
 }
 
 fn send_chunk(f: &Fixture, index: u64, bytes: &[u8]) -> Result<(SnapshotReply, Vec<u8>)> {

@@ -24,7 +24,7 @@ use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::types::{Digest, Precondition, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
-use crate::core::wire::extended::{Reply, Request};
+use crate::core::wire::extended::{Entry, HistoryRequest, Reply, Request};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -218,7 +218,7 @@ impl Client {
             Ok(Request::Store { path, bytes, precondition, .. }) => {
                 self.store(&path, bytes, precondition)?;
             }
-            Ok(Request::Retrieve { path, range }) => self.retrieve(&path, range)?,
+            Ok(Request::Retrieve { path, range, .. }) => self.retrieve(&path, range)?,
             Ok(Request::Delete { path }) => {
                 let removed = self.files.lock().remove(&format!("/{}", path.as_str()));
                 match removed {
@@ -226,12 +226,28 @@ impl Client {
                     None => self.refuse(&Error::NoSuchFile(path))?,
                 }
             }
-            Ok(Request::List { path, extent }) => self.list(&path, extent)?,
+            Ok(Request::History(HistoryRequest::Usage)) => {
+                self.say(&["S", "files=0", "bytes=0", "kept=0"])?;
+            }
+            Ok(Request::History(_)) => panic!("this server keeps nothing"),
+            Ok(Request::List { path, extent, .. }) => self.list(&path, extent)?,
             Ok(Request::MakeFolder { folder, parents }) => self.make_folder(&folder, parents)?,
             Ok(Request::RemoveFolder { folder, recursive }) => {
                 self.remove_folder(&folder, recursive)?;
             }
-            Ok(Request::Move { from, to, replace }) => self.move_to(&from, &to, replace)?,
+            Ok(Request::Move { from, to, replace }) => {
+                self.move_to(&from, &to, [false, replace])?
+            }
+            Ok(Request::Copy { from, to, recursive, replace }) => {
+                let folder = matches!(self.look(&from.as_folder()), Some(Entry::Folder(_)));
+                match folder && !recursive {
+                    true => {
+                        let text = format!("{from} is a folder");
+                        self.refuse(&Error::other(Code::NotAllowed, text))?;
+                    }
+                    false => self.move_to(&from, &to, [true, replace])?,
+                }
+            }
             Ok(Request::SignOut) => return Ok(false),
             // As a server that is older than this request.
             Ok(Request::Status) => self.refuse(&Error::Protocol("unknown opcode".into()))?,

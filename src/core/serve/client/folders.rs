@@ -11,7 +11,7 @@ use crate::core::path::{FilePath, FolderPath, printable};
 use crate::core::serve::audit::Event;
 use crate::core::serve::client::Connection;
 use crate::core::serve::files::{Files, User};
-use crate::core::wire::extended::{Entry, Extent, Removed};
+use crate::core::wire::extended::{Entry, Extent, Moved, Removed, When};
 
 /// How many entries are read at once. Two pages of them are in memory, however long the listing is.
 const PAGE_ENTRIES: usize = 500;
@@ -19,6 +19,8 @@ const PAGE_ENTRIES: usize = 500;
 /// A listing that is under way.
 pub(super) struct Listing {
     below: FolderPath,
+    /// As it was then.
+    at: Option<When>,
     begun: Instant,
     next: Next,
 }
@@ -33,13 +35,23 @@ enum Next {
 }
 
 impl Listing {
-    fn begin(files: &Files, user: &User, below: FolderPath, extent: Extent) -> Result<Listing> {
+    fn begin(
+        files: &Files,
+        user: &User,
+        below: FolderPath,
+        extent: Extent,
+        at: Option<When>,
+    ) -> Result<Listing> {
         let scope = if extent == Extent::Children { Scope::Children } else { Scope::All };
-        let next = match files.look(user, &below)? {
+        let there = match &at {
+            None => files.look(user, &below)?,
+            Some(when) => files.look_at(user, &below, when)?,
+        };
+        let next = match there {
             Entry::Folder(_) if extent != Extent::Itself => Next::Page(scope, None),
             entry => Next::Alone(entry),
         };
-        Ok(Listing { below, begun: Instant::now(), next })
+        Ok(Listing { below, at, begun: Instant::now(), next })
     }
 
     /// The next entries; none at the end.
@@ -47,7 +59,11 @@ impl Listing {
         match std::mem::replace(&mut self.next, Next::End) {
             Next::Alone(entry) => Ok(vec![entry]),
             Next::Page(scope, after) => {
-                let page = files.page(user, &self.below, scope, after.as_ref(), PAGE_ENTRIES)?;
+                let (below, after) = (&self.below, after.as_ref());
+                let page = match &self.at {
+                    None => files.page(user, below, scope, after, PAGE_ENTRIES)?,
+                    Some(when) => files.page_at(user, below, scope, when, after, PAGE_ENTRIES)?,
+                };
                 if let Some(last) = page.last() {
                     self.next = Next::Page(scope, Some(last.clone()));
                 }
@@ -60,10 +76,10 @@ impl Listing {
 
 impl Connection<'_> {
     /// Begins a listing and hands its first page to the session.
-    pub(super) fn list(&mut self, below: FolderPath, extent: Extent) {
+    pub(super) fn list(&mut self, below: FolderPath, extent: Extent, at: Option<When>) {
         let begun = Instant::now();
         let listing =
-            self.user().and_then(|user| Listing::begin(&self.door.files, user, below, extent));
+            self.user().and_then(|user| Listing::begin(&self.door.files, user, below, extent, at));
         match listing {
             Ok(listing) => {
                 self.listing = Some(listing);
@@ -114,17 +130,42 @@ impl Connection<'_> {
     pub(super) fn move_to(&mut self, from: &FilePath, to: &FolderPath, replace: bool) {
         let begun = Instant::now();
         let moved = self.user().and_then(|user| self.door.files.move_to(user, from, to, replace));
-        let target = match &moved {
-            Ok(moved) => moved.to.as_str(),
-            Err(_) => to.as_str(),
-        };
-        let what = format!("moved to {}", printable(&format!("/{target}")));
-        self.tell(&what, &from.as_folder(), begun, &moved);
+        self.tell_moved("moved to", from, to, begun, &moved);
         self.session.moved(moved);
     }
 
+    /// Copies a file or a folder.
+    pub(super) fn copy(&mut self, from: &FilePath, to: &FolderPath, how: [bool; 2]) {
+        let begun = Instant::now();
+        let copied = self.user().and_then(|user| self.door.files.copy(user, from, to, how));
+        self.tell_moved("copied to", from, to, begun, &copied);
+        self.session.moved(copied);
+    }
+
+    fn tell_moved(
+        &self,
+        what: &str,
+        from: &FilePath,
+        to: &FolderPath,
+        begun: Instant,
+        outcome: &Result<Moved>,
+    ) {
+        let target = match outcome {
+            Ok(moved) => moved.to.as_str(),
+            Err(_) => to.as_str(),
+        };
+        let what = format!("{what} {}", printable(&format!("/{target}")));
+        self.tell(&what, &from.as_folder(), begun, outcome);
+    }
+
     /// Logs what has come of a request about a folder.
-    fn tell<T>(&self, what: &str, folder: &FolderPath, begun: Instant, outcome: &Result<T>) {
+    pub(super) fn tell<T>(
+        &self,
+        what: &str,
+        folder: &FolderPath,
+        begun: Instant,
+        outcome: &Result<T>,
+    ) {
         let path = FilePath::parse_rooted(folder.as_str()).ok(); // the top folder is none
         Event { path: path.as_ref(), ..self.event(what, begun) }.end(outcome);
     }

@@ -25,6 +25,7 @@ impl Operator {
             scrub: scrubbing(&scrub, now_ms),
             healed: Healed { pieces: repairs.pieces(), bytes_read: repairs.bytes_read() },
             replacing,
+            kept: self.kept()?,
             backups: NodeId::ALL.map(|node| self.backup(node, now_ms)).into(),
         })
     }

@@ -6,6 +6,7 @@
 use crate::core::error::{Error, Result};
 use crate::core::range::ByteRange;
 use crate::core::types::Precondition;
+use crate::core::wire::extended::history::{When, Which};
 
 /// What is listed of a folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,16 +63,23 @@ pub(super) fn precondition(options: &[&str]) -> Result<Precondition> {
 /// Reads the options of a retrieval.
 ///
 /// # Errors
-/// [`Error::Protocol`] for one that is not known, and for a second range.
-pub(super) fn range(options: &[&str]) -> Result<Option<ByteRange>> {
-    match options {
-        [] => Ok(None),
-        [option] => {
-            let range = option.strip_prefix("range=").ok_or_else(|| unknown(option))?;
-            range.parse().map(Some).map_err(|why| Error::Protocol(format!("{range:?}: {why}")))
+/// [`Error::Protocol`] for one that is not known, and for a second range or a second version.
+pub(super) fn of_retrieval(options: &[&str]) -> Result<(Which, Option<ByteRange>)> {
+    let (mut which, mut range) = (None, None);
+    for option in options {
+        if let Some(found) = Which::parse(option)? {
+            if which.replace(found).is_some() {
+                return Err(Error::Protocol("a retrieval names one version at most".into()));
+            }
+            continue;
         }
-        _ => Err(Error::Protocol("a retrieval has one range at most".into())),
+        let text = option.strip_prefix("range=").ok_or_else(|| unknown(option))?;
+        let parsed = text.parse().map_err(|why| Error::Protocol(format!("{text:?}: {why}")))?;
+        if range.replace(parsed).is_some() {
+            return Err(Error::Protocol("a retrieval has one range at most".into()));
+        }
     }
+    Ok((which.unwrap_or_default(), range))
 }
 
 /// The option of a listing; nothing for everything below, which is what is meant without one.
@@ -80,26 +88,31 @@ pub(super) fn of_extent(extent: Extent) -> Option<String> {
     (extent != Extent::All).then(|| word.to_owned())
 }
 
-/// Reads the options of a listing; of several the last counts.
+/// Reads the options of a listing; of several of a kind the last counts.
 ///
 /// # Errors
 /// [`Error::Protocol`] for one that is not known.
-pub(super) fn extent(options: &[&str]) -> Result<Extent> {
-    let known = |option: &&str| {
+pub(super) fn of_listing(options: &[&str]) -> Result<(Extent, Option<When>)> {
+    let (mut extent, mut at) = (Extent::All, None);
+    for option in options {
+        if let Some(when) = option.strip_prefix("at=") {
+            at = Some(When::parse(when)?);
+            continue;
+        }
         let found = EXTENTS.into_iter().find(|(_, word)| word == option);
-        found.map(|(extent, _)| extent).ok_or_else(|| unknown(option))
-    };
-    options.iter().map(known).try_fold(Extent::All, |_, extent| extent)
+        (extent, _) = found.ok_or_else(|| unknown(option))?;
+    }
+    Ok((extent, at))
 }
 
-/// Reads the one switch that a request has.
+/// Reads the switches that a request has.
 ///
 /// # Errors
 /// [`Error::Protocol`] for anything else.
-pub(super) fn switch(options: &[&str], word: &str) -> Result<bool> {
-    match options.iter().find(|option| **option != word) {
+pub(super) fn switches<const N: usize>(options: &[&str], words: [&str; N]) -> Result<[bool; N]> {
+    match options.iter().find(|option| !words.contains(option)) {
         Some(other) => Err(unknown(other)),
-        None => Ok(!options.is_empty()),
+        None => Ok(words.map(|word| options.contains(&word))),
     }
 }
 
@@ -139,14 +152,16 @@ mod tests {
     #[test]
     fn an_extent_and_a_switch_are_their_words_and_nothing_else() {
         for (asked, word) in EXTENTS {
-            assert_eq!(extent(&[word]).unwrap(), asked);
+            assert_eq!(of_listing(&[word]).unwrap().0, asked);
             let option = of_extent(asked);
             let options: Vec<&str> = option.as_deref().into_iter().collect();
-            assert_eq!(extent(&options).unwrap(), asked);
+            assert_eq!(of_listing(&options).unwrap().0, asked);
         }
-        assert!(extent(&["scope=some"]).is_err());
-        assert!(!switch(&[], "parents=yes").unwrap());
-        assert!(switch(&["parents=yes"], "parents=yes").unwrap());
-        assert!(switch(&["parents=yes", "parents=no"], "parents=yes").is_err());
+        assert!(of_listing(&["scope=some"]).is_err());
+        let both = |options: &[&str]| switches(options, ["recursive=yes", "replace=yes"]);
+        assert_eq!(both(&[]).unwrap(), [false, false]);
+        assert_eq!(both(&["replace=yes"]).unwrap(), [false, true]);
+        assert_eq!(both(&["replace=yes", "recursive=yes"]).unwrap(), [true, true]);
+        assert!(both(&["replace=yes", "replace=no"]).is_err());
     }
 }

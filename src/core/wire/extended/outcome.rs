@@ -1,4 +1,4 @@
-//! What has come of a removal or a move, as the fields of the reply.
+//! What has come of a removal, a move or a copy, as the fields of the reply.
 
 use crate::core::error::Result;
 use crate::core::path::FilePath;
@@ -28,14 +28,14 @@ impl Removed {
     }
 }
 
-/// A file or folder that has another place now.
+/// A file or folder that has another place now, or one more.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Moved {
-    /// Where it is.
+    /// Its new path.
     pub to: FilePath,
     /// Is it a folder?
     pub is_folder: bool,
-    /// How many files have moved.
+    /// How many files that are.
     pub files: u64,
     /// Was another file there, which is gone?
     pub replaced: bool,

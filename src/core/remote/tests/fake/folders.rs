@@ -1,6 +1,6 @@
 //! The fake server's folders: those that were made, and those that files lie in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use super::{Client, Gone, VERSION, blake3_of};
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// What is there, if anything; the top folder is.
-    fn look(&self, path: &FolderPath) -> Option<Entry> {
+    pub(super) fn look(&self, path: &FolderPath) -> Option<Entry> {
         if path.is_top() {
             return Some(Entry::Folder(FolderPath::top()));
         }
@@ -111,11 +111,12 @@ impl Client {
         self.say_fields(&removed.to_fields())
     }
 
+    /// Moves or copies.
     pub(super) fn move_to(
         &mut self,
         from: &FilePath,
         to: &FolderPath,
-        replace: bool,
+        [copies, replace]: [bool; 2],
     ) -> Result<(), Gone> {
         let Some(moving) = self.look(&from.as_folder()) else {
             return self.refuse(&Error::NoSuchFile(from.clone()));
@@ -137,14 +138,22 @@ impl Client {
         let there = self.files.lock().clone();
         for (path, content) in there {
             if let Some(new) = renamed(&path) {
-                self.files.lock().remove(&path);
+                if !copies {
+                    self.files.lock().remove(&path);
+                }
                 self.files.lock().insert(new, content);
                 files += 1;
             }
         }
-        let folders = std::mem::take(&mut *self.server.folders.lock());
-        let folders = folders.into_iter().map(|path| renamed(&path).unwrap_or(path));
-        self.server.folders.lock().extend(folders);
+        let mut folders = self.server.folders.lock();
+        let (moved, mut there): (BTreeSet<_>, BTreeSet<_>) =
+            folders.iter().cloned().partition(|path| renamed(path).is_some());
+        there.extend(moved.iter().filter_map(renamed));
+        if copies {
+            there.extend(moved);
+        }
+        *folders = there.into_iter().collect();
+        drop(folders);
         let is_folder = matches!(moving, Entry::Folder(_));
         self.say_fields(&Moved { to: target, is_folder, files, replaced }.to_fields())
     }
