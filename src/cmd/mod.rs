@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod client;
+mod confirm;
 pub mod demo;
 pub mod env;
 pub mod failure;

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::Common;
-use crate::cmd::env::{Asked, Env, size};
+use crate::cmd::confirm::confirm;
+use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::path::printable;
@@ -32,7 +33,13 @@ impl Purge {
             None => "of all accounts".to_owned(),
         };
         if !self.yes {
-            confirm(&whose, env)?;
+            let text = format!(
+                "this lets go of all that is kept for undo {whose}, and nobody can be asked"
+            );
+            let unasked = Failure::new(Code::Usage, text).hint("If that is meant:  --yes");
+            let refused = Failure::new(Code::Interrupted, "Nothing was let go of.");
+            let question = format!("Let go of all that is kept for undo {whose} (yes or no)? ");
+            confirm(env, &question, unasked, refused)?;
         }
         let verb = Verb::Purge { user: self.user };
         let answer = super::ask(&common.dir, env, &verb, &mut |_| Ok(()))?;
@@ -51,18 +58,4 @@ impl Purge {
         env.note(&format!("Let go of {} {whose}{left}", size(freed)));
         Ok(())
     }
-}
-
-fn confirm(whose: &str, env: &mut Env) -> Result<(), Stop> {
-    if !env.can_ask() {
-        let text =
-            format!("this lets go of all that is kept for undo {whose}, and nobody can be asked");
-        return Err(Failure::new(Code::Usage, text).hint("If that is meant:  --yes").into());
-    }
-    let question = format!("Let go of all that is kept for undo {whose} (yes or no)? ");
-    let answer = env.ask(&question, Asked::Answer)?;
-    if ["yes", "y"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Interrupted, "Nothing was let go of.").into())
 }

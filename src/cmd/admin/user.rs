@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Common;
 use crate::cmd::client::password::Source;
+use crate::cmd::confirm::confirm;
 use crate::cmd::env::{Asked, Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_bytes;
@@ -113,7 +114,7 @@ impl User {
             }
             Action::Remove { name, yes } => {
                 if !yes {
-                    confirm(&name, env)?;
+                    confirm_removal(&name, env)?;
                 }
                 let done = format!("Removed {} with all of its files", printable(&name));
                 (UserAsk::Remove { name }, done)
@@ -164,16 +165,12 @@ impl Password {
     }
 }
 
-fn confirm(name: &str, env: &mut Env) -> Result<(), Stop> {
-    if !env.can_ask() {
-        let failure = Failure::new(Code::Usage, "removing an account has to be confirmed");
-        return Err(failure.hint("Say  --yes  if all of its files are to be removed.").into());
-    }
+fn confirm_removal(name: &str, env: &mut Env) -> Result<(), Stop> {
+    let unasked = Failure::new(Code::Usage, "removing an account has to be confirmed")
+        .hint("Say  --yes  if all of its files are to be removed.");
+    let refused = Failure::new(Code::NotAllowed, "nothing was removed");
     let question = format!("Remove {} with all of its files? (yes or no): ", printable(name));
-    if env.ask(&question, Asked::Answer)?.trim().eq_ignore_ascii_case("yes") {
-        return Ok(());
-    }
-    Err(Failure::new(Code::NotAllowed, "nothing was removed").into())
+    confirm(env, &question, unasked, refused)
 }
 
 fn list(common: &Common, env: &mut Env) -> Result<(), Stop> {

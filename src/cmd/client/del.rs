@@ -9,7 +9,8 @@ use super::rmdir;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
-use crate::cmd::env::{Asked, Env};
+use crate::cmd::confirm::confirm;
+use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, FolderPath, printable};
@@ -79,18 +80,11 @@ impl Del {
 /// Makes sure that nothing is to bring these files back.
 fn confirm_forever(files: &str, env: &mut Env) -> Result<(), Stop> {
     let files = printable(files);
-    if !env.can_ask() {
-        let text = format!("--forever lets go of all versions of {files}, and nobody can be asked");
-        return Err(Failure::new(Code::Usage, text)
-            .hint("If that is meant:  --forever --yes")
-            .into());
-    }
+    let text = format!("--forever lets go of all versions of {files}, and nobody can be asked");
+    let unasked = Failure::new(Code::Usage, text).hint("If that is meant:  --forever --yes");
+    let refused = Failure::new(Code::Interrupted, "Nothing was deleted.");
     let question = format!("Delete {files} with all versions, for ever (yes or no)? ");
-    let answer = env.ask(&question, Asked::Answer)?;
-    if ["yes", "y"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Interrupted, "Nothing was deleted.").into())
+    confirm(env, &question, unasked, refused)
 }
 
 /// What was deleted.

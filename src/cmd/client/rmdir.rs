@@ -7,7 +7,7 @@ use super::advice;
 use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
-use crate::cmd::env::{Asked, Env};
+use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FolderPath, printable};
@@ -89,16 +89,11 @@ pub(super) fn summary(folder: &FolderPath, removed: Removed) -> String {
 /// [`Code::Usage`] if nobody can be asked, [`Code::Interrupted`] for a no.
 pub(super) fn confirm(folders: &str, env: &mut Env) -> Result<(), Stop> {
     let folders = printable(folders);
-    if !env.can_ask() {
-        let text = format!("-r removes {folders} and everything in it, and nobody can be asked");
-        return Err(Failure::new(Code::Usage, text).hint("If that is meant:  -r --yes").into());
-    }
+    let text = format!("-r removes {folders} and everything in it, and nobody can be asked");
+    let unasked = Failure::new(Code::Usage, text).hint("If that is meant:  -r --yes");
+    let refused = Failure::new(Code::Interrupted, "Nothing was removed.");
     let question = format!("Remove {folders} and everything in it (yes or no)? ");
-    let answer = env.ask(&question, Asked::Answer)?;
-    if ["yes", "y"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-        return Ok(());
-    }
-    Err(Failure::new(Code::Interrupted, "Nothing was removed.").into())
+    crate::cmd::confirm::confirm(env, &question, unasked, refused)
 }
 
 #[cfg(test)]

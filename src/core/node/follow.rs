@@ -396,13 +396,18 @@ impl Follower {
             Change::Placed { node, versions } if *node == self.id => {
                 let mut is_right = true;
                 for version in versions {
-                    let known = state.unlinked.iter().position(|(_, own)| own == version);
-                    is_right &= match known.map(|at| state.unlinked.swap_remove(at)) {
-                        Some((place, _)) => {
-                            !view.link(&place, *version)?.contains(&Linked::NoPiece)
-                        }
-                        None => view.link_again(*version)?,
-                    };
+                    // It may have several names.
+                    let known: Vec<Place> = state
+                        .unlinked
+                        .extract_if(.., |(_, own)| own == version)
+                        .map(|(place, _)| place)
+                        .collect();
+                    if known.is_empty() {
+                        is_right &= view.link_again(*version)?;
+                    }
+                    for place in known {
+                        is_right &= !view.link(&place, *version)?.contains(&Linked::NoPiece);
+                    }
                 }
                 Ok(is_right)
             }

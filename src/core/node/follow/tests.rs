@@ -391,6 +391,15 @@ fn a_file_whose_piece_comes_late_is_shown_under_its_name_of_then() {
 }
 
 #[test]
+fn a_piece_that_comes_late_gets_all_of_its_names() {
+    let mut bench = Bench::new();
+    bench.store_elsewhere(1, "a").store_elsewhere(2, "other").follow();
+    bench.add(Change::Named { place: place("x/copy"), version: version(1) }).follow();
+    bench.hold(1, "a").add(Change::Placed { node: NODE, versions: vec![version(1)] }).follow();
+    bench.expect(&[("a", 1), ("x/copy", 1)], &["x"]);
+}
+
+#[test]
 fn pieces_that_were_made_again_get_their_names_again() {
     let mut bench = Bench::new();
     bench.store(1, "a").store(2, "b").mv("b", "c").follow();

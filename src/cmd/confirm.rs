@@ -1,0 +1,24 @@
+//! What cannot be taken back is asked about first, or wants an option where nobody can be asked.
+
+use crate::cmd::env::{Asked, Env};
+use crate::cmd::failure::{Failure, Stop};
+
+/// Asks a question that wants a yes or a no.
+///
+/// # Errors
+/// `unasked` if nobody can be asked, `refused` for anything but a yes.
+pub(crate) fn confirm(
+    env: &mut Env,
+    question: &str,
+    unasked: Failure,
+    refused: Failure,
+) -> Result<(), Stop> {
+    if !env.can_ask() {
+        return Err(unasked.into());
+    }
+    let answer = env.ask(question, Asked::Answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "yes" | "y" => Ok(()),
+        _ => Err(refused.into()),
+    }
+}
