@@ -297,3 +297,25 @@ fn rescue_gives_back_what_was_as_well() {
     assert_eq!(fs::read_to_string(beside("all/demo/docs", "b.txt.kept-")).unwrap(), "deleted");
     rescue("never", &["--at", "no-such-snapshot"]).code(4);
 }
+
+#[test]
+fn what_is_kept_never_makes_a_store_fail() {
+    let cluster = Cluster::start_with(&["--keep-versions", "7d", "--quota", "400KB"]);
+    // Each has to make room, all at once.
+    std::thread::scope(|scope| {
+        for user in 0..4 {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                for round in 0..15 {
+                    let at = format!("up/{user}");
+                    let bytes = noise(round, 40_000);
+                    let stored = cluster.store(&at, &bytes);
+                    assert_eq!(stored.map_err(|output| format!("{output:?}")), Ok(4), "{round}");
+                }
+            });
+        }
+    });
+    let usage = json(&cluster, &["inf"]).pop().unwrap();
+    assert_eq!(usage["bytes"], 160_000);
+    assert!(usage["kept_bytes"].as_u64().unwrap() <= 240_000, "{usage}");
+}

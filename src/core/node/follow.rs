@@ -86,6 +86,8 @@ struct State {
     is_moved_saved: bool,
     /// Files without a piece here.
     unlinked: Vec<(Place, VersionId)>,
+    /// There may be more names without a piece here than those.
+    is_unlinked_unknown: bool,
     /// Steps with nothing to do since there was something.
     idle: u32,
     check: Option<Check>,
@@ -110,6 +112,8 @@ struct Check {
     /// The names to look at in the folder that was entered last.
     entries: Vec<(UserName, FolderPath, Item)>,
     report: ViewReport,
+    /// A file has no piece here.
+    has_unlinked: bool,
     failed: bool,
 }
 
@@ -148,6 +152,7 @@ impl Follower {
             dropped: position,
             is_moved_saved: moved,
             needs_check: moved,
+            is_unlinked_unknown: true,
             next_pause: PAUSE_MIN,
             ..State::default()
         };
@@ -347,6 +352,7 @@ impl Follower {
                 let has_room = state.unlinked.len() <= UNLINKED_MAX;
                 if !has_room {
                     state.unlinked.clear();
+                    state.is_unlinked_unknown = true;
                 }
                 Ok(has_room)
             }
@@ -405,6 +411,8 @@ impl Follower {
                     if known.is_empty() {
                         is_right &= view.link_again(*version)?;
                     }
+                    // Another name of it, which a check has seen, takes a check.
+                    is_right &= known.is_empty() || !state.is_unlinked_unknown;
                     for place in known {
                         is_right &= !view.link(&place, *version)?.contains(&Linked::NoPiece);
                     }
@@ -480,6 +488,7 @@ impl Follower {
             open: Vec::new(),
             entries: Vec::new(),
             report: ViewReport::default(),
+            has_unlinked: false,
             failed: false,
         };
         let mut users: Vec<UserName> = check.names.users().map(|(user, _)| user.clone()).collect();
@@ -587,6 +596,7 @@ impl Follower {
             state.needs_check = true;
         } else {
             state.has_told = false;
+            state.is_unlinked_unknown = check.has_unlinked;
             *self.protected.lock() = None;
         }
     }
@@ -671,6 +681,7 @@ impl Follower {
                 for linked in self.view.link(&place, version)? {
                     let report = &mut check.report;
                     report.names += u64::from(linked != Linked::NoPiece);
+                    check.has_unlinked |= linked == Linked::NoPiece;
                     report.mended += u64::from(linked == Linked::Made);
                     report.blocked += u64::from(linked == Linked::Blocked);
                 }

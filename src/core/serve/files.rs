@@ -584,7 +584,13 @@ impl Files {
     /// oldest of what is kept for undo. False if there was nothing of either.
     fn reclaim(&self, user: UserId, bytes: u64) -> bool {
         let made = self.reaper.reclaim().and_then(|dropped| {
-            Ok(dropped > 0 || (self.cluster.let_go_of(user, bytes)? && self.reaper.reclaim()? > 0))
+            if dropped > 0 {
+                return Ok(true);
+            }
+            let has_let_go = self.cluster.let_go_of(user, bytes)?;
+            // Another one may have dropped it by now, which is as good.
+            self.reaper.reclaim()?;
+            Ok(has_let_go)
         });
         made.unwrap_or_else(|error| {
             tracing::warn!("cannot make room by dropping what was deleted: {error}");
