@@ -28,7 +28,8 @@ pub struct Roster {
     seen: Mutex<[Seen; 4]>,
     clock: Clock,
     leadership: Leadership,
-    /// Does a change wait until the server leads? Not in simulations.
+    /// May anybody wait for what others do meanwhile, such as a change until the server leads? Not in
+    /// simulations, where all is done in one thread.
     may_wait: bool,
     /// Called with a node that has just been lost.
     when_lost: OnceLock<Box<dyn Fn(NodeId) + Send + Sync>>,
@@ -342,6 +343,11 @@ impl Roster {
     }
 
     /// Gives a server that has just started, or is just reaching its nodes, a moment.
+    /// May anybody wait for what others do meanwhile?
+    pub fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
     fn await_phase(&self, phase: LeadershipPhase) -> Result<()> {
         self.leadership.check()?;
         if self.may_wait && self.leadership.phase() < phase {

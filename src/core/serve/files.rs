@@ -335,6 +335,9 @@ impl Files {
             } else if waits == ROOM_WAITS || !self.cluster.retention.has_just_let_go() {
                 return begun;
             }
+            if !self.cluster.roster.may_wait() {
+                return self.cluster.volume.write(meta);
+            }
             // The nodes remove what was dropped when they have followed so far, and say so when they are
             // asked next.
             waits += 1;
