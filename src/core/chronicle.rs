@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::core::names::Names;
+use crate::core::names::{Names, parts};
 use crate::core::path::{FolderPath, UserName};
 use crate::core::types::{Moment, VersionId};
 use crate::core::wire::journal::{Change, FolderAt, PastItem};
@@ -63,10 +63,6 @@ pub struct FormerVersion {
     pub version: VersionId,
     /// Until when it was that.
     pub until: Moment,
-}
-
-fn parts(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|part| !part.is_empty())
 }
 
 impl Chronicle {

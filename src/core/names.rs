@@ -97,7 +97,8 @@ impl Folder {
     }
 }
 
-fn parts(path: &str) -> impl Iterator<Item = &str> {
+/// The names of a path.
+pub(super) fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|part| !part.is_empty())
 }
 

@@ -369,13 +369,14 @@ impl Draft<'_> {
     /// [`Error::NoSuchFile`] if it never was anything, as far as is known; [`Code::NotAllowed`] if it
     /// cannot be done so, and then the text says what can.
     pub fn undo(&mut self, user: UserId, path: &FilePath) -> Result<Undone> {
-        let (_, top) = users::still_there(self.connection, user)?;
+        let (name, top) = users::still_there(self.connection, user)?;
         let states = states(self.connection, user, top, &path.as_folder())?;
         let Some(last) = states.first() else { return Err(Error::NoSuchFile(path.clone())) };
+        let place = Place { user: name, path: path.clone() };
         if last.until == Moment::MAX {
-            self.undo_present(user, top, path, &last.binding, &states)
+            self.undo_present(user, top, place, &last.binding, &states)
         } else {
-            self.undo_gone(user, path, &last.binding, last.until)
+            self.undo_gone(user, top, place, &last.binding, last.until)
         }
     }
 
@@ -394,15 +395,14 @@ impl Draft<'_> {
         &mut self,
         user: UserId,
         top: i64,
-        path: &FilePath,
+        place: Place,
         now: &Binding,
         states: &[State],
     ) -> Result<Undone> {
-        let connection = self.connection;
+        let (connection, path) = (self.connection, &place.path.clone());
         let made = now.made;
         let before = states.iter().find(|state| state.from < made && made <= state.until);
         let before = before.map(|state| state.binding.target);
-        let name = users::still_there(connection, user)?.0;
         let origin = past::came_from(connection, now.target, made)?;
         let is_other = |was: &Binding| (was.parent, &was.name) != (now.parent, &now.name);
         if let Some(origin) = origin.filter(is_other) {
@@ -418,17 +418,13 @@ impl Draft<'_> {
                      with mv"
                 )));
             }
-            let change = Change::Moved { user: name.clone(), from: path.clone(), to: to.clone() };
-            self.record(change)?;
+            let (user, from) = (place.user.clone(), path.clone());
+            self.record(Change::Moved { user, from, to: to.clone() })?;
             if let Some(Target::File(version)) = before {
-                self.record(Change::Named {
-                    place: Place { user: name, path: path.clone() },
-                    version,
-                })?;
+                self.record(Change::Named { place, version })?;
             }
             return Ok(Undone::MovedBack { from: path.as_folder(), to: to.as_folder() });
         }
-        let place = Place { user: name.clone(), path: path.clone() };
         match (now.target, before) {
             (Target::File(_), Some(Target::File(version))) => {
                 let record = self.readable(path, version)?;
@@ -445,7 +441,7 @@ impl Draft<'_> {
                 self.attach(user, made, &path.as_folder()).map(Undone::FolderBack)
             }
             (Target::Folder(folder), None) if tree::came_whole(connection, folder, made)? => {
-                self.record(Change::FolderRemoved { user: name, folder: path.as_folder() })?;
+                self.record(Change::FolderRemoved { user: place.user, folder: path.as_folder() })?;
                 Ok(Undone::Deleted)
             }
             _ => Err(refused(format!(
@@ -459,12 +455,12 @@ impl Draft<'_> {
     fn undo_gone(
         &mut self,
         user: UserId,
-        path: &FilePath,
+        top: i64,
+        place: Place,
         was: &Binding,
         gone: Moment,
     ) -> Result<Undone> {
-        let connection = self.connection;
-        let name = users::still_there(connection, user)?.0;
+        let (connection, path) = (self.connection, &place.path.clone());
         if let Some(entry) = moved_to(connection, was.target, gone)?
             && let Some(now) = past::binding(connection, entry)?
             && let Some(from) = live_path(connection, &now)?
@@ -472,23 +468,18 @@ impl Draft<'_> {
             if path.as_folder().ancestry().contains(&from.as_folder()) {
                 return Err(Error::IntoItself(from.as_folder()));
             }
-            self.record(Change::FolderMade { user: name.clone(), folder: path.folder() })?;
-            let change = Change::Moved { user: name, from: from.clone(), to: path.clone() };
-            self.record(change)?;
+            let user = place.user;
+            self.record(Change::FolderMade { user: user.clone(), folder: path.folder() })?;
+            self.record(Change::Moved { user, from: from.clone(), to: path.clone() })?;
             return Ok(Undone::MovedBack { from: from.as_folder(), to: path.as_folder() });
         }
-        if let Some(file) = tree::blocking_file(
-            connection,
-            users::still_there(connection, user)?.1,
-            &path.folder(),
-        )? {
+        if let Some(file) = tree::blocking_file(connection, top, &path.folder())? {
             let taken = format!("the file {file}");
             return Err(Error::NameCollision { what: path.to_string(), taken });
         }
         match was.target {
             Target::File(version) => {
                 let record = self.readable(path, version)?;
-                let place = Place { user: name, path: path.clone() };
                 self.record(Change::Named { place, version })?;
                 Ok(Undone::FileBack(record))
             }

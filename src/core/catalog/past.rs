@@ -238,8 +238,13 @@ fn let_go(connection: &Connection, row: &PastRow) -> Result<()> {
         let update = "UPDATE past SET held = ?2 WHERE id = ?1";
         return execute(connection, update, params![row.id, held]).map(drop);
     }
-    execute(connection, "DELETE FROM past WHERE id = ?1", [row.id])?;
-    row.version.map_or(Ok(()), |version| settle(connection, version))
+    remove(connection, row.id, row.version)
+}
+
+/// Deletes a row, whatever has it. `version` is what it names, if it is of a file.
+pub(super) fn remove(connection: &Connection, id: i64, version: Option<VersionId>) -> Result<()> {
+    execute(connection, "DELETE FROM past WHERE id = ?1", [id])?;
+    version.map_or(Ok(()), |version| settle(connection, version))
 }
 
 /// Dooms those of these detached folders that nothing names any more.
@@ -369,10 +374,7 @@ pub(super) fn forget_removed(connection: &Connection, left: &mut usize) -> Resul
         Ok((row.get::<_, i64>(0)?, row.get::<_, Option<_>>(1)?.map(VersionId)))
     })?;
     *left -= rows.len();
-    for (id, version) in rows {
-        execute(connection, "DELETE FROM past WHERE id = ?1", [id])?;
-        version.map_or(Ok(()), |version| settle(connection, version))?;
-    }
+    rows.into_iter().try_for_each(|(id, version)| remove(connection, id, version))?;
     let doom = "UPDATE detached SET doomed = 1 WHERE doomed = 0
                 AND user_id IN (SELECT id FROM users WHERE removed = 1)";
     execute(connection, doom, [])?;

@@ -386,10 +386,7 @@ fn sweep(connection: &Connection, folder: i64, left: &mut usize) -> Result<bool>
         Ok((row.get::<_, i64>(0)?, row.get::<_, Option<_>>(1)?.map(VersionId)))
     })?;
     *left -= rows.len();
-    for (id, version) in rows {
-        execute(connection, "DELETE FROM past WHERE id = ?1", [id])?;
-        version.map_or(Ok(()), |version| past::settle(connection, version))?;
-    }
+    rows.into_iter().try_for_each(|(id, version)| past::remove(connection, id, version))?;
     let select = "SELECT id, version FROM entries
                   WHERE parent = ?1 AND version IS NOT NULL
                       AND (EXISTS (SELECT 1 FROM past WHERE past.version = entries.version)
