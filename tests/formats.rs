@@ -23,6 +23,7 @@ use std::time::Duration;
 use palk::core::catalog::{Catalog, NewFile};
 use palk::core::code::checksum;
 use palk::core::code::coded::CodedStripe;
+use palk::core::code::digest::{Subtree, TreePart};
 use palk::core::code::layout::UNIT_BYTES_MAX;
 use palk::core::code::repair::Select;
 use palk::core::error::Code;
@@ -39,10 +40,12 @@ use palk::core::types::{
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::extended::{
-    self, Entry as Listed, Extent, FileEntry, HistoryRequest, Moved, Removed, When, Which,
+    self, Entry as Listed, Extent, FileEntry, HistoryRequest, Moved, Removed, UploadRequest, When,
+    Which,
 };
 use palk::core::wire::journal::{
-    Chain, Change, Entry, FolderAt, JournalState, KeptVersion, PastItem, Point, SnapshotName, Told,
+    Chain, Change, Entry, Extent as ContentExtent, FolderAt, JournalState, KeptVersion, PastItem,
+    PlacedExtent, Point, SnapshotName, Told, UploadBegun,
 };
 use palk::core::wire::node::{
     self, Alive, Append, DiskTrouble, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply,
@@ -77,7 +80,33 @@ fn place() -> Place {
 }
 
 fn meta(file_bytes: u64) -> PieceMeta {
-    PieceMeta { version: VERSION, place: place(), file_bytes, stored_ms: -1, repair: false }
+    PieceMeta {
+        version: VERSION,
+        place: place(),
+        file_bytes,
+        stored_ms: -1,
+        repair: false,
+        part: None,
+    }
+}
+
+fn kept(joined: bool) -> KeptVersion {
+    KeptVersion {
+        user: place().user,
+        version: VERSION,
+        seq: Seq(300),
+        bytes: 353,
+        blake3: DIGEST,
+        stored_ms: -1,
+        placed: NodeSet::from_bits(0b1011),
+        by: "demo".into(),
+        attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+        joined,
+    }
+}
+
+fn tree() -> TreePart {
+    TreePart { at: 300, subtrees: vec![Subtree { level: 6, value: [0x66; 32] }] }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -175,11 +204,10 @@ fn the_eight_block_files_of_a_small_file() {
     golden.check(
         "all of a_B1.txt",
         &whole,
-        "207061 0859712f61e29f2d 11111111 11111111 11111111 11111111 \
-         ac020464 656d6f08 75702f61 2e747874 0b808010 02333333 33333333 \
-         33333333 33333333 33333333 33333333 33333333 33333333 3301 \
-         6e00000000000000 46000000 01000000 e63678c6a6c6b587 \
-         50414c4b424c4b31",
+        "20706108 59712f61 e29f2d11 11111111 11111111 11111111 111111ac 02046465 \
+         6d6f0875 702f612e 7478740b 80801002 33333333 33333333 33333333 33333333 \
+         33333333 33333333 33333333 33333333 01006f00 00000000 00004700 00000200 \
+         000095ea 6c2eaece 884f5041 4c4b424c 4b31",
     );
     // A piece that is sent by itself comes to the same.
     let root = folder.path().join("alone");
@@ -207,6 +235,7 @@ fn the_trailer_of_a_block_of_two_stripes() {
             block: Block::O4,
             blake3: DIGEST,
             stored_ms: 1_700_000_000_000,
+            part: None,
         },
         checksums: vec![1, 2],
     };
@@ -214,13 +243,12 @@ fn the_trailer_of_a_block_of_two_stripes() {
     golden.check(
         "trailer",
         &trailer.encode(),
-        "0100000000000000 0200000000000000 11111111 11111111 11111111 \
-         11111111 01046465 6d6f0875 702f612e 74787480 80408080 10073333 \
-         33333333 33333333 33333333 33333333 33333333 33333333 33333333 \
-         333380a0 abfef962 7c00000000000000 4c000000 01000000 \
-         9072210a2a43022f 50414c4b424c4b31",
+        "01000000 00000000 02000000 00000000 11111111 11111111 11111111 11111111 \
+         01046465 6d6f0875 702f612e 74787480 80408080 10073333 33333333 33333333 \
+         33333333 33333333 33333333 33333333 33333333 333380a0 abfef962 007d0000 \
+         00000000 004d0000 00020000 004c294d 167b7594 cc50414c 4b424c4b 31",
     );
-    assert_eq!(FORMAT, 1);
+    assert_eq!(FORMAT, 2);
 }
 
 #[test]
@@ -228,11 +256,11 @@ fn what_a_node_says_of_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
-    assert_eq!(text(), "sum = \"3956e2d966d79871\"\nformat = 3\nnode = 2\n");
+    assert_eq!(text(), "sum = \"b2d72de18bb0feb6\"\nformat = 4\nnode = 2\n");
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let (cluster, server) = ("22".repeat(16), "44".repeat(16));
     let expected = format!(
-        "sum = \"6685e66c6c8338d6\"\nformat = 3\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
+        "sum = \"3cbcb8443d4e8ad3\"\nformat = 4\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
          server = \"{server}\"\n"
     );
     assert_eq!(text(), expected);
@@ -314,25 +342,25 @@ fn every_request_to_a_node() {
     let entries = vec![Entry::after(point(), 301, NOW, stored(true).encode().unwrap())];
     let pieces = vec![InlinePiece { entry: 0, unit_bytes: 89, checksums: [1, 300] }];
     let append = Append { prev: point(), decided: 16, entries, pieces };
-    let requests: [(Request, usize, &str); 29] = [
+    let requests: [(Request, usize, &str); 30] = [
         (
             Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM },
             0,
-            "00000025 00000000 00062222 22222222 22222222 22222222 222203ac 02444444 44444444 \
-             44444444 44444444 44",
+            "00000025 00000000 00072222 22222222 22222222 22222222 222203ac 02444444 \
+             44444444 44444444 44444444 44",
         ),
         (Request::Ping { decided: 300 }, 0, "00000003 00000000 01ac02"),
         (
             Request::Stage(meta(353)),
             0,
-            "00000023 00000000 02111111 11111111 11111111 11111111 11046465 6d6f0875 \
-             702f612e 747874e1 020100",
+            "00000024 00000000 02111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 747874e1 02010000",
         ),
         (
-            Request::Stage(PieceMeta { repair: true, ..meta(353) }),
+            Request::Stage(PieceMeta { repair: true, part: None, ..meta(353) }),
             0,
-            "00000023 00000000 02111111 11111111 11111111 11111111 11046465 6d6f0875 \
-             702f612e 747874e1 020101",
+            "00000024 00000000 02111111 11111111 11111111 11111111 11046465 6d6f0875 \
+             702f612e 747874e1 02010100",
         ),
         (
             Request::Units { checksums: [1, u64::MAX] },
@@ -384,8 +412,8 @@ fn every_request_to_a_node() {
         (
             Request::Snapshot(SnapshotRequest::Begin(snapshot_head())),
             0,
-            "00000029 00000000 0b000322 22222222 22222222 22222222 22222211 ac02ac02 44444444 \
-             44444444 44444444 44444444 05",
+            "00000029 00000000 0b000422 22222222 22222222 22222222 22222211 ac02ac02 \
+             44444444 44444444 44444444 44444444 05",
         ),
         (
             Request::Snapshot(SnapshotRequest::Chunk { index: 300, checksum: 1 }),
@@ -417,12 +445,13 @@ fn every_request_to_a_node() {
         ),
         (Request::CloseGap { gap: 300 }, 0, "00000003 00000000 0fac02"),
         (Request::CheckView, 0, "00000001 00000000 10"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110603"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110703"),
         (Request::Bye, 0, "00000001 00000000 12"),
         (Request::ProveDisk, 0, "00000001 00000000 13"),
+        (Request::Shorten { file_bytes: 300 }, 0, "00000003 00000000 14ac02"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 24];
+    let mut seen = [false; 25];
     for (request, body_bytes, expected) in requests {
         let bytes = node::encode(&request, body_bytes).unwrap();
         golden.check(&format!("{request:?}"), &unchecked(&bytes), expected);
@@ -452,10 +481,11 @@ fn every_request_to_a_node() {
             Request::WhoServes { .. } => 21,
             Request::Bye => 22,
             Request::ProveDisk => 23,
+            Request::Shorten { .. } => 24,
         }] = true;
     }
-    assert_eq!(seen, [true; 24]);
-    assert_eq!(PROTOCOL, 6);
+    assert_eq!(seen, [true; 25]);
+    assert_eq!(PROTOCOL, 7);
 }
 
 #[test]
@@ -551,8 +581,8 @@ fn every_reply_of_a_node() {
         (
             Reply::Snapshot(SnapshotReply::Heads(vec![snapshot_head()])),
             0,
-            "0000002a 00000000 09010103 22222222 22222222 22222222 22222222 11ac02ac 02444444 \
-             44444444 44444444 44444444 4405",
+            "0000002a 00000000 09010104 22222222 22222222 22222222 22222222 11ac02ac \
+             02444444 44444444 44444444 44444444 4405",
         ),
         (Reply::Snapshot(SnapshotReply::Chunk), 5, "00000002 00000005 0902"),
         (
@@ -615,7 +645,7 @@ fn every_reply_of_a_node() {
 #[test]
 fn every_change_of_the_journal() {
     let key = Moment(150);
-    let changes: [(Change, &str); 38] = [
+    let changes: [(Change, &str); 45] = [
         (Change::Led { server: CLAIM.server }, "00444444 44444444 44444444 44444444 44"),
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
@@ -723,19 +753,10 @@ fn every_change_of_the_journal() {
             "20046465 6d6f0875 702f612e 747874",
         ),
         (
-            Change::Kept(KeptVersion {
-                user: user(),
-                version: VERSION,
-                seq: Seq(300),
-                bytes: 353,
-                blake3: DIGEST,
-                stored_ms: -1,
-                placed: NodeSet::from_bits(0b1011),
-                by: "demo".into(),
-                attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
-            }),
-            "21046465 6d6f1111 11111111 11111111 11111111 1111ac02 e1023333 33333333 33333333 \
-             33333333 33333333 33333333 33333333 33333333 3333010b 0464656d 6f010101 01",
+            Change::Kept(kept(true)),
+            "21046465 6d6f1111 11111111 11111111 11111111 1111ac02 e1023333 33333333 \
+             33333333 33333333 33333333 33333333 33333333 33333333 3333010b 0464656d \
+             6f010101 0101",
         ),
         (
             Change::Replaced { version: VERSION, predecessor: VersionId([0x55; 16]) },
@@ -776,9 +797,70 @@ fn every_change_of_the_journal() {
             },
             "23046465 6d6f0000 000101ac 020002ac 02",
         ),
+        (
+            Change::UploadBegun(UploadBegun {
+                upload: VERSION,
+                place: place(),
+                bytes: Some(300),
+                begun_ms: -1,
+                attributes: FileAttributes { modified_ms: Some(-1), executable: None },
+            }),
+            "24111111 11111111 11111111 11111111 11046465 6d6f0875 702f612e 74787401 \
+             ac020101 0100",
+        ),
+        (
+            Change::ExtentStored {
+                upload: VERSION,
+                position: 300,
+                kept: kept(false),
+                tree: tree(),
+            },
+            "25111111 11111111 11111111 11111111 11ac0204 64656d6f 11111111 11111111 \
+             11111111 11111111 ac02e102 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33333333 33333333 010b0464 656d6f01 01010100 ac020106 66666666 \
+             66666666 66666666 66666666 66666666 66666666 66666666 66666666",
+        ),
+        (
+            Change::ExtentShared {
+                upload: VERSION,
+                position: 300,
+                of: VersionId([0x55; 16]),
+                start: 7,
+                bytes: 8,
+            },
+            "26111111 11111111 11111111 11111111 11ac0255 55555555 55555555 55555555 \
+             55555507 08",
+        ),
+        (
+            Change::ExtentsRemoved { upload: VERSION, from: 7, to: 300 },
+            "27111111 11111111 11111111 11111111 1107ac02",
+        ),
+        (
+            Change::UploadCompleted { upload: VERSION, kept: kept(true), place: place() },
+            "28111111 11111111 11111111 11111111 11046465 6d6f1111 11111111 11111111 \
+             11111111 1111ac02 e1023333 33333333 33333333 33333333 33333333 33333333 \
+             33333333 33333333 3333010b 0464656d 6f010101 01010464 656d6f08 75702f61 \
+             2e747874",
+        ),
+        (
+            Change::UploadsDropped { uploads: vec![VERSION] },
+            "29011111 11111111 11111111 11111111 1111",
+        ),
+        (
+            Change::Extents {
+                of: VERSION,
+                extents: vec![PlacedExtent {
+                    position: 300,
+                    extent: ContentExtent { version: VersionId([0x55; 16]), start: 7, bytes: 8 },
+                    tree: TreePart::default(),
+                }],
+            },
+            "2a111111 11111111 11111111 11111111 1101ac02 55555555 55555555 55555555 \
+             55555555 07080000",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 36];
+    let mut seen = [false; 43];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -818,9 +900,16 @@ fn every_change_of_the_journal() {
             Change::Kept(_) => 33,
             Change::Replaced { .. } => 34,
             Change::Past { .. } => 35,
+            Change::UploadBegun(_) => 36,
+            Change::ExtentStored { .. } => 37,
+            Change::ExtentShared { .. } => 38,
+            Change::ExtentsRemoved { .. } => 39,
+            Change::UploadCompleted { .. } => 40,
+            Change::UploadsDropped { .. } => 41,
+            Change::Extents { .. } => 42,
         }] = true;
     }
-    assert_eq!(seen, [true; 36]);
+    assert_eq!(seen, [true; 43]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "1d02b67f 89bdb248 a744924a e7a6da11");
     golden.check(
@@ -863,14 +952,15 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a segment of the journal",
         &read("journal-0-0"),
-        "24000000 53c9a34e 3e364f24 03222222 22222222 22222222 22222222 22000000 1d02b67f \
-         89bdb248 a744924a e7a6da11 28000000 00418c61 26ef0abd 01ac02ac 02110044 44444444 \
-         44444444 44444444 4444449b d1cb9d62 193c54d9 5c9531ff 98516700 20000000 dff3315b \
-         8486f9e1 02ac02ae 02090104 64656d6f 01780147 a38d85ac 7f71f405 223ef64c d1c89900 \
-         66000000 527698c9 89ab2db1 03ac02b0 02480b04 64656d6f 0875702f 612e7478 74111111 \
-         11111111 11111111 11111111 11ac020b 33333333 33333333 33333333 33333333 33333333 \
-         33333333 33333333 33333333 010f0100 0000bf8a ad67392d fcb7339c 07ca3029 d0190106 \
-         2070616c 6b01",
+        "24000000 f9a9985a b59a4a5d 04222222 22222222 22222222 22222222 22000000 \
+         1d02b67f 89bdb248 a744924a e7a6da11 28000000 00418c61 26ef0abd 01ac02ac \
+         02110044 44444444 44444444 44444444 4444449b d1cb9d62 193c54d9 5c9531ff \
+         98516700 20000000 dff3315b 8486f9e1 02ac02ae 02090104 64656d6f 01780147 \
+         a38d85ac 7f71f405 223ef64c d1c89900 66000000 527698c9 89ab2db1 03ac02b0 \
+         02480b04 64656d6f 0875702f 612e7478 74111111 11111111 11111111 11111111 \
+         11ac020b 33333333 33333333 33333333 33333333 33333333 33333333 33333333 \
+         33333333 010f0100 0000bf8a ad67392d fcb7339c 07ca3029 d0190106 2070616c \
+         6b01",
     );
 
     let ask = |request: SnapshotRequest, body: &[u8]| {
@@ -890,10 +980,11 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a snapshot",
         &read("snapshot-300-3"),
-        "27000000 40b68d09 e787e869 03222222 22222222 22222222 22222222 2203ac02 b002bf8a \
-         ad67392d fcb7339c 07ca3029 d0190109 000000f5 1daa973b a8a45e01 ac020504 64656d6f",
+        "27000000 2d54de5b 3fe84b76 04222222 22222222 22222222 22222222 2203ac02 \
+         b002bf8a ad67392d fcb7339c 07ca3029 d0190109 000000f5 1daa973b a8a45e01 \
+         ac020504 64656d6f",
     );
-    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (3, 262_144));
+    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (4, 262_144));
 }
 
 // ---- the extended session ----
@@ -920,7 +1011,7 @@ fn every_request_of_the_extended_session() {
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
     let top = FolderPath::top;
     let up = || FolderPath::parse("up").unwrap();
-    let requests: [(Request, &str); 36] = [
+    let requests: [(Request, &str); 43] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -932,6 +1023,7 @@ fn every_request_of_the_extended_session() {
                 bytes: 353,
                 precondition: Precondition::Any,
                 attributes: Default::default(),
+                keep: None,
             },
             "STR\r\n/up/a.txt\r\n353\r\n\r\n",
         ),
@@ -941,6 +1033,7 @@ fn every_request_of_the_extended_session() {
                 bytes: 353,
                 precondition: Precondition::Absent,
                 attributes: Default::default(),
+                keep: None,
             },
             "STR\r\n/up/a.txt\r\n353\r\nreplace=no\r\n\r\n",
         ),
@@ -950,6 +1043,7 @@ fn every_request_of_the_extended_session() {
                 bytes: 353,
                 precondition: Precondition::Present,
                 attributes: Default::default(),
+                keep: None,
             },
             "STR\r\n/up/a.txt\r\n353\r\nif=present\r\n\r\n",
         ),
@@ -959,10 +1053,13 @@ fn every_request_of_the_extended_session() {
                 bytes: 353,
                 precondition: Precondition::Unchanged(VERSION),
                 attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+                keep: Some(VersionId([0x55; 16])),
             },
             &format!(
-                "STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\nmodified_ms=-1\r\nexecutable=yes\r\n\r\n",
-                "11".repeat(16)
+                "STR\r\n/up/a.txt\r\n353\r\nif-version={}\r\nmodified_ms=-1\r\nexecutable=yes\r\n\
+                 keep={}\r\n\r\n",
+                "11".repeat(16),
+                "55".repeat(16)
             ),
         ),
         (
@@ -1056,8 +1153,39 @@ fn every_request_of_the_extended_session() {
             Request::ChangePassword { old: "old one".into(), new: "new one".into() },
             "PWD\r\nold one\r\nnew one\r\n\r\n",
         ),
+        (
+            Request::Send { upload: VERSION, offset: 1 << 20, bytes: 5 },
+            &format!("SND\r\n{}\r\n1048576\r\n5\r\n\r\n", "11".repeat(16)),
+        ),
+        (
+            Request::Upload(UploadRequest::Begin {
+                path: path(),
+                bytes: Some(353),
+                precondition: Precondition::Absent,
+                attributes: FileAttributes { modified_ms: Some(-1), executable: None },
+            }),
+            "BEG\r\n/up/a.txt\r\nbytes=353\r\nreplace=no\r\nmodified_ms=-1\r\n\r\n",
+        ),
+        (
+            Request::Upload(UploadRequest::Ask { upload: VERSION }),
+            &format!("HOW\r\n{}\r\n\r\n", "11".repeat(16)),
+        ),
+        (
+            Request::Upload(UploadRequest::Complete {
+                upload: VERSION,
+                blake3: DIGEST,
+                precondition: Precondition::Any,
+            }),
+            &format!("CMP\r\n{}\r\n{}\r\n\r\n", "11".repeat(16), "33".repeat(32)),
+        ),
+        (
+            Request::Upload(UploadRequest::Drop { upload: VERSION }),
+            &format!("DRP\r\n{}\r\n\r\n", "11".repeat(16)),
+        ),
+        (Request::Upload(UploadRequest::List { path: None }), "UPL\r\n\r\n"),
+        (Request::Upload(UploadRequest::List { path: Some(path()) }), "UPL\r\n/up/a.txt\r\n\r\n"),
     ];
-    let mut seen = [false; 22];
+    let mut seen = [false; 28];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -1083,9 +1211,15 @@ fn every_request_of_the_extended_session() {
             Request::History(HistoryRequest::Forget { .. }) => 19,
             Request::History(HistoryRequest::Usage) => 20,
             Request::Copy { .. } => 21,
+            Request::Send { .. } => 22,
+            Request::Upload(UploadRequest::Begin { .. }) => 23,
+            Request::Upload(UploadRequest::Ask { .. }) => 24,
+            Request::Upload(UploadRequest::Complete { .. }) => 25,
+            Request::Upload(UploadRequest::Drop { .. }) => 26,
+            Request::Upload(UploadRequest::List { .. }) => 27,
         }] = true;
     }
-    assert_eq!(seen, [true; 22]);
+    assert_eq!(seen, [true; 28]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -1311,7 +1445,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 101);
+    assert_eq!(version, 102);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -1329,6 +1463,8 @@ fn the_tables_of_the_catalog() {
             "detached: entry INTEGER null key, user_id INTEGER, key INTEGER, doomed INTEGER",
             "entries: id INTEGER null key, parent INTEGER null, name TEXT, version BLOB \
              null, bytes INTEGER, made INTEGER",
+            "extents: file BLOB key, position INTEGER key, version BLOB, start INTEGER, bytes \
+             INTEGER, tree BLOB null",
             "journal: id INTEGER null key, epoch INTEGER, at INTEGER, record BLOB, chain BLOB",
             "past: id INTEGER null key, user_id INTEGER, parent INTEGER, name TEXT, version BLOB \
              null, folder INTEGER null, bytes INTEGER, made INTEGER, gone INTEGER, held INTEGER",
@@ -1344,6 +1480,8 @@ fn the_tables_of_the_catalog() {
             "snapshots: of INTEGER null key, name TEXT, until_ms INTEGER null, removed INTEGER",
             "tokens: hash BLOB key, user_id INTEGER, machine TEXT, created_ms INTEGER, \
              used_ms INTEGER",
+            "uploads: id BLOB key, user_id INTEGER, path TEXT, bytes INTEGER null, begun_ms \
+             INTEGER, touched INTEGER, modified_ms INTEGER null, executable INTEGER null",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, \
              disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, files \
              INTEGER, bytes INTEGER, versions INTEGER, stored INTEGER, stored_bytes INTEGER, \
@@ -1351,7 +1489,7 @@ fn the_tables_of_the_catalog() {
             "versions: version BLOB key, user_id INTEGER, bytes INTEGER, blake3 BLOB, \
              stored_ms INTEGER, seq INTEGER, placed INTEGER, placed_at INTEGER, stored_by \
              TEXT, retired INTEGER, kept INTEGER, predecessor BLOB null, modified_ms INTEGER null, \
-             executable INTEGER null, uncertain INTEGER",
+             executable INTEGER null, uncertain INTEGER, joined INTEGER",
         ]
     );
     let indices =
@@ -1362,6 +1500,7 @@ fn the_tables_of_the_catalog() {
             "doomed",
             "entries_by_name",
             "entries_by_version",
+            "extents_by_version",
             "folders",
             "missing_1",
             "missing_2",
@@ -1377,6 +1516,8 @@ fn the_tables_of_the_catalog() {
             "scrub_findings_by_version",
             "snapshots_by_name",
             "tokens_by_user",
+            "uploads_by_age",
+            "uploads_by_user",
             "users_by_name",
             "users_by_root",
             "versions_retired",
@@ -1398,7 +1539,7 @@ fn the_tables_of_the_catalog() {
 fn a_catalog_of_a_version_before_the_first_release_is_refused_with_a_clear_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("palk.db");
-    for format in [1, 6, 99, 100, 102] {
+    for format in [1, 6, 99, 100, 101, 103] {
         let database = rusqlite::Connection::open(&file).unwrap();
         database.pragma_update(None, "user_version", format).unwrap();
         drop(database);

@@ -11,7 +11,7 @@ use palk::core::path::{FilePath, FolderPath, PathError, UserName};
 use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use palk::core::types::{Digest, NodeSet, Precondition, VersionId};
 use palk::core::wire::chunk;
-use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed};
+use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed, UploadRequest};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
 use palk::core::wire::token::Token;
 use proptest::prelude::*;
@@ -20,6 +20,9 @@ use proptest::prelude::*;
 const READ_BYTES_MAX: usize = 16 * 1024;
 /// More steps than any conversation here takes.
 const STEPS_MAX: usize = 100_000;
+
+/// What has come of the one upload there is.
+const ARRIVED: u64 = 9;
 
 /// The one token there is.
 const TOKEN: Token = Token([0x44; 32]);
@@ -34,6 +37,8 @@ struct Stage {
     /// Everything that was sent, each segment by itself; also `<settle>`, `<out NAME>`, `<close>`.
     said: Vec<Vec<u8>>,
     pending: Option<(FilePath, u64, Framing)>,
+    /// It is a part of an upload.
+    is_part: bool,
     /// What is still to be listed, and how much of it at once.
     listing: Vec<Entry>,
     page_entries: usize,
@@ -50,6 +55,7 @@ impl Stage {
             files: BTreeMap::from([("test/yeet.txt".into(), b"hello".to_vec())]),
             said: Vec::new(),
             pending: None,
+            is_part: false,
             listing: Vec::new(),
             page_entries: 100,
             unfinished: None,
@@ -112,7 +118,7 @@ impl Stage {
                 match self.refusal(&path, bytes, precondition) {
                     Some(error) => self.session.store_refused(&error),
                     None => {
-                        self.pending = Some((path, bytes, framing));
+                        (self.pending, self.is_part) = (Some((path, bytes, framing)), false);
                         self.session.store_ready();
                     }
                 }
@@ -125,8 +131,23 @@ impl Stage {
             }
             Step::ReceiveBody => {
                 let outcome = self.receive_body(wire)?;
-                self.session.stored(outcome);
+                match self.is_part {
+                    true => self.session.part_stored(outcome.map(|_| ARRIVED)),
+                    false => self.session.stored(outcome),
+                }
             }
+            Step::StorePart { upload, offset, bytes } => {
+                self.note(&format!("<part {upload} {offset} {bytes}>"));
+                let path = FilePath::parse_rooted("part").unwrap();
+                (self.pending, self.is_part) = (Some((path, bytes, Framing::Chunks)), true);
+                self.session.store_ready();
+            }
+            Step::Upload(UploadRequest::Complete { .. }) => {
+                let (version, digest) = (VersionId([1; 16]), Digest([2; 32]));
+                let nodes = NodeSet::from_bits(0b1111);
+                self.session.upload_completed(Ok(Stored { version, digest, nodes }));
+            }
+            Step::Upload(request) => self.session.history_told(Ok(vec![format!("{request:?}")])),
             Step::DropChunks => {
                 // Up to the end chunk or `given up`; either way the boundaries are known.
                 let _ = self.receive_chunks(wire)?;

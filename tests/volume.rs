@@ -73,6 +73,7 @@ fn meta(version: u8, file_bytes: usize) -> PieceMeta {
         file_bytes: file_bytes as u64,
         stored_ms: 0,
         repair: false,
+        part: None,
     }
 }
 

@@ -84,10 +84,11 @@ impl Chronicle {
                     self.account(user).detached.insert(at, removed);
                 }
             }
-            Change::Stored { place, version, .. } | Change::Named { place, version } => {
+            Change::Stored { .. } | Change::Named { .. } | Change::UploadCompleted { .. } => {
+                let Some((place, version)) = change.names_file() else { return };
                 let top = self.top(&place.user, at);
                 let folder = self.made(top, place.path.folder().as_str(), at);
-                self.bind(folder, place.path.name(), Target::File(*version), at);
+                self.bind(folder, place.path.name(), Target::File(version), at);
             }
             Change::Deleted { place } => {
                 let top = self.top(&place.user, at);

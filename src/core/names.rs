@@ -169,8 +169,9 @@ impl Names {
                     account.detached.retain(|key, _| !keys.contains(key));
                 }
             }
-            Change::Stored { place, version, .. } | Change::Named { place, version } => {
-                self.top(&place.user).put(&place.path, Named::File(*version));
+            Change::Stored { .. } | Change::Named { .. } | Change::UploadCompleted { .. } => {
+                let Some((place, version)) = change.names_file() else { return };
+                self.top(&place.user).put(&place.path, Named::File(version));
             }
             Change::Deleted { place } => {
                 self.top(&place.user).take(&place.path);
@@ -207,6 +208,12 @@ impl Names {
             | Change::SnapshotRemoved { .. }
             | Change::SnapshotReleased { .. }
             | Change::HistoryForgotten { .. }
+            | Change::UploadBegun(_)
+            | Change::ExtentStored { .. }
+            | Change::ExtentShared { .. }
+            | Change::ExtentsRemoved { .. }
+            | Change::UploadsDropped { .. }
+            | Change::Extents { .. }
             | Change::Kept(_)
             | Change::Replaced { .. }
             | Change::Past { .. } => {}

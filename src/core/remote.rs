@@ -18,6 +18,7 @@ mod history;
 pub mod request;
 mod retrieve;
 mod store;
+mod uploads;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::core::io::tls::{self, Trust};
 use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::status::Status;
-use crate::core::types::{Digest, FileAttributes, Fingerprint, NodeSet, VersionId};
+use crate::core::types::{Digest, FileAttributes, Fingerprint, NodeSet, Precondition, VersionId};
 use crate::core::wire::admin as wire;
 use crate::core::wire::chunk::{CHUNK_BYTES, HEAD_BYTES};
 use crate::core::wire::extended::{self, REPLY_BYTES_MAX, Reply, Request, Which, hello_line};
@@ -66,6 +67,21 @@ pub struct Progress {
     pub total: u64,
     /// All bytes are there; what is waited for is the commit.
     pub committing: bool,
+}
+
+/// What is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct ToStore<'a> {
+    /// Where.
+    pub path: &'a FilePath,
+    /// Its size.
+    pub bytes: u64,
+    /// What has to be there.
+    pub precondition: Precondition,
+    /// What it is to keep besides its bytes.
+    pub attributes: FileAttributes,
+    /// What has come is kept as the upload of this id if the transfer breaks off.
+    pub keep: Option<VersionId>,
 }
 
 /// What the server says of a file that it has stored.

@@ -73,6 +73,7 @@ impl Bench {
                 file_bytes: content.len() as u64,
                 stored_ms: 0,
                 repair: false,
+                part: None,
             };
             let mut stage = store.stage(meta).unwrap();
             let mut rest = content;

@@ -644,6 +644,16 @@ impl PieceSink for SimSink {
         self.node.depart(if fate == Fate::Garbled { Fate::Fine } else { fate }, Ok(()))
     }
 
+    fn shorten(&mut self, file_bytes: u64) -> Result<()> {
+        let fate = self.arrive()?;
+        let stage = self.stage.as_mut().ok_or_else(|| self.node.unreachable())?;
+        if let Err(error) = stage.shorten(file_bytes) {
+            self.stage = None;
+            self.staged = Some(Err(error));
+        }
+        self.node.depart(fate, Ok(()))
+    }
+
     fn keep_alive(&mut self) -> Result<()> {
         Ok(())
     }

@@ -196,6 +196,10 @@ impl PieceSink for LocalSink {
         self.stage.as_mut().unwrap().units(units, checksums)
     }
 
+    fn shorten(&mut self, file_bytes: u64) -> Result<()> {
+        self.stage.as_mut().unwrap().shorten(file_bytes)
+    }
+
     fn keep_alive(&mut self) -> Result<()> {
         Ok(())
     }

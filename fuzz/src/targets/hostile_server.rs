@@ -16,7 +16,7 @@ use palk::core::io::net::{Deadline, Stream};
 use palk::core::io::tls::{Acceptor, Identity};
 use palk::core::path::FilePath;
 use palk::core::range::ByteRange;
-use palk::core::remote::{Progress, Remote, Selection};
+use palk::core::remote::{Progress, Remote, Selection, ToStore};
 use palk::core::types::{Digest, Precondition};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{Entry, hello_line};
@@ -78,8 +78,10 @@ fn act(action: u8, address: &str) {
         1 => {
             let source = vec![7; STORED_BYTES];
             let length = source.len() as u64;
-            let (any, attributes) = (Precondition::Any, Default::default());
-            let stored = remote.store(&path, length, any, attributes, &mut &*source, &mut |_| {});
+            let (precondition, attributes) = (Precondition::Any, Default::default());
+            let wanted =
+                ToStore { path: &path, bytes: length, precondition, attributes, keep: None };
+            let stored = remote.store(&wanted, &mut &*source, &mut |_| {});
             if let Ok(stored) = stored {
                 assert_eq!(stored.blake3, Digest(*blake3::hash(&source).as_bytes()));
             }

@@ -3,8 +3,8 @@
 use palk::core::path::{FolderPath, UserName};
 use palk::core::types::ClusterId;
 use palk::core::wire::journal::{
-    Change, Entry, FolderAt, KeptVersion, PastItem, Point, RECORD_BYTES_MAX, SnapshotName,
-    TEXT_BYTES_MAX, VERSIONS_MAX,
+    Change, EXTENTS_MAX, Entry, FolderAt, KeptVersion, PastItem, Point, RECORD_BYTES_MAX,
+    SnapshotName, TEXT_BYTES_MAX, UploadBegun, VERSIONS_MAX,
 };
 
 use super::names::{assert_folder_inside, assert_inside};
@@ -25,6 +25,8 @@ pub(crate) fn run(data: &[u8]) {
         | Change::TokenMade { machine: text, .. }
         | Change::Stored { by: text, .. }
         | Change::ReplacementBegun { address: text, .. }
+        | Change::ExtentStored { kept: KeptVersion { by: text, .. }, .. }
+        | Change::UploadCompleted { kept: KeptVersion { by: text, .. }, .. }
         | Change::Kept(KeptVersion { by: text, .. }) => assert!(text.len() <= TEXT_BYTES_MAX),
         Change::Nodes { addresses } => {
             assert!(addresses.iter().all(|address| address.len() <= TEXT_BYTES_MAX));
@@ -34,6 +36,8 @@ pub(crate) fn run(data: &[u8]) {
         | Change::Uncertain { versions }
         | Change::Lost { versions, .. } => assert!(versions.len() <= VERSIONS_MAX),
         Change::FoldersForgotten { keys } => assert!(keys.len() <= VERSIONS_MAX),
+        Change::UploadsDropped { uploads } => assert!(uploads.len() <= VERSIONS_MAX),
+        Change::Extents { extents, .. } => assert!(extents.len() <= EXTENTS_MAX),
         _ => {}
     }
 }
@@ -44,6 +48,8 @@ pub(crate) fn assert_names(change: &Change) {
         Change::Stored { place, .. }
         | Change::Named { place, .. }
         | Change::Deleted { place }
+        | Change::UploadBegun(UploadBegun { place, .. })
+        | Change::UploadCompleted { place, .. }
         | Change::Reverted { place, .. } => {
             assert_user(&place.user);
             assert_inside(&place.path);
@@ -89,6 +95,7 @@ pub(crate) fn assert_names(change: &Change) {
         | Change::TokenMade { user, .. }
         | Change::FolderBegun { user }
         | Change::Expired { user, .. }
+        | Change::ExtentStored { kept: KeptVersion { user, .. }, .. }
         | Change::Kept(KeptVersion { user, .. }) => assert_user(user),
         Change::Led { .. }
         | Change::TokenUsed { .. }
@@ -104,6 +111,10 @@ pub(crate) fn assert_names(change: &Change) {
         | Change::FoldersForgotten { .. }
         | Change::SnapshotRemoved { .. }
         | Change::SnapshotReleased { .. }
+        | Change::ExtentShared { .. }
+        | Change::ExtentsRemoved { .. }
+        | Change::UploadsDropped { .. }
+        | Change::Extents { .. }
         | Change::Replaced { .. } => {}
     }
 }

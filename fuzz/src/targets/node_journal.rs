@@ -202,7 +202,7 @@ impl Fed {
         let version = version(input);
         let Some(place) = place(input) else { return };
         let file_bytes = u64::from(input.u8());
-        let meta = PieceMeta { version, place, file_bytes, stored_ms: 0, repair: true };
+        let meta = PieceMeta { version, place, file_bytes, stored_ms: 0, repair: true, part: None };
         let Ok(mut stage) = self.store.stage(meta) else { return };
         let unit = vec![0; Layout::new(file_bytes).unit_bytes(0)];
         if stage.units([&unit, &unit], [checksum::unit(&unit); 2]).is_ok() && input.u8() & 1 == 0 {

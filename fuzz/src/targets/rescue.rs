@@ -176,6 +176,7 @@ fn whole_block(block: Block, version: VersionId, input: &mut Bytes<'_>) -> Vec<u
         block,
         blake3: Digest(*blake3::hash(b"").as_bytes()),
         stored_ms: 0,
+        part: None,
     };
     let trailer = Trailer { header, checksums: vec![checksum::unit(&unit)] };
     [unit.as_slice(), &trailer.encode()].concat()

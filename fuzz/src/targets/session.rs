@@ -8,7 +8,7 @@ use palk::core::path::{FilePath, UserName};
 use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
 use palk::core::types::{Digest, NodeSet, VersionId};
 use palk::core::wire::chunk::{self, Head};
-use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed};
+use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed, UploadRequest};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
 use palk::core::wire::token::Token;
 
@@ -52,6 +52,8 @@ struct Loop<'a> {
     /// Of the listing that is under way.
     pages: usize,
     framing: Framing,
+    /// The body is that of a part of an upload.
+    is_part: bool,
     body_bytes: u64,
     said: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl<'a> Loop<'a> {
             outcomes: 0,
             pages: 0,
             framing: Framing::Raw,
+            is_part: false,
             body_bytes: 0,
             said: Vec::new(),
         }
@@ -129,10 +132,22 @@ impl<'a> Loop<'a> {
             Step::Store { path, bytes, precondition, framing, .. } => {
                 assert_inside(&path);
                 self.note_of_user(format!("store {path:?} {bytes} {precondition:?} {framing:?}"));
-                (self.framing, self.body_bytes) = (framing, bytes);
-                match self.outcome() {
-                    0 => self.session.store_refused(&Error::TooBig { bytes, limit: 1 }),
-                    _ => self.session.store_ready(),
+                (self.framing, self.is_part, self.body_bytes) = (framing, false, bytes);
+                self.prepare(bytes);
+            }
+            Step::StorePart { upload, offset, bytes } => {
+                self.note_of_user(format!("store part {upload} {offset} {bytes}"));
+                (self.framing, self.is_part, self.body_bytes) = (Framing::Chunks, true, bytes);
+                self.prepare(bytes);
+            }
+            Step::Upload(request) => {
+                self.note_of_user(format!("upload {request:?}"));
+                let failed = self.outcome() == 0;
+                if matches!(request, UploadRequest::Complete { .. }) {
+                    self.session.upload_completed(if failed { Err(lost()) } else { Ok(STORED) });
+                } else {
+                    let lines = vec!["one".to_owned()];
+                    self.session.history_told(if failed { Err(lost()) } else { Ok(lines) });
                 }
             }
             Step::ReceiveBody => return self.receive_body(),
@@ -290,8 +305,6 @@ impl<'a> Loop<'a> {
 
     fn receive_body(&mut self) -> Option<()> {
         let outcome = self.outcome();
-        let stored =
-            Stored { version: VersionId([1; 16]), digest: Digest([2; 32]), nodes: NodeSet::ALL };
         let received = match self.framing {
             Framing::Raw => self.body(self.body_bytes).map(|_| Ok(()))?,
             Framing::Chunks if outcome == 2 => {
@@ -301,9 +314,19 @@ impl<'a> Loop<'a> {
             }
             Framing::Chunks => self.chunks(u32::MAX)?,
         };
-        let failed = if outcome == 0 { Err(lost()) } else { Ok(stored) };
-        self.session.stored(received.and(failed));
+        let received = received.and(if outcome == 0 { Err(lost()) } else { Ok(()) });
+        match self.is_part {
+            true => self.session.part_stored(received.map(|()| self.body_bytes)),
+            false => self.session.stored(received.map(|()| STORED)),
+        }
         Some(())
+    }
+
+    fn prepare(&mut self, bytes: u64) {
+        match self.outcome() {
+            0 => self.session.store_refused(&Error::TooBig { bytes, limit: 1 }),
+            _ => self.session.store_ready(),
+        }
     }
 
     /// Takes at most so many chunks, up to the end or to `given up`.
@@ -321,6 +344,9 @@ impl<'a> Loop<'a> {
         Some(Ok(()))
     }
 }
+
+const STORED: Stored =
+    Stored { version: VersionId([1; 16]), digest: Digest([2; 32]), nodes: NodeSet::ALL };
 
 fn lost() -> Error {
     Error::other(Code::TooFewNodes, "nodes 1 and 3 went down")

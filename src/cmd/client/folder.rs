@@ -15,11 +15,7 @@ mod pool;
 mod upload;
 mod walk;
 
-use std::time::Duration;
-
 use clap::Args;
-
-use crate::cmd::parse_time;
 
 pub(super) use download::{Download, download};
 pub(super) use upload::{Upload, upload};
@@ -36,13 +32,4 @@ pub(super) struct Manner {
     /// Only say what would be done with -r
     #[arg(short = 'n', long, requires = "recursive")]
     pub(super) dry_run: bool,
-
-    /// How long to wait with -r for a server that cannot be reached any more
-    #[arg(long, value_name = "TIME", default_value = "1m", requires = "recursive")]
-    #[arg(value_parser = parse_wait)]
-    pub(super) retry_for: Duration,
-}
-
-fn parse_wait(text: &str) -> Result<Duration, String> {
-    parse_time(text).ok_or_else(|| "a number and s, m or h (0s, 30s, 10m)".to_owned())
 }

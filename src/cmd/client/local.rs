@@ -92,6 +92,24 @@ impl Source {
         Ok(Source { attributes, is_empty_stream: false, ..copy })
     }
 
+    /// Begins anew.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if it cannot be read.
+    pub(super) fn rewind(&mut self) -> Result<()> {
+        self.file.rewind().map_err(unreadable)?;
+        self.read = 0;
+        Ok(())
+    }
+
+    /// Fails if it was changed since it was opened, after all of it was read.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`].
+    pub(super) fn check_end(&mut self) -> Result<()> {
+        self.read(&mut [0]).map(drop).map_err(unreadable)
+    }
+
     /// The output of a command that has ended well. Words are split as a shell does, but none is used.
     ///
     /// # Errors

@@ -20,11 +20,15 @@ mod logout;
 mod mkdir;
 mod mv;
 mod operation;
+mod partial;
 mod passwd;
 pub(crate) mod password;
 pub(crate) mod place;
 mod rate;
 mod request;
+mod rest;
+mod resume;
+mod retry;
 mod rmdir;
 mod rtv;
 mod saved;
@@ -39,6 +43,7 @@ mod trust;
 mod undo;
 mod update;
 mod upload;
+mod uploads;
 mod versions;
 
 use clap::{Args, Subcommand};
@@ -105,6 +110,7 @@ enum Verb {
     Find(find::Find),
     Versions(versions::Versions),
     Undo(undo::Undo),
+    Uploads(uploads::Uploads),
 }
 
 impl Client {
@@ -145,6 +151,7 @@ impl Client {
             Some(Verb::Find(find)) => find.run(common, env),
             Some(Verb::Versions(versions)) => versions.run(common, env),
             Some(Verb::Undo(undo)) => undo.run(common, env),
+            Some(Verb::Uploads(uploads)) => uploads.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

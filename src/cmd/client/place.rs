@@ -14,11 +14,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::local::{is_mount_point, unused_name, write_in_place};
+use super::partial::{self, Partial};
 use crate::cmd::env::{Interrupts, Patient, Temporary};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::attributes::give;
 use crate::core::io::reason;
-use crate::core::types::FileAttributes;
+use crate::core::types::{FileAttributes, VersionId};
 
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +128,46 @@ impl Place {
         let file = options.open(temporary.path())?;
         let way = Way::Beside(file, Pending { temporary, target, existing, former });
         Ok(Place { way, folders })
+    }
+
+    /// What is left of earlier retrievals into this place.
+    pub(super) fn partials(&self) -> Vec<Partial> {
+        match &self.way {
+            Way::Beside(_, pending) => partial::of(&pending.target),
+            Way::Into(_) => Vec::new(),
+        }
+    }
+
+    /// Goes on with what is left. Gives the hasher of what is there, and how many bytes that are; `None`,
+    /// and nothing has changed, if it cannot be.
+    pub(super) fn go_on(&mut self, partial: &Partial) -> Option<(blake3::Hasher, u64)> {
+        let Way::Beside(file, pending) = &mut self.way else { return None };
+        let (found, hasher, bytes) = partial.open().ok().flatten()?;
+        *file = found;
+        // The new file goes.
+        pending.temporary = pending.temporary.another_that_stays(partial.path().to_owned());
+        Some((hasher, bytes))
+    }
+
+    /// From now on what is there stays if this ends early: it is the beginning of this version.
+    pub(super) fn stay(&mut self, version: VersionId) {
+        let Way::Beside(file, pending) = &mut self.way else { return };
+        let Some(path) = partial::path_of(&pending.target, version) else { return };
+        // Where that cannot be, it begins anew the next time.
+        if !path.exists() && file.try_lock().is_ok() {
+            let _ = pending.temporary.stay_as(path);
+        }
+    }
+
+    /// Begins anew in the same file.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if it cannot be written.
+    pub(super) fn begin_anew(&mut self) -> Result<()> {
+        let Way::Beside(file, _) = &mut self.way else { return Ok(()) };
+        let emptied = file.set_len(0).and_then(|()| file.rewind());
+        emptied
+            .map_err(|e| Error::other(Code::LocalFile, format!("cannot write it: {}", reason(&e))))
     }
 
     /// Gives the file its name, once it is on the disk.

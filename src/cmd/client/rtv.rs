@@ -11,10 +11,11 @@ use super::connection::Connection;
 use super::folder::{self, Download};
 use super::place::{Existing, Place};
 use super::rate::{Rate, subject};
+use super::retry::Patience;
 use super::settings::Common;
 use super::tally::Tally;
-use super::transfer::{Fetched, fetch, fetch_into};
-use crate::cmd::env::Env;
+use super::transfer::{Fetched, fetch_into, fetch_patiently};
+use crate::cmd::env::{Env, Interrupts};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::when;
 use crate::core::error::{Code, Error};
@@ -58,6 +59,9 @@ pub(super) struct Rtv {
     manner: folder::Manner,
 
     #[command(flatten)]
+    patience: Patience,
+
+    #[command(flatten)]
     rate: Rate,
 }
 
@@ -92,7 +96,8 @@ impl Rtv {
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                retrieve(env, connection, &path, &wanted, &target, existing)
+                let patience = self.patience;
+                retrieve(env, connection, &path, &wanted, &target, existing, patience)
             });
             match fetched {
                 Ok(fetched) => {
@@ -128,7 +133,8 @@ impl Rtv {
         }
         let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
         let (paths, manner) = (&self.paths, self.manner);
-        let download = Download { paths, at: self.at, to, existing, manner };
+        let patience = self.patience;
+        let download = Download { paths, at: self.at, to, existing, manner, patience };
         folder::download(&download, common, env)
     }
 
@@ -185,12 +191,13 @@ fn is_folder(to: &Path, env: &Env) -> bool {
 }
 
 fn retrieve(
-    env: &Env,
+    env: &mut Env,
     connection: &mut Connection,
     path: &FilePath,
     wanted: &Selection,
     target: &Target,
     existing: Existing,
+    patience: Patience,
 ) -> Result<Fetched, Error> {
     match target {
         Target::StandardOutput => {
@@ -199,8 +206,12 @@ fn retrieve(
         }
         Target::File(file) => {
             // A pipe may have to wait for its reader, and so may the server for a new connection.
-            let place = Place::create(file, true, existing, env.interrupts())?;
-            fetch(env, connection.remote()?, path, wanted, place)
+            let mut first = Some(Place::create(file, true, existing, env.interrupts())?);
+            let mut place = |interrupts: &Interrupts| match first.take() {
+                Some(place) => Ok(place),
+                None => Place::create(file, true, existing, interrupts),
+            };
+            fetch_patiently(env, connection, path, wanted, &mut place, patience)
         }
     }
 }

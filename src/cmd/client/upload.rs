@@ -10,9 +10,10 @@ use super::connection::Connection;
 use super::folder;
 use super::local::Source;
 use super::rate::{Rate, subject};
+use super::retry::Patience;
 use super::settings::Common;
 use super::tally::Tally;
-use super::transfer::send;
+use super::transfer::send_patiently;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -42,6 +43,9 @@ pub(super) struct Upload {
     /// Store standard input, a pipe or a command's output even if nothing comes from it
     #[arg(long)]
     allow_empty: bool,
+
+    #[command(flatten)]
+    patience: Patience,
 
     #[command(flatten)]
     rate: Rate,
@@ -115,7 +119,9 @@ impl Upload {
                     Some(source) => source,
                     None => self.open(file, env)?,
                 };
-                send(env, connection.remote()?, &mut source, &job.path, wish.precondition)
+                let (path, precondition) = (&job.path, wish.precondition);
+                let patience = self.patience;
+                send_patiently(env, connection, &mut source, path, precondition, patience)
             });
             match sent {
                 Ok(sent) => {
@@ -157,6 +163,7 @@ impl Upload {
             precondition: wish.precondition,
             filter,
             manner,
+            patience: self.patience,
         };
         folder::upload(&upload, common, env)
     }

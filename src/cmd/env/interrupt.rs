@@ -42,6 +42,7 @@ struct Inner {
     json: AtomicBool,
     receiver: Mutex<Option<Sender<()>>>,
     ending: AtomicBool,
+    resumable: AtomicBool,
     last: Mutex<Option<Last>>,
 }
 
@@ -107,6 +108,11 @@ impl Interrupts {
         Temporary { path, interrupts: self.clone() }
     }
 
+    /// From now on an interruption says that the same command goes on where it was.
+    pub fn note_resumable(&self) {
+        self.0.resumable.store(true, SeqCst);
+    }
+
     fn signal(&self) {
         if self.0.answered.swap(false, SeqCst) {
             return;
@@ -143,7 +149,11 @@ impl Interrupts {
             let line = r#"{"v":1,"type":"error","code":130,"message":"interrupted"}"#;
             let _ = writeln!(io::stdout(), "{line}");
         } else {
-            let said = said.as_deref().unwrap_or("interrupted: nothing is left half-done");
+            let usual = match self.0.resumable.load(SeqCst) {
+                true => "interrupted: the same command goes on where it was",
+                false => "interrupted: nothing is left half-done",
+            };
+            let said = said.as_deref().unwrap_or(usual);
             let _ = writeln!(io::stderr(), "\n{said}");
         }
         // With the lock held: nothing new is registered any more.
@@ -193,6 +203,24 @@ impl Temporary {
             }
             Err(_) => self.keep_as(place),
         }
+    }
+
+    /// Another file in its place, which stays whatever ends the program.
+    #[must_use]
+    pub fn another_that_stays(&self, path: PathBuf) -> Temporary {
+        Temporary { path, interrupts: self.interrupts.clone() }
+    }
+
+    /// Calls it something else, where it stays whatever ends the program.
+    ///
+    /// # Errors
+    /// Those of the rename.
+    pub fn stay_as(&mut self, place: PathBuf) -> io::Result<()> {
+        let mut temporaries = self.interrupts.0.temporaries.lock();
+        fs::rename(&self.path, &place)?;
+        temporaries.retain(|path| path != &self.path);
+        self.path = place;
+        Ok(())
     }
 
     /// Keeps it as it is.

@@ -11,12 +11,15 @@ use crate::core::catalog::database::{execute, first, set_setting};
 use crate::core::catalog::past::{self, Binding, NO_FOLDER, Target};
 use crate::core::catalog::tree::{self, Item};
 use crate::core::catalog::{
-    NODES, UserId, history, journal, moments, replace, survey, tokens, uncertain, users, versions,
+    NODES, UserId, extents, history, journal, moments, replace, survey, tokens, uncertain, uploads,
+    users, versions,
 };
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{FileAttributes, Moment, NodeSet, VersionId};
-use crate::core::wire::journal::{Change, Entry, FolderAt, KeptVersion, PastItem};
+use crate::core::wire::journal::{
+    Change, Entry, Extent, FolderAt, KeptVersion, PastItem, PlacedExtent,
+};
 use crate::core::wire::node::Place;
 
 /// Adds an entry to the journal and makes its change.
@@ -123,6 +126,27 @@ pub(super) fn change(connection: &Connection, id: u64, at: Moment, change: &Chan
         }
         Change::Confirmed { version } => uncertain::set(connection, *version, false),
         Change::Reverted { version, to, .. } => uncertain::revert(connection, *version, *to),
+        Change::UploadBegun(begun) => uploads::begin(connection, begun, at),
+        Change::ExtentStored { upload, position, kept, tree } => {
+            let extent = Extent { version: kept.version, start: 0, bytes: kept.bytes };
+            let placed = PlacedExtent { position: *position, extent, tree: tree.clone() };
+            uploads::store_extent(connection, id, at, *upload, kept, placed)
+        }
+        Change::ExtentShared { upload, position, of, start, bytes } => {
+            let part = Extent { version: *of, start: *start, bytes: *bytes };
+            uploads::share(connection, at, *upload, *position, part)
+        }
+        Change::ExtentsRemoved { upload, from, to } => {
+            extents::remove(connection, *upload, *from, *to)
+        }
+        Change::UploadCompleted { upload, kept, place } => {
+            uploads::complete(connection, *upload, kept, place, at)
+        }
+        Change::UploadsDropped { uploads } => uploads::drop_all(connection, uploads),
+        Change::Extents { of, extents } => extents.iter().try_for_each(|placed| {
+            extents::add(connection, *of, placed)?;
+            past::settle(connection, placed.extent.version)
+        }),
     }
 }
 
@@ -159,13 +183,14 @@ fn stored(connection: &Connection, id: u64, at: Moment, change: &Change) -> Resu
         placed: *placed,
         by: by.clone(),
         attributes: *attributes,
+        joined: false,
     };
     let before = there.and_then(|old| old.version);
     if !add_version(connection, user, &kept, id, before)? {
         return Ok(());
     }
     let version = Some((*version, *bytes));
-    name(connection, user, folder, place.path.name(), there, version, at)
+    name_file(connection, user, folder, place.path.name(), there, version, at)
 }
 
 /// Gives a file this version, which is there already.
@@ -178,12 +203,12 @@ fn named(connection: &Connection, place: &Place, version: VersionId, at: Moment)
     if there.as_ref().is_some_and(|there| there.is_folder() || there.version == Some(version)) {
         return Ok(());
     }
-    name(connection, user, folder, place.path.name(), there, Some((version, bytes)), at)?;
+    name_file(connection, user, folder, place.path.name(), there, Some((version, bytes)), at)?;
     past::settle(connection, version)
 }
 
 /// Gives a name in a folder to a version, instead of to the file that has it.
-fn name(
+pub(super) fn name_file(
     connection: &Connection,
     user: UserId,
     folder: i64,
@@ -297,7 +322,7 @@ fn bytes_of(connection: &Connection, user: UserId, version: VersionId) -> Result
 }
 
 /// Adds a version that no file is yet. False if it is there already.
-fn add_version(
+pub(super) fn add_version(
     connection: &Connection,
     user: UserId,
     kept: &KeptVersion,
@@ -305,11 +330,11 @@ fn add_version(
     before: Option<VersionId>,
 ) -> Result<bool> {
     let insert = "INSERT INTO versions (version, user_id, bytes, blake3, stored_ms, seq, placed,
-                      placed_at, stored_by, retired, predecessor, modified_ms, executable)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12)
+                      placed_at, stored_by, retired, predecessor, modified_ms, executable, joined)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12, ?13)
                   ON CONFLICT DO NOTHING";
-    // Bits of no node would hide a version from the indexes.
-    let placed = NodeSet::from_bits(kept.placed.bits()).bits();
+    // Bits of no node would hide a version from the indexes. One without pieces misses none.
+    let placed = if kept.joined { NodeSet::ALL } else { NodeSet::from_bits(kept.placed.bits()) };
     let FileAttributes { modified_ms, executable } = kept.attributes;
     let values = params![
         kept.version.0,
@@ -318,12 +343,13 @@ fn add_version(
         kept.blake3.0,
         kept.stored_ms,
         kept.seq.0,
-        placed,
+        placed.bits(),
         id,
         kept.by,
         before.map(|old| old.0),
         modified_ms,
-        executable
+        executable,
+        kept.joined
     ];
     Ok(execute(connection, insert, values)? > 0)
 }

@@ -13,16 +13,18 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables. Those below are of Palks that were never released.
-const FORMAT: i64 = 101;
+const FORMAT: i64 = 102;
 
 /// The tables with what the journal adds up to.
-pub(super) const CONTENT: [&str; 9] = [
+pub(super) const CONTENT: [&str; 11] = [
     "users",
     "tokens",
     "entries",
     "past",
     "detached",
     "versions",
+    "extents",
+    "uploads",
     "snapshots",
     "journal",
     "replacements",
@@ -48,8 +50,8 @@ const TABLES: &str = "
         files         INTEGER NOT NULL DEFAULT 0,  -- below its top folder
         bytes         INTEGER NOT NULL DEFAULT 0,  -- of those files
         versions      INTEGER NOT NULL DEFAULT 0,  -- from here on counted by triggers
-        stored        INTEGER NOT NULL DEFAULT 0,  -- versions that are not retired
-        stored_bytes  INTEGER NOT NULL DEFAULT 0,  -- of all versions
+        stored        INTEGER NOT NULL DEFAULT 0,  -- versions with pieces that are not retired
+        stored_bytes  INTEGER NOT NULL DEFAULT 0,  -- of all versions with pieces
         retired_bytes INTEGER NOT NULL DEFAULT 0   -- a part of stored_bytes
     ) STRICT;
     CREATE UNIQUE INDEX users_by_name ON users (name) WHERE removed = 0;
@@ -125,7 +127,8 @@ const TABLES: &str = "
         predecessor BLOB,                  -- the version that it has replaced
         modified_ms INTEGER,               -- of the file that was stored, by its own clock
         executable  INTEGER,               -- may that be run? NULL, as above: not known
-        uncertain INTEGER NOT NULL DEFAULT 0   -- its predecessor is kept until it is known to be readable
+        uncertain INTEGER NOT NULL DEFAULT 0,  -- its predecessor is kept until it is known to be readable
+        joined    INTEGER NOT NULL             -- made of extents; it has no pieces, and counts as placed
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX versions_uncertain ON versions (predecessor) WHERE uncertain = 1;
     CREATE INDEX missing_1 ON versions (version, bytes) WHERE placed & 1 = 0 AND retired = 0;
@@ -135,24 +138,48 @@ const TABLES: &str = "
     CREATE INDEX placed_partly ON versions (placed, bytes) WHERE placed != 15 AND retired = 0;
     CREATE INDEX versions_retired ON versions (version) WHERE retired = 1;
 
+    CREATE TABLE extents (
+        file     BLOB NOT NULL,            -- an upload, or a joined version
+        position INTEGER NOT NULL,         -- they make the file in this order
+        version  BLOB NOT NULL,            -- whose bytes they are
+        start    INTEGER NOT NULL,         -- from this one on
+        bytes    INTEGER NOT NULL,
+        tree     BLOB,                     -- what an upload knows of the file's digest
+        PRIMARY KEY (file, position)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX extents_by_version ON extents (version);
+
+    CREATE TABLE uploads (
+        id          BLOB PRIMARY KEY,
+        user_id     INTEGER NOT NULL,
+        path        TEXT NOT NULL,         -- of the file that it is for
+        bytes       INTEGER,               -- of that file, if that is known
+        begun_ms    INTEGER NOT NULL,
+        touched     INTEGER NOT NULL,      -- the moment of its last change
+        modified_ms INTEGER,               -- as of a version
+        executable  INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX uploads_by_user ON uploads (user_id, path);
+    CREATE INDEX uploads_by_age ON uploads (touched);
+
     CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
         UPDATE users SET versions = versions + 1,
-            stored = stored + (new.retired = 0),
-            stored_bytes = stored_bytes + new.bytes,
-            retired_bytes = retired_bytes + new.bytes * new.retired
+            stored = stored + (new.retired = 0) * (new.joined = 0),
+            stored_bytes = stored_bytes + new.bytes * (new.joined = 0),
+            retired_bytes = retired_bytes + new.bytes * new.retired * (new.joined = 0)
         WHERE id = new.user_id;
     END;
     CREATE TRIGGER version_retired AFTER UPDATE OF retired ON versions
-    WHEN new.retired != old.retired BEGIN
+    WHEN new.retired != old.retired AND new.joined = 0 BEGIN
         UPDATE users SET stored = stored + old.retired - new.retired,
             retired_bytes = retired_bytes + new.bytes * (new.retired - old.retired)
         WHERE id = new.user_id;
     END;
     CREATE TRIGGER version_dropped AFTER DELETE ON versions BEGIN
         UPDATE users SET versions = versions - 1,
-            stored = stored - (old.retired = 0),
-            stored_bytes = stored_bytes - old.bytes,
-            retired_bytes = retired_bytes - old.bytes * old.retired
+            stored = stored - (old.retired = 0) * (old.joined = 0),
+            stored_bytes = stored_bytes - old.bytes * (old.joined = 0),
+            retired_bytes = retired_bytes - old.bytes * old.retired * (old.joined = 0)
         WHERE id = old.user_id;
     END;
 

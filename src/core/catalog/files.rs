@@ -32,11 +32,18 @@ pub struct FileRecord {
     pub placed: NodeSet,
     /// What it keeps of the file that was stored.
     pub attributes: FileAttributes,
+    /// Is it made of extents, and has no pieces of its own?
+    pub joined: bool,
 }
 
-/// The columns of `versions` that are a [`FileRecord`].
-pub(super) const RECORD: &str =
-    "version, seq, bytes, blake3, stored_ms, placed, modified_ms, executable";
+/// The columns that are a [`FileRecord`], behind its version. A joined version is placed where all of its
+/// extents are.
+pub(super) const RECORD: &str = "seq, versions.bytes, blake3, stored_ms,
+    CASE joined WHEN 0 THEN placed ELSE
+        (SELECT min(of.placed & 1) + min(of.placed & 2) + min(of.placed & 4) + min(of.placed & 8)
+         FROM extents JOIN versions of ON of.version = extents.version
+         WHERE file = versions.version) END,
+    modified_ms, executable, joined";
 
 /// A version about to become the current one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -146,14 +153,6 @@ impl Catalog {
     }
 }
 
-impl Catalog {
-    /// Is a version that of several files, as its copies have it?
-    pub fn has_other_names(&self, version: VersionId) -> Result<bool> {
-        let select = "SELECT 1 FROM entries WHERE version = ?1 LIMIT 1 OFFSET 1";
-        self.read(|connection| Ok(first(connection, select, [version.0], |_| Ok(()))?.is_some()))
-    }
-}
-
 impl FileRecord {
     /// The file at this path, as it is listed.
     pub(super) fn listed(&self, path: FilePath) -> FileEntry {
@@ -169,7 +168,7 @@ impl FileRecord {
 }
 
 /// Gives what would be replaced.
-fn check_store(
+pub(super) fn check_store(
     connection: &Connection,
     top: i64,
     path: &FilePath,
@@ -229,11 +228,11 @@ pub(super) fn record_at(
 }
 
 pub(super) fn record_of(connection: &Connection, version: VersionId) -> Result<Option<FileRecord>> {
-    let select = format!("SELECT {RECORD} FROM versions WHERE version = ?1");
+    let select = format!("SELECT version, {RECORD} FROM versions WHERE version = ?1");
     first(connection, &select, [version.0], |row| read_record(row, 0))
 }
 
-/// Reads the columns of [`RECORD`], of which this is the first.
+/// Reads a version, which is this column, and those of [`RECORD`] behind it.
 pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileRecord> {
     Ok(FileRecord {
         version: VersionId(row.get(at)?),
@@ -243,6 +242,7 @@ pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileReco
         stored_ms: row.get(at + 4)?,
         placed: NodeSet::from_bits(row.get(at + 5)?),
         attributes: FileAttributes { modified_ms: row.get(at + 6)?, executable: row.get(at + 7)? },
+        joined: row.get(at + 8)?,
     })
 }
 

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::core::catalog::database::all;
+use crate::core::catalog::database::{all, one};
 use crate::core::catalog::fixture::{CLUSTER, change, empty, journal, name, shown};
 use crate::core::catalog::{
-    Catalog, Draft, Group, Held, Loader, NamedMoment, NewFile, Quota, Scope, TokenId, UserRecord,
-    UserState, tree, users,
+    Catalog, Completion, Draft, ExtentRecord, Group, Held, Loader, NamedMoment, NewExtent, NewFile,
+    Quota, Scope, TokenId, Upload, UserRecord, UserState, extents, tree, users,
 };
+use crate::core::code::digest::{Subtree, TreePart};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::status::{Debt, Placement};
 use crate::core::types::{Digest, Moment, NodeId, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::Entry;
-use crate::core::wire::journal::SnapshotName;
+use crate::core::wire::journal::{Extent, SnapshotName, UploadBegun};
+use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{decode_chunk, read_frame};
 
 /// Names whose order is not that of the paths below them.
@@ -70,6 +72,35 @@ enum Step {
         to: String,
     },
     ForgetHistory(usize, String),
+    /// An extent of one of some uploads, which begins with it if need be.
+    Extent {
+        user: usize,
+        upload: u8,
+        at: String,
+        position: u8,
+        bytes: u16,
+        placed: u8,
+    },
+    /// A part of a file becomes one of an upload.
+    Share {
+        user: usize,
+        upload: u8,
+        position: u8,
+        of: String,
+        part: [u16; 2],
+    },
+    RemoveExtents {
+        user: usize,
+        upload: u8,
+        positions: [u8; 2],
+    },
+    Complete {
+        user: usize,
+        upload: u8,
+        new_only: bool,
+    },
+    DropUpload(usize, u8),
+    DropIdleUploads,
     Snapshot(u8),
     RemoveSnapshot(u8),
     Release,
@@ -122,6 +153,26 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(user, from, to)| Step::Refill { user, from, to }),
         3 => (user(), paths(), paths()).prop_map(|(user, from, to)| Step::Copy { user, from, to }),
         1 => (user(), paths()).prop_map(|(user, at)| Step::ForgetHistory(user, at)),
+        12 => (user(), 0..UPLOADS, paths(), 0..6_u8, 1..9_u16, 0..16_u8).prop_map(
+            |(user, upload, at, position, bytes, placed)| {
+                Step::Extent { user, upload, at, position, bytes, placed }
+            }
+        ),
+        4 => (user(), 0..UPLOADS, 0..6_u8, paths(), any::<[u16; 2]>()).prop_map(
+            |(user, upload, position, of, part)| {
+                Step::Share { user, upload, position, of, part }
+            }
+        ),
+        2 => (user(), 0..UPLOADS, any::<[u8; 2]>()).prop_map(
+            |(user, upload, [from, to])| {
+                let positions = [from % 6, to % 6];
+                Step::RemoveExtents { user, upload, positions }
+            }
+        ),
+        8 => (user(), 0..UPLOADS, any::<bool>())
+            .prop_map(|(user, upload, new_only)| Step::Complete { user, upload, new_only }),
+        1 => (user(), 0..UPLOADS).prop_map(|(user, upload)| Step::DropUpload(user, upload)),
+        1 => Just(Step::DropIdleUploads),
         2 => (0..4_u8).prop_map(Step::Snapshot),
         1 => (0..4_u8).prop_map(Step::RemoveSnapshot),
         2 => Just(Step::Release),
@@ -136,6 +187,19 @@ fn steps() -> impl Strategy<Value = Step> {
 
 fn version(n: u8) -> VersionId {
     VersionId([n; 16])
+}
+
+/// So many uploads begin at most.
+const UPLOADS: u8 = 8;
+
+/// The id of one of them.
+fn upload(n: u8) -> VersionId {
+    version(200 + n)
+}
+
+/// What an extent with this number has at most at its position.
+fn positions(n: u8) -> [u64; 2] {
+    [u64::from(n) * 1000, u64::from(n) * 1000 + 1000]
 }
 
 /// Does a step; most of them are refused now and then.
@@ -230,6 +294,79 @@ fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
             let id = draft.account(&user(index))?.id;
             draft.forget_history(id, &file(at))
         }
+        Step::Extent { user: index, upload: id, at, position, bytes, placed } => {
+            let account = draft.account(&user(index))?.id;
+            let place = Place { user: user(index), path: file(at) };
+            let begun = UploadBegun {
+                upload: upload(*id),
+                place,
+                bytes: None,
+                begun_ms: n.into(),
+                attributes: Default::default(),
+            };
+            draft.add_extent(&NewExtent {
+                user: account,
+                upload: upload(*id),
+                begun: Some(begun),
+                positions: positions(*position),
+                version: version(n),
+                seq: Seq(n.into()),
+                bytes: (*bytes).into(),
+                blake3: Digest([n; 32]),
+                stored_ms: n.into(),
+                placed: NodeSet::from_bits(*placed),
+                by: format!("by {n}"),
+                tree: TreePart {
+                    at: n.into(),
+                    subtrees: vec![Subtree { level: n % 3, value: [n; 32] }],
+                },
+            })
+        }
+        Step::Share { user: index, upload: id, position, of, part: [start, bytes] } => {
+            let account = draft.account(&user(index))?.id;
+            let (_, top) = users::still_there(draft.connection, account)?;
+            let found = tree::file(draft.connection, top, &file(of))?;
+            let (_, version) = found.ok_or_else(|| Error::NoSuchFile(file(of)))?;
+            let whole = "SELECT bytes FROM versions WHERE version = ?1";
+            let whole: u64 = one(draft.connection, whole, [version.0], |row| row.get(0))?;
+            let start = u64::from(*start) % whole.max(1);
+            let bytes = u64::from(*bytes) % (whole - start).max(1) + 1;
+            let part = Extent { version, start, bytes };
+            draft.share_extent(account, upload(*id), positions(*position), part)
+        }
+        Step::RemoveExtents { user: index, upload: id, positions: [from, to] } => {
+            let account = draft.account(&user(index))?.id;
+            let [from, to] = [positions(*from)[0], positions(*to)[1]];
+            draft.remove_extents(account, upload(*id), [from, to])
+        }
+        Step::Complete { user: index, upload: id, new_only } => {
+            let account = draft.account(&user(index))?.id;
+            let extents = extents::of(draft.connection, upload(*id))?;
+            if extents.is_empty() {
+                return Err(Error::NotSignedIn); // the facade refuses it
+            }
+            let precondition = if *new_only { Precondition::Absent } else { Precondition::Any };
+            draft
+                .complete_upload(&Completion {
+                    user: account,
+                    upload: upload(*id),
+                    extents: Arc::new(extents),
+                    seq: Seq(n.into()),
+                    blake3: Digest([n; 32]),
+                    stored_ms: n.into(),
+                    by: format!("by {n}"),
+                    precondition,
+                })
+                .map(drop)
+        }
+        Step::DropUpload(index, id) => {
+            let account = draft.account(&user(index))?.id;
+            draft.drop_upload(account, upload(*id))
+        }
+        Step::DropIdleUploads => {
+            let all: Vec<VersionId> = (0..UPLOADS).map(upload).collect();
+            draft.drop_idle_uploads(&all, Moment(i64::from(n) * 3)).map(drop)
+        }
         Step::Snapshot(n) => draft.make_snapshot(&snapshot(*n), None),
         Step::RemoveSnapshot(n) => draft.remove_snapshot(&snapshot(*n)),
         Step::Release => draft.release_snapshot().map(drop),
@@ -297,6 +434,9 @@ struct Picture {
     /// What names were: whose and where, what, and from when until when.
     past: Vec<(String, String, i64, i64)>,
     snapshots: Vec<NamedMoment>,
+    uploads: Vec<Vec<Upload>>,
+    /// What files that are joined are made of.
+    joined: Vec<(Entry, Vec<ExtentRecord>)>,
 }
 
 /// What can be had back.
@@ -344,8 +484,23 @@ fn picture(catalog: &Catalog) -> Picture {
         })
     };
     let replacements = catalog.replacements().unwrap().into_iter();
+    let files: Vec<(String, Vec<Entry>)> = files.collect();
+    let joined = files.iter().flat_map(|(_, entries)| entries).filter_map(|entry| match entry {
+        Entry::File(file) => {
+            let extents = catalog.extents(file.version).unwrap();
+            (!extents.is_empty()).then(|| (entry.clone(), extents))
+        }
+        Entry::Folder(_) => None,
+    });
+    let uploads = users.iter().filter(|user| user.state != UserState::Removing).map(|user| {
+        let mut uploads = catalog.uploads(catalog.user_id(&user.name).unwrap(), None).unwrap();
+        uploads.sort_by_key(|upload| upload.id);
+        uploads
+    });
     Picture {
-        files: files.collect(),
+        joined: joined.collect(),
+        uploads: uploads.collect(),
+        files,
         users,
         versions: catalog.versions_after(None, 1000).unwrap(),
         tokens: catalog.read(tokens).unwrap(),
@@ -469,7 +624,9 @@ fn check(catalog: &Catalog) {
     assert!(current.len() <= kept && kept + retired.len() <= held.len());
     for held in &held {
         let place = catalog.version(held.version).unwrap().map(|found| found.place);
-        assert_eq!(place.is_none(), catalog.is_retired(held.version).unwrap());
+        let is_extent = catalog.read(|c| extents::is_extent(c, held.version)).unwrap();
+        let is_retired = catalog.is_retired(held.version).unwrap();
+        assert_eq!(place.is_none() && !is_extent, is_retired);
     }
     for node in NodeId::ALL {
         let missing = catalog.missing(node, None, 1000).unwrap();

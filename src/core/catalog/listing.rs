@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use rusqlite::{Connection, params};
 
 use crate::core::catalog::database::{all, limit};
-use crate::core::catalog::files::{FileRecord, read_record};
+use crate::core::catalog::files::{FileRecord, RECORD, read_record};
 use crate::core::catalog::past::{self, Target};
 use crate::core::catalog::{Catalog, UserId, history, tree, users};
 use crate::core::error::Result;
@@ -231,15 +231,13 @@ impl Open {
         moment: Option<Moment>,
         most: usize,
     ) -> Result<()> {
-        const COLUMNS: &str =
-            "seq, versions.bytes, blake3, stored_ms, placed, modified_ms, executable";
         let now = format!(
-            "SELECT id, name, entries.version, {COLUMNS}
+            "SELECT id, name, entries.version, {RECORD}
              FROM entries LEFT JOIN versions ON versions.version = entries.version
              WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3"
         );
         let then = format!(
-            "SELECT id, name, names.version, {COLUMNS}
+            "SELECT id, name, names.version, {RECORD}
              FROM (SELECT id, name, version FROM entries
                    WHERE parent = ?1 AND name > ?2 AND made <= ?4
                    UNION ALL

@@ -19,6 +19,7 @@ mod apply;
 mod copies;
 mod database;
 mod draft;
+mod extents;
 mod files;
 #[cfg(test)]
 mod fixture;
@@ -40,6 +41,7 @@ mod survey;
 mod tokens;
 mod tree;
 mod uncertain;
+mod uploads;
 mod users;
 mod versions;
 
@@ -56,6 +58,7 @@ use crate::core::types::{Claim, ClusterId, NODE_COUNT};
 pub use accounts::Account;
 pub use copies::{CopyPlan, Filled};
 pub use draft::Draft;
+pub use extents::ExtentRecord;
 pub use files::{FileRecord, NewFile};
 pub use folders::Removed;
 pub use group::{Group, Pending};
@@ -69,6 +72,7 @@ pub use reserve::DiskReserve;
 pub use scrub::{Finding, Mending, Phase, Scrub, What};
 pub use snapshot::{Contents, Loader, contents};
 pub use tokens::{TOKENS_MAX, TokenId};
+pub use uploads::{Completed, Completion, NewExtent, Upload};
 pub use users::{Quota, Usage, UserRecord, UserState};
 pub use versions::{Held, Surveyed};
 

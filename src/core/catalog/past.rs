@@ -174,16 +174,19 @@ pub(super) fn keep(
     was.target.version().map_or(Ok(()), |version| settle(connection, version))
 }
 
-/// Notes whether a version is named, kept or retired, after a name of it came or went.
+/// Notes whether a version is named, kept or retired, after a name of it came or went, or it began or
+/// ceased to be an extent of something.
 pub(super) fn settle(connection: &Connection, version: VersionId) -> Result<()> {
     let update = "
         UPDATE versions SET
             kept = named = 0 AND was_named = 1,
-            retired = named = 0 AND was_named = 0
+            retired = named = 0 AND was_named = 0 AND is_extent = 0
         FROM (SELECT EXISTS (SELECT 1 FROM entries WHERE version = ?1) AS named,
-                     EXISTS (SELECT 1 FROM past WHERE version = ?1) AS was_named)
+                     EXISTS (SELECT 1 FROM past WHERE version = ?1) AS was_named,
+                     EXISTS (SELECT 1 FROM extents WHERE version = ?1) AS is_extent)
         WHERE version = ?1 AND
-            (kept != (named = 0 AND was_named = 1) OR retired != (named = 0 AND was_named = 0))";
+            (kept != (named = 0 AND was_named = 1)
+             OR retired != (named = 0 AND was_named = 0 AND is_extent = 0))";
     execute(connection, update, [version.0]).map(drop)
 }
 

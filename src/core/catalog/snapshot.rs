@@ -16,13 +16,16 @@ use crate::core::catalog::database::{self, all, catalog_error, first, one};
 use crate::core::catalog::files::{FileRecord, RECORD, read_record};
 use crate::core::catalog::past::NO_FOLDER;
 use crate::core::catalog::{
-    CLUSTER, Catalog, apply, journal, moments, node_addresses, replace, tree, uncertain,
+    CLUSTER, Catalog, UserId, apply, extents, journal, moments, node_addresses, replace, tree,
+    uncertain, uploads,
 };
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{ClusterId, Digest, Moment, VersionId};
-use crate::core::wire::journal::{Change, FolderAt, KeptVersion, PastItem, Point, Told};
+use crate::core::wire::journal::{
+    Change, EXTENTS_MAX, FolderAt, KeptVersion, PastItem, Point, Told,
+};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{CHUNK_BYTES, FORMAT, SnapshotHead, frame_of};
 
@@ -264,26 +267,29 @@ impl UserTeller<'_, '_> {
             self.chunks.add_at(key, Change::FolderBegun { user: self.user.clone() })?;
             self.tell_folder(Some(key), folder, top)?;
         }
-        self.tell_past(id, top)
+        self.tell_past(id, top)?;
+        self.tell_uploads(id)
     }
 
     /// Tells what is in a folder, and the folder itself: the user's top folder, or the detached one with
     /// this key.
     fn tell_folder(&mut self, key: Option<Moment>, folder: i64, top: i64) -> Result<()> {
-        let select = "SELECT id, name, entries.version, seq, versions.bytes, blake3, stored_ms, placed,
-                             modified_ms, executable, stored_by, made,
-                             EXISTS (SELECT 1 FROM entries other
-                                     WHERE other.version = entries.version AND other.id != entries.id)
-                      FROM entries LEFT JOIN versions ON versions.version = entries.version
-                      WHERE parent = ?1 ORDER BY name";
-        let mut query = self.connection.prepare(select).map_err(catalog_error)?;
+        let select = format!(
+            "SELECT id, name, entries.version, {RECORD}, stored_by, made,
+                    EXISTS (SELECT 1 FROM entries other
+                            WHERE other.version = entries.version AND other.id != entries.id),
+                    EXISTS (SELECT 1 FROM extents WHERE extents.version = entries.version)
+             FROM entries LEFT JOIN versions ON versions.version = entries.version
+             WHERE parent = ?1 ORDER BY name"
+        );
+        let mut query = self.connection.prepare(&select).map_err(catalog_error)?;
         let mut open = vec![(folder, FolderPath::top())];
         while let Some((id, folder)) = open.pop() {
             let mut rows = query.query([id]).map_err(catalog_error)?;
             while let Some(row) = rows.next().map_err(catalog_error)? {
                 let name: String = row.get(1).map_err(catalog_error)?;
                 let path = folder.join(&name)?;
-                let at = Moment(row.get(11).map_err(catalog_error)?);
+                let at = Moment(row.get(12).map_err(catalog_error)?);
                 let is_folder = row.get_ref(2).map_err(catalog_error)?.data_type();
                 if is_folder == rusqlite::types::Type::Null {
                     self.name_folder(key, at, &path)?;
@@ -291,11 +297,13 @@ impl UserTeller<'_, '_> {
                     continue;
                 }
                 let record = read_record(row, 2).map_err(catalog_error)?;
-                let by = row.get(10).map_err(catalog_error)?;
+                let by = row.get(11).map_err(catalog_error)?;
                 // Seldom true, and then names that nothing can bring back do not count.
-                let has_others = row.get(12).map_err(catalog_error)?
+                let has_others = row.get(13).map_err(catalog_error)?
                     && self.has_others(row.get(0).map_err(catalog_error)?, record.version, top)?;
-                self.name_file(key, at, path, &record, by, has_others)?;
+                let is_told_apart =
+                    has_others || row.get(14).map_err(catalog_error)? || record.joined;
+                self.name_file(key, at, path, &record, by, is_told_apart)?;
             }
         }
         Ok(())
@@ -331,13 +339,13 @@ impl UserTeller<'_, '_> {
         path: FilePath,
         record: &FileRecord,
         by: String,
-        has_others: bool,
+        is_told_apart: bool,
     ) -> Result<()> {
         let (user, version) = (self.user.clone(), record.version);
-        if key.is_none() && !has_others {
+        if key.is_none() && !is_told_apart {
             self.chunks.add_at(at, record.stored(Place { user, path }, by))?;
         } else {
-            self.chunks.add(record.kept(user.clone(), by))?;
+            self.tell_version(record, by)?;
             self.chunks.add_at(
                 at,
                 match key {
@@ -374,13 +382,41 @@ impl UserTeller<'_, '_> {
 
     /// Tells a version that may have no name now. False if it is not there any more.
     fn tell_kept(&mut self, version: VersionId) -> Result<bool> {
-        let select = format!("SELECT {RECORD}, stored_by FROM versions WHERE version = ?1");
+        let select =
+            format!("SELECT version, {RECORD}, stored_by FROM versions WHERE version = ?1");
         let found = first(self.connection, &select, [version.0], |row| {
             Ok((read_record(row, 0)?, row.get::<_, String>("stored_by")?))
         })?;
         let Some((record, by)) = found else { return Ok(false) };
-        self.chunks.add(record.kept(self.user.clone(), by))?;
+        self.tell_version(&record, by)?;
         Ok(true)
+    }
+
+    /// Tells a version without a name, with what it is made of.
+    fn tell_version(&mut self, record: &FileRecord, by: String) -> Result<()> {
+        self.chunks.add(record.kept(self.user.clone(), by))?;
+        if record.joined { self.tell_extents(record.version) } else { Ok(()) }
+    }
+
+    /// Tells the extents of an upload or a joined version, and their versions.
+    fn tell_extents(&mut self, of: VersionId) -> Result<()> {
+        let placed = extents::of(self.connection, of)?;
+        for own in &placed {
+            self.tell_kept(own.extent.version)?;
+        }
+        for some in placed.chunks(EXTENTS_MAX) {
+            self.chunks.add(Change::Extents { of, extents: some.to_vec() })?;
+        }
+        Ok(())
+    }
+
+    fn tell_uploads(&mut self, id: i64) -> Result<()> {
+        for (touched, begun) in uploads::told(self.connection, UserId(id), self.user)? {
+            let upload = begun.upload;
+            self.chunks.add_at(touched, Change::UploadBegun(begun))?;
+            self.tell_extents(upload)?;
+        }
+        Ok(())
     }
 
     /// Tells what names of a user were.
@@ -470,6 +506,7 @@ impl FileRecord {
             placed: self.placed,
             by,
             attributes: self.attributes,
+            joined: self.joined,
         })
     }
 }

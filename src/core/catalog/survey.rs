@@ -64,7 +64,8 @@ impl Catalog {
     pub fn files_placed(&self, placed: NodeSet, most: usize) -> Result<Vec<Place>> {
         let index = if placed == NodeSet::ALL { "" } else { "AND placed != 15" };
         let select = format!(
-            "SELECT version FROM versions WHERE placed = ?1 {index} AND retired = 0 LIMIT ?2"
+            "SELECT version FROM versions WHERE placed = ?1 {index} AND retired = 0 AND joined = 0
+             LIMIT ?2"
         );
         self.survey(|connection| {
             let versions = all(connection, &select, params![placed.bits(), limit(most)], |row| {
@@ -80,7 +81,7 @@ impl Catalog {
     pub fn totals(&self) -> Result<(u64, u64)> {
         let select = "SELECT count(*), coalesce(sum(((placed & 1) + (placed >> 1 & 1)
                           + (placed >> 2 & 1) + (placed >> 3 & 1)) * (bytes + 4 - bytes % 4) / 2), 0)
-                      FROM versions WHERE retired = 0";
+                      FROM versions WHERE retired = 0 AND joined = 0";
         self.survey(|connection| one(connection, select, [], |row| Ok((row.get(0)?, row.get(1)?))))
     }
 

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use crate::core::catalog::UserId;
 use crate::core::catalog::database::{all, execute, first, one};
+use crate::core::catalog::{UserId, extents, uploads};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{Moment, VersionId};
@@ -202,8 +202,8 @@ impl<'a> Places<'a> {
         Places { connection, folders: HashMap::new() }
     }
 
-    /// A file of which this is the version, or was before it was replaced, deleted or moved; `None` if
-    /// nothing can bring such a file back.
+    /// A file of which this is the version, or an extent of it, or was before it was replaced, deleted or
+    /// moved; `None` if nothing can bring such a file back.
     pub(super) fn of(&mut self, version: VersionId) -> Result<Option<Place>> {
         let now = "SELECT parent, name FROM entries WHERE version = ?1";
         let past = "SELECT parent, name FROM past WHERE version = ?1 ORDER BY gone DESC";
@@ -214,6 +214,15 @@ impl<'a> Places<'a> {
                 if let Some((user, folder)) = self.folder(parent)? {
                     return Ok(Some(Place { user, path: folder.join(&name)? }));
                 }
+            }
+        }
+        for file in extents::files_of(self.connection, version)? {
+            let place = match uploads::place_of(self.connection, file)? {
+                Some(place) => Some(place),
+                None => self.of(file)?,
+            };
+            if place.is_some() {
+                return Ok(place);
             }
         }
         Ok(None)

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::core::catalog::accounts::{PasswordMark, Proof};
 use crate::core::catalog::database::{all, execute, first, one};
-use crate::core::catalog::{Account, Catalog, Draft, TokenId, UserId, tokens, tree};
+use crate::core::catalog::{Account, Catalog, Draft, TokenId, UserId, tokens, tree, uploads};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::UserName;
 use crate::core::types::Moment;
@@ -96,6 +96,8 @@ pub struct Usage {
     pub stored_bytes: u64,
     /// How many of them are of versions that go as soon as nobody reads them.
     pub retired_bytes: u64,
+    /// The bytes that uploads have come to.
+    pub upload_bytes: u64,
     /// Is anything kept for undo only because a snapshot has it?
     pub has_held: bool,
 }
@@ -103,7 +105,8 @@ pub struct Usage {
 impl Usage {
     /// About how many bytes are kept for undo and in snapshots. What has several names counts once.
     pub fn kept_bytes(&self) -> u64 {
-        self.stored_bytes.saturating_sub(self.retired_bytes).saturating_sub(self.bytes)
+        let others = self.retired_bytes + self.bytes + self.upload_bytes;
+        self.stored_bytes.saturating_sub(others)
     }
 }
 
@@ -248,8 +251,11 @@ impl Catalog {
     /// How much an account may store, and how much it has stored.
     pub fn quota_and_usage(&self, user: UserId) -> Result<(Quota, Usage)> {
         self.read(|connection| {
-            let select = "SELECT quota, bytes, files, stored_bytes, retired_bytes, EXISTS
-                              (SELECT 1 FROM past WHERE user_id = users.id AND held > 0)
+            let select = "SELECT quota, bytes, files, stored_bytes, retired_bytes,
+                              EXISTS (SELECT 1 FROM past WHERE user_id = users.id AND held > 0),
+                              (SELECT coalesce(sum(extents.bytes), 0)
+                               FROM uploads JOIN extents ON file = uploads.id
+                               WHERE uploads.user_id = users.id)
                           FROM users WHERE id = ?1";
             one(connection, select, [user.0], |row| {
                 let usage = Usage {
@@ -258,6 +264,7 @@ impl Catalog {
                     stored_bytes: row.get(3)?,
                     retired_bytes: row.get(4)?,
                     has_held: row.get(5)?,
+                    upload_bytes: row.get(6)?,
                 };
                 Ok((Quota::from_column(row.get(0)?), usage))
             })
@@ -348,6 +355,7 @@ pub(super) fn set(
 pub(super) fn remove(connection: &Connection, name: &UserName, at: Moment) -> Result<()> {
     let Some((user, top)) = live(connection, name)? else { return Ok(()) };
     tokens::revoke_all(connection, user, None)?;
+    uploads::drop_of(connection, user)?;
     tree::detach(connection, top, user, at, true)?;
     let update = "UPDATE users SET removed = 1, password = '', files = 0, bytes = 0 WHERE id = ?1";
     execute(connection, update, [user.0]).map(drop)

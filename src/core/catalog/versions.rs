@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 use crate::core::catalog::database::{all, execute, first, limit, one};
 use crate::core::catalog::files::{FileRecord, RECORD, read_record, record_of};
 use crate::core::catalog::tree::{self, Places};
-use crate::core::catalog::{Catalog, Draft, past, uncertain};
+use crate::core::catalog::{Catalog, Draft, extents, past, uncertain};
 use crate::core::error::Result;
 use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::journal::{Change, VERSIONS_MAX};
@@ -122,9 +122,10 @@ impl Catalog {
         })
     }
 
-    /// The versions that are current or kept, behind this one in the order of their ids, at most `most`.
+    /// The versions with pieces that are current or kept, behind this one in the order of their ids, at most
+    /// `most`.
     pub fn files_after(&self, after: Option<VersionId>, most: usize) -> Result<Vec<Surveyed>> {
-        self.surveyed("retired = 0", after, most)
+        self.surveyed("retired = 0 AND joined = 0", after, most)
     }
 
     /// Those of them whose piece is missing on a node.
@@ -142,10 +143,10 @@ impl Catalog {
         self.read(|connection| missing_count(connection, node))
     }
 
-    /// All versions behind this one in the order of their ids, at most `most`.
+    /// All versions with pieces behind this one in the order of their ids, at most `most`.
     pub fn versions_after(&self, after: Option<VersionId>, most: usize) -> Result<Vec<Held>> {
         let select = "SELECT version, placed, placed_at, bytes FROM versions
-                      WHERE version > ?1 ORDER BY version LIMIT ?2";
+                      WHERE version > ?1 AND joined = 0 ORDER BY version LIMIT ?2";
         self.read(|connection| {
             all(connection, select, params![behind(after), limit(most)], |row| {
                 Ok(Held {
@@ -209,7 +210,7 @@ impl Catalog {
         most: usize,
     ) -> Result<Vec<Surveyed>> {
         let select = format!(
-            "SELECT {RECORD} FROM versions WHERE {which} AND version > ?1
+            "SELECT version, {RECORD} FROM versions WHERE {which} AND version > ?1
              ORDER BY version LIMIT ?2"
         );
         self.read(|connection| {
@@ -265,7 +266,10 @@ fn is_droppable(
     places: &mut Places<'_>,
     version: VersionId,
 ) -> Result<bool> {
-    Ok(placed(connection, version)?.is_some() && places.of(version)?.is_none())
+    // One that is an extent goes after what is made of it, which somebody may be reading.
+    Ok(placed(connection, version)?.is_some()
+        && places.of(version)?.is_none()
+        && !extents::is_extent(connection, version)?)
 }
 
 /// Drops those of these versions that no file is or was.
@@ -276,6 +280,7 @@ pub(super) fn drop_some(connection: &Connection, versions: &[VersionId]) -> Resu
             execute(connection, "DELETE FROM versions WHERE version = ?1", [version.0])?;
             execute(connection, "DELETE FROM entries WHERE version = ?1", [version.0])?;
             execute(connection, "DELETE FROM past WHERE version = ?1", [version.0])?;
+            extents::remove_all(connection, *version)?;
         }
     }
     Ok(())
@@ -321,6 +326,7 @@ fn below(
     let select = "SELECT version FROM entries
                   WHERE parent = ?1 AND version IS NOT NULL
                       AND NOT EXISTS (SELECT 1 FROM past WHERE past.version = entries.version)
+                      AND NOT EXISTS (SELECT 1 FROM extents WHERE extents.version = entries.version)
                       AND NOT EXISTS (SELECT 1 FROM entries other
                                       WHERE other.version = entries.version AND other.id != entries.id)
                   LIMIT ?2";
@@ -390,6 +396,7 @@ fn sweep(connection: &Connection, folder: i64, left: &mut usize) -> Result<bool>
     let select = "SELECT id, version FROM entries
                   WHERE parent = ?1 AND version IS NOT NULL
                       AND (EXISTS (SELECT 1 FROM past WHERE past.version = entries.version)
+                           OR EXISTS (SELECT 1 FROM extents WHERE extents.version = entries.version)
                            OR EXISTS (SELECT 1 FROM entries other WHERE other.version = entries.version
                                       AND other.id != entries.id))
                   LIMIT ?2";
@@ -551,7 +558,7 @@ mod tests {
         let f = fixture();
         for node in NodeId::ALL {
             let plan = format!(
-                "EXPLAIN QUERY PLAN SELECT {RECORD} FROM versions
+                "EXPLAIN QUERY PLAN SELECT version, {RECORD} FROM versions
                  WHERE {} AND version > x'00' ORDER BY version LIMIT 5",
                 is_missing(node)
             );

@@ -117,6 +117,11 @@ pub(super) struct StripeBuffer {
 }
 
 impl StripeBuffer {
+    /// The first bytes of the data.
+    pub(super) fn data(&self, bytes: usize) -> &[u8] {
+        &self.bytes[..bytes]
+    }
+
     /// The data, then the parity.
     pub(super) fn halves(&mut self) -> (&mut [u8], &mut [u8]) {
         self.bytes[..8 * self.unit_bytes].split_at_mut(4 * self.unit_bytes)

@@ -496,6 +496,10 @@ impl PieceSink for TcpSink {
         self.send(&Request::Units { checksums }, units)
     }
 
+    fn shorten(&mut self, file_bytes: u64) -> Result<()> {
+        self.send(&Request::Shorten { file_bytes }, [&[], &[]])
+    }
+
     fn keep_alive(&mut self) -> Result<()> {
         self.send(&Request::KeepAlive, [&[], &[]])
     }

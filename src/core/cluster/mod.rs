@@ -29,6 +29,7 @@ pub mod settle;
 pub mod snapshots;
 pub mod supervisor;
 pub mod takeup;
+pub mod uploading;
 pub mod volume;
 mod writing;
 
@@ -51,6 +52,7 @@ use crate::core::cluster::roster::{Clock, Roster};
 use crate::core::cluster::settle::Settler;
 use crate::core::cluster::snapshots::Snapshots;
 use crate::core::cluster::takeup::TakeUp;
+use crate::core::cluster::uploading::Uploading;
 use crate::core::cluster::volume::Volume;
 use crate::core::error::{Error, Result};
 use crate::core::io::random::Random;
@@ -89,6 +91,8 @@ pub struct Cluster {
     pub settler: Arc<Settler>,
     /// How long what was replaced or deleted can be had back.
     pub retention: Arc<Retention>,
+    /// Which uploads are being sent.
+    pub uploading: Arc<Uploading>,
     /// Wakes those who work in the background.
     pub notifier: Notifier,
     thread: Arc<Mutex<Option<CommitterThread>>>,
@@ -140,6 +144,7 @@ impl Cluster {
             take_up: Arc::new(take_up),
             settler: Arc::new(settler),
             retention: Arc::default(),
+            uploading: Arc::default(),
             notifier: Notifier::default(),
             thread: Arc::new(Mutex::new(thread)),
         })

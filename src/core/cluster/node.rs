@@ -193,6 +193,13 @@ pub trait PieceSink: Send {
     /// If the node does not take them.
     fn units(&mut self, units: [&[u8]; 2], checksums: [u64; 2]) -> Result<()>;
 
+    /// Says that the file ends behind the stripes that were sent: see
+    /// [`Request::Shorten`](crate::core::wire::node::Request::Shorten).
+    ///
+    /// # Errors
+    /// If the node has gone.
+    fn shorten(&mut self, file_bytes: u64) -> Result<()>;
+
     /// Says that there is nothing to send just now.
     ///
     /// # Errors

@@ -172,6 +172,11 @@ impl Reading {
         Ok(Some([&self.data[wanted], &[]]))
     }
 
+    /// Has all been handed out? Not known of a file without bytes before it is asked for some.
+    pub fn is_finished(&self) -> bool {
+        self.stripe == self.end
+    }
+
     /// Where the wanted bytes lie in a stripe.
     fn wanted_of(&self, stripe: u64) -> Range<usize> {
         let begin = self.layout.file_offset(stripe);

@@ -239,6 +239,7 @@ impl RepairWorker {
                 file_bytes: record.bytes,
                 stored_ms: record.stored_ms,
                 repair: true,
+                part: self.cluster.catalog.part_of(version)?,
             },
             seq: record.seq,
             blake3: record.blake3,

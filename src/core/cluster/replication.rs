@@ -29,7 +29,7 @@ use crate::core::cluster::roster::Roster;
 use crate::core::code::coded::CodedStripe;
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::types::{NodeId, NodeSet, WRITE_QUORUM};
-use crate::core::wire::journal::{Change, Entry, JournalState, Point};
+use crate::core::wire::journal::{Entry, JournalState, Point};
 use crate::core::wire::node::{Append, BODY_BYTES_MAX, ENTRIES_MAX, ENTRY_BYTES_MAX, InlinePiece};
 
 /// Recent entries are kept in memory up to this many bytes, so that a node that was away for a moment
@@ -643,7 +643,7 @@ impl State {
 }
 
 fn is_placed(entry: &Entry, id: NodeId) -> bool {
-    matches!(entry.change(), Ok(Change::Stored { placed, .. }) if placed.contains(id))
+    entry.change().is_ok_and(|change| change.stores_on(id).is_some())
 }
 
 fn memory_bytes(pending: &Pending) -> usize {

@@ -2,7 +2,8 @@
 //! over, and earlier, the oldest first, where an account's quota or the nodes are short of room. So what
 //! is kept never makes a store fail.
 //!
-//! This is the one place where the wall clock decides something. What a snapshot has stays until that is
+//! This is the one place where the wall clock decides something, also that an upload is dropped with which
+//! nobody has gone on for a day. What a snapshot has stays until that is
 //! removed.
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ const ROOM_BYTES: u64 = 1 << 30;
 
 /// Nodes have removed what was let go of, and said how much room there is, within this time.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
+
+/// An upload that nobody goes on with is dropped after this time.
+const UPLOAD_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// For how long what was replaced or deleted is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -125,6 +129,7 @@ impl Cluster {
     pub fn let_go(&self) -> Result<bool> {
         let now_us = self.catalog.now_us();
         self.remove_snapshots(now_us)?;
+        self.drop_idle_uploads(now_us)?;
         let upto = self.retention.over(now_us).unwrap_or(Moment(i64::MIN));
         let Due { users, snapshots, folders } = self.catalog.due(upto)?;
         let mut is_more = false;
@@ -181,6 +186,17 @@ impl Cluster {
         for snapshot in self.catalog.snapshots()?.into_iter().filter(|own| is_over(own.until_ms)) {
             let name = snapshot.name;
             self.committer.submit(move |draft| draft.remove_snapshot(&name))?;
+        }
+        Ok(())
+    }
+
+    fn drop_idle_uploads(&self, now_us: i64) -> Result<()> {
+        let kept_us = i64::try_from(UPLOAD_KEPT.as_micros()).unwrap_or(i64::MAX);
+        let over = Moment(now_us.saturating_sub(kept_us));
+        let mut idle = self.catalog.idle_uploads(over)?;
+        idle.retain(|id| !self.uploading.is_sent(*id));
+        if !idle.is_empty() {
+            self.committer.submit(move |draft| draft.drop_idle_uploads(&idle, over))?;
         }
         Ok(())
     }

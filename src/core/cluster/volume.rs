@@ -75,7 +75,7 @@ impl Volume {
         &self.roster
     }
 
-    /// Begins to store a version.
+    /// Begins to store a version. The pieces of a small file may travel inside the journal.
     ///
     /// # Errors
     /// [`TooFewToStore`](Error::TooFewToStore) if fewer than three nodes are up,
@@ -84,8 +84,10 @@ impl Volume {
         let allowance = Allowance::new(self.buffers.clone());
         let running = Running::enter(&self.running, meta.version);
         let (roster, sequence) = (self.roster.clone(), self.sequence.clone());
-        let keeps_up = self.replication.as_ref().is_none_or(|replication| replication.keeps_up());
-        Writing::begin(roster, allowance, self.fanout, sequence, running, meta, keeps_up)
+        let keeps_up =
+            || self.replication.as_ref().is_none_or(|replication| replication.keeps_up());
+        let may_be_inline = meta.part.is_none() && keeps_up();
+        Writing::begin(roster, allowance, self.fanout, sequence, running, meta, may_be_inline)
     }
 
     /// Begins to read a version.

@@ -29,7 +29,7 @@ use crate::core::cluster::node::PieceSink;
 use crate::core::cluster::roster::Roster;
 use crate::core::cluster::volume::{RunningVersion, Sequence};
 use crate::core::code::coded::CodedStripe;
-use crate::core::code::layout::{FILE_BYTES_MAX, Layout};
+use crate::core::code::layout::{FILE_BYTES_MAX, Layout, STRIPE_BYTES_MAX};
 use crate::core::code::{checksum, kernel};
 use crate::core::error::{Code, Error, NodeFailure, Result, Troubles};
 use crate::core::io::reason;
@@ -130,6 +130,7 @@ struct ThreadLane {
 
 enum Job {
     Stripe(Arc<Encoded>),
+    Shorten(u64),
     Finish(Seq, Digest),
 }
 
@@ -269,6 +270,15 @@ impl Writing {
         behind.filter(|_| done >= WRITE_QUORUM)
     }
 
+    /// What was put into the room.
+    pub fn filled(&self) -> &[u8] {
+        match (&self.small, &self.buffer) {
+            (Some(small), _) => small,
+            (None, Some(buffer)) => buffer.data(self.layout.file_bytes_in(self.stripe)),
+            (None, None) => &[],
+        }
+    }
+
     /// Codes what was put into the room and sends it to the nodes.
     ///
     /// # Errors
@@ -313,6 +323,36 @@ impl Writing {
         self.stripe += 1;
         self.take_in_ended();
         self.check_not_lost()
+    }
+
+    /// The file ends behind the stripes that were pushed, which were not all. Gives its size; 0 if none were,
+    /// and then there is nothing to finish.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`].
+    pub fn shorten(&mut self) -> Result<u64> {
+        let file_bytes = self.stripe * STRIPE_BYTES_MAX as u64;
+        if file_bytes == 0 || file_bytes > self.meta.file_bytes {
+            return Ok(0);
+        }
+        self.buffer = None;
+        self.meta.file_bytes = file_bytes;
+        self.layout = Layout::new(file_bytes);
+        for id in NodeId::ALL {
+            let sent = match &mut self.lanes[id.index()] {
+                Lane::Waiting | Lane::Closed => Ok(()),
+                Lane::Inline(sink) => sink.shorten(file_bytes),
+                Lane::Thread(lane) => {
+                    let _ = lane.jobs.send(Job::Shorten(file_bytes));
+                    Ok(())
+                }
+            };
+            if let Err(error) = self.roster.used(id, sent) {
+                self.give_up(id, error);
+            }
+        }
+        self.check_not_lost()?;
+        Ok(file_bytes)
     }
 
     fn open_lanes(&mut self) {
@@ -525,6 +565,7 @@ fn run_lane(
                 sink.units(units, checksums)?;
                 taken.fetch_add(1, Ordering::SeqCst);
             }
+            Ok(Job::Shorten(file_bytes)) => sink.shorten(file_bytes)?,
             Ok(Job::Finish(seq, blake3)) => {
                 sink.ask_finish(seq, blake3)?;
                 return sink.await_staged();

@@ -22,6 +22,7 @@
 pub mod agreement;
 pub mod checksum;
 pub mod coded;
+pub mod digest;
 pub mod kernel;
 pub mod layout;
 pub mod repair;

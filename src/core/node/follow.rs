@@ -342,12 +342,19 @@ impl Follower {
                 });
                 view.remove_folder(user, folder)
             }
-            Change::Stored { place, version, .. } | Change::Named { place, version } => {
+            Change::UploadCompleted { place, kept, .. } if kept.joined => {
+                // Its pieces are those of its extents, which have no names.
                 state.unlinked.retain(|(own, _)| own != place);
-                if view.link(place, *version)?.contains(&Linked::NoPiece) {
+                view.unlink(&place.user, &place.path)?;
+                view.make_folder(&place.user, &place.path.folder()).map(|_| true)
+            }
+            Change::Stored { .. } | Change::Named { .. } | Change::UploadCompleted { .. } => {
+                let Some((place, version)) = change.names_file() else { return Ok(true) };
+                state.unlinked.retain(|(own, _)| own != place);
+                if view.link(place, version)?.contains(&Linked::NoPiece) {
                     // Its folder is there all the same.
                     view.make_folder(&place.user, &place.path.folder())?;
-                    state.unlinked.push((place.clone(), *version));
+                    state.unlinked.push((place.clone(), version));
                 }
                 let has_room = state.unlinked.len() <= UNLINKED_MAX;
                 if !has_room {
@@ -430,6 +437,7 @@ impl Follower {
         match change {
             Change::Stored { place, .. }
             | Change::Named { place, .. }
+            | Change::UploadCompleted { place, .. }
             | Change::Deleted { place }
             | Change::Reverted { place, .. } => name(&place.user, &place.path),
             Change::FolderMade { user, folder }

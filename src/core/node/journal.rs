@@ -348,9 +348,8 @@ impl Journal {
             let came = came.map(|came| self.take_piece(&change, came, &mut rest)).transpose()?;
             let (piece, units) = came.unzip();
             let placed_here = match change {
-                Change::Stored { version, placed, .. } if placed.contains(self.id) => vec![version],
                 Change::Placed { node, versions } if node == self.id => versions,
-                _ => Vec::new(),
+                other => other.stores_on(self.id).into_iter().collect(),
             };
             let bytes = frame_of(&Logged { entry: entry.clone(), piece: units })?;
             framed.push(Framed { point: entry.point(), bytes, piece, placed_here });

@@ -188,6 +188,7 @@ mod tests {
             file_bytes: 4 * 1000 - 4,
             stored_ms: 0,
             repair,
+            part: None,
         }
     }
 

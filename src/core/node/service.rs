@@ -425,6 +425,7 @@ impl Connection {
             | Request::Hello { .. }
             | Request::Units { .. }
             | Request::KeepAlive
+            | Request::Shorten { .. }
             | Request::Finish { .. }
             | Request::WhoServes { .. } => Err(Error::Protocol("a message out of its turn".into())),
         }
@@ -440,6 +441,12 @@ impl Connection {
             match request {
                 Request::KeepAlive => {}
                 Request::Units { checksums } => stage = self.take_units(stage, checksums),
+                Request::Shorten { file_bytes } => {
+                    stage = stage.and_then(|mut stage| {
+                        stage.shorten(file_bytes)?;
+                        Ok(stage)
+                    });
+                }
                 Request::Finish { seq, blake3 } => {
                     let finished = stage.and_then(|stage| stage.finish(seq, blake3));
                     drop(admitted);
@@ -721,6 +728,7 @@ mod tests {
             file_bytes: 3,
             stored_ms: 0,
             repair: false,
+            part: None,
         };
         for (sum, is_fine) in [(checksum::unit(&[1]), true), (0, false)] {
             node.send(&Request::Stage(meta.clone()), &[]);

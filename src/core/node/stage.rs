@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::core::code::checksum;
-use crate::core::code::layout::Layout;
+use crate::core::code::layout::{Layout, STRIPE_BYTES_MAX};
 use crate::core::error::{Error, NodeFailure, Result};
 use crate::core::io::disk::WriteFile;
 use crate::core::io::{is_shortage, reason};
@@ -183,6 +183,21 @@ impl Stage {
         }
         self.files.received(2 * unit_bytes as u64);
         self.next_stripe += 1;
+        Ok(())
+    }
+
+    /// The file ends behind the stripes that have come, which are all full: only its padding is still to
+    /// come.
+    ///
+    /// # Errors
+    /// If its size is another.
+    pub fn shorten(&mut self, file_bytes: u64) -> Result<()> {
+        let come = self.next_stripe.saturating_mul(STRIPE_BYTES_MAX as u64);
+        if file_bytes != come || file_bytes > self.meta.file_bytes {
+            return Err(refused(self.id, "the file cannot end there"));
+        }
+        self.meta.file_bytes = file_bytes;
+        self.layout = Layout::new(file_bytes);
         Ok(())
     }
 

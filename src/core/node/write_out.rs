@@ -112,7 +112,8 @@ impl BlockStore {
         self.pieces.prepare(version)?;
         // Its room has been taken into account since the journal has it.
         let files = StagedFiles::begin(&self.pieces, version, 0, |_| Ok::<_, io::Error>(()))?;
-        let meta = PieceMeta { version, place, file_bytes: bytes, stored_ms, repair: false };
+        let meta =
+            PieceMeta { version, place, file_bytes: bytes, stored_ms, repair: false, part: None };
         let (first, second) = units.split_at(units.len() / 2);
         for (unit, block) in [first, second].into_iter().zip(self.id.blocks()) {
             let header = meta.header(block, seq, blake3);

@@ -85,7 +85,12 @@ impl Remote {
 
     /// The lines of the answer, which may be many.
     fn history(&mut self, request: HistoryRequest) -> Result<Vec<String>> {
-        self.send(&Request::History(request).encode(), &SEND)?;
+        self.lines_of(&Request::History(request))
+    }
+
+    /// The lines of an answer that may be longer than others.
+    pub(super) fn lines_of(&mut self, request: &Request) -> Result<Vec<String>> {
+        self.send(&request.encode(), &SEND)?;
         let first = self.line_within(&LONG_ANSWER)?;
         if first != "S" {
             let mut message = vec![first];

@@ -35,10 +35,26 @@ impl Remote {
         sink: &mut dyn Write,
         watch: &mut dyn FnMut(Progress),
     ) -> Result<Retrieved> {
+        self.retrieve_announced(path, wanted, &mut |_| {}, sink, watch)
+    }
+
+    /// The same; `announce` hears what comes before its first byte does.
+    ///
+    /// # Errors
+    /// As [`Remote::retrieve`].
+    pub fn retrieve_announced(
+        &mut self,
+        path: &FilePath,
+        wanted: &Selection,
+        announce: &mut dyn FnMut(&Retrieved),
+        sink: &mut dyn Write,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Result<Retrieved> {
         let Selection { which, range } = wanted.clone();
         let fields = self.request(&Request::Retrieve { path: path.clone(), which, range })?;
         let announced = announced(&fields, range);
         let mut retrieved = self.keep(announced)?;
+        announce(&retrieved);
         let length = retrieved.part.end - retrieved.part.start;
         let digest = self.take_file(length, sink, watch)?;
         // The reply is taken first, so that the connection stays usable after a wrong digest.

@@ -15,12 +15,11 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use super::{ANSWER, Progress, Remote, SEND, Stored, in_doubt};
+use super::{ANSWER, Progress, Remote, SEND, Stored, ToStore, in_doubt};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
-use crate::core::path::FilePath;
-use crate::core::types::{Digest, FileAttributes, Precondition};
+use crate::core::types::Digest;
 use crate::core::wire::chunk::{self, ACKNOWLEDGED, CHUNK_BYTES, CHUNKS_AHEAD_MAX};
 use crate::core::wire::extended::{Request, field};
 
@@ -30,13 +29,13 @@ const COMMIT: Deadline = Deadline::new(Duration::from_secs(60), "confirm the sto
 const TAKE: Deadline = Deadline::new(Duration::from_secs(30), "take more of the file");
 
 /// Who is told how far it is.
-type Watch<'a> = &'a mut dyn FnMut(Progress);
+pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress);
 
 /// How much of a file is under way.
-struct Sending {
-    total: u64,
-    sent: u64,
-    acknowledged: u64,
+pub(super) struct Sending {
+    pub(super) total: u64,
+    pub(super) sent: u64,
+    pub(super) acknowledged: u64,
 }
 
 impl Sending {
@@ -50,8 +49,8 @@ impl Sending {
 }
 
 impl Remote {
-    /// Stores exactly `bytes` bytes of `source`, with these attributes, if what is there is as
-    /// `precondition` says, at the beginning and when it is committed. `watch` is called as acknowledgements arrive.
+    /// Stores exactly as many bytes of `source` as are wanted, if what is there is as the precondition says,
+    /// at the beginning and when it is committed. `watch` is called as acknowledgements arrive.
     ///
     /// # Errors
     /// [`Code::Exists`], [`Code::NoSuchFile`] or [`Code::Changed`] if the precondition does not hold;
@@ -61,23 +60,18 @@ impl Remote {
     /// stored then, except that after `InDoubt` it may be.
     pub fn store(
         &mut self,
-        path: &FilePath,
-        bytes: u64,
-        precondition: Precondition,
-        attributes: FileAttributes,
+        wanted: &ToStore<'_>,
         source: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Result<Stored> {
-        self.request(&Request::Store { path: path.clone(), bytes, precondition, attributes })?;
+        let &ToStore { path, bytes, precondition, attributes, keep } = wanted;
+        let path = path.clone();
+        self.request(&Request::Store { path, bytes, precondition, attributes, keep })?;
         let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
-        let digest = self.send_file(&mut sending, source, watch)?;
+        let digest = self.send_file(&mut sending, blake3::Hasher::new(), source, watch)?;
         let message = self.await_answer(&mut sending, watch).map_err(in_doubt)?;
         let fields = self.reply(&message)?;
-        let stored = Stored {
-            version: field(&fields, "version")?,
-            nodes: field(&fields, "nodes")?,
-            blake3: field(&fields, "blake3")?,
-        };
+        let stored = in_answer(&fields)?;
         if stored.blake3 != digest {
             return Err(Error::Damaged("the server has stored another digest".into()));
         }
@@ -85,7 +79,11 @@ impl Remote {
     }
 
     /// What the server says once it has the whole file.
-    fn await_answer(&mut self, sending: &mut Sending, watch: Watch<'_>) -> Result<Vec<String>> {
+    pub(super) fn await_answer(
+        &mut self,
+        sending: &mut Sending,
+        watch: Watch<'_>,
+    ) -> Result<Vec<String>> {
         self.take_acknowledgements(sending, 0, watch)?;
         loop {
             watch(sending.progress(true));
@@ -101,16 +99,18 @@ impl Remote {
         }
     }
 
-    fn send_file(
+    /// Sends what is left of the file. `hasher` has had what was sent before.
+    pub(super) fn send_file(
         &mut self,
         sending: &mut Sending,
+        hasher: blake3::Hasher,
         source: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Result<Digest> {
         // Taken out of `self` for the time of the transfer, so that it can be filled and sent.
         let mut buffer = std::mem::take(&mut self.outgoing);
         buffer.resize(CHUNK_BYTES, 0);
-        let result = self.send_chunks(sending, source, &mut buffer, watch);
+        let result = self.send_chunks(sending, hasher, source, &mut buffer, watch);
         self.outgoing = buffer;
         result
     }
@@ -118,11 +118,11 @@ impl Remote {
     fn send_chunks(
         &mut self,
         sending: &mut Sending,
+        mut hasher: blake3::Hasher,
         source: &mut dyn Read,
         buffer: &mut [u8],
         watch: Watch<'_>,
     ) -> Result<Digest> {
-        let mut hasher = blake3::Hasher::new();
         loop {
             let left = usize::try_from(sending.total - sending.sent).unwrap_or(usize::MAX);
             let piece = &mut buffer[..left.min(CHUNK_BYTES)];
@@ -227,6 +227,15 @@ impl Remote {
             self.keep(more)?;
         }
     }
+}
+
+/// What the server says of a file that it has stored.
+pub(super) fn in_answer(fields: &[String]) -> Result<Stored> {
+    Ok(Stored {
+        version: field(fields, "version")?,
+        nodes: field(fields, "nodes")?,
+        blake3: field(fields, "blake3")?,
+    })
 }
 
 /// Reads until the buffer is full or the source ends.

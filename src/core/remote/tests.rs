@@ -26,14 +26,13 @@ fn content(count: usize) -> Vec<u8> {
 
 fn store(remote: &mut Remote, bytes: &[u8]) -> Result<Stored> {
     let mut source = bytes;
-    remote.store(
-        &path("up/a"),
-        bytes.len() as u64,
-        Precondition::Any,
-        FileAttributes::default(),
-        &mut source,
-        &mut |_| {},
-    )
+    let path = path("up/a");
+    remote.store(&to_store(&path, bytes.len() as u64), &mut source, &mut |_| {})
+}
+
+fn to_store(path: &FilePath, bytes: u64) -> ToStore<'_> {
+    let (precondition, attributes) = (Precondition::Any, FileAttributes::default());
+    ToStore { path, bytes, precondition, attributes, keep: None }
 }
 
 fn retrieve(remote: &mut Remote, sink: &mut Vec<u8>) -> Result<Retrieved> {
@@ -91,10 +90,8 @@ fn progress_counts_what_the_server_has_acknowledged() {
     let mut seen = Vec::new();
     let mut watch = |at: Progress| seen.push((at.bytes, at.committing));
     let total = bytes.len() as u64;
-    let any = Precondition::Any;
-    remote
-        .store(&path("a"), total, any, FileAttributes::default(), &mut bytes.as_slice(), &mut watch)
-        .unwrap();
+    let path = path("a");
+    remote.store(&to_store(&path, total), &mut bytes.as_slice(), &mut watch).unwrap();
     let chunk = CHUNK_BYTES as u64;
     let expected = [(chunk, false), (2 * chunk, false), (3 * chunk, false), (total, false)];
     assert_eq!(seen[..4], expected);
@@ -108,10 +105,8 @@ fn signs_of_life_while_a_store_is_committed_are_progress() {
     for bytes in [content(0), content(CHUNK_BYTES + 5)] {
         let mut commits = 0;
         let mut watch = |at: Progress| commits += u32::from(at.committing);
-        let (total, any) = (bytes.len() as u64, Precondition::Any);
-        let attributes = FileAttributes::default();
-        let source = &mut bytes.as_slice();
-        remote.store(&path("a"), total, any, attributes, source, &mut watch).unwrap();
+        let (total, path) = (bytes.len() as u64, path("a"));
+        remote.store(&to_store(&path, total), &mut bytes.as_slice(), &mut watch).unwrap();
         assert_eq!(commits, 3);
     }
 }
@@ -157,10 +152,8 @@ fn a_source_of_another_size_is_given_up_and_the_connection_goes_on() {
         (&mut io::empty(), "it ended after 0 of its 13631488 bytes"),
     ];
     for (source, text) in sources {
-        let any = Precondition::Any;
-        let error = remote
-            .store(&path("a"), 13 * chunk, any, FileAttributes::default(), source, &mut |_| {})
-            .unwrap_err();
+        let path = path("a");
+        let error = remote.store(&to_store(&path, 13 * chunk), source, &mut |_| {}).unwrap_err();
         assert_eq!((error.code(), error.to_string()), (Code::LocalFile, text.into()));
     }
     assert!(server.files.lock().is_empty());
@@ -286,14 +279,9 @@ fn errors_of_requests_leave_the_connection_usable() {
         ("up/b", Precondition::Present, Code::NoSuchFile),
         ("up/a", Precondition::Unchanged(VersionId([1; 16])), Code::Changed),
     ] {
-        let error = remote.store(
-            &path(there),
-            1,
-            precondition,
-            FileAttributes::default(),
-            &mut source,
-            &mut |_| {},
-        );
+        let path = path(there);
+        let wanted = ToStore { precondition, ..to_store(&path, 1) };
+        let error = remote.store(&wanted, &mut source, &mut |_| {});
         assert_eq!(error.unwrap_err().code(), code);
     }
     assert_eq!(source, b"y", "nothing of it was read");

@@ -5,10 +5,12 @@
 
 mod folders;
 mod history;
+mod storing;
+mod uploads;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::listener::{Busy, State};
@@ -19,15 +21,16 @@ use crate::core::serve::accounts::Origin;
 use crate::core::serve::audit::Event;
 use crate::core::serve::client::folders::Listing;
 use crate::core::serve::encryption::{self, Encryption, Spoken};
-use crate::core::serve::files::{Files, Retrieve, Store, User};
-use crate::core::serve::heartbeat::saying_so;
+use crate::core::serve::files::{Files, User};
 use crate::core::serve::limits::{
     BODY, GRACE, HELLO, MESSAGE, Pace, REQUEST, SIGN_IN, SIGN_IN_WHOLE, TAKE,
 };
 use crate::core::serve::operator::Operator;
+use crate::core::serve::retrieve::Retrieve;
 use crate::core::serve::settle::settle;
-use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
-use crate::core::types::{Digest, FileAttributes, Precondition};
+use crate::core::serve::store::Wanted;
+use crate::core::session::{Dialect, Found, Framing, Patience, Session, Step};
+use crate::core::types::Digest;
 use crate::core::wire::admin::one_line;
 use crate::core::wire::chunk::{self, Head};
 use crate::core::wire::extended::Which;
@@ -37,9 +40,6 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes that nobody wants are dropped in pieces of this size.
 const DROP_BYTES: usize = 64 * 1024;
-
-/// How often a client hears that its file is still being committed; it waits for 60 s.
-const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// A file of at most this many bytes leaves in one write, with what is said before and behind it.
 const JOINED_BYTES_MAX: u64 = 64 * 1024;
@@ -303,9 +303,12 @@ impl Connection<'_> {
                 self.user = None;
                 self.signed_out = true;
             }
-            Step::Store { path, bytes, precondition, attributes, framing } => {
-                self.store(&path, bytes, precondition, attributes, framing)?;
+            Step::Store { path, bytes, precondition, attributes, keep, framing } => {
+                let wanted = Wanted { path: &path, bytes, precondition, attributes, keep };
+                self.store(&wanted, framing)?;
             }
+            Step::StorePart { upload, offset, bytes } => self.store_part(upload, offset, bytes)?,
+            Step::Upload(request) => self.upload(&request),
             Step::Retrieve { path, which, range, framing } => {
                 self.retrieve(&path, &which, range, framing)?;
             }
@@ -377,143 +380,6 @@ impl Connection<'_> {
         Event { user, ..Event::new(what, self.peer, begun) }
     }
 
-    // ---- storing ----
-
-    fn store(
-        &mut self,
-        path: &FilePath,
-        bytes: u64,
-        precondition: Precondition,
-        attributes: FileAttributes,
-        framing: Framing,
-    ) -> Result<()> {
-        let door = self.door;
-        let begun = Instant::now();
-        let prepared =
-            self.user().and_then(|user| door.files.store(user, path, bytes, precondition));
-        let store = match prepared {
-            Ok(store) => store.with_attributes(attributes),
-            Err(error) => {
-                let path = Some(path);
-                Event { path, bytes: Some(bytes), ..self.event("stored", begun) }.failed(&error);
-                self.session.store_refused(&error);
-                return Ok(());
-            }
-        };
-        for node in store.targets().iter() {
-            let [first, second] = node.blocks();
-            tracing::info!("sending {first}, {second} to server {node}");
-        }
-        self.session.store_ready();
-        while let Step::Send(bytes) = self.session.next_step() {
-            self.say(bytes)?;
-        }
-        self.flush()?;
-        let received = match framing {
-            Framing::Raw => self.receive_raw(store, bytes),
-            Framing::Chunks => self.receive_chunks(store, bytes),
-        };
-        let event = self.event("stored", begun);
-        let event = Event { path: Some(path), bytes: Some(bytes), ..event };
-        // A client that went away half-way.
-        let received = received.inspect_err(|error| event.failed(error))?;
-        match &received {
-            Received::Stored(stored) => {
-                let what = format!("stored on {} of 4 nodes", stored.nodes.len());
-                Event { what: &what, nodes: Some(stored.nodes), ..event }.done();
-            }
-            Received::Failed(error) | Received::Broken(error) => event.failed(error),
-        }
-        match received {
-            Received::Stored(stored) => self.session.stored(Ok(stored)),
-            Received::Failed(error) => self.session.stored(Err(error)),
-            Received::Broken(error) => self.session.store_broken(&error),
-        }
-        Ok(())
-    }
-
-    /// Receives exactly `bytes` bytes, also if storing them fails half-way.
-    fn receive_raw(&mut self, store: Store<'_>, bytes: u64) -> Result<Received> {
-        let mut hasher = blake3::Hasher::new();
-        let mut store = store;
-        let mut left = bytes;
-        while left > 0 {
-            let taken = match store.room() {
-                Ok(room) => {
-                    self.fill(room)?;
-                    hasher.update(room);
-                    left -= room.len() as u64;
-                    store.push()
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = taken {
-                drop(store);
-                self.drop_raw(left)?;
-                return Ok(Received::Failed(error));
-            }
-        }
-        Ok(finish(store, Digest(*hasher.finalize().as_bytes())))
-    }
-
-    fn receive_chunks(&mut self, mut store: Store<'_>, bytes: u64) -> Result<Received> {
-        let mut hasher = blake3::Hasher::new();
-        let mut left = bytes;
-        loop {
-            match self.chunk_head() {
-                Ok(Head::Data { length, checksum }) => {
-                    let room = match store.room() {
-                        Ok(room) if room.len() == length => room,
-                        Ok(_) => return Ok(Received::Failed(wrong_length(length))),
-                        Err(error) => {
-                            self.drop_raw(length as u64)?;
-                            return Ok(Received::Broken(error));
-                        }
-                    };
-                    self.fill(room)?;
-                    let checked = chunk::verify(room, checksum);
-                    hasher.update(room);
-                    if let Err(error) = checked.and_then(|()| store.push()) {
-                        return Ok(Received::Broken(error));
-                    }
-                    self.outgoing.push(chunk::ACKNOWLEDGED);
-                    left = left.saturating_sub(length as u64);
-                    // That of a small file leaves with the answer, if the end is there already.
-                    self.is_followed = left == 0 && bytes <= JOINED_BYTES_MAX;
-                    if !self.is_followed {
-                        self.flush()?;
-                    }
-                }
-                Ok(Head::End { checksum }) => {
-                    let mut announced = Digest([0; 32]);
-                    self.fill(&mut announced.0)?;
-                    let own = Digest(*hasher.finalize().as_bytes());
-                    if chunk::verify(&announced.0, checksum).is_err() || own != announced {
-                        let what = "the file does not match its digest";
-                        return Ok(Received::Failed(Error::Damaged(what.into())));
-                    }
-                    return Ok(self.finish_saying_so(store, own));
-                }
-                Ok(Head::GivenUp) => {
-                    let what = "the transfer was given up by the client";
-                    return Ok(Received::Failed(Error::other(Code::Interrupted, what)));
-                }
-                Err(error @ Error::Protocol(_)) => return Ok(Received::Failed(error)),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Finishes a store. The nodes may take long to make a large file durable, and the client waits.
-    fn finish_saying_so(&mut self, store: Store<'_>, digest: Digest) -> Received {
-        if store.bytes() <= chunk::CHUNK_BYTES as u64 {
-            return finish(store, digest);
-        }
-        let stream = &mut self.stream;
-        let say = || stream.write_all(&[&[chunk::ACKNOWLEDGED]], &TAKE);
-        saying_so(SAY_EVERY, say, || finish(store, digest))
-    }
-
     fn chunk_head(&mut self) -> Result<Head> {
         let mut head = [0; chunk::HEAD_BYTES];
         self.fill(&mut head)?;
@@ -539,8 +405,6 @@ impl Connection<'_> {
             }
         }
     }
-
-    // ---- retrieving ----
 
     fn retrieve(
         &mut self,
@@ -666,26 +530,4 @@ impl Connection<'_> {
         }
         self.stream.read_some(buffer, &BODY)
     }
-}
-
-/// How receiving a body ended, with the connection still in order.
-enum Received {
-    Stored(Stored),
-    /// Not stored; the body has been received to its end.
-    Failed(Error),
-    /// Not stored; more chunks may be on their way.
-    Broken(Error),
-}
-
-fn finish(store: Store<'_>, digest: Digest) -> Received {
-    match store.finish(digest) {
-        Ok(stored) => {
-            Received::Stored(Stored { version: stored.version, digest, nodes: stored.nodes })
-        }
-        Err(error) => Received::Failed(error),
-    }
-}
-
-fn wrong_length(length: usize) -> Error {
-    Error::Protocol(format!("a chunk of {length} bytes came where another length was due"))
 }

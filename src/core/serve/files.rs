@@ -3,29 +3,22 @@
 //! A door knows a protocol; this knows what storing, reading, deleting and listing mean. Nothing
 //! here knows how a client talks.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crate::core::catalog::accounts::{Account, Proof};
-use crate::core::catalog::{
-    Draft, FileRecord, NewFile, Relocated, Removed, Scope, TokenId, UserId,
-};
+use crate::core::catalog::{Draft, Relocated, Removed, Scope, TokenId, UserId};
 use crate::core::cluster::leadership::Leadership;
-use crate::core::cluster::pace::Transfer;
-use crate::core::cluster::readers::Reader;
 use crate::core::cluster::reaper::Reaper;
-use crate::core::cluster::{Cluster, Reading, Wanted, Writing, Written};
-use crate::core::error::{Code, Error, Reached, Result};
-use crate::core::io::clock;
+use crate::core::cluster::{Cluster, Writing};
+use crate::core::error::{Code, Error, Result};
 use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::range::ByteRange;
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
-use crate::core::serve::quota::{Reservation, Room, Usage};
-use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
-use crate::core::wire::extended::{Entry, Moved, When, Which};
+use crate::core::serve::quota::{Room, Usage};
+use crate::core::types::{NodeSet, VersionId};
+use crate::core::wire::extended::{Entry, Moved, When};
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
 use crate::core::wire::trailer::STRIPES_MAX;
@@ -72,7 +65,7 @@ impl User {
     }
 
     /// Who does it, as it is shown: `demo from 127.0.0.1:40312`.
-    fn described(&self) -> String {
+    pub(super) fn described(&self) -> String {
         match self.origin.as_str() {
             "" => self.name.to_string(),
             origin => format!("{} from {origin}", self.name),
@@ -100,20 +93,11 @@ impl Default for Policy {
 /// server has taken over, everything is refused with [`Error::TakenOver`].
 pub struct Files {
     pub(super) cluster: Cluster,
-    random: Arc<Random>,
+    pub(super) random: Arc<Random>,
     accounts: Accounts,
     pub(super) usage: Usage,
-    file_bytes_max: u64,
+    pub(super) file_bytes_max: u64,
     reaper: Reaper,
-}
-
-/// What a finished store has come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stored {
-    /// The new version.
-    pub version: VersionId,
-    /// The nodes that hold it, synced.
-    pub nodes: NodeSet,
 }
 
 impl Files {
@@ -275,54 +259,8 @@ impl Files {
         self.accounts.change_password(user, old, new, from)
     }
 
-    /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
-    ///
-    /// # Errors
-    /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::NameCollision`],
-    /// [`Error::TooFewToStore`], [`Error::NodesFull`]; for a precondition that is not met
-    /// [`Error::Exists`], [`Error::NoSuchFile`], [`Error::NoSuchFolder`],
-    /// [`Error::ChangedMeanwhile`] or [`Error::GoneMeanwhile`]; those of any change.
-    pub fn store(
-        &self,
-        user: &User,
-        path: &FilePath,
-        bytes: u64,
-        precondition: Precondition,
-    ) -> Result<Store<'_>> {
-        if bytes > self.file_bytes_max {
-            return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
-        }
-        self.may_change().map_err(too_few_to_store)?;
-        self.cluster.catalog.check_room()?;
-        let id = user.account.id;
-        let reclaim = |user, bytes| self.reclaim(user, bytes);
-        let reservation = self.usage.reserve(self.room(&reclaim), id, path, bytes)?;
-        self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
-        let meta = PieceMeta {
-            version: self.random.version(),
-            place: place(user, path),
-            file_bytes: bytes,
-            stored_ms: clock::now_ms(),
-            repair: false,
-        };
-        let writing = self.begin_writing(&meta)?;
-        let transfer = self.cluster.volume.traffic().enter();
-        let stored_by = user.described();
-        let attributes = FileAttributes::default();
-        Ok(Store {
-            files: self,
-            reservation,
-            precondition,
-            stored_by,
-            attributes,
-            meta,
-            writing,
-            transfer,
-        })
-    }
-
     /// Begins to write a version; where nodes are full what is kept for undo gives way.
-    fn begin_writing(&self, meta: &PieceMeta) -> Result<Writing> {
+    pub(super) fn begin_writing(&self, meta: &PieceMeta) -> Result<Writing> {
         let mut waits = 0;
         loop {
             let begun = self.cluster.volume.write(meta);
@@ -343,101 +281,6 @@ impl Files {
             waits += 1;
             thread::sleep(ROOM_WAIT);
         }
-    }
-
-    /// Begins to read a file's current version, or a part of it.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`], [`Error::TooFewToRead`], [`Error::NotReady`];
-    /// [`Code::Usage`] if the file has nothing of the range; [`Code::Temporary`] while it is not known
-    /// whether the version was ever answered.
-    pub fn retrieve(
-        &self,
-        user: &User,
-        path: &FilePath,
-        range: Option<ByteRange>,
-    ) -> Result<Retrieve<'_>> {
-        self.retrieve_which(user, path, &Which::Current, range)
-    }
-
-    /// The same of any version that is kept.
-    ///
-    /// # Errors
-    /// As [`Files::retrieve`]; [`Code::NoSuchFile`] if there is no such version or snapshot, or the file
-    /// was not there then.
-    pub fn retrieve_which(
-        &self,
-        user: &User,
-        path: &FilePath,
-        which: &Which,
-        range: Option<ByteRange>,
-    ) -> Result<Retrieve<'_>> {
-        self.may_read()?;
-        let entered = self.enter(user, path, which)?;
-        let version = entered.0.version;
-        let begun = self.begin_retrieve(user, path, range, entered);
-        if *which != Which::Current {
-            return begun;
-        }
-        if !matches!(begun, Err(Error::TooFewToRead { .. } | Error::DamagedOnNodes { .. })) {
-            return begun;
-        }
-        // What a server that has just begun to lead found on too few nodes may never have been answered;
-        // then the file is what it was before.
-        if self.may_change().is_err() {
-            return begun;
-        }
-        self.cluster.settler.round();
-        let current = self.cluster.catalog.file(user.account.id, path)?.version;
-        if current != version {
-            return self.begin_retrieve(user, path, range, self.enter(user, path, which)?);
-        }
-        if self.cluster.catalog.is_uncertain(version)? {
-            let text = format!(
-                "it is not known yet whether {path} was stored or is as it was before; that takes all four \
-                 nodes"
-            );
-            return Err(Error::other(Code::Temporary, text));
-        }
-        begun
-    }
-
-    /// The file's version that is meant, which is not dropped as long as it is being read.
-    fn enter(&self, user: &User, path: &FilePath, which: &Which) -> Result<(FileRecord, Reader)> {
-        self.cluster.readers.enter(|| {
-            let record = self.record(user, path, which)?;
-            let version = record.version;
-            Ok((record, version))
-        })
-    }
-
-    fn begin_retrieve(
-        &self,
-        user: &User,
-        path: &FilePath,
-        range: Option<ByteRange>,
-        (record, reader): (FileRecord, Reader),
-    ) -> Result<Retrieve<'_>> {
-        let (volume, label) = (&self.cluster.volume, place(user, path));
-        let whole = Wanted::whole(record.version, &label, record.bytes, record.placed);
-        let part = range.map_or(Ok(0..record.bytes), |range| range.within(record.bytes))?;
-        let begun = volume.read(Wanted { bytes: part.clone(), ..whole });
-        let reading = begun.map_err(|(error, unsound)| {
-            self.pieces_lost(record.version, unsound);
-            error
-        })?;
-        Ok(Retrieve {
-            files: self,
-            bytes: record.bytes,
-            part,
-            version: record.version,
-            blake3: record.blake3,
-            stored_ms: record.stored_ms,
-            attributes: record.attributes,
-            reading,
-            reader: Some(reader),
-            _transfer: volume.traffic().enter(),
-        })
     }
 
     /// Deletes a file.
@@ -579,13 +422,13 @@ impl Files {
         self.cluster.roster.say_bye();
     }
 
-    fn room<'a>(&'a self, reclaim: &'a dyn Fn(UserId, u64) -> bool) -> Room<'a> {
+    pub(super) fn room<'a>(&'a self, reclaim: &'a dyn Fn(UserId, u64) -> bool) -> Room<'a> {
         Room { catalog: &self.cluster.catalog, readers: &self.cluster.readers, reclaim }
     }
 
     /// Makes room for an account: drops what is kept for nobody and is not read, or else lets go of the
     /// oldest of what is kept for undo. False if there was nothing of either.
-    fn reclaim(&self, user: UserId, bytes: u64) -> bool {
+    pub(super) fn reclaim(&self, user: UserId, bytes: u64) -> bool {
         let made = self.reaper.reclaim().and_then(|dropped| {
             if dropped > 0 {
                 return Ok(true);
@@ -603,7 +446,7 @@ impl Files {
 
     /// Records that nodes do not hold a version's piece, or hold it damaged: it is rebuilt then. If that
     /// cannot be recorded now it is noticed again; nobody waits for nodes that are away.
-    fn pieces_lost(&self, version: VersionId, nodes: NodeSet) {
+    pub(super) fn pieces_lost(&self, version: VersionId, nodes: NodeSet) {
         if nodes.is_empty() {
             return;
         }
@@ -622,170 +465,6 @@ impl Files {
     }
 }
 
-/// A store says what it needs in words of its own.
-fn too_few_to_store(error: Error) -> Error {
-    match error {
-        Error::TooFewToChange { troubles, .. } => Error::TooFewToStore(troubles),
-        other => other,
-    }
-}
-
-fn place(user: &User, path: &FilePath) -> Place {
+pub(super) fn place(user: &User, path: &FilePath) -> Place {
     Place { user: user.name.clone(), path: path.clone() }
-}
-
-/// A file that is being stored. Dropped before it is finished, it leaves everything as it was.
-pub struct Store<'a> {
-    files: &'a Files,
-    reservation: Reservation<'a>,
-    precondition: Precondition,
-    stored_by: String,
-    attributes: FileAttributes,
-    meta: PieceMeta,
-    writing: Writing,
-    transfer: Transfer,
-}
-
-impl Store<'_> {
-    /// The same, for a file that keeps this of the one that is stored.
-    #[must_use]
-    pub fn with_attributes(self, attributes: FileAttributes) -> Self {
-        Store { attributes, ..self }
-    }
-
-    /// The file's size.
-    pub fn bytes(&self) -> u64 {
-        self.meta.file_bytes
-    }
-
-    /// The nodes that the file goes to.
-    pub fn targets(&self) -> NodeSet {
-        self.writing.targets()
-    }
-
-    /// Where the next bytes go; empty once all have come.
-    ///
-    /// # Errors
-    /// If the nodes do not keep up for too long.
-    pub fn room(&mut self) -> Result<&mut [u8]> {
-        self.writing.room()
-    }
-
-    /// Sends on what was put into the whole of the room.
-    ///
-    /// # Errors
-    /// [`Error::TooFewToStore`].
-    pub fn push(&mut self) -> Result<()> {
-        self.writing.push()
-    }
-
-    /// Makes the file the current version: its pieces are durable on the nodes before, or become so
-    /// with the journal's entry.
-    ///
-    /// # Errors
-    /// [`Error::TooFewToStore`], [`Error::NameCollision`], or the precondition is not met any more;
-    /// the file is what it was before. After [`Error::InDoubt`] it may be the one or the other.
-    pub fn finish(self, blake3: Digest) -> Result<Stored> {
-        let Store { files, precondition, stored_by, attributes, meta, transfer, .. } = self;
-        let (mut reservation, mut writing) = (self.reservation, self.writing);
-        let cluster = &files.cluster;
-        let (seq, placed, stripe) = match writing.finish(blake3)? {
-            Written::Inline { seq, stripe } => {
-                (seq, in_step(cluster, writing.targets())?, Some(stripe))
-            }
-            Written::Staged { seq, nodes, .. } => (seq, nodes, None),
-        };
-        let reclaim = |user, bytes| files.reclaim(user, bytes);
-        reservation.confirm(files.room(&reclaim))?;
-        let is_inline = stripe.is_some();
-        let new = NewFile {
-            user: reservation.user(),
-            path: meta.place.path,
-            version: meta.version,
-            seq,
-            bytes: meta.file_bytes,
-            blake3,
-            stored_ms: meta.stored_ms,
-            placed,
-            inline: is_inline,
-            precondition,
-            stored_by,
-            attributes,
-        };
-        let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
-        let (replaced, have) = stored.inspect_err(|error| writing.refused(error))?;
-        if replaced {
-            // The file is stored; what stays of the old one gives way later at the latest.
-            if let Err(error) = reservation.settle(files.room(&reclaim)) {
-                tracing::warn!("cannot make room by dropping what was replaced: {error}");
-            }
-        }
-        if replaced || placed != NodeSet::ALL {
-            cluster.notifier.notify();
-        }
-        drop((reservation, writing, transfer));
-        let nodes = if is_inline { have.and(placed) } else { placed };
-        if nodes.len() < WRITE_QUORUM {
-            // The entry is on three nodes, one of which has none of the pieces that came with it: a node
-            // that should have had them went away, and another one caught up meanwhile.
-            let troubles = cluster.roster.troubles(nodes.complement());
-            return Err(Error::InDoubt { confirmed: Reached(nodes), troubles });
-        }
-        Ok(Stored { version: meta.version, nodes })
-    }
-}
-
-/// Those of these nodes, which have room for it, that a small file's pieces are placed on.
-fn in_step(cluster: &Cluster, targets: NodeSet) -> Result<NodeSet> {
-    let nodes = cluster.replication.in_step().and(targets);
-    if nodes.len() >= WRITE_QUORUM {
-        return Ok(nodes);
-    }
-    let mut troubles = cluster.roster.troubles(nodes.complement());
-    for id in nodes.complement().iter() {
-        troubles.note(id, "its journal is behind, or its disk is full");
-    }
-    Err(Error::TooFewToStore(troubles))
-}
-
-/// A file that is being read.
-pub struct Retrieve<'a> {
-    files: &'a Files,
-    /// Its size.
-    pub bytes: u64,
-    /// The bytes of it that are read.
-    pub part: Range<u64>,
-    /// The version that is being read.
-    pub version: VersionId,
-    /// The digest of the whole.
-    pub blake3: Digest,
-    /// When it was stored, in milliseconds since 1970.
-    pub stored_ms: i64,
-    /// What it keeps of the file that was stored.
-    pub attributes: FileAttributes,
-    reading: Reading,
-    reader: Option<Reader>,
-    _transfer: Transfer,
-}
-
-impl Retrieve<'_> {
-    /// The next bytes, in two parts one behind the other; nothing at the end.
-    ///
-    /// # Errors
-    /// [`Error::TooFewToRead`].
-    pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
-        self.reading.next_part()
-    }
-
-    /// The nodes whose bytes were handed out so far.
-    pub fn used(&self) -> NodeSet {
-        self.reading.used()
-    }
-}
-
-impl Drop for Retrieve<'_> {
-    fn drop(&mut self) {
-        drop(self.reader.take());
-        self.files.pieces_lost(self.version, self.reading.unsound());
-    }
 }

@@ -185,6 +185,12 @@ impl Reservation<'_> {
         Ok(())
     }
 
+    /// Counts a store of so many bytes from now on: some of them are stored already. There is always room
+    /// for fewer.
+    pub fn shrink(&mut self, room: Room<'_>, bytes: u64) -> Result<()> {
+        self.change(room, bytes)
+    }
+
     /// Counts a copy of so many bytes from now on.
     ///
     /// # Errors
@@ -247,12 +253,13 @@ impl Reservation<'_> {
                 // As far as it need not be kept for somebody, and is no other file's.
                 if let Some(there) = there
                     && !readers.is_read(there.version)
-                    && !catalog.has_other_names(there.version)?
                 {
-                    net.versions -= i128::from(there.bytes);
+                    net.versions -= i128::from(catalog.own_bytes(there.version)?);
                 }
                 let counted = match count {
-                    Count::NotHeld if stored.has_held => stored.bytes + stored.retired_bytes,
+                    Count::NotHeld if stored.has_held => {
+                        stored.bytes + stored.retired_bytes + stored.upload_bytes
+                    }
                     Count::NotHeld | Count::All => stored.stored_bytes,
                 };
                 let used = i128::from(counted) + others.versions;

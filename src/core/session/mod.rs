@@ -21,6 +21,8 @@
 //!  RTV  Retrieve - retrieve_ready -> size, SendBody - retrieved --> reply         Waiting::Retrieve, Sending
 //!         \------- retrieve_failed -> reply
 //!  DEL  Delete --- deleted --------> reply          STA  Status - status_told --> reply
+//!  SND  StorePart, as STR --- part_stored -----> reply
+//!  BEG HOW DRP UPL  Upload --- history_told ---> reply      CMP  Upload --- upload_completed --> reply
 //!  INF  List ----- listed, a page -> page, ListOn, and so on; no entries: the end, reply
 //!  VER GON UND RVT FGT USE  History --- history_told --> reply
 //!  MKD RMD  MakeFolder, RemoveFolder --- folder_made, folder_removed --> reply
@@ -53,7 +55,9 @@ use crate::core::session::input::Input;
 use crate::core::session::listing::Listing;
 use crate::core::session::say::Manner;
 use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
-use crate::core::wire::extended::{Extent, HistoryRequest, When, Which, parse_hello_line};
+use crate::core::wire::extended::{
+    Extent, HistoryRequest, UploadRequest, When, Which, parse_hello_line,
+};
 use crate::core::wire::lines::{CRLF, MESSAGE_BYTES_MAX};
 use crate::core::wire::token::Token;
 
@@ -125,8 +129,20 @@ pub enum Step {
         precondition: Precondition,
         /// What it is to keep of the file that is stored.
         attributes: FileAttributes,
+        /// What has come is kept as the upload of this id if the transfer breaks off.
+        keep: Option<VersionId>,
         /// How the bytes will come.
         framing: Framing,
+    },
+    /// Prepare to receive bytes of an upload, in chunks, then [`Session::store_ready`] or
+    /// [`Session::store_refused`]; at the end of the body [`Session::part_stored`].
+    StorePart {
+        /// Which upload.
+        upload: VersionId,
+        /// Where they belong in the file.
+        offset: u64,
+        /// How many.
+        bytes: u64,
     },
     /// Receive the body, first from [`Session::take_buffered`], then from the socket; then
     /// [`Session::stored`]. If storing fails half-way, a raw body is received to its end all the
@@ -230,6 +246,9 @@ pub enum Step {
     },
     /// Tell what was, or bring it back, then [`Session::history_told`].
     History(HistoryRequest),
+    /// Begin an upload, tell of it, or drop it, then [`Session::history_told`]; complete it, then
+    /// [`Session::upload_completed`].
+    Upload(UploadRequest),
 }
 
 /// What is known of a version when its store has been committed.
@@ -277,8 +296,8 @@ enum Question {
 enum Waiting {
     SignIn,
     SignUp,
-    Store { path: FilePath, bytes: u64, framing: Framing },
-    Body { path: FilePath, framing: Framing },
+    Store { name: String, bytes: u64, framing: Framing },
+    Body { name: String, framing: Framing },
     Drop { then: Option<Vec<u8>> },
     Retrieve { path: FilePath, has_range: bool },
     Sending { path: FilePath },
@@ -288,6 +307,7 @@ enum Waiting {
     Account,
     Folder,
     History,
+    Completion,
 }
 
 enum State {

@@ -14,7 +14,7 @@ use crate::core::session::{
     Found, Framing, Patience, Session, State, Step, Stored, Waiting, plain_manner, text,
 };
 use crate::core::types::NodeSet;
-use crate::core::wire::extended::{self, Extent, Which};
+use crate::core::wire::extended::{self, Extent, UploadRequest, Which};
 use crate::core::wire::token::Token;
 
 const UNKNOWN_OPCODE: &str = "ERROR Opcode was invalid!";
@@ -76,11 +76,22 @@ impl Session {
                 let error = Error::other(Code::NotAllowed, "you are signed in: sign out first");
                 self.reply(say::extended_failure(&error));
             }
-            Request::Store { path, bytes, precondition, attributes } => {
-                let framing = Framing::Chunks;
-                let step =
-                    Step::Store { path: path.clone(), bytes, precondition, attributes, framing };
-                self.ask_loop(step, Waiting::Store { path, bytes, framing });
+            Request::Store { path, bytes, precondition, attributes, keep } => {
+                let (framing, name) = (Framing::Chunks, path.name().to_owned());
+                let step = Step::Store { path, bytes, precondition, attributes, keep, framing };
+                self.ask_loop(step, Waiting::Store { name, bytes, framing });
+            }
+            Request::Send { upload, offset, bytes } => {
+                let (framing, name) = (Framing::Chunks, String::new());
+                let step = Step::StorePart { upload, offset, bytes };
+                self.ask_loop(step, Waiting::Store { name, bytes, framing });
+            }
+            Request::Upload(request) => {
+                let waiting = match request {
+                    UploadRequest::Complete { .. } => Waiting::Completion,
+                    _ => Waiting::History,
+                };
+                self.ask_loop(Step::Upload(request), waiting);
             }
             Request::Retrieve { path, which, range } => self.retrieve(path, which, range),
             Request::Delete { path } => self.delete(path),
@@ -123,11 +134,10 @@ impl Session {
                 self.refuse_body(self.manner.refusal(text), bytes);
             }
             Ok(path) => {
-                let framing = Framing::Raw;
-                let (precondition, attributes) = Default::default();
-                let step =
-                    Step::Store { path: path.clone(), bytes, precondition, attributes, framing };
-                self.ask_loop(step, Waiting::Store { path, bytes, framing });
+                let (framing, name) = (Framing::Raw, path.name().to_owned());
+                let (precondition, attributes, keep) = Default::default();
+                let step = Step::Store { path, bytes, precondition, attributes, keep, framing };
+                self.ask_loop(step, Waiting::Store { name, bytes, framing });
             }
             Err(error) => self.refuse_body(self.manner.failure(Opcode::Store, &error), bytes),
         }
@@ -169,13 +179,13 @@ impl Session {
     /// [`Step::Store`]: the body can be received.
     pub fn store_ready(&mut self) {
         let Some(waiting) = self.take_waiting() else { return };
-        let Waiting::Store { path, framing, .. } = waiting else {
+        let Waiting::Store { name, framing, .. } = waiting else {
             return self.misuse("no store was prepared");
         };
         if framing == Framing::Chunks {
             self.send(say::send_now());
         }
-        self.ask_loop(Step::ReceiveBody, Waiting::Body { path, framing });
+        self.ask_loop(Step::ReceiveBody, Waiting::Body { name, framing });
     }
 
     /// [`Step::Store`]: the file is not taken.
@@ -195,13 +205,12 @@ impl Session {
     /// body ends cannot be known, and closes the connection.
     pub fn stored(&mut self, outcome: Result<Stored>) {
         let Some(waiting) = self.take_waiting() else { return };
-        let Waiting::Body { path, framing } = waiting else {
+        let Waiting::Body { name, framing } = waiting else {
             return self.misuse("no body was received");
         };
         match (outcome, framing) {
             (Ok(stored), Framing::Chunks) => self.reply(say::stored(&stored)),
             (Ok(_), Framing::Raw) => {
-                let name = path.name();
                 self.reply(
                     self.manner.done(&format!("File {name} successfully created and written to")),
                 );
@@ -209,6 +218,30 @@ impl Session {
             (Err(error @ Error::Protocol(_)), Framing::Chunks) => self.leave(&error.to_string()),
             (Err(error), _) => self.reply(self.manner.failure(Opcode::Store, &error)),
         }
+    }
+
+    /// The outcome of [`Step::ReceiveBody`] for a part of an upload: how many of the file's bytes have come.
+    /// As for [`Session::stored`], [`Error::Protocol`] closes the connection.
+    pub fn part_stored(&mut self, outcome: Result<u64>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Body { framing: Framing::Chunks, .. } = waiting else {
+            return self.misuse("no part was received");
+        };
+        match outcome {
+            Ok(arrived) => self.reply(say::arrived(arrived)),
+            Err(error @ Error::Protocol(_)) => self.leave(&error.to_string()),
+            Err(error) => self.reply(say::extended_failure(&error)),
+        }
+    }
+
+    /// The outcome of [`Step::Upload`] that completes one.
+    pub fn upload_completed(&mut self, outcome: Result<Stored>) {
+        let Some(waiting) = self.take_waiting() else { return };
+        let Waiting::Completion = waiting else { return self.misuse("no upload was completed") };
+        self.reply(match outcome {
+            Ok(stored) => say::stored(&stored),
+            Err(error) => say::extended_failure(&error),
+        });
     }
 
     /// [`Step::ReceiveBody`], in chunks: storing has failed before the body's end. The client is

@@ -168,6 +168,11 @@ pub(super) fn stored(stored: &Stored) -> Vec<u8> {
     .encode()
 }
 
+/// The extended session's answer to `SND`: how many bytes of the file have come.
+pub(super) fn arrived(bytes: u64) -> Vec<u8> {
+    Reply::Success(vec![format!("arrived={bytes}")]).encode()
+}
+
 /// The head of the extended session's answer to `RTV`.
 pub(super) fn found(found: &Found, has_range: bool) -> Vec<u8> {
     let mut fields = vec![

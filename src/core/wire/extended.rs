@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod history;
 mod options;
 mod outcome;
+mod uploads;
 
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
@@ -19,6 +20,7 @@ use crate::core::wire::token::Token;
 pub use history::{HistoryRequest, When, Which};
 pub use options::Extent;
 pub use outcome::{Moved, Removed};
+pub use uploads::{PendingUpload, UploadRequest};
 
 /// The version of the extended session that this program speaks.
 pub const SESSION_VERSION: u32 = 1;
@@ -53,6 +55,14 @@ pub enum Request {
         bytes: u64,
         precondition: Precondition,
         attributes: FileAttributes,
+        /// What has come is kept as the upload of this id if the transfer breaks off.
+        keep: Option<VersionId>,
+    },
+    /// Bytes of an upload.
+    Send {
+        upload: VersionId,
+        offset: u64,
+        bytes: u64,
     },
     Retrieve {
         path: FilePath,
@@ -103,12 +113,15 @@ pub enum Request {
     },
     /// `VER`, `GON`, `UND`, `RVT`, `FGT`, `USE`.
     History(HistoryRequest),
+    /// `BEG`, `HOW`, `CMP`, `DRP`, `UPL`.
+    Upload(UploadRequest),
 }
 
 /// All opcodes.
-const OPCODES: [&str; 22] = [
-    "LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO", "STA", "TOK", "ISS", "REV", "PWD", "MKD",
-    "RMD", "MOV", "CPY", "VER", "GON", "UND", "RVT", "FGT", "USE",
+const OPCODES: [&str; 28] = [
+    "SND", "BEG", "HOW", "CMP", "DRP", "UPL", "LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO",
+    "STA", "TOK", "ISS", "REV", "PWD", "MKD", "RMD", "MOV", "CPY", "VER", "GON", "UND", "RVT",
+    "FGT", "USE",
 ];
 
 /// The switches of requests, as lines.
@@ -128,11 +141,17 @@ impl Request {
         match self {
             Request::SignIn { user, password } => lines::encode(&["LGN", user, password]),
             Request::SignUp { user, password } => lines::encode(&["NEW", user, password]),
-            Request::Store { path, bytes, precondition, attributes } => {
+            Request::Store { path, bytes, precondition, attributes, keep } => {
                 let mut request = vec!["STR".to_owned(), rooted(path), bytes.to_string()];
                 request.extend(options::of_precondition(*precondition));
                 request.extend(attributes::to_fields(*attributes));
+                request.extend(keep.map(|id| format!("keep={id}")));
                 lines::encode(&request)
+            }
+            Request::Send { upload, offset, bytes } => {
+                let [upload, offset, bytes] =
+                    [upload.to_string(), offset.to_string(), bytes.to_string()];
+                lines::encode(&["SND", &upload, &offset, &bytes])
             }
             Request::Retrieve { path, which, range } => {
                 let mut request = vec!["RTV".to_owned(), rooted(path)];
@@ -173,6 +192,7 @@ impl Request {
                 switched(request, *replace, REPLACE)
             }
             Request::History(request) => lines::encode(&request.to_lines()),
+            Request::Upload(request) => lines::encode(&request.to_lines()),
         }
     }
 
@@ -192,12 +212,15 @@ impl Request {
             }
             ["STR", path, bytes, options @ ..] => {
                 let path = FilePath::parse_rooted(path)?;
-                let bytes = bytes
-                    .parse()
-                    .map_err(|_| Error::Protocol(format!("{bytes:?} is not a size in bytes")))?;
-                let (attributes, options) = attributes::split_off(options)?;
+                let bytes = size(bytes)?;
+                let (attributes, mut options) = attributes::split_off(options)?;
+                let keep = uploads::take(&mut options, "keep=")?;
                 let precondition = options::precondition(&options)?;
-                Ok(Request::Store { path, bytes, precondition, attributes })
+                Ok(Request::Store { path, bytes, precondition, attributes, keep })
+            }
+            ["SND", upload, offset, bytes] => {
+                let (offset, bytes) = (size(offset)?, size(bytes)?);
+                Ok(Request::Send { upload: uploads::id(upload)?, offset, bytes })
             }
             ["RTV", path, options @ ..] => {
                 let path = FilePath::parse_rooted(path)?;
@@ -243,15 +266,26 @@ impl Request {
                 let [recursive, replace] = options::switches(options, [RECURSIVE, REPLACE])?;
                 Ok(Request::Copy { from, to, recursive, replace })
             }
-            fields => match (HistoryRequest::parse(fields)?, fields) {
-                (Some(request), _) => Ok(Request::History(request)),
-                (None, [opcode, ..]) if OPCODES.contains(opcode) => {
-                    Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
+            fields => {
+                if let Some(request) = HistoryRequest::parse(fields)? {
+                    return Ok(Request::History(request));
                 }
-                _ => Err(Error::Protocol("unknown opcode".into())),
-            },
+                if let Some(request) = UploadRequest::parse(fields)? {
+                    return Ok(Request::Upload(request));
+                }
+                match fields {
+                    [opcode, ..] if OPCODES.contains(opcode) => {
+                        Err(Error::Protocol(format!("wrong number of fields for {opcode}")))
+                    }
+                    _ => Err(Error::Protocol("unknown opcode".into())),
+                }
+            }
         }
     }
+}
+
+fn size(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| Error::Protocol(format!("{text:?} is not a size in bytes")))
 }
 
 /// A text that takes a line of its own: an empty line would end the message before its time, and
@@ -422,7 +456,8 @@ mod tests {
                 FileAttributes { modified_ms: None, executable: Some(false) },
             ] {
                 let path = path.clone();
-                round_trip(Request::Store { path, bytes: 7, precondition, attributes });
+                let keep = Some(VersionId([4; 16]));
+                round_trip(Request::Store { path, bytes: 7, precondition, attributes, keep });
             }
         }
         for range in [None, Some("5-"), Some("5-9"), Some("-9")] {

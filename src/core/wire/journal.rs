@@ -15,6 +15,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::code::digest::TreePart;
+use crate::core::code::layout::FILE_BYTES_MAX;
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{
@@ -318,6 +320,108 @@ pub enum Change {
         /// Until this one.
         gone: Moment,
     },
+    /// An upload began: what comes of a file is kept, to go on with it later.
+    UploadBegun(UploadBegun),
+    /// An extent of an upload is on the nodes.
+    ExtentStored {
+        /// Which upload.
+        upload: VersionId,
+        /// Where it comes among the upload's extents: they make the file in this order.
+        position: u64,
+        /// The extent's own version.
+        kept: KeptVersion,
+        /// What is known of the file's digest by it.
+        tree: TreePart,
+    },
+    /// A part of a file that is stored already became a part of an upload.
+    ExtentShared {
+        /// Which upload.
+        upload: VersionId,
+        /// Where its extents come; those behind the first one at the positions that follow.
+        position: u64,
+        /// Of which version.
+        of: VersionId,
+        /// From this byte on.
+        start: u64,
+        /// So many bytes.
+        bytes: u64,
+    },
+    /// What an upload has from one position to before another is no part of it any more.
+    ExtentsRemoved {
+        /// Which upload.
+        upload: VersionId,
+        /// The first position.
+        from: u64,
+        /// The position behind the last one.
+        to: u64,
+    },
+    /// An upload is whole: it became a file's current version. Folders that were missing are made.
+    UploadCompleted {
+        /// Which upload.
+        upload: VersionId,
+        /// The version: that of its only extent, or else the upload's own id.
+        kept: KeptVersion,
+        /// Of which file.
+        place: Place,
+    },
+    /// Uploads were given up, or nobody went on with them for too long.
+    UploadsDropped {
+        /// At most [`VERSIONS_MAX`].
+        uploads: Vec<VersionId>,
+    },
+    /// Only in a snapshot of the catalog: some of the extents of an upload, or of a version that is made
+    /// of extents.
+    Extents {
+        /// Which.
+        of: VersionId,
+        /// At most [`EXTENTS_MAX`].
+        extents: Vec<PlacedExtent>,
+    },
+}
+
+/// The most extents that one record tells.
+pub const EXTENTS_MAX: usize = 10;
+
+/// The most subtrees of an extent.
+pub const EXTENT_SUBTREES_MAX: usize = 32;
+
+const _: () = assert!(EXTENTS_MAX * (EXTENT_SUBTREES_MAX * 34 + 48) + 64 < RECORD_BYTES_MAX);
+
+/// The beginning of an upload.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UploadBegun {
+    /// Its id; also that of the version which it becomes, if it has several extents.
+    pub upload: VersionId,
+    /// The file that it is for.
+    pub place: Place,
+    /// How long the file will be, if that is known.
+    pub bytes: Option<u64>,
+    /// When, in milliseconds since 1970.
+    pub begun_ms: i64,
+    /// What the file is to keep of the one that is stored.
+    pub attributes: FileAttributes,
+}
+
+/// A run of a version's bytes, as a part of a file's content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Extent {
+    /// The version.
+    pub version: VersionId,
+    /// The first byte.
+    pub start: u64,
+    /// How many bytes, at least one.
+    pub bytes: u64,
+}
+
+/// An extent in its place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlacedExtent {
+    /// Where it comes among the others.
+    pub position: u64,
+    /// What it is.
+    pub extent: Extent,
+    /// What is known of the file's digest by it.
+    pub tree: TreePart,
 }
 
 /// A version that is no file's current one.
@@ -341,6 +445,8 @@ pub struct KeptVersion {
     pub by: String,
     /// What it keeps of the file that was stored.
     pub attributes: FileAttributes,
+    /// Is its content that of extents, so that it has no pieces of its own?
+    pub joined: bool,
 }
 
 /// A folder, also one that is in no other one any more.
@@ -428,7 +534,30 @@ impl Change {
                 | Change::FolderBegun { .. }
                 | Change::FolderFilled { .. }
                 | Change::SnapshotMade { .. }
+                | Change::UploadBegun(_)
+                | Change::ExtentStored { .. }
+                | Change::ExtentShared { .. }
         )
+    }
+
+    /// The version whose piece lies on this node when the change is made, or comes with it.
+    pub fn stores_on(&self, id: NodeId) -> Option<VersionId> {
+        match self {
+            Change::Stored { version, placed, .. } if placed.contains(id) => Some(*version),
+            Change::ExtentStored { kept, .. } if kept.placed.contains(id) => Some(kept.version),
+            _ => None,
+        }
+    }
+
+    /// The file that has another version from this change on, and that version.
+    pub fn names_file(&self) -> Option<(&Place, VersionId)> {
+        match self {
+            Change::Stored { place, version, .. } | Change::Named { place, version } => {
+                Some((place, *version))
+            }
+            Change::UploadCompleted { place, kept, .. } => Some((place, kept.version)),
+            _ => None,
+        }
     }
 
     /// The record of this change.
@@ -470,10 +599,36 @@ impl Change {
             | Change::Placed { versions, .. }
             | Change::Lost { versions, .. } => versions.len() > VERSIONS_MAX,
             Change::FoldersForgotten { keys } => keys.len() > VERSIONS_MAX,
-            Change::Kept(kept) => kept.by.len() > TEXT_BYTES_MAX,
+            Change::UploadsDropped { uploads } => uploads.len() > VERSIONS_MAX,
+            Change::Kept(kept) | Change::UploadCompleted { kept, .. } => {
+                kept.by.len() > TEXT_BYTES_MAX
+            }
+            Change::ExtentStored { kept, tree, .. } => {
+                kept.by.len() > TEXT_BYTES_MAX || tree.subtrees.len() > EXTENT_SUBTREES_MAX
+            }
+            Change::Extents { extents, .. } => {
+                let is_long = |own: &PlacedExtent| own.tree.subtrees.len() > EXTENT_SUBTREES_MAX;
+                extents.len() > EXTENTS_MAX || extents.iter().any(is_long)
+            }
             Change::Past { name, .. } => name.len() > PATH_BYTES_MAX,
             _ => false,
         };
+        let is_beyond = |numbers: &[u64]| numbers.iter().any(|number| *number > FILE_BYTES_MAX);
+        let is_too_great = match &change {
+            Change::ExtentStored { position, kept, .. } => is_beyond(&[*position, kept.bytes]),
+            Change::ExtentShared { position, start, bytes, .. } => {
+                is_beyond(&[*position, *start, *bytes])
+            }
+            Change::ExtentsRemoved { from, to, .. } => is_beyond(&[*from, *to]),
+            Change::UploadBegun(begun) => is_beyond(&[begun.bytes.unwrap_or(0)]),
+            Change::Extents { extents, .. } => extents
+                .iter()
+                .any(|own| is_beyond(&[own.position, own.extent.start, own.extent.bytes])),
+            _ => false,
+        };
+        if is_too_great {
+            return Err(damaged("has a number that no file can have"));
+        }
         // No disk can do that, so a node would try it for ever.
         if let Change::Moved { from, to, .. } = &change
             && to.as_folder().ancestry().contains(&from.as_folder())

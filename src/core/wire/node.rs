@@ -26,10 +26,10 @@ use crate::core::path::{FilePath, UserName};
 use crate::core::types::{Block, Claim, ClusterId, Digest, NodeId, Seq, ServerId, VersionId};
 use crate::core::wire::journal::{Entry, JournalState, Point};
 use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
-use crate::core::wire::trailer::Header;
+use crate::core::wire::trailer::{Header, PartOf};
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 16;
@@ -101,6 +101,8 @@ pub struct PieceMeta {
     /// Is this a piece of a file that is stored already, to make it whole again? Such a piece may
     /// use the room that is kept in reserve.
     pub repair: bool,
+    /// Of which upload it is an extent.
+    pub part: Option<PartOf>,
 }
 
 impl PieceMeta {
@@ -127,6 +129,7 @@ impl PieceMeta {
             block,
             blake3,
             stored_ms: self.stored_ms,
+            part: self.part,
         }
     }
 }
@@ -251,6 +254,12 @@ pub enum Request {
     Bye,
     /// Write something small to your disk and sync it. Answered `Done`.
     ProveDisk,
+    /// The file ends earlier than was said: it has so many bytes, all full stripes that have come. Not
+    /// answered; the last stripe, which is all padding, follows.
+    Shorten {
+        /// The file's size.
+        file_bytes: u64,
+    },
 }
 
 /// Entries for a node's journal.
@@ -536,6 +545,7 @@ mod tests {
                 file_bytes: 353,
                 stored_ms: -1,
                 repair: true,
+                part: None,
             }),
             Request::Units { checksums: [1, u64::MAX] },
             Request::Append(Append {

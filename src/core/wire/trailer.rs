@@ -25,7 +25,7 @@ use crate::core::types::{Block, Digest, Seq, VersionId};
 pub const MAGIC: [u8; 8] = *b"PALKBLK1";
 
 /// The format that this program writes, and the only one that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The size of the footer.
 pub const FOOTER_BYTES: usize = 32;
@@ -62,6 +62,19 @@ pub struct Header {
     pub blake3: Digest,
     /// When the file was stored, in milliseconds since 1970 by the server's clock.
     pub stored_ms: i64,
+    /// Of which upload it may be an extent. One that is as long as the whole file is the file.
+    pub part: Option<PartOf>,
+}
+
+/// Where an extent belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartOf {
+    /// The upload.
+    pub upload: VersionId,
+    /// Where the extent comes among the others.
+    pub position: u64,
+    /// The size of the whole file, if it was known.
+    pub whole_bytes: Option<u64>,
 }
 
 /// A block's header and the checksums of its units.
@@ -193,6 +206,7 @@ mod tests {
                 block: Block::B2,
                 blake3: Digest([9; 32]),
                 stored_ms: 1_700_000_000_000,
+                part: None,
             },
             checksums: (0..stripes).map(|i| i * 3).collect(),
         }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::super::advice;
 use super::super::connection::Connection;
 use super::super::place::{Existing, Place};
+use super::super::retry::Patience;
 use super::super::settings::Common;
 use super::super::transfer::{Fetched, fetch_watched, rooted};
 use super::Manner;
@@ -18,7 +19,7 @@ use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 use crate::core::path::{FilePath, FolderPath};
-use crate::core::remote::Selection;
+use crate::core::remote::{Progress, Selection};
 use crate::core::wire::extended::{Entry, Extent, When, Which};
 
 const WORDS: Words = Words { doing: "Retrieving", done: "Retrieved" };
@@ -33,6 +34,7 @@ pub(in super::super) struct Download<'a> {
     pub(in super::super) to: PathBuf,
     pub(in super::super) existing: Existing,
     pub(in super::super) manner: Manner,
+    pub(in super::super) patience: Patience,
 }
 
 /// One thing to do, or what cannot be done.
@@ -77,7 +79,7 @@ pub(in super::super) fn download(
         return tell_planned(&jobs, all, env);
     }
     let most = usize::from(download.manner.transfers).min(jobs.len()).max(1);
-    let shared = Shared::new(download.manner.retry_for);
+    let shared = Shared::new(download.patience);
     let mut count = Count::begin(WORDS, all, env);
     let interrupts = env.interrupts().clone();
     let work =
@@ -137,7 +139,9 @@ impl Download<'_> {
                 let wanted = Selection { which, range: None };
                 let done = shared.persist(connection, true, &mut |remote, moving| {
                     let place = Place::create(&local, true, self.existing, interrupts)?;
-                    fetch_watched(remote, &path, &wanted, place, &mut |at| moving.reach(at.bytes))
+                    let resume = !shared.patience.no_resume;
+                    let watch = &mut |at: Progress| moving.reach(at.bytes);
+                    fetch_watched(remote, &path, &wanted, place, resume, watch)
                 });
                 let name = path.as_str().to_owned();
                 Outcome { name, bytes, done: done.map(Some) }

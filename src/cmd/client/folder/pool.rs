@@ -2,38 +2,34 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use parking_lot::Mutex;
 
 use super::super::connection::Connection;
+use super::super::retry::{Patience, Rule, persist};
 use crate::cmd::failure::Stop;
-use crate::core::error::{Code, Error, Result};
+use crate::core::error::{Error, Result};
 use crate::core::remote::Remote;
 
 /// How often it is shown how far the jobs are, while none of them ends.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
-/// How long to wait for a server that cannot be reached, before the first try and at most between two.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-
 /// What all connections share.
 pub(super) struct Shared {
     /// The bytes of files that are on their way.
     pub(super) moving: AtomicU64,
-    /// How long a server is waited for that cannot be reached.
-    retry_for: Duration,
+    pub(super) patience: Patience,
     /// Why somebody waits for it.
     waiting: Mutex<Option<String>>,
     is_over: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(retry_for: Duration) -> Shared {
+    pub(super) fn new(patience: Patience) -> Shared {
         let (moving, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-        Shared { moving, retry_for, waiting: Mutex::default(), is_over }
+        Shared { moving, patience, waiting: Mutex::default(), is_over }
     }
 
     /// Why the server is being waited for; said once for each time that it goes away.
@@ -41,36 +37,28 @@ impl Shared {
         self.waiting.lock().take()
     }
 
-    /// Does something with the server, and does it again where the connection broke or the server cannot
-    /// be reached, with growing pauses, for as long as is waited for it. `try_once` is told how many of a
-    /// file's bytes it has moved by the number that it gets.
+    /// Does something with the server, patiently. `try_once` is told how many of a file's bytes it has moved
+    /// by the number that it gets.
     ///
     /// # Errors
-    /// The last one.
+    /// As [`persist`].
     pub(super) fn persist<T>(
         &self,
         connection: &mut Connection,
         is_harmless: bool,
         try_once: &mut dyn FnMut(&mut Remote, &mut Moving<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (mut lost_since, mut pause) = (None, PAUSE_MIN);
-        loop {
-            let mut moving = Moving { all: &self.moving, own: 0 };
-            let tried = connection.remote().and_then(|remote| try_once(remote, &mut moving));
-            drop(moving);
-            let Err(error) = tried else { return tried };
-            let since = *lost_since.get_or_insert_with(Instant::now);
-            if !is_transient(&error, is_harmless)
-                || since.elapsed() + pause > self.retry_for
-                || self.is_over.load(Ordering::Relaxed)
-            {
-                return Err(error);
-            }
+        let rule = Rule { retry_for: self.patience.retry_for, is_harmless };
+        let mut waits = |error: &Error| {
             self.waiting.lock().get_or_insert_with(|| error.to_string());
-            thread::sleep(pause);
-            pause = (2 * pause).min(PAUSE_MAX);
-            connection.try_again();
-        }
+            !self.is_over.load(Ordering::Relaxed)
+        };
+        persist(connection, rule, &mut waits, &mut |remote, has_got_on| {
+            let mut moving = Moving { all: &self.moving, own: 0, first: None };
+            let tried = try_once(remote, &mut moving);
+            has_got_on.set(moving.first.is_some_and(|first| first < moving.own));
+            tried
+        })
     }
 }
 
@@ -78,10 +66,13 @@ impl Shared {
 pub(super) struct Moving<'a> {
     all: &'a AtomicU64,
     own: u64,
+    /// How far it was at first.
+    first: Option<u64>,
 }
 
 impl Moving<'_> {
     pub(super) fn reach(&mut self, bytes: u64) {
+        self.first.get_or_insert(bytes);
         let more = bytes.saturating_sub(self.own);
         self.own += more;
         self.all.fetch_add(more, Ordering::Relaxed);
@@ -91,20 +82,6 @@ impl Moving<'_> {
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
         self.all.fetch_sub(self.own, Ordering::Relaxed);
-    }
-}
-
-/// Was it the way to the server, and may the same be asked once more? A change that may have been made
-/// is made again only where that is harmless.
-fn is_transient(error: &Error, is_harmless: bool) -> bool {
-    match error {
-        Error::Closed(_) | Error::Deadline(_) => true,
-        Error::Remote { code, .. } => *code == Code::Temporary,
-        other => match other.code() {
-            Code::Unreachable => true,
-            Code::InDoubt => is_harmless,
-            _ => false,
-        },
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::advice;
 use super::super::connection::Connection;
 use super::super::local::Source;
+use super::super::retry::Patience;
 use super::super::settings::Common;
 use super::super::transfer::{Sent, rooted, send_watched};
 use super::count::{Count, Sum, Words, counted};
@@ -32,6 +33,7 @@ pub(in super::super) struct Upload<'a> {
     pub(in super::super) precondition: Precondition,
     pub(in super::super) filter: &'a Filter,
     pub(in super::super) manner: Manner,
+    pub(in super::super) patience: Patience,
 }
 
 /// What was found: something to do, or what is left out.
@@ -104,8 +106,11 @@ pub(in super::super) fn upload(
         return if common.json { env.json("result", result) } else { Ok(()) };
     }
     let connection = Connection::open(common, env)?;
+    if !upload.patience.no_resume {
+        env.interrupts().note_resumable();
+    }
     let most = usize::from(upload.manner.transfers).min(jobs).max(1);
-    let shared = Shared::new(upload.manner.retry_for);
+    let shared = Shared::new(upload.patience);
     let again = upload.items(env)?.filter_map(|item| match item {
         Item::Job(job) => Some(job),
         Item::Link | Item::Special => None,
@@ -163,7 +168,8 @@ impl Upload<'_> {
                 let done = shared.persist(connection, is_harmless, &mut |remote, moving| {
                     let mut source = Source::regular(&name)?;
                     let watch = &mut |at: Progress| moving.reach(at.bytes);
-                    send_watched(remote, &mut source, &path, self.precondition, watch)
+                    let resume = !shared.patience.no_resume;
+                    send_watched(remote, &mut source, &path, self.precondition, resume, watch)
                 });
                 Outcome { name, bytes, done: done.map(Done::File) }
             }

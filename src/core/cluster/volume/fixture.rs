@@ -337,6 +337,10 @@ impl PieceSink for Sink {
         Ok(())
     }
 
+    fn shorten(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+
     fn keep_alive(&mut self) -> Result<()> {
         Ok(())
     }
@@ -495,6 +499,7 @@ impl Fixture {
             file_bytes: content.len() as u64,
             stored_ms: 0,
             repair: false,
+            part: None,
         }
     }
 

@@ -77,6 +77,7 @@ impl Bench {
                 file_bytes: 100,
                 stored_ms: 0,
                 repair: false,
+                part: None,
             })
             .unwrap();
         let (first, second) = units.split_at(coded.unit_bytes());

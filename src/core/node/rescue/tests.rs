@@ -119,6 +119,7 @@ impl Bench {
                         block: id(*node).blocks()[which],
                         blake3: Digest(*blake3::hash(&content).as_bytes()),
                         stored_ms: 0,
+                        part: None,
                     },
                     checksums: vec![checksums[which]],
                 };

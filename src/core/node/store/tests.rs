@@ -51,6 +51,7 @@ impl Fixture {
             file_bytes: FILE_BYTES,
             stored_ms: 5,
             repair: false,
+            part: None,
         };
         self.store.stage(meta).unwrap()
     }

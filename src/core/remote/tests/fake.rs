@@ -24,7 +24,7 @@ use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::types::{Digest, Precondition, VersionId};
 use crate::core::wire::chunk::{self, CHUNK_BYTES, HEAD_BYTES, Head};
-use crate::core::wire::extended::{Entry, HistoryRequest, Reply, Request};
+use crate::core::wire::extended::{Entry, HistoryRequest, Reply, Request, UploadRequest};
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -230,6 +230,11 @@ impl Client {
                 self.say(&["S", "files=0", "bytes=0", "kept=0"])?;
             }
             Ok(Request::History(_)) => panic!("this server keeps nothing"),
+            Ok(Request::Upload(UploadRequest::List { .. })) => self.say(&["S"])?,
+            Ok(Request::Upload(_) | Request::Send { .. }) => {
+                let text = "there is no such upload";
+                self.refuse(&Error::other(Code::NoSuchFile, text))?;
+            }
             Ok(Request::List { path, extent, .. }) => self.list(&path, extent)?,
             Ok(Request::MakeFolder { folder, parents }) => self.make_folder(&folder, parents)?,
             Ok(Request::RemoveFolder { folder, recursive }) => {

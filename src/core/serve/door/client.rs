@@ -12,9 +12,11 @@ use crate::core::io::net::Stream;
 use crate::core::io::spool::Spool;
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::serve::audit::Event;
-use crate::core::serve::files::{Files, Retrieve, Stored, User};
+use crate::core::serve::files::{Files, User};
 use crate::core::serve::limits::TAKE;
+use crate::core::serve::retrieve::Retrieve;
 use crate::core::serve::settle::settle;
+use crate::core::serve::store::Stored;
 use crate::core::types::{Digest, Precondition};
 use crate::core::wire::extended::Entry;
 

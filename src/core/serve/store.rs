@@ -1,0 +1,569 @@
+//! Storing files: their bytes, stripe by stripe, until the file's new version is decided.
+//!
+//! ```text
+//!   a plain store   one extent, however long ──────────────────────────> Stored
+//!   a kept one      128 MiB ── ExtentStored ──> 64 MiB ── ... ──────────> UploadCompleted
+//!                      │ shorter: nothing but Stored, as above
+//!                      '── breaks off: what has come, to the last full MiB, is an upload
+//!   an upload       begins anywhere ── 64 MiB ── ExtentStored ──> ...    and is completed by itself
+//! ```
+//!
+//! So a file of up to 128 MiB that comes in one go lies on the nodes as one version, and costs one entry of
+//! the journal, whether it is kept or not.
+
+use std::sync::Arc;
+
+use crate::core::catalog::{Completed, Completion, NewExtent, NewFile};
+use crate::core::cluster::pace::Transfer;
+use crate::core::cluster::uploading::Sender;
+use crate::core::cluster::{Cluster, Writing, Written};
+use crate::core::code::digest::DigestTree;
+use crate::core::error::{Code, Error, Reached, Result};
+use crate::core::io::clock;
+use crate::core::path::FilePath;
+use crate::core::serve::files::{Files, User, place};
+use crate::core::serve::quota::Reservation;
+use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
+use crate::core::wire::journal::{Extent, PlacedExtent, UploadBegun};
+use crate::core::wire::node::{PieceMeta, Place};
+use crate::core::wire::trailer::PartOf;
+
+/// The first extent of a file is at most this long, in bytes.
+pub const FIRST_EXTENT_BYTES: u64 = 128 << 20;
+
+/// The others.
+pub const EXTENT_BYTES: u64 = 64 << 20;
+
+/// What a finished store has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// The new version.
+    pub version: VersionId,
+    /// The nodes that hold it, synced.
+    pub nodes: NodeSet,
+}
+
+/// What is to be stored.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Where.
+    pub path: &'a FilePath,
+    /// How many bytes will come.
+    pub bytes: u64,
+    /// What has to be there.
+    pub precondition: Precondition,
+    /// What it is to keep of the file that is stored.
+    pub attributes: FileAttributes,
+    /// What has come is kept as the upload of this id if the transfer breaks off.
+    pub keep: Option<VersionId>,
+}
+
+/// What becomes of the bytes.
+enum Goal {
+    /// A file's new version.
+    File { precondition: Precondition, keep: Option<VersionId> },
+    /// A part of this upload.
+    Upload { id: VersionId, at: PartPlace, whole_bytes: Option<u64> },
+}
+
+/// Where a part of an upload belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PartPlace {
+    /// At this byte of the file.
+    Byte(u64),
+    /// Among the parts, in place of what the upload has from the first position to before the second.
+    Positions([u64; 2]),
+}
+
+/// Bytes that are being stored. Dropped before it is finished, it leaves everything as it was, but for the
+/// extents of an upload that are complete.
+pub struct Store<'a> {
+    files: &'a Files,
+    reservation: Reservation<'a>,
+    _transfer: Transfer,
+    _sender: Option<Sender<'a>>,
+    place: Place,
+    by: String,
+    attributes: FileAttributes,
+    begun_ms: i64,
+    goal: Goal,
+    /// How many bytes will come.
+    bytes: u64,
+    extent: ExtentWriting,
+    /// Where in the file the next byte belongs; counted from 0 where that is not known.
+    offset: u64,
+    /// Where the last one ends.
+    end: u64,
+    /// Those that are on the nodes and in the journal.
+    extents: Vec<PlacedExtent>,
+}
+
+/// An extent that is being written.
+struct ExtentWriting {
+    writing: Writing,
+    meta: PieceMeta,
+    /// Where in the file it begins.
+    begin: u64,
+    tree: Option<DigestTree>,
+    /// Of its own bytes; `None` where the tree is that of the extent itself.
+    hasher: Option<blake3::Hasher>,
+}
+
+impl Files {
+    /// Begins to store a file. Whatever can be refused is refused here, before its bytes are taken.
+    ///
+    /// # Errors
+    /// [`Error::TooBig`], [`Error::OverQuota`], [`Error::NameCollision`],
+    /// [`Error::TooFewToStore`], [`Error::NodesFull`]; for a precondition that is not met
+    /// [`Error::Exists`], [`Error::NoSuchFile`], [`Error::NoSuchFolder`],
+    /// [`Error::ChangedMeanwhile`] or [`Error::GoneMeanwhile`]; those of any change.
+    pub fn store(
+        &self,
+        user: &User,
+        path: &FilePath,
+        bytes: u64,
+        precondition: Precondition,
+    ) -> Result<Store<'_>> {
+        let attributes = FileAttributes::default();
+        self.store_wanted(user, &Wanted { path, bytes, precondition, attributes, keep: None })
+    }
+
+    /// The same, with all that can be wanted of it.
+    ///
+    /// # Errors
+    /// As [`Files::store`]; [`Code::Temporary`] if somebody sends the upload that it is kept as.
+    pub fn store_wanted(&self, user: &User, wanted: &Wanted<'_>) -> Result<Store<'_>> {
+        let &Wanted { path, bytes, precondition, attributes, keep } = wanted;
+        self.check_size(bytes)?;
+        let sender = keep.map(|id| self.sender(id)).transpose()?;
+        self.may_change().map_err(too_few_to_store)?;
+        self.cluster.catalog.check_room()?;
+        let reclaim = |user, bytes| self.reclaim(user, bytes);
+        let reservation = self.usage.reserve(self.room(&reclaim), user.account.id, path, bytes)?;
+        self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
+        let goal = Goal::File { precondition, keep };
+        self.begin_store(user, path, attributes, goal, sender, reservation, [0, bytes])
+    }
+
+    /// Begins to store so many bytes that become a part of an upload.
+    pub(super) fn store_part(
+        &self,
+        user: &User,
+        (id, path, whole_bytes): (VersionId, &FilePath, Option<u64>),
+        at: PartPlace,
+        bytes: u64,
+    ) -> Result<Store<'_>> {
+        let offset = match at {
+            PartPlace::Byte(offset) => offset,
+            PartPlace::Positions(_) => 0,
+        };
+        let end = offset.checked_add(bytes).unwrap_or(u64::MAX);
+        self.check_size(end.max(whole_bytes.unwrap_or(0)))?;
+        let sender = match at {
+            PartPlace::Byte(_) => Some(self.sender(id)?),
+            // Parts are sent side by side.
+            PartPlace::Positions(_) => None,
+        };
+        self.may_change().map_err(too_few_to_store)?;
+        self.cluster.catalog.check_room()?;
+        let reclaim = |user, bytes| self.reclaim(user, bytes);
+        let room = self.room(&reclaim);
+        let reservation = self.usage.reserve(room, user.account.id, path, bytes)?;
+        let goal = Goal::Upload { id, at, whole_bytes };
+        let attributes = FileAttributes::default();
+        self.begin_store(user, path, attributes, goal, sender, reservation, [offset, end])
+    }
+
+    fn check_size(&self, bytes: u64) -> Result<()> {
+        match self.file_bytes_max {
+            limit if bytes > limit => Err(Error::TooBig { bytes, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn sender(&self, id: VersionId) -> Result<Sender<'_>> {
+        let text =
+            "another connection sends this upload; it is noticed within a minute if that is gone";
+        self.cluster.uploading.enter(id).ok_or_else(|| Error::other(Code::Temporary, text))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn begin_store<'a>(
+        &'a self,
+        user: &User,
+        path: &FilePath,
+        attributes: FileAttributes,
+        goal: Goal,
+        sender: Option<Sender<'a>>,
+        reservation: Reservation<'a>,
+        [offset, end]: [u64; 2],
+    ) -> Result<Store<'a>> {
+        let (place, begun_ms) = (place(user, path), clock::now_ms());
+        let extent = self.begin_extent(&place, &goal, 0, [offset, end], begun_ms)?;
+        Ok(Store {
+            files: self,
+            reservation,
+            _transfer: self.cluster.volume.traffic().enter(),
+            _sender: sender,
+            place,
+            by: user.described(),
+            attributes,
+            begun_ms,
+            goal,
+            bytes: end - offset,
+            extent,
+            offset,
+            end,
+            extents: Vec::new(),
+        })
+    }
+
+    /// Begins to write the extent behind so many others.
+    fn begin_extent(
+        &self,
+        place: &Place,
+        goal: &Goal,
+        before: usize,
+        [begin, end]: [u64; 2],
+        stored_ms: i64,
+    ) -> Result<ExtentWriting> {
+        let rest = end - begin;
+        let longest = if begin == 0 { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
+        let (part, file_bytes) = match *goal {
+            Goal::File { keep: None, .. } => (None, rest),
+            Goal::File { keep: Some(upload), .. } => {
+                (Some((upload, begin, Some(end))), rest.min(longest))
+            }
+            Goal::Upload { id, at, whole_bytes } => {
+                let position = match at {
+                    PartPlace::Byte(_) => begin,
+                    PartPlace::Positions([first, _]) => first + before as u64,
+                };
+                (Some((id, position, whole_bytes)), rest.min(longest))
+            }
+        };
+        let meta = PieceMeta {
+            version: self.random.version(),
+            place: place.clone(),
+            file_bytes,
+            stored_ms,
+            repair: false,
+            part: part.map(|(upload, position, whole_bytes)| PartOf {
+                upload,
+                position,
+                whole_bytes,
+            }),
+        };
+        let writing = self.begin_writing(&meta)?;
+        let is_known = !matches!(goal, Goal::Upload { at: PartPlace::Positions(_), .. });
+        let tree = DigestTree::at(begin).filter(|_| is_known);
+        let is_own = begin == 0 && tree.is_some();
+        let hasher = (!is_own).then(blake3::Hasher::new);
+        Ok(ExtentWriting { writing, meta, begin, tree, hasher })
+    }
+}
+
+impl ExtentWriting {
+    fn push(&mut self) -> Result<()> {
+        let bytes = self.writing.filled();
+        if let Some(tree) = &mut self.tree {
+            tree.push(bytes);
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.writing.push()
+    }
+
+    /// The digest of its own bytes.
+    fn digest(&self) -> Digest {
+        let own = self.hasher.as_ref().map(|hasher| Digest(*hasher.finalize().as_bytes()));
+        let of_tree = || self.tree.as_ref().and_then(DigestTree::digest);
+        own.or_else(of_tree).unwrap_or(Digest([0; 32]))
+    }
+}
+
+impl Store<'_> {
+    /// How many bytes will come.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file that they are of.
+    pub fn path(&self) -> &FilePath {
+        &self.place.path
+    }
+
+    /// The nodes that the bytes go to.
+    pub fn targets(&self) -> NodeSet {
+        self.extent.writing.targets()
+    }
+
+    /// Where the next bytes go; empty once all have come.
+    ///
+    /// # Errors
+    /// If the nodes do not keep up for too long; those of the end of an extent.
+    pub fn room(&mut self) -> Result<&mut [u8]> {
+        let is_full = self.offset == self.extent.begin + self.extent.meta.file_bytes;
+        if is_full && self.offset < self.end {
+            self.record_extent()?;
+            self.extent = self.files.begin_extent(
+                &self.place,
+                &self.goal,
+                self.extents.len(),
+                [self.offset, self.end],
+                self.begun_ms,
+            )?;
+        }
+        self.extent.writing.room()
+    }
+
+    /// Sends on what was put into the whole of the room.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`].
+    pub fn push(&mut self) -> Result<()> {
+        self.offset += self.extent.writing.filled().len() as u64;
+        self.extent.push()
+    }
+
+    /// The digest of the bytes that have come, if they are all of a file.
+    pub fn digest(&self) -> Option<Digest> {
+        if self.extents.is_empty() {
+            return (self.extent.begin == 0).then(|| self.extent.digest());
+        }
+        let mut tree = DigestTree::at(0)?;
+        let last = self.extent.tree.as_ref()?.part();
+        let parts = self.extents.iter().map(|placed| &placed.tree).chain([&last]);
+        let is_joined = parts.filter(|part| !part.subtrees.is_empty()).all(|part| tree.join(part));
+        is_joined.then(|| tree.digest()).flatten()
+    }
+
+    /// Makes the file the current version: its pieces are durable on the nodes before, or become so
+    /// with the journal's entry.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`], [`Error::NameCollision`], or the precondition is not met any more;
+    /// the file is what it was before. After [`Error::InDoubt`] it may be the one or the other.
+    pub fn finish(self, blake3: Digest) -> Result<Stored> {
+        match self.extents.is_empty() {
+            true => self.finish_whole(blake3),
+            false => self.finish_extents(blake3),
+        }
+    }
+
+    fn precondition(&self) -> Precondition {
+        match self.goal {
+            Goal::File { precondition, .. } => precondition,
+            Goal::Upload { .. } => Precondition::Any,
+        }
+    }
+
+    fn finish_whole(self, blake3: Digest) -> Result<Stored> {
+        let precondition = self.precondition();
+        let Store { files, mut reservation, mut extent, by, attributes, .. } = self;
+        let cluster = &files.cluster;
+        let writing = &mut extent.writing;
+        let (seq, placed, stripe) = match writing.finish(blake3)? {
+            Written::Inline { seq, stripe } => {
+                (seq, in_step(cluster, writing.targets())?, Some(stripe))
+            }
+            Written::Staged { seq, nodes, .. } => (seq, nodes, None),
+        };
+        let reclaim = |user, bytes| files.reclaim(user, bytes);
+        reservation.confirm(files.room(&reclaim))?;
+        let is_inline = stripe.is_some();
+        let meta = &extent.meta;
+        let new = NewFile {
+            user: reservation.user(),
+            path: meta.place.path.clone(),
+            version: meta.version,
+            seq,
+            bytes: meta.file_bytes,
+            blake3,
+            stored_ms: meta.stored_ms,
+            placed,
+            inline: is_inline,
+            precondition,
+            stored_by: by,
+            attributes,
+        };
+        let stored = cluster.committer.submit_counted(move |draft| draft.store(&new, stripe));
+        let (replaced, have) = stored.inspect_err(|error| extent.writing.refused(error))?;
+        if replaced {
+            settle(files, &reservation);
+        }
+        if replaced || placed != NodeSet::ALL {
+            cluster.notifier.notify();
+        }
+        let nodes = if is_inline { have.and(placed) } else { placed };
+        if nodes.len() < WRITE_QUORUM {
+            // The entry is on three nodes, one of which has none of the pieces that came with it: a node
+            // that should have had them went away, and another one caught up meanwhile.
+            let troubles = cluster.roster.troubles(nodes.complement());
+            return Err(Error::InDoubt { confirmed: Reached(nodes), troubles });
+        }
+        Ok(Stored { version: extent.meta.version, nodes })
+    }
+
+    /// Records the last extent and completes the upload that the others are of.
+    fn finish_extents(mut self, blake3: Digest) -> Result<Stored> {
+        let Goal::File { precondition, keep: Some(upload) } = self.goal else {
+            return Err(Error::other(Code::Unexpected, "several extents of no upload"));
+        };
+        let new = self.write_extent()?;
+        let completion = Completion {
+            user: new.user,
+            upload,
+            extents: Arc::new(self.extents.clone()),
+            seq: new.seq,
+            blake3,
+            stored_ms: self.begun_ms,
+            by: self.by.clone(),
+            precondition,
+        };
+        let completed = self.files.change(move |draft| {
+            draft.add_extent(&new)?;
+            draft.complete_upload(&completion)
+        });
+        let completed = completed.inspect_err(|error| self.extent.writing.refused(error))?;
+        completed_as(self.files, &self.reservation, completed)
+    }
+
+    /// What has come of an upload, all of what was announced, is a part of it.
+    ///
+    /// # Errors
+    /// [`Error::TooFewToStore`]; [`Code::NoSuchFile`] if the upload is there no more; those of any change.
+    pub fn finish_part(mut self) -> Result<()> {
+        self.record_extent()
+    }
+
+    /// Keeps what has come, to the last full MiB, where that was wanted: no more is to be expected. Gives
+    /// how many bytes of the file are kept.
+    ///
+    /// # Errors
+    /// As [`Store::finish_part`].
+    pub fn keep(mut self) -> Result<u64> {
+        if matches!(self.goal, Goal::File { keep: None, .. }) {
+            return Ok(0);
+        }
+        let is_full = self.offset == self.extent.begin + self.extent.meta.file_bytes;
+        let mut kept = self.extent.meta.file_bytes;
+        if !is_full {
+            kept = self.extent.writing.shorten()?;
+            self.extent.meta.file_bytes = kept;
+        }
+        if kept > 0 {
+            self.record_extent()?;
+        }
+        Ok(self.extents.last().map_or(0, |last| last.position + last.extent.bytes))
+    }
+
+    /// Makes the extent durable and a part of the upload.
+    fn record_extent(&mut self) -> Result<()> {
+        let new = self.write_extent()?;
+        let recorded = self.files.change(move |draft| draft.add_extent(&new));
+        recorded.inspect_err(|error| self.extent.writing.refused(error))?;
+        let left = self.end - self.offset;
+        let (files, reclaim) = (self.files, |user, bytes| self.files.reclaim(user, bytes));
+        self.reservation.shrink(files.room(&reclaim), left)
+    }
+
+    /// Makes the extent durable on the nodes.
+    fn write_extent(&mut self) -> Result<NewExtent> {
+        let (upload, positions, begun) = match self.goal {
+            Goal::File { keep, .. } => {
+                let upload = keep.unwrap_or(self.extent.meta.version);
+                let begun = UploadBegun {
+                    upload,
+                    place: self.place.clone(),
+                    bytes: Some(self.end),
+                    begun_ms: self.begun_ms,
+                    attributes: self.attributes,
+                };
+                (upload, [self.extent.begin, self.end], Some(begun))
+            }
+            Goal::Upload { id, at: PartPlace::Byte(_), .. } => {
+                (id, [self.extent.begin, self.end], None)
+            }
+            Goal::Upload { id, at: PartPlace::Positions([first, until]), .. } => {
+                (id, [first + self.extents.len() as u64, until], None)
+            }
+        };
+        let blake3 = self.extent.digest();
+        let tree = self.extent.tree.as_ref().map(DigestTree::part).unwrap_or_default();
+        let (seq, placed) = match self.extent.writing.finish(blake3)? {
+            Written::Staged { seq, nodes, .. } => (seq, nodes),
+            Written::Inline { .. } => {
+                return Err(Error::other(
+                    Code::Unexpected,
+                    "an extent is not stored in the journal",
+                ));
+            }
+        };
+        let meta = &self.extent.meta;
+        let extent = Extent { version: meta.version, start: 0, bytes: meta.file_bytes };
+        self.extents.push(PlacedExtent { position: positions[0], extent, tree: tree.clone() });
+        if placed != NodeSet::ALL {
+            self.files.cluster.notifier.notify();
+        }
+        Ok(NewExtent {
+            user: self.reservation.user(),
+            upload,
+            begun,
+            positions,
+            version: meta.version,
+            seq,
+            bytes: meta.file_bytes,
+            blake3,
+            stored_ms: meta.stored_ms,
+            placed,
+            by: self.by.clone(),
+            tree,
+        })
+    }
+}
+
+/// An upload was completed.
+pub(super) fn completed_as(
+    files: &Files,
+    reservation: &Reservation<'_>,
+    completed: Completed,
+) -> Result<Stored> {
+    let Completed { version, placed, replaced } = completed;
+    if replaced {
+        settle(files, reservation);
+        files.cluster.notifier.notify();
+    }
+    Ok(Stored { version, nodes: placed })
+}
+
+/// Makes room where what was replaced has stayed for undo.
+fn settle(files: &Files, reservation: &Reservation<'_>) {
+    let reclaim = |user, bytes| files.reclaim(user, bytes);
+    // The file is stored; what stays of the old one gives way later at the latest.
+    if let Err(error) = reservation.settle(files.room(&reclaim)) {
+        tracing::warn!("cannot make room by dropping what was replaced: {error}");
+    }
+}
+
+/// A store says what it needs in words of its own.
+fn too_few_to_store(error: Error) -> Error {
+    match error {
+        Error::TooFewToChange { troubles, .. } => Error::TooFewToStore(troubles),
+        other => other,
+    }
+}
+
+/// Those of these nodes, which have room for it, that a small file's pieces are placed on.
+fn in_step(cluster: &Cluster, targets: NodeSet) -> Result<NodeSet> {
+    let nodes = cluster.replication.in_step().and(targets);
+    if nodes.len() >= WRITE_QUORUM {
+        return Ok(nodes);
+    }
+    let mut troubles = cluster.roster.troubles(nodes.complement());
+    for id in nodes.complement().iter() {
+        troubles.note(id, "its journal is behind, or its disk is full");
+    }
+    Err(Error::TooFewToStore(troubles))
+}
