@@ -20,6 +20,8 @@ mod support;
 mod trees;
 #[path = "cli/undo.rs"]
 mod undo;
+#[path = "cli/uploads.rs"]
+mod uploads;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

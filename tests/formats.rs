@@ -43,9 +43,10 @@ use palk::core::wire::extended::{
     self, Entry as Listed, Extent, FileEntry, HistoryRequest, Moved, Removed, UploadRequest, When,
     Which,
 };
+use palk::core::wire::extents::{Extent as ContentExtent, PlacedExtent};
 use palk::core::wire::journal::{
-    Chain, Change, Entry, Extent as ContentExtent, FolderAt, JournalState, KeptVersion, PastItem,
-    PlacedExtent, Point, SnapshotName, Told, UploadBegun,
+    Chain, Change, Entry, FolderAt, JournalState, KeptVersion, PastItem, Point, SnapshotName, Told,
+    UploadBegun,
 };
 use palk::core::wire::node::{
     self, Alive, Append, DiskTrouble, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply,

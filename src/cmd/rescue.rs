@@ -381,14 +381,14 @@ mod tests {
     fn folders_that_cannot_be_meant_are_refused_with_what_to_do() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 3\nnode = 1\n");
-        let also_one = node(temporary.path(), "also", "format = 3\nnode = 1\n");
+        let one = node(temporary.path(), "one", "format = 4\nnode = 1\n");
+        let also_one = node(temporary.path(), "also", "format = 4\nnode = 1\n");
         let cluster = |n: u8| {
-            format!("format = 3\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
+            format!("format = 4\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
         };
         let two = node(temporary.path(), "two", &cluster(2));
         let three = node(temporary.path(), "three", &cluster(3));
-        let newer = node(temporary.path(), "newer", "format = 4\nnode = 4\n");
+        let newer = node(temporary.path(), "newer", "format = 9\nnode = 4\n");
         let empty = at("empty");
         fs::create_dir(&empty).unwrap();
         let missing = at("missing");
@@ -396,7 +396,7 @@ mod tests {
             ([&one, &also_one], 2, "both of node 1"),
             ([&one, &one], 2, "both of node 1"),
             ([&two, &three], 2, "different clusters"),
-            ([&one, &newer], 11, "format 4"),
+            ([&one, &newer], 11, "format 9"),
             ([&one, &empty], 2, "not the folder of a storage node"),
             ([&one, &missing], 13, "no such file or folder"),
         ];
@@ -414,8 +414,8 @@ mod tests {
     fn files_never_go_where_something_is() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 3\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 3\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 4\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 4\nnode = 2\n");
         std::os::unix::fs::symlink(&one, at("link")).unwrap();
         fs::write(at("file"), "").unwrap();
         fs::create_dir(at("full")).unwrap();
@@ -442,8 +442,8 @@ mod tests {
     fn empty_folders_give_an_empty_folder() {
         let temporary = tempfile::tempdir().unwrap();
         let out = temporary.path().join("deep/out");
-        let one = node(temporary.path(), "one", "format = 3\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 3\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 4\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 4\nnode = 2\n");
         let (status, said) = run(&[&one, &two, "--out", out.to_str().unwrap(), "--user", "demo"]);
         assert_eq!(status, 4, "{said}");
         assert!(said.contains("nothing of a user demo") && !out.exists(), "{said}");

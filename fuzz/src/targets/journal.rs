@@ -2,9 +2,10 @@
 
 use palk::core::path::{FolderPath, UserName};
 use palk::core::types::ClusterId;
+use palk::core::wire::extents::EXTENTS_MAX;
 use palk::core::wire::journal::{
-    Change, EXTENTS_MAX, Entry, FolderAt, KeptVersion, PastItem, Point, RECORD_BYTES_MAX,
-    SnapshotName, TEXT_BYTES_MAX, UploadBegun, VERSIONS_MAX,
+    Change, Entry, FolderAt, KeptVersion, PastItem, Point, RECORD_BYTES_MAX, SnapshotName,
+    TEXT_BYTES_MAX, UploadBegun, VERSIONS_MAX,
 };
 
 use super::names::{assert_folder_inside, assert_inside};

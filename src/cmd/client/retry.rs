@@ -42,14 +42,15 @@ pub(super) struct Rule {
 
 /// Does something with the server, and does it again where the connection broke or the server cannot be
 /// reached, with growing pauses, for as long as the rule says. A try that has got on, which it notes in
-/// the cell, begins that time anew. `waits` hears why the server is waited for; false ends it.
+/// the cell, begins that time anew. `waits` hears why the server is waited for, and whether it is the first
+/// time since then; false ends it.
 ///
 /// # Errors
 /// The last one.
 pub(super) fn persist<T>(
     connection: &mut Connection,
     rule: Rule,
-    waits: &mut dyn FnMut(&Error) -> bool,
+    waits: &mut dyn FnMut(&Error, bool) -> bool,
     try_once: &mut dyn FnMut(&mut Remote, &Cell<bool>) -> Result<T>,
 ) -> Result<T> {
     let (mut lost_since, mut pause) = (None, PAUSE_MIN);
@@ -60,10 +61,11 @@ pub(super) fn persist<T>(
         if has_got_on.get() {
             (lost_since, pause) = (None, PAUSE_MIN);
         }
+        let is_first = lost_since.is_none();
         let since = *lost_since.get_or_insert_with(Instant::now);
         if !is_transient(&error, rule.is_harmless)
             || since.elapsed() + pause > rule.retry_for
-            || !waits(&error)
+            || !waits(&error, is_first)
         {
             return Err(error);
         }

@@ -64,8 +64,10 @@ pub(super) fn send_patiently(
     let bar = RefCell::new(env.bar(path.name(), source.bytes));
     let resume = !patience.no_resume;
     note_resumable(env, source.bytes, resume);
-    let mut waits = |error: &Error| {
-        bar.borrow().hide_for(|| env.note(&format!("The server is waited for: {error}")));
+    let mut waits = |error: &Error, is_first: bool| {
+        if is_first {
+            bar.borrow().hide_for(|| env.note(&format!("The server is waited for: {error}")));
+        }
         true
     };
     persist(connection, rule, &mut waits, &mut |remote, has_got_on| {
@@ -177,7 +179,10 @@ pub(super) fn fetch_patiently(
     let interrupts = env.interrupts().clone();
     let mut bar = RefCell::new(None::<Bar>);
     let env = RefCell::new(env);
-    let mut waits = |error: &Error| {
+    let mut waits = |error: &Error, is_first: bool| {
+        if !is_first {
+            return true;
+        }
         let mut env = env.borrow_mut();
         let mut say = || env.note(&format!("The server is waited for: {error}"));
         match &*bar.borrow() {

@@ -17,9 +17,8 @@ use crate::core::catalog::{
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{FileAttributes, Moment, NodeSet, VersionId};
-use crate::core::wire::journal::{
-    Change, Entry, Extent, FolderAt, KeptVersion, PastItem, PlacedExtent,
-};
+use crate::core::wire::extents::{Extent, PlacedExtent};
+use crate::core::wire::journal::{Change, Entry, FolderAt, KeptVersion, PastItem};
 use crate::core::wire::node::Place;
 
 /// Adds an entry to the journal and makes its change.

@@ -17,7 +17,7 @@ use crate::core::catalog::database::{all, execute, first};
 use crate::core::code::digest::TreePart;
 use crate::core::error::{Error, Result};
 use crate::core::types::{Digest, NodeSet, VersionId};
-use crate::core::wire::journal::{Extent, PlacedExtent};
+use crate::core::wire::extents::{Extent, PlacedExtent};
 use crate::core::wire::trailer::PartOf;
 
 /// An extent of a file that is read.
@@ -144,34 +144,4 @@ pub(super) fn is_extent(connection: &Connection, version: VersionId) -> Result<b
 pub(super) fn files_of(connection: &Connection, version: VersionId) -> Result<Vec<VersionId>> {
     let select = "SELECT DISTINCT file FROM extents WHERE version = ?1";
     all(connection, select, [version.0], |row| Ok(VersionId(row.get(0)?)))
-}
-
-/// A run of a file's bytes as runs of the versions that it is made of.
-pub(super) fn cut(extents: &[Extent], start: u64, bytes: u64) -> Vec<Extent> {
-    let (mut at, end) = (0, start.saturating_add(bytes));
-    let mut cut = Vec::new();
-    for extent in extents {
-        let (from, to) = (at.max(start), (at + extent.bytes).min(end));
-        if from < to {
-            let start = extent.start + (from - at);
-            cut.push(Extent { version: extent.version, start, bytes: to - from });
-        }
-        at += extent.bytes;
-    }
-    cut
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_is_cut_out_of_the_extents() {
-        let extent = |n, start, bytes| Extent { version: VersionId([n; 16]), start, bytes };
-        let file = [extent(1, 0, 10), extent(2, 5, 10), extent(1, 0, 4)];
-        assert_eq!(cut(&file, 0, 24), file);
-        assert_eq!(cut(&file, 12, 3), [extent(2, 7, 3)]);
-        assert_eq!(cut(&file, 9, 12), [extent(1, 9, 1), extent(2, 5, 10), extent(1, 0, 1)]);
-        assert_eq!(cut(&file, 24, 5), []);
-    }
 }

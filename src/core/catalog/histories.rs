@@ -18,7 +18,8 @@ use crate::core::path::{FilePath, FolderPath};
 use crate::core::status::{Debt, Placement};
 use crate::core::types::{Digest, Moment, NodeId, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::Entry;
-use crate::core::wire::journal::{Extent, SnapshotName, UploadBegun};
+use crate::core::wire::extents::Extent;
+use crate::core::wire::journal::{SnapshotName, UploadBegun};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{decode_chunk, read_frame};
 

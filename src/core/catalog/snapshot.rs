@@ -23,9 +23,8 @@ use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{ClusterId, Digest, Moment, VersionId};
-use crate::core::wire::journal::{
-    Change, EXTENTS_MAX, FolderAt, KeptVersion, PastItem, Point, Told,
-};
+use crate::core::wire::extents::EXTENTS_MAX;
+use crate::core::wire::journal::{Change, FolderAt, KeptVersion, PastItem, Point, Told};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{CHUNK_BYTES, FORMAT, SnapshotHead, frame_of};
 

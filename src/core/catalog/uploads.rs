@@ -21,9 +21,8 @@ use crate::core::code::digest::TreePart;
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, UserName};
 use crate::core::types::{Digest, FileAttributes, Moment, NodeSet, Precondition, Seq, VersionId};
-use crate::core::wire::journal::{
-    Change, Extent, KeptVersion, PlacedExtent, UploadBegun, VERSIONS_MAX,
-};
+use crate::core::wire::extents::{Extent, PlacedExtent, cut};
+use crate::core::wire::journal::{Change, KeptVersion, UploadBegun, VERSIONS_MAX};
 use crate::core::wire::node::Place;
 
 /// The most uploads that an account has at a time.
@@ -429,7 +428,7 @@ fn shared(connection: &Connection, user: UserId, part: Extent) -> Result<Option<
         true => extents::of(connection, part.version)?.iter().map(|own| own.extent).collect(),
         false => vec![Extent { version: part.version, start: 0, bytes }],
     };
-    Ok(Some(extents::cut(&of, part.start, part.bytes)))
+    Ok(Some(cut(&of, part.start, part.bytes)))
 }
 
 // ---- from records to rows ----

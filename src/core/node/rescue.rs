@@ -19,6 +19,7 @@
 
 mod choose;
 mod history;
+mod joined;
 mod rebuild;
 mod sources;
 mod walk;

@@ -13,7 +13,7 @@ use crate::core::serve::content::Content;
 use crate::core::serve::files::{Files, User, place};
 use crate::core::types::{Digest, FileAttributes, NodeSet, VersionId};
 use crate::core::wire::extended::Which;
-use crate::core::wire::journal::Extent;
+use crate::core::wire::extents::Extent;
 
 impl Files {
     /// Begins to read a file's current version, or a part of it.

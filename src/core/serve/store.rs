@@ -24,7 +24,8 @@ use crate::core::path::FilePath;
 use crate::core::serve::files::{Files, User, place};
 use crate::core::serve::quota::Reservation;
 use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
-use crate::core::wire::journal::{Extent, PlacedExtent, UploadBegun};
+use crate::core::wire::extents::{Extent, PlacedExtent};
+use crate::core::wire::journal::UploadBegun;
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::trailer::PartOf;
 

@@ -19,7 +19,8 @@ use crate::core::serve::files::{Files, User, place};
 use crate::core::serve::store::{PartPlace, Store, Stored, completed_as};
 use crate::core::types::{Digest, FileAttributes, Precondition, VersionId};
 use crate::core::wire::extended::{PendingUpload, Which};
-use crate::core::wire::journal::{Extent, UploadBegun};
+use crate::core::wire::extents::{Extent, PlacedExtent};
+use crate::core::wire::journal::UploadBegun;
 
 /// The highest number of a part.
 pub const PART_NUMBER_MAX: u32 = 10_000;
@@ -277,7 +278,7 @@ impl Default for Leaves {
 }
 
 impl Leaves {
-    fn join(&mut self, placed: &crate::core::wire::journal::PlacedExtent) -> bool {
+    fn join(&mut self, placed: &PlacedExtent) -> bool {
         self.leaf.is_empty() && self.tree.join(&placed.tree)
     }
 

@@ -24,6 +24,7 @@ use crate::core::types::{
     VersionId, write_hex,
 };
 use crate::core::wire::bytes;
+use crate::core::wire::extents::{EXTENT_SUBTREES_MAX, EXTENTS_MAX, PlacedExtent};
 use crate::core::wire::node::Place;
 
 /// The longest record, in bytes.
@@ -379,12 +380,6 @@ pub enum Change {
     },
 }
 
-/// The most extents that one record tells.
-pub const EXTENTS_MAX: usize = 10;
-
-/// The most subtrees of an extent.
-pub const EXTENT_SUBTREES_MAX: usize = 32;
-
 const _: () = assert!(EXTENTS_MAX * (EXTENT_SUBTREES_MAX * 34 + 48) + 64 < RECORD_BYTES_MAX);
 
 /// The beginning of an upload.
@@ -400,28 +395,6 @@ pub struct UploadBegun {
     pub begun_ms: i64,
     /// What the file is to keep of the one that is stored.
     pub attributes: FileAttributes,
-}
-
-/// A run of a version's bytes, as a part of a file's content.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Extent {
-    /// The version.
-    pub version: VersionId,
-    /// The first byte.
-    pub start: u64,
-    /// How many bytes, at least one.
-    pub bytes: u64,
-}
-
-/// An extent in its place.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PlacedExtent {
-    /// Where it comes among the others.
-    pub position: u64,
-    /// What it is.
-    pub extent: Extent,
-    /// What is known of the file's digest by it.
-    pub tree: TreePart,
 }
 
 /// A version that is no file's current one.

@@ -8,6 +8,7 @@ mod bytes;
 pub mod chunk;
 pub mod discovery;
 pub mod extended;
+pub mod extents;
 pub mod folder;
 pub mod journal;
 pub mod lines;

@@ -49,7 +49,7 @@ impl Shared {
         try_once: &mut dyn FnMut(&mut Remote, &mut Moving<'_>) -> Result<T>,
     ) -> Result<T> {
         let rule = Rule { retry_for: self.patience.retry_for, is_harmless };
-        let mut waits = |error: &Error| {
+        let mut waits = |error: &Error, _: bool| {
             self.waiting.lock().get_or_insert_with(|| error.to_string());
             !self.is_over.load(Ordering::Relaxed)
         };

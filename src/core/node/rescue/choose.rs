@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use super::Selected;
 use super::history::History;
+use super::joined::{self, Part};
 use super::walk::{BlockAt, Found, Named, Nameless, State, TakenFor, Unread, Viewed};
 use crate::core::chronicle::FormerVersion;
 use crate::core::names::{self, Names};
@@ -31,6 +32,7 @@ use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{Block, FileAttributes, Moment, NodeSet, VersionId};
 use crate::core::wire::journal::{Change, Point};
 use crate::core::wire::node::Place;
+use crate::core::wire::trailer::PartOf;
 
 /// The longest name that file systems take, in bytes.
 const FILE_NAME_BYTES_MAX: usize = 255;
@@ -47,14 +49,44 @@ pub(super) struct Version {
     /// Files that may be, their trailers being damaged, and what is wrong with them.
     pub(super) maybe: [Vec<(PathBuf, String)>; 8],
     /// What it was called when it was stored.
-    stored_as: Place,
+    pub(super) stored_as: Place,
     /// What the nodes' views call it.
-    viewed: Vec<Viewed>,
+    pub(super) viewed: Vec<Viewed>,
+    /// Of which upload it may be an extent.
+    pub(super) part: Option<PartOf>,
+    /// What it is made of, if it has no blocks of its own.
+    pub(super) parts: Vec<Part>,
+    /// Is the digest of its state known?
+    pub(super) has_digest: bool,
 }
 
 impl Version {
+    /// One that is made of these parts.
+    pub(super) fn joined(state: State, stored_as: Place, parts: Vec<Part>) -> Version {
+        Version {
+            state,
+            blocks: Default::default(),
+            maybe: Default::default(),
+            stored_as,
+            viewed: Vec::new(),
+            part: None,
+            parts,
+            has_digest: false,
+        }
+    }
+
+    /// Is it only a part of a file, as far as its trailers say?
+    pub(super) fn is_part(&self) -> bool {
+        let is_less = |part: PartOf| part.whole_bytes != Some(self.state.file_bytes);
+        self.part.is_some_and(is_less) && self.viewed.is_empty()
+    }
+
     /// The nodes that have any of it, or may.
     pub(super) fn nodes(&self) -> NodeSet {
+        if !self.parts.is_empty() {
+            let of = self.parts.iter().filter_map(|part| part.version.as_ref());
+            return of.fold(NodeSet::EMPTY, |all, version| all.or(version.nodes()));
+        }
         let has = |block: &Block| {
             !self.blocks[block.index()].is_empty() || !self.maybe[block.index()].is_empty()
         };
@@ -143,6 +175,7 @@ impl Survey {
         let mut files = match history {
             Some(mut history) => {
                 attributes = std::mem::take(&mut history.attributes);
+                versions.extend(history.joins.versions(&versions));
                 if journals < JOURNALS_ENOUGH {
                     add_newer(&mut history, &versions);
                 }
@@ -152,6 +185,8 @@ impl Survey {
             }
             None => {
                 let mut files = Files::new();
+                let joined = joined::by_trailers(&mut versions);
+                versions.extend(joined);
                 for version in versions.drain(..) {
                     entry(&mut files, version.called().clone()).versions.push(version);
                 }
@@ -228,14 +263,14 @@ fn entry(files: &mut Files, place: Place) -> &mut StoredFile {
 /// of them are ever mixed. In the order of sequence numbers.
 fn versions_of(named: Vec<Named>, viewed: Vec<Viewed>) -> Vec<Version> {
     let mut versions: BTreeMap<State, Version> = BTreeMap::new();
-    for Named { at, block, state, stored_as } in named {
+    for Named { at, block, state, stored_as, part } in named {
         let version = versions.entry(state).or_insert_with(|| Version {
-            state,
-            blocks: Default::default(),
-            maybe: Default::default(),
-            stored_as,
-            viewed: Vec::new(),
+            part,
+            has_digest: true,
+            ..Version::joined(state, stored_as, Vec::new())
         });
+        // One that was made again after its file was whole names no upload.
+        version.part = version.part.and(part);
         version.blocks[block.index()].push(at);
     }
     let mut views: HashMap<VersionId, Vec<Viewed>> = HashMap::new();
@@ -251,7 +286,8 @@ fn versions_of(named: Vec<Named>, viewed: Vec<Viewed>) -> Vec<Version> {
 
 /// Takes versions that are newer than the history as stored after it.
 fn add_newer(history: &mut History, versions: &[Version]) {
-    let newer = versions.iter().filter(|version| version.state.seq > history.last_seq);
+    let is_newer = |version: &&Version| version.state.seq > history.last_seq && !version.is_part();
+    let newer = versions.iter().filter(is_newer);
     for version in newer.collect::<Vec<_>>() {
         history.names.apply(
             Moment(0),
@@ -310,6 +346,10 @@ fn files_by_names(
         files.insert(key, StoredFile::new(place, Some(own.version)));
     }
     for version in versions {
+        let id = version.state.version;
+        if version.is_part() && !places.contains_key(&id) {
+            continue;
+        }
         let called = [version.called().clone()];
         for place in places.get(&version.state.version).map_or(&called[..], Vec::as_slice) {
             if let Some(file) = files.get_mut(&(place.user.clone(), place.path.clone())) {
@@ -351,7 +391,9 @@ fn attach(
         .collect();
     let mut places: HashMap<VersionId, Place> = HashMap::new();
     for file in files.values() {
+        let parts = file.versions.iter().flat_map(|version| &version.parts);
         let own = file.versions.iter().map(|version| version.state.version).chain(file.current);
+        let own = own.chain(parts.map(|part| part.extent.version));
         places.extend(own.filter(|id| wanted.contains(id)).map(|id| (id, file.place.clone())));
     }
     for Nameless { at, block, taken_for, why } in nameless {
@@ -373,8 +415,14 @@ fn attach(
         };
         file.nameless.push((block, why.clone()));
         let own = file.versions.iter_mut();
-        for version in own.filter(|own| id.is_none_or(|id| id == own.state.version)) {
-            version.maybe[block.index()].push((at.clone(), why.clone()));
+        for version in own {
+            let parts = version.parts.iter_mut().filter_map(|part| part.version.as_mut());
+            for part in parts.filter(|own| id == Some(own.state.version)) {
+                part.maybe[block.index()].push((at.clone(), why.clone()));
+            }
+            if id.is_none_or(|id| id == version.state.version) {
+                version.maybe[block.index()].push((at.clone(), why.clone()));
+            }
         }
     }
 }
@@ -417,7 +465,10 @@ mod tests {
         };
         let at = |block| BlockAt::File(PathBuf::from(format!("{node}/{n}_{block}")));
         let node = NodeId::new(node).unwrap();
-        let named = |block: Block| Named { at: at(block), block, state, stored_as: place("a") };
+        let named = |block: Block| {
+            let (at, stored_as) = (at(block), place("a"));
+            Named { at, block, state, stored_as, part: None }
+        };
         let viewed = |path| Viewed { version: state.version, node, place: place(path) };
         Found {
             named: node.blocks().map(named).to_vec(),

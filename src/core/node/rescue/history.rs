@@ -15,6 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::joined::Joins;
 use super::walk::{BlockAt, Named, State, Unread};
 use crate::core::chronicle::Chronicle;
 use crate::core::code::layout::Layout;
@@ -35,6 +36,8 @@ pub(super) struct History {
     pub(super) chronicle: Chronicle,
     /// What versions keep besides their bytes.
     pub(super) attributes: HashMap<VersionId, FileAttributes>,
+    /// What is made of extents.
+    pub(super) joins: Joins,
     /// Its last entry.
     pub(super) end: Point,
     /// The highest sequence number in it.
@@ -45,7 +48,8 @@ impl History {
     /// Without any change, up to this point.
     pub(super) fn starting_at(end: Point) -> History {
         let (names, chronicle) = (Names::default(), Chronicle::default());
-        History { names, chronicle, attributes: HashMap::new(), end, last_seq: Seq(0) }
+        let (attributes, joins) = (HashMap::new(), Joins::default());
+        History { names, chronicle, attributes, joins, end, last_seq: Seq(0) }
     }
 
     /// Takes in the next change.
@@ -55,7 +59,9 @@ impl History {
                 self.last_seq = self.last_seq.max(*seq);
                 self.attributes.insert(*version, *attributes);
             }
-            Change::Kept(kept) => {
+            Change::Kept(kept)
+            | Change::UploadCompleted { kept, .. }
+            | Change::ExtentStored { kept, .. } => {
                 self.last_seq = self.last_seq.max(kept.seq);
                 self.attributes.insert(kept.version, kept.attributes);
             }
@@ -66,6 +72,7 @@ impl History {
             }
             _ => {}
         }
+        self.joins.apply(change);
         self.names.apply(at, change);
         self.chronicle.apply(at, change);
     }
@@ -314,6 +321,7 @@ fn blocks(record: &[u8], units: &[u8], id: NodeId, at: &Path, offset: u64) -> Ve
         block,
         state: State { seq, version, file_bytes: bytes, blake3 },
         stored_as: place.clone(),
+        part: None,
     };
     id.blocks().map(named).to_vec()
 }

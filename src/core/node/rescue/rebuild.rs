@@ -5,6 +5,7 @@
 //! While it is made a file is called [`part_path`], at the top of where the files go: no user's name
 //! begins with a dot, so it can be nobody's file, and it is on the same file system as all of them.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::core::io::disk::{Disk, WriteFile, create_folders};
 use crate::core::io::reason;
 use crate::core::path::{FolderPath, UserName};
 use crate::core::types::{Digest, NodeSet, Seq, VersionId};
+use crate::core::wire::extents::Extent;
 use crate::core::wire::node::Place;
 
 /// Where a file is written before it gets its name.
@@ -158,34 +160,73 @@ impl<'a> Rescuer<'a> {
         version: &Version,
         progress: &mut dyn FnMut(u64),
     ) -> Result<std::result::Result<(), Lost>> {
-        let mut sources = match Sources::open(&*self.disk, version) {
-            Ok(sources) => sources,
-            Err(troubles) => return Ok(Err(self.lost(file, version, troubles))),
-        };
-        let part = part_path(&self.out);
-        let made =
-            self.disk.create(&part).map_err(|e| cannot_write(&part, &e)).and_then(|mut file| {
-                self.write(version, &mut sources, &mut *file, &part, progress)
-            });
+        let at = part_path(&self.out);
+        let created = self.disk.create(&at).map_err(|e| cannot_write(&at, &e));
+        let made = created.and_then(|mut out| {
+            let mut writing =
+                Writing { file: &mut *out, at: &at, hasher: blake3::Hasher::new(), bytes: 0 };
+            let made = self.make_parts(version, &mut writing, progress)?;
+            if made.is_ok() {
+                if let Some(attributes) = self.survey.attributes.get(&version.state.version) {
+                    // What cannot be kept there is no reason to lose the bytes.
+                    let _ = self.disk.give(&at, *attributes);
+                }
+                out.sync().map_err(|e| cannot_write(&at, &e))?;
+            }
+            Ok(made)
+        });
         match made {
-            Ok(true) => Ok(Ok(())),
+            Ok(Ok(())) => Ok(Ok(())),
             other => {
                 // The reason to be told is the one before; the next file overwrites it.
-                let _ = self.disk.remove(&part);
-                other.map(|_| Err(self.lost(file, version, sources.troubles)))
+                let _ = self.disk.remove(&at);
+                other.map(|made| made.map_err(|(of, troubles)| self.lost(file, of, troubles)))
             }
         }
     }
 
-    /// True once all stripes are written, have the right digest, and are synced.
+    /// Writes a version, or the parts that it is made of. Otherwise what is in the way, and of which version.
+    fn make_parts<'v>(
+        &mut self,
+        version: &'v Version,
+        writing: &mut Writing<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<std::result::Result<(), (&'v Version, Troubles)>> {
+        if version.parts.is_empty() {
+            let (version_bytes, start) = (version.state.file_bytes, 0);
+            let written = self.write(version, start..version_bytes, writing, progress)?;
+            return Ok(written.map_err(|troubles| (version, troubles)));
+        }
+        for part in &version.parts {
+            let Extent { start, bytes, .. } = part.extent;
+            let Some(of) = &part.version else {
+                let whole = Some("these nodes have nothing of a part of it".to_owned());
+                return Ok(Err((version, Troubles { whole, ..Troubles::default() })));
+            };
+            if let Err(troubles) = self.write(of, start..start + bytes, writing, progress)? {
+                return Ok(Err((of, troubles)));
+            }
+        }
+        let digest = *writing.hasher.finalize().as_bytes();
+        if version.has_digest && digest != version.state.blake3.0 {
+            let whole = Some("its parts do not have the digest that it was stored with".to_owned());
+            return Ok(Err((version, Troubles { whole, ..Troubles::default() })));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes some bytes of a version that has blocks. All of them have to have the right digest.
     fn write(
         &mut self,
         version: &Version,
-        sources: &mut Sources,
-        file: &mut dyn WriteFile,
-        at: &Path,
+        wanted: Range<u64>,
+        writing: &mut Writing<'_>,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<bool> {
+    ) -> Result<std::result::Result<(), Troubles>> {
+        let mut sources = match Sources::open(&*self.disk, version) {
+            Ok(sources) => sources,
+            Err(troubles) => return Ok(Err(troubles)),
+        };
         let layout = Layout::new(version.state.file_bytes);
         let mut hasher = blake3::Hasher::new();
         for stripe in 0..layout.stripe_count() {
@@ -194,23 +235,23 @@ impl<'a> Rescuer<'a> {
                 std::array::from_fn(|i| (good & (1 << i) != 0).then(|| self.units[i].as_slice()));
             let data = &mut self.stripe[..layout.stripe_bytes(stripe)];
             if !salvage::decode(&units, data) {
-                return Ok(false);
+                return Ok(Err(sources.troubles));
             }
             let own = &data[..layout.file_bytes_in(stripe)];
             hasher.update(own);
-            file.append(own).map_err(|e| cannot_write(at, &e))?;
-            progress(layout.file_offset(stripe) + own.len() as u64);
+            let begin = layout.file_offset(stripe);
+            let within = |byte: u64| {
+                usize::try_from(byte.saturating_sub(begin)).unwrap_or(own.len()).min(own.len())
+            };
+            let some = &own[within(wanted.start)..within(wanted.end)];
+            writing.append(some)?;
+            progress(writing.bytes);
         }
         if *hasher.finalize().as_bytes() != version.state.blake3.0 {
             sources.note_wrong_digest();
-            return Ok(false);
+            return Ok(Err(sources.troubles));
         }
-        if let Some(attributes) = self.survey.attributes.get(&version.state.version) {
-            // What cannot be kept there is no reason to lose the bytes.
-            let _ = self.disk.give(at, *attributes);
-        }
-        file.sync().map_err(|e| cannot_write(at, &e))?;
-        Ok(true)
+        Ok(Ok(()))
     }
 
     /// Why this version cannot be made, in a person's words.
@@ -241,6 +282,22 @@ impl<'a> Rescuer<'a> {
         }
         reasons.extend(troubles.whole);
         format!("{unsure}{}", reasons.join("; "))
+    }
+}
+
+/// A file that is being written.
+struct Writing<'a> {
+    file: &'a mut dyn WriteFile,
+    at: &'a Path,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Writing<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.append(bytes).map_err(|e| cannot_write(self.at, &e))
     }
 }
 

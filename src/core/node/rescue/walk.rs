@@ -19,6 +19,7 @@ use crate::core::path::{FolderPath, UserName, parse_block_file_name};
 use crate::core::types::{Block, Digest, NodeId, NodeSet, Seq, VersionId};
 use crate::core::wire::node::Place;
 use crate::core::wire::trailer::Header;
+use crate::core::wire::trailer::PartOf;
 
 /// Where a node keeps its block files.
 const PIECES: &str = ".palk/pieces";
@@ -49,6 +50,8 @@ pub(super) struct Named {
     pub(super) state: State,
     /// Whose it was and what it was called when it was stored.
     pub(super) stored_as: Place,
+    /// Of which upload it may be an extent.
+    pub(super) part: Option<PartOf>,
 }
 
 /// What a version is called in the view of one node.
@@ -260,6 +263,7 @@ impl<'a> Walk<'a> {
                 blake3: header.blake3,
             },
             stored_as: Place { user: header.user, path: header.path },
+            part: header.part,
         });
     }
 
