@@ -103,7 +103,7 @@ const HOMES: [(&str, &[&str]); 33] = [
     ("tracing_subscriber", &["src/cmd/service"]),
     // A file of settings each.
     ("toml", &["src/core/node/identity.rs", "src/cmd/client/settings.rs"]),
-    ("toml_edit", &["src/cmd/demo/profile.rs"]),
+    ("toml_edit", &["src/cmd/demo/profile.rs", "src/cmd/client/config/set.rs"]),
     // The same password from every keyboard.
     ("unicode_normalization", &["src/core/catalog/accounts.rs"]),
     // Tools of the language rather than of one room; the pure layer has no threads and no log.

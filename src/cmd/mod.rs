@@ -53,8 +53,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Runs the program on its command line and gives its exit status.
 pub fn run(env: &mut Env) -> u8 {
-    let command = without_empty_variables(Palk::command());
-    let parsed = command
+    let parsed = without_empty_variables(command())
         .try_get_matches_from(env.args())
         .and_then(|matches| Palk::from_arg_matches(&matches));
     let result = match parsed {
@@ -64,6 +63,11 @@ pub fn run(env: &mut Env) -> u8 {
     // What was logged comes before what is said about it.
     service::log::flush();
     env.finish(result)
+}
+
+/// The whole command line, as it is declared.
+fn command() -> clap::Command {
+    Palk::command()
 }
 
 /// An environment variable that is set to nothing is not set.
@@ -76,8 +80,8 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
-    match command {
+fn dispatch(subcommand: Command, env: &mut Env) -> Result<(), Stop> {
+    match subcommand {
         Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_free_of_contradictions() {
-        Palk::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

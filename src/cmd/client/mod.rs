@@ -5,6 +5,7 @@
 
 pub(crate) mod advice;
 mod cat;
+mod config;
 pub(crate) mod connection;
 mod cp;
 mod del;
@@ -12,7 +13,7 @@ mod du;
 mod entries;
 mod find;
 mod folder;
-mod identity;
+pub(crate) mod identity;
 mod inf;
 pub(crate) mod local;
 mod login;
@@ -105,6 +106,7 @@ enum Verb {
     Find(find::Find),
     Versions(versions::Versions),
     Undo(undo::Undo),
+    Config(config::Config),
 }
 
 impl Client {
@@ -115,9 +117,12 @@ impl Client {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let needs_server =
-            !matches!(self.verb, Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)))
-                && (self.verb.is_some() || !self.common.json);
+        let needs_server = match self.verb {
+            Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)) => false,
+            Some(Verb::Config(_)) => false,
+            Some(_) => true,
+            None => !self.common.json,
+        };
         let common = match needs_server {
             true => &scan::settle(self.common, env)?,
             false => &self.common,
@@ -145,6 +150,7 @@ impl Client {
             Some(Verb::Find(find)) => find.run(common, env),
             Some(Verb::Versions(versions)) => versions.run(common, env),
             Some(Verb::Undo(undo)) => undo.run(common, env),
+            Some(Verb::Config(config)) => config.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())
