@@ -7,6 +7,8 @@
 mod config;
 #[path = "cli/copies.rs"]
 mod copies;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/folders.rs"]
 mod folders;
 #[path = "cli/local.rs"]

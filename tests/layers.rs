@@ -46,7 +46,7 @@ const ROOMS: [(&str, &[&str]); 3] =
     [("node", &["node"]), ("server", &["cluster", "catalog"]), ("client", &["remote"])];
 
 /// Which parts of layers 3 and 4 a subcommand may see, by the beginning of its file's name.
-const SEEN_BY: [(&str, &[&str]); 9] = [
+const SEEN_BY: [(&str, &[&str]); 11] = [
     ("src/cmd/admin/recover.rs", &["serve"]),
     ("src/cmd/admin", &["remote"]),
     ("src/cmd/storage", &["node"]),
@@ -54,6 +54,9 @@ const SEEN_BY: [(&str, &[&str]); 9] = [
     ("src/cmd/server", &["serve"]),
     ("src/cmd/client", &["remote"]),
     ("src/cmd/status", &["remote"]),
+    // Asks nodes whom they serve, as a server does before it starts.
+    ("src/cmd/doctor/nodes.rs", &["cluster"]),
+    ("src/cmd/doctor", &["remote"]),
     // A progress bar shows how far the client's half is.
     ("src/cmd/env", &["remote"]),
     ("src/cmd/demo", &["node", "cluster", "catalog", "remote", "serve"]),

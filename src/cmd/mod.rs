@@ -7,6 +7,7 @@ pub mod admin;
 pub mod client;
 mod confirm;
 pub mod demo;
+pub mod doctor;
 pub mod env;
 pub mod failure;
 pub mod keygen;
@@ -39,6 +40,7 @@ enum Command {
     Admin(admin::Admin),
     Client(client::Client),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Keygen(keygen::Keygen),
     Rescue(rescue::Rescue),
     Server(server::Server),
@@ -85,6 +87,7 @@ fn dispatch(subcommand: Command, env: &mut Env) -> Result<(), Stop> {
         Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
         Command::Demo(demo) => demo.run(env),
+        Command::Doctor(doctor) => doctor.run(env),
         Command::Keygen(keygen) => keygen.run(env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
