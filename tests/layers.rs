@@ -63,7 +63,7 @@ const SEEN_BY: [(&str, &[&str]); 11] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 33] = [
+const HOMES: [(&str, &[&str]); 35] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -82,6 +82,8 @@ const HOMES: [(&str, &[&str]); 33] = [
     ),
     ("bytesize", &["src/cmd/"]),
     ("clap", &["src/cmd/"]),
+    ("clap_complete", &["src/cmd/completions.rs"]),
+    ("clap_mangen", &["src/cmd/man.rs"]),
     ("comfy_table", &["src/cmd/status/", "src/cmd/admin/user.rs"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),

@@ -5,12 +5,14 @@
 
 pub mod admin;
 pub mod client;
+pub mod completions;
 mod confirm;
 pub mod demo;
 pub mod doctor;
 pub mod env;
 pub mod failure;
 pub mod keygen;
+pub mod man;
 pub mod rescue;
 pub mod server;
 pub mod service;
@@ -39,9 +41,11 @@ struct Palk {
 enum Command {
     Admin(admin::Admin),
     Client(client::Client),
+    Completions(completions::Completions),
     Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Keygen(keygen::Keygen),
+    Man(man::Man),
     Rescue(rescue::Rescue),
     Server(server::Server),
     Status(status::Status),
@@ -86,9 +90,11 @@ fn dispatch(subcommand: Command, env: &mut Env) -> Result<(), Stop> {
     match subcommand {
         Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
+        Command::Completions(completions) => completions.run(&command(), env),
         Command::Demo(demo) => demo.run(env),
         Command::Doctor(doctor) => doctor.run(env),
         Command::Keygen(keygen) => keygen.run(env),
+        Command::Man(man) => man.run(command(), env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
         Command::Status(status) => status.run(env),

@@ -5,6 +5,7 @@
 
 pub(crate) mod advice;
 mod cat;
+mod complete;
 mod config;
 pub(crate) mod connection;
 mod cp;
@@ -107,6 +108,7 @@ enum Verb {
     Versions(versions::Versions),
     Undo(undo::Undo),
     Config(config::Config),
+    CompleteStored(complete::CompleteStored),
 }
 
 impl Client {
@@ -119,7 +121,7 @@ impl Client {
         env.set_manner(self.common.manner());
         let needs_server = match self.verb {
             Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)) => false,
-            Some(Verb::Config(_)) => false,
+            Some(Verb::Config(_) | Verb::CompleteStored(_)) => false,
             Some(_) => true,
             None => !self.common.json,
         };
@@ -151,6 +153,7 @@ impl Client {
             Some(Verb::Versions(versions)) => versions.run(common, env),
             Some(Verb::Undo(undo)) => undo.run(common, env),
             Some(Verb::Config(config)) => config.run(common, env),
+            Some(Verb::CompleteStored(stored)) => stored.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

@@ -14,6 +14,7 @@ use super::rate::{Rate, subject};
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::{Fetched, fetch, fetch_into};
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::when;
@@ -27,7 +28,7 @@ use crate::core::wire::extended::{When, Which};
 #[derive(Args, Debug)]
 pub(super) struct Rtv {
     /// Stored files, as "inf" shows them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
     /// Where to: a folder, a file, or "-" for standard output [default: the current folder]
