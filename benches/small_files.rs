@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use palk::core::path::FilePath;
-use palk::core::remote::Remote;
+use palk::core::remote::{Remote, ToStore};
 use palk::core::types::{FileAttributes, Precondition};
 
 const FILE_BYTES: usize = 4096;
@@ -165,16 +165,14 @@ fn path(round: &str, number: usize) -> FilePath {
 
 fn store(remote: &mut Remote, round: &str, number: usize) {
     let bytes: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(FILE_BYTES).collect();
-    remote
-        .store(
-            &path(round, number),
-            FILE_BYTES as u64,
-            Precondition::Any,
-            FileAttributes::default(),
-            &mut &bytes[..],
-            &mut |_| {},
-        )
-        .expect("a store");
+    let wanted = ToStore {
+        path: &path(round, number),
+        bytes: FILE_BYTES as u64,
+        precondition: Precondition::Any,
+        attributes: FileAttributes::default(),
+        keep: None,
+    };
+    remote.store(&wanted, &mut &bytes[..], &mut |_| {}).expect("a store");
 }
 
 fn retrieve(remote: &mut Remote, round: &str, number: usize) {

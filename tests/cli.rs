@@ -3,8 +3,14 @@
 //! What is printed is compared where somebody depends on it: data, the facts of a message, the exit
 //! status. Numbers that differ from run to run are not.
 
+#[path = "cli/completions.rs"]
+mod completions;
+#[path = "cli/config.rs"]
+mod config;
 #[path = "cli/copies.rs"]
 mod copies;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/folders.rs"]
 mod folders;
 #[path = "cli/local.rs"]

@@ -1371,6 +1371,8 @@ fn what_a_status_says() {
         }],
         unreadable: vec!["/demo/a".into()],
         upkeep: None,
+        version: Some("1.2.3".into()),
+        now_ms: Some(12),
     };
     let line = wire::admin::one_line(&status).unwrap();
     let owed = r#""owed":{"piece_bytes":3,"pieces":2}"#;
@@ -1379,7 +1381,7 @@ fn what_a_status_says() {
         r#""nodes":[{"address":"a:1","errors":11,"node":2,"#,
         owed,
         r#","room":{"free_bytes":9,"spare_bytes":8,"total_bytes":10},"silent_ms":null,"#,
-        r#""state":"down","trusted":true}],"nodes_to_spare":1,"#,
+        r#""state":"down","trusted":true}],"nodes_to_spare":1,"now_ms":12,"#,
         owed,
         r#","state":"degraded","troubles":[{"files":6,"kind":"unreadable"},"#,
         r#"{"kind":"node-away","node":2,"silent_ms":7,"why":"no"},{"kind":"catalog-in-doubt"},"#,
@@ -1389,7 +1391,7 @@ fn what_a_status_says() {
         r#"{"cause":{"not-writable":"no"},"kind":"node-disk","node":2},"#,
         r#"{"kind":"change-in-doubt"},{"kind":"not-leading"},"#,
         r#"{"kind":"node-catching-up","node":2},{"kind":"journal-behind","node":2,"why":"no"},"#,
-        r#"{"kind":"node-full","node":2,"spare_bytes":8}],"unreadable":["/demo/a"],"v":1}"#,
+        r#"{"kind":"node-full","node":2,"spare_bytes":8}],"unreadable":["/demo/a"],"v":1,"version":"1.2.3"}"#,
     ];
     assert_eq!(line, expected.concat());
     let read = |line: &str| {

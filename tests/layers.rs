@@ -46,7 +46,7 @@ const ROOMS: [(&str, &[&str]); 3] =
     [("node", &["node"]), ("server", &["cluster", "catalog"]), ("client", &["remote"])];
 
 /// Which parts of layers 3 and 4 a subcommand may see, by the beginning of its file's name.
-const SEEN_BY: [(&str, &[&str]); 9] = [
+const SEEN_BY: [(&str, &[&str]); 11] = [
     ("src/cmd/admin/recover.rs", &["serve"]),
     ("src/cmd/admin", &["remote"]),
     ("src/cmd/storage", &["node"]),
@@ -54,13 +54,16 @@ const SEEN_BY: [(&str, &[&str]); 9] = [
     ("src/cmd/server", &["serve"]),
     ("src/cmd/client", &["remote"]),
     ("src/cmd/status", &["remote"]),
+    // Asks nodes whom they serve, as a server does before it starts.
+    ("src/cmd/doctor/nodes.rs", &["cluster"]),
+    ("src/cmd/doctor", &["remote"]),
     // A progress bar shows how far the client's half is.
     ("src/cmd/env", &["remote"]),
     ("src/cmd/demo", &["node", "cluster", "catalog", "remote", "serve"]),
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 33] = [
+const HOMES: [(&str, &[&str]); 35] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -79,6 +82,8 @@ const HOMES: [(&str, &[&str]); 33] = [
     ),
     ("bytesize", &["src/cmd/"]),
     ("clap", &["src/cmd/"]),
+    ("clap_complete", &["src/cmd/completions.rs"]),
+    ("clap_mangen", &["src/cmd/man.rs"]),
     ("comfy_table", &["src/cmd/status/", "src/cmd/admin/user.rs"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),
@@ -103,7 +108,7 @@ const HOMES: [(&str, &[&str]); 33] = [
     ("tracing_subscriber", &["src/cmd/service"]),
     // A file of settings each.
     ("toml", &["src/core/node/identity.rs", "src/cmd/client/settings.rs"]),
-    ("toml_edit", &["src/cmd/demo/profile.rs"]),
+    ("toml_edit", &["src/cmd/demo/profile.rs", "src/cmd/client/config/set.rs"]),
     // The same password from every keyboard.
     ("unicode_normalization", &["src/core/catalog/accounts.rs"]),
     // Tools of the language rather than of one room; the pure layer has no threads and no log.

@@ -5,11 +5,14 @@
 
 pub mod admin;
 pub mod client;
+pub mod completions;
 mod confirm;
 pub mod demo;
+pub mod doctor;
 pub mod env;
 pub mod failure;
 pub mod keygen;
+pub mod man;
 pub mod rescue;
 pub mod server;
 pub mod service;
@@ -38,8 +41,11 @@ struct Palk {
 enum Command {
     Admin(admin::Admin),
     Client(client::Client),
+    Completions(completions::Completions),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Keygen(keygen::Keygen),
+    Man(man::Man),
     Rescue(rescue::Rescue),
     Server(server::Server),
     Status(status::Status),
@@ -53,8 +59,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Runs the program on its command line and gives its exit status.
 pub fn run(env: &mut Env) -> u8 {
-    let command = without_empty_variables(Palk::command());
-    let parsed = command
+    let parsed = without_empty_variables(command())
         .try_get_matches_from(env.args())
         .and_then(|matches| Palk::from_arg_matches(&matches));
     let result = match parsed {
@@ -64,6 +69,11 @@ pub fn run(env: &mut Env) -> u8 {
     // What was logged comes before what is said about it.
     service::log::flush();
     env.finish(result)
+}
+
+/// The whole command line, as it is declared.
+fn command() -> clap::Command {
+    Palk::command()
 }
 
 /// An environment variable that is set to nothing is not set.
@@ -76,12 +86,15 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-fn dispatch(command: Command, env: &mut Env) -> Result<(), Stop> {
-    match command {
+fn dispatch(subcommand: Command, env: &mut Env) -> Result<(), Stop> {
+    match subcommand {
         Command::Admin(admin) => admin.run(env),
         Command::Client(client) => client.run(env),
+        Command::Completions(completions) => completions.run(&command(), env),
         Command::Demo(demo) => demo.run(env),
+        Command::Doctor(doctor) => doctor.run(env),
         Command::Keygen(keygen) => keygen.run(env),
+        Command::Man(man) => man.run(command(), env),
         Command::Rescue(rescue) => rescue.run(env),
         Command::Server(server) => server.run(env),
         Command::Status(status) => status.run(env),
@@ -112,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_free_of_contradictions() {
-        Palk::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod table;
 mod words;
 
 pub(crate) use background::scrub_far;
-pub(crate) use words::{counted, grouped, owed, span};
+pub(crate) use words::{counted, grouped, headline, owed, span, trouble};
 
 use std::path::{Path, PathBuf};
 
@@ -130,7 +130,7 @@ impl Answerer {
 }
 
 /// Asks the server of a folder.
-fn ask_folder(dir: &Path, env: &Env) -> Result<Report, Stop> {
+pub(crate) fn ask_folder(dir: &Path, env: &Env) -> Result<Report, Stop> {
     let outcome = admin::ask(dir, env, &Verb::Status, &mut |_| Ok(()))?;
     Ok(parse(outcome.fields)?)
 }

@@ -315,6 +315,12 @@ pub struct Status {
     /// What goes on in the background; nothing from a server that does not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upkeep: Option<Upkeep>,
+    /// Which version of Palk the server is; nothing from one that does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What its clock said when it answered, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<i64>,
 }
 
 impl Status {
@@ -348,6 +354,8 @@ impl Status {
             nodes: NodeId::ALL.map(|id| node_status(id, &facts.nodes[id.index()])).into(),
             unreadable: Vec::new(),
             upkeep: None,
+            version: None,
+            now_ms: None,
         }
     }
 }

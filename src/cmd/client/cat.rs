@@ -8,6 +8,7 @@ use super::advice;
 use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::{parse_bytes, when};
@@ -23,7 +24,7 @@ use crate::core::wire::extended::{Entry, When, Which};
 #[derive(Args, Debug)]
 pub(super) struct Cat {
     /// Stored files, as "inf" shows them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
     /// As they were at this time: "2h ago", "yesterday 18:00", RFC 3339, or a snapshot's name
@@ -50,7 +51,7 @@ pub(super) struct Head {
     bytes: u64,
 
     /// A stored file
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_hint = STORED)]
     path: String,
 
     /// As it was at this time: "2h ago", "yesterday 18:00", RFC 3339, or a snapshot's name

@@ -2,6 +2,7 @@
 //! bytes that nobody takes, is replaced by a new one.
 
 use super::advice;
+use super::password::Source;
 use super::saved::{self, SignIn};
 use super::settings::{Common, Settings};
 use crate::cmd::env::{Asked, Env};
@@ -183,6 +184,35 @@ impl Settings {
         let remote = self.reach(env, Remote::connect)?;
         env.detail(&format!("connected to {}", remote.name()));
         Ok(remote)
+    }
+
+    /// Signs in with what is kept: a saved sign-in, or a password that can be had without anybody being
+    /// asked. Changes nothing here, also where a saved sign-in is not valid any more. Gives the user;
+    /// `None` if nothing is kept.
+    ///
+    /// # Errors
+    /// Those of signing in and of reading what is kept.
+    pub(crate) fn sign_in_quietly(
+        &self,
+        remote: &mut Remote,
+        env: &mut Env,
+    ) -> Result<Option<String>, Stop> {
+        if let Some(SignIn { user, token }) = self.saved(env)? {
+            let signed_in = remote.sign_in_by_token(&user, &token);
+            signed_in.map_err(|error| {
+                let failure = Failure::of(&format!("cannot sign in as {user}"), &error);
+                failure.hint("Sign in again:  palk client login")
+            })?;
+            return Ok(Some(user));
+        }
+        // A command may ask somebody; one that is named on the command line is meant to be run.
+        let source = self.password.as_ref();
+        let source =
+            source.filter(|source| self.password_given || !matches!(source, Source::Command(_)));
+        let (Some(user), Some(source)) = (&self.user, source) else { return Ok(None) };
+        let password = source.read(env)?;
+        remote.sign_in(user, &password).map_err(|error| sign_in_failed(user, &error))?;
+        Ok(Some(user.clone()))
     }
 
     /// The saved sign-in that is to be used, if there is one.

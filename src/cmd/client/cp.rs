@@ -5,6 +5,7 @@ use clap::Args;
 use super::advice;
 use super::mv::{self, Into};
 use super::settings::Common;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -19,11 +20,11 @@ use crate::core::wire::extended::Moved;
 #[derive(Args, Debug)]
 pub(super) struct Cp {
     /// What is copied
-    #[arg(required = true, value_name = "FROM")]
+    #[arg(required = true, value_name = "FROM", value_hint = STORED)]
     from: Vec<String>,
 
     /// Where to; "/" is your top folder
-    #[arg(required = true, value_name = "TO")]
+    #[arg(required = true, value_name = "TO", value_hint = STORED)]
     to: String,
 
     /// Copy folders with everything in them too

@@ -9,6 +9,7 @@ use super::rmdir;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
+use crate::cmd::completions::STORED;
 use crate::cmd::confirm::confirm;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
@@ -21,7 +22,7 @@ use crate::core::wire::extended::{Entry, Removed};
 #[derive(Args, Debug)]
 pub(super) struct Del {
     /// Stored files, as "inf" shows them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
     /// Delete folders with everything in them too; asks first

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::connection::Connection;
 use super::entries;
 use super::settings::Common;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
@@ -19,7 +20,7 @@ use crate::core::wire::extended::{Entry, Extent, When};
 #[derive(Args, Debug)]
 pub(super) struct Du {
     /// A stored folder or file; "/" is your top folder
-    #[arg(value_name = "PATH", default_value = "/", hide_default_value = true)]
+    #[arg(value_name = "PATH", default_value = "/", hide_default_value = true, value_hint = STORED)]
     path: String,
 
     /// Only the sum of PATH

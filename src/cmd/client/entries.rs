@@ -11,9 +11,13 @@ use super::transfer::rooted;
 use crate::cmd::env::size;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
-use crate::core::path::{FilePath, FolderPath};
+use crate::core::path::{FilePath, FolderPath, printable};
+use crate::core::remote::Remote;
 use crate::core::types::{NODE_COUNT, NodeSet};
 use crate::core::wire::extended::{Entry, Extent, FileEntry, When};
+
+/// More names than this nobody reads.
+const NAMES_MAX: usize = 1000;
 
 /// How a row tells the nodes that hold a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +96,20 @@ pub(super) fn name(entry: &Entry) -> String {
         },
         Entry::File(file) => file.path.name().to_owned(),
     }
+}
+
+/// The names of what lies in a folder, for Tab: those that can be typed as they are shown, as many as
+/// somebody may want to look at, and as far as the server gives them.
+pub(super) fn names(remote: &mut Remote, folder: &FolderPath) -> Vec<String> {
+    let mut names = Vec::new();
+    let _ = remote.list_below(folder, Extent::Children, &mut |entry| {
+        let name = name(&entry);
+        if names.len() < NAMES_MAX && printable(&name) == name {
+            names.push(name);
+        }
+        Ok(())
+    });
+    names
 }
 
 fn told(placed: NodeSet, nodes: Nodes) -> String {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::connection::Connection;
 use super::entries::{self, Nodes, line, object, row};
 use super::settings::Common;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
@@ -22,7 +23,7 @@ use crate::core::wire::extended::{Entry, Extent, When};
 #[command(allow_missing_positional = true)]
 pub(super) struct Find {
     /// Where to look; your top folder without
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_hint = STORED)]
     path: Option<String>,
 
     /// What the names look like

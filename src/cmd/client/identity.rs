@@ -33,7 +33,7 @@ use crate::core::types::Fingerprint;
 const FILE_NAME: &str = "known_servers";
 
 /// The servers that are known to this user.
-pub(super) struct KnownServers {
+pub(crate) struct KnownServers {
     place: PathBuf,
     text: String,
 }
@@ -43,7 +43,7 @@ impl KnownServers {
     ///
     /// # Errors
     /// [`Code::LocalFile`] if there is no place for it or it cannot be read.
-    pub(super) fn open(env: &Env) -> Result<KnownServers, Failure> {
+    pub(crate) fn open(env: &Env) -> Result<KnownServers, Failure> {
         let Some(config) = config_place(env) else {
             let text = "there is no place for known servers: HOME is not set";
             return Err(Failure::new(Code::LocalFile, text).hint("Set HOME or PALK_CONFIG."));
@@ -72,6 +72,27 @@ impl KnownServers {
         })
     }
 
+    /// The file.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// The lines that are none (from 1), and why.
+    pub(crate) fn mistakes(&self) -> Vec<(usize, String)> {
+        let lines = self.text.lines().enumerate().filter(|(_, line)| is_entry(line));
+        lines
+            .filter_map(|(at, line)| {
+                let print = line.split_whitespace().nth(1).unwrap_or_default();
+                print.parse::<Fingerprint>().err().map(|why| (at + 1, why))
+            })
+            .collect()
+    }
+
+    /// How many servers are known.
+    pub(crate) fn count(&self) -> usize {
+        self.text.lines().filter(|line| is_entry(line)).count()
+    }
+
     /// Remembers a server, in place of what it was known by before.
     ///
     /// # Errors
@@ -93,6 +114,11 @@ impl KnownServers {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         replace_file(&target, &self.text, None)
     }
+}
+
+/// Is this line about any server? Others are remarks.
+fn is_entry(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(|word| !word.starts_with('#'))
 }
 
 /// Is this line about this server? Names of hosts have no case.
@@ -168,7 +194,7 @@ impl Settings {
     }
 
     /// A connection that was not made, with what to do.
-    pub(super) fn not_reached(&self, error: &Error) -> Failure {
+    pub(crate) fn not_reached(&self, error: &Error) -> Failure {
         let failure = Failure::new(error.code(), error.to_string());
         let server = &self.server;
         match error {

@@ -7,6 +7,7 @@ use super::advice;
 use super::connection::Connection;
 use super::entries::{self, Nodes, line, object, row};
 use super::settings::Common;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
@@ -24,7 +25,7 @@ use crate::core::wire::extended::{Entry, Extent, When};
 #[derive(Args, Debug)]
 pub(super) struct Inf {
     /// A stored folder or file; "/" is your top folder
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_hint = STORED)]
     path: Option<String>,
 
     /// Everything below PATH, not only what lies directly in it

@@ -270,6 +270,17 @@ pub(crate) fn replace_file(
     }
 }
 
+/// Puts a text in the place of a configuration file, with the same permissions. Through a link, as an
+/// editor would.
+///
+/// # Errors
+/// As the operating system says.
+pub(crate) fn replace_config(place: &Path, text: &str) -> io::Result<()> {
+    let target = fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+    let permissions = fs::metadata(&target).ok().map(|there| there.permissions());
+    replace_file(&target, text, permissions)
+}
+
 /// Is this what a rename gives where something is mounted on the file that it would replace?
 pub(crate) fn is_mount_point(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices)

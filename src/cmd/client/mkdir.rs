@@ -7,6 +7,7 @@ use super::advice;
 use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error};
@@ -16,7 +17,7 @@ use crate::core::path::FolderPath;
 #[derive(Args, Debug)]
 pub(super) struct Mkdir {
     /// Folders to make
-    #[arg(required = true, value_name = "FOLDER")]
+    #[arg(required = true, value_name = "FOLDER", value_hint = STORED)]
     folders: Vec<String>,
 
     /// Make the folders above it too, and let pass one that is there

@@ -5,6 +5,8 @@
 
 pub(crate) mod advice;
 mod cat;
+mod complete;
+mod config;
 pub(crate) mod connection;
 mod cp;
 mod del;
@@ -12,7 +14,7 @@ mod du;
 mod entries;
 mod find;
 mod folder;
-mod identity;
+pub(crate) mod identity;
 mod inf;
 pub(crate) mod local;
 mod login;
@@ -111,6 +113,8 @@ enum Verb {
     Versions(versions::Versions),
     Undo(undo::Undo),
     Uploads(uploads::Uploads),
+    Config(config::Config),
+    CompleteStored(complete::CompleteStored),
 }
 
 impl Client {
@@ -121,9 +125,12 @@ impl Client {
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
         env.end_on_interrupt();
         env.set_manner(self.common.manner());
-        let needs_server =
-            !matches!(self.verb, Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)))
-                && (self.verb.is_some() || !self.common.json);
+        let needs_server = match self.verb {
+            Some(Verb::Trust(_) | Verb::Scan(_) | Verb::Request(_)) => false,
+            Some(Verb::Config(_) | Verb::CompleteStored(_)) => false,
+            Some(_) => true,
+            None => !self.common.json,
+        };
         let common = match needs_server {
             true => &scan::settle(self.common, env)?,
             false => &self.common,
@@ -152,6 +159,8 @@ impl Client {
             Some(Verb::Versions(versions)) => versions.run(common, env),
             Some(Verb::Undo(undo)) => undo.run(common, env),
             Some(Verb::Uploads(uploads)) => uploads.run(common, env),
+            Some(Verb::Config(config)) => config.run(common, env),
+            Some(Verb::CompleteStored(stored)) => stored.run(common, env),
             None if common.json => {
                 let text = "--json is for the one-shot verbs, the session is for people";
                 Err(Failure::new(Code::Usage, text).hint("See:  palk client --help").into())

@@ -8,6 +8,7 @@ use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -21,11 +22,11 @@ use crate::core::wire::extended::{Entry, Moved};
 #[derive(Args, Debug)]
 pub(super) struct Mv {
     /// What is moved
-    #[arg(required = true, value_name = "FROM")]
+    #[arg(required = true, value_name = "FROM", value_hint = STORED)]
     from: Vec<String>,
 
     /// Where to; "/" is your top folder
-    #[arg(required = true, value_name = "TO")]
+    #[arg(required = true, value_name = "TO", value_hint = STORED)]
     to: String,
 
     /// Replace a file that is there

@@ -7,6 +7,7 @@ use super::advice;
 use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -17,7 +18,7 @@ use crate::core::wire::extended::Removed;
 #[derive(Args, Debug)]
 pub(super) struct Rmdir {
     /// Folders to remove
-    #[arg(required = true, value_name = "FOLDER")]
+    #[arg(required = true, value_name = "FOLDER", value_hint = STORED)]
     folders: Vec<String>,
 
     /// Remove everything in them too; asks first

@@ -15,6 +15,7 @@ use super::retry::Patience;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::{Fetched, fetch_into, fetch_patiently};
+use crate::cmd::completions::STORED;
 use crate::cmd::env::{Env, Interrupts};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::when;
@@ -28,7 +29,7 @@ use crate::core::wire::extended::{When, Which};
 #[derive(Args, Debug)]
 pub(super) struct Rtv {
     /// Stored files, as "inf" shows them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
     /// Where to: a folder, a file, or "-" for standard output [default: the current folder]

@@ -79,6 +79,14 @@ pub(super) fn show(env: &mut Env) -> Result<(), Stop> {
     tell(&services, env)
 }
 
+/// Is the server to be looked for?
+///
+/// # Errors
+/// Those of reading the configuration.
+pub(crate) fn is_wanted(common: &Common, env: &Env) -> Result<bool, Failure> {
+    Ok(named_server(common, env)?.as_deref() == Some(WORD))
+}
+
 /// Puts the address of the only server that is found in the place of `--server scan`, however that
 /// was said; anything else stays as it is.
 ///
@@ -86,7 +94,7 @@ pub(super) fn show(env: &mut Env) -> Result<(), Stop> {
 /// [`Code::Unreachable`] if none is found, [`Code::Usage`] if there are several and nobody can be
 /// asked which.
 pub(crate) fn settle(common: Common, env: &mut Env) -> Result<Common, Stop> {
-    if named_server(&common, env)?.as_deref() != Some(WORD) {
+    if !is_wanted(&common, env)? {
         return Ok(common);
     }
     let found = search(&asked(env), TIME, env)?;

@@ -106,21 +106,30 @@ pub(crate) struct Settings {
     pub(crate) password_given: bool,
 }
 
+/// What a configuration file says.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub(crate) struct Config {
     default_profile: Option<String>,
     #[serde(default)]
-    profile: BTreeMap<String, Profile>,
+    pub(crate) profile: BTreeMap<String, Profile>,
 }
 
+impl Config {
+    /// The profile that is used: the one that is asked for, or the file's own default.
+    pub(crate) fn named<'a>(&'a self, common: &'a Common) -> Option<&'a str> {
+        common.profile.as_deref().or(self.default_profile.as_deref())
+    }
+}
+
+/// What it says of one profile.
 #[derive(Deserialize, Default, Clone)]
 #[serde(deny_unknown_fields)]
-struct Profile {
-    server: Option<String>,
-    user: Option<String>,
-    password_file: Option<PathBuf>,
-    password_command: Option<String>,
+pub(crate) struct Profile {
+    pub(super) server: Option<String>,
+    pub(super) user: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(super) password_command: Option<String>,
     fingerprint: Option<String>,
 }
 
@@ -169,7 +178,7 @@ impl Settings {
 ///
 /// # Errors
 /// As [`Settings::resolve`].
-pub(super) fn named_server(common: &Common, env: &Env) -> Result<Option<String>, Failure> {
+pub(crate) fn named_server(common: &Common, env: &Env) -> Result<Option<String>, Failure> {
     match &common.server {
         Some(server) => Ok(Some(server.clone())),
         None => Ok(profile(common, env)?.server),
@@ -213,40 +222,67 @@ fn contradiction(both: &str) -> Failure {
 }
 
 fn profile(common: &Common, env: &Env) -> Result<Profile, Failure> {
-    let Some(place) = config_place(env) else {
-        return missing(common.profile.as_deref(), "there is no configuration file");
-    };
-    let text = match std::fs::read_to_string(env.at(&place)) {
-        Ok(text) => text,
-        Err(error) if env.variable("PALK_CONFIG").is_none() && is_absent(&error) => {
-            return missing(common.profile.as_deref(), &format!("there is no {}", place.display()));
-        }
+    let needs_nothing =
+        common.profile.is_none() && common.server.is_some() && common.user.is_some();
+    let read = match config_text(env) {
         // Somebody else's home: it must not stop who needs nothing of it.
         Err(error)
-            if env.variable("PALK_CONFIG").is_none()
-                && is_nobodys(&error)
-                && common.profile.is_none()
-                && common.server.is_some()
-                && common.user.is_some() =>
+            if needs_nothing && env.variable("PALK_CONFIG").is_none() && is_nobodys(&error) =>
         {
             return Ok(Profile::default());
         }
-        Err(error) => {
-            let text = format!("cannot read {}: {}", place.display(), reason(&error));
-            return Err(Failure::new(Code::Usage, text).hint("PALK_CONFIG names another one."));
-        }
+        read => read_config(read, env)?,
     };
-    let config = parse(&text).map_err(|(line, why)| {
+    let named = |config: &Config| config.named(common).map(str::to_owned);
+    match (read, config_place(env)) {
+        (Some(config), place) => match named(&config) {
+            None => Ok(Profile::default()),
+            Some(name) => match config.profile.get(&name) {
+                Some(profile) => Ok(profile.clone()),
+                None => {
+                    let place = place.unwrap_or_default();
+                    missing(Some(&name), &format!("it is not in {}", place.display()))
+                }
+            },
+        },
+        (None, Some(place)) => {
+            missing(common.profile.as_deref(), &format!("there is no {}", place.display()))
+        }
+        (None, None) => missing(common.profile.as_deref(), "there is no configuration file"),
+    }
+}
+
+/// The text of the configuration file; `None` if there is none and none was named.
+fn config_text(env: &Env) -> std::io::Result<Option<String>> {
+    let Some(place) = config_place(env) else { return Ok(None) };
+    match std::fs::read_to_string(env.at(&place)) {
+        Err(error) if env.variable("PALK_CONFIG").is_none() && is_absent(&error) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn read_config(
+    text: std::io::Result<Option<String>>,
+    env: &Env,
+) -> Result<Option<Config>, Failure> {
+    let place = config_place(env).unwrap_or_default();
+    let text = text.map_err(|error| {
+        let text = format!("cannot read {}: {}", place.display(), reason(&error));
+        Failure::new(Code::Usage, text).hint("PALK_CONFIG names another one.")
+    })?;
+    let config = text.map(|text| parse(&text)).transpose();
+    config.map_err(|(line, why)| {
         let text = format!("{} line {line}: {why}", place.display());
         Failure::new(Code::Usage, text).hint("Correct that line, or remove it.")
-    })?;
-    match common.profile.as_ref().or(config.default_profile.as_ref()) {
-        None => Ok(Profile::default()),
-        Some(name) => match config.profile.get(name) {
-            Some(profile) => Ok(profile.clone()),
-            None => missing(Some(name), &format!("it is not in {}", place.display())),
-        },
-    }
+    })
+}
+
+/// What the configuration file says; `None` if there is none and none was named.
+///
+/// # Errors
+/// [`Code::Usage`] if it cannot be read or understood.
+pub(crate) fn config(env: &Env) -> Result<Option<Config>, Failure> {
+    read_config(config_text(env), env)
 }
 
 /// Reads a configuration file's text; if it is none, gives the line of the mistake and the reason.
@@ -296,7 +332,7 @@ pub(crate) fn config_place(env: &Env) -> Option<PathBuf> {
 }
 
 /// A `~/` at the beginning is the user's home: no shell has seen to it here.
-pub(super) fn from_home(path: &Path, env: &Env) -> PathBuf {
+pub(crate) fn from_home(path: &Path, env: &Env) -> PathBuf {
     match (path.strip_prefix("~"), env.variable("HOME")) {
         (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => path.to_owned(),

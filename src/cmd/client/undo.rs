@@ -7,6 +7,7 @@ use super::advice;
 use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
@@ -23,7 +24,7 @@ use crate::core::wire::extended::history::{Difference, Outcome, Reverted};
 #[derive(Args, Debug)]
 pub(super) struct Undo {
     /// Files and folders, also deleted ones
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
     /// To the state at this time: "2h ago", "yesterday 18:00", RFC 3339, or a snapshot's name

@@ -14,6 +14,7 @@ use super::retry::Patience;
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::send_patiently;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -32,7 +33,7 @@ pub(super) struct Upload {
     command: Option<String>,
 
     /// The folder to store them in [default: your top folder]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = STORED)]
     to: Option<String>,
 
     /// The name to store the file under (with one FILE), with folders before it if you like [default:

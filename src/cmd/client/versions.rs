@@ -7,6 +7,7 @@ use super::advice;
 use super::connection::Connection;
 use super::settings::Common;
 use super::transfer::rooted;
+use crate::cmd::completions::STORED;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
@@ -19,7 +20,7 @@ use crate::core::wire::extended::history::{PathVersion, VersionFacts};
 #[derive(Args, Debug)]
 pub(super) struct Versions {
     /// A file or folder, also one that was deleted
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_hint = STORED)]
     path: String,
 }
 

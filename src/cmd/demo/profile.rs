@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 use super::resources::{FOLDER_PREFIX, is_running};
-use crate::cmd::client::local::replace_file;
+use crate::cmd::client::local::replace_config;
 use crate::core::io::reason;
 use crate::core::types::Fingerprint;
 
@@ -64,7 +64,7 @@ impl Profile {
             new_file,
             new_folders,
         };
-        profile.replace(&text).map_err(failed)?;
+        replace_config(config, &text).map_err(failed)?;
         Ok(profile)
     }
 
@@ -90,7 +90,7 @@ impl Profile {
             return Ok(()); // somebody has changed or removed it: it is theirs
         };
         if !self.new_file || !text.trim().is_empty() {
-            return self.replace(&text).map_err(failed);
+            return replace_config(&self.config, &text).map_err(failed);
         }
         fs::remove_file(&self.config).map_err(failed)?;
         for folder in &self.new_folders {
@@ -98,16 +98,6 @@ impl Profile {
             let _ = fs::remove_dir(folder);
         }
         Ok(())
-    }
-
-    /// Replaces the configuration file as a whole. Through a link, as an editor would.
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let target = match fs::canonicalize(&self.config) {
-            Ok(target) => target,
-            Err(_) => self.config.clone(),
-        };
-        let permissions = fs::metadata(&target).ok().map(|there| there.permissions());
-        replace_file(&target, text, permissions)
     }
 }
 

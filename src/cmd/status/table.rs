@@ -132,6 +132,8 @@ mod tests {
             nodes: NodeId::ALL.map(node).into(),
             unreadable: Vec::new(),
             upkeep: None,
+            version: None,
+            now_ms: None,
         }
     }
 

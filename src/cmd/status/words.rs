@@ -7,7 +7,7 @@ use crate::core::types::{NodeId, NodeSet};
 use crate::core::wire::node::DiskTrouble;
 
 /// What can be done, in one line.
-pub(super) fn headline(report: &Status) -> String {
+pub(crate) fn headline(report: &Status) -> String {
     let word = match report.state {
         State::Healthy => "HEALTHY",
         State::Degraded => "DEGRADED",
@@ -47,7 +47,7 @@ pub(crate) fn owed(debt: &Debt) -> String {
 }
 
 /// What is wrong, and what to do about it.
-pub(super) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
+pub(crate) fn trouble(trouble: &Trouble, named: &[String]) -> [String; 2] {
     match trouble {
         Trouble::Unreadable { files } => [
             format!("{}{}", too_few(*files), names(*files, named)),

@@ -137,7 +137,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn content(bytes: usize) -> Vec<u8> {
-        (0..bytes).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
+        let words = (0..bytes.div_ceil(8) as u64).flat_map(|i| (i * 0x9e37_79b9).to_le_bytes());
+        words.take(bytes).collect()
     }
 
     fn pushed(offset: u64, bytes: &[u8]) -> DigestTree {

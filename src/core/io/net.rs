@@ -13,8 +13,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::core::error::{Error, Result};
-pub use crate::core::io::socket::UNRESOLVED;
 use crate::core::io::socket::{self, Socket};
+pub use crate::core::io::socket::{UNRESOLVED, check_address};
 use crate::core::io::tls::Session;
 use crate::core::types::Fingerprint;
 

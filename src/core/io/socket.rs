@@ -232,17 +232,26 @@ pub const UNRESOLVED: &str = "the name of the host cannot be resolved";
 
 /// All addresses of `HOST:PORT`. The system's own limit applies to the look-up of the name.
 pub(super) fn resolve(name: &str, address: &str) -> Result<Vec<SocketAddr>> {
+    check_address(address)?;
+    match address.to_socket_addrs() {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(_) => Err(unreachable(name, UNRESOLVED)),
+    }
+}
+
+/// Is this `HOST:PORT`? The host may not exist.
+///
+/// # Errors
+/// [`Code::Usage`] if it is not.
+pub fn check_address(address: &str) -> Result<()> {
     // What no name service knows: an address as other programs write it (`http://...`, `user@...`).
     let is_host = |host: &str| {
         !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@".contains(c))
     };
     let is_port = |port: &str| port.parse::<u16>().is_ok();
-    if !address.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port)) {
-        return Err(Error::other(Code::Usage, format!("{address:?} is not HOST:PORT")));
-    }
-    match address.to_socket_addrs() {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(_) => Err(unreachable(name, UNRESOLVED)),
+    match address.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
+        _ => Err(Error::other(Code::Usage, format!("{address:?} is not HOST:PORT"))),
     }
 }
 

@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::core::cluster::Cluster;
 use crate::core::error::Result;
+use crate::core::io::clock;
 use crate::core::serve::operator::told::Told;
 use crate::core::serve::upkeep::Upkeep;
 use crate::core::serve::users::Users;
@@ -98,6 +99,8 @@ impl Operator {
         let (files, bytes) = self.cluster.catalog.current()?;
         (status.files.count, status.files.bytes) = (files, bytes);
         status.upkeep = Some(self.upkeep()?);
+        status.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+        status.now_ms = Some(clock::now_ms());
         Ok(status)
     }
 
@@ -107,7 +110,9 @@ impl Operator {
     /// # Errors
     /// If the catalog cannot be read.
     pub fn status_for_users(&self) -> Result<Status> {
-        self.told.lock().get(|| self.begun.elapsed(), || self.status(Names::Hidden))
+        let told = self.told.lock().get(|| self.begun.elapsed(), || self.status(Names::Hidden))?;
+        // Of an answer that is given again everything but this may be a little old.
+        Ok(Status { now_ms: Some(clock::now_ms()), ..told })
     }
 
     /// Refuses what would change something if another server has taken over.

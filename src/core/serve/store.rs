@@ -99,6 +99,17 @@ pub struct Store<'a> {
     extents: Vec<PlacedExtent>,
 }
 
+/// What a store begins with, once nothing stands in its way.
+struct Task<'a> {
+    place: Place,
+    attributes: FileAttributes,
+    goal: Goal,
+    sender: Option<Sender<'a>>,
+    reservation: Reservation<'a>,
+    /// Where in the file the bytes begin and end.
+    span: [u64; 2],
+}
+
 /// An extent that is being written.
 struct ExtentWriting {
     writing: Writing,
@@ -143,7 +154,9 @@ impl Files {
         let reservation = self.usage.reserve(self.room(&reclaim), user.account.id, path, bytes)?;
         self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
         let goal = Goal::File { precondition, keep };
-        self.begin_store(user, path, attributes, goal, sender, reservation, [0, bytes])
+        let place = place(user, path);
+        let task = Task { place, attributes, goal, sender, reservation, span: [0, bytes] };
+        self.begin_store(user, task)
     }
 
     /// Begins to store so many bytes that become a part of an upload.
@@ -158,7 +171,7 @@ impl Files {
             PartPlace::Byte(offset) => offset,
             PartPlace::Positions(_) => 0,
         };
-        let end = offset.checked_add(bytes).unwrap_or(u64::MAX);
+        let end = offset.saturating_add(bytes);
         self.check_size(end.max(whole_bytes.unwrap_or(0)))?;
         let sender = match at {
             PartPlace::Byte(_) => Some(self.sender(id)?),
@@ -171,8 +184,9 @@ impl Files {
         let room = self.room(&reclaim);
         let reservation = self.usage.reserve(room, user.account.id, path, bytes)?;
         let goal = Goal::Upload { id, at, whole_bytes };
-        let attributes = FileAttributes::default();
-        self.begin_store(user, path, attributes, goal, sender, reservation, [offset, end])
+        let (place, attributes) = (place(user, path), FileAttributes::default());
+        let task = Task { place, attributes, goal, sender, reservation, span: [offset, end] };
+        self.begin_store(user, task)
     }
 
     fn check_size(&self, bytes: u64) -> Result<()> {
@@ -188,18 +202,9 @@ impl Files {
         self.cluster.uploading.enter(id).ok_or_else(|| Error::other(Code::Temporary, text))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn begin_store<'a>(
-        &'a self,
-        user: &User,
-        path: &FilePath,
-        attributes: FileAttributes,
-        goal: Goal,
-        sender: Option<Sender<'a>>,
-        reservation: Reservation<'a>,
-        [offset, end]: [u64; 2],
-    ) -> Result<Store<'a>> {
-        let (place, begun_ms) = (place(user, path), clock::now_ms());
+    fn begin_store<'a>(&'a self, user: &User, task: Task<'a>) -> Result<Store<'a>> {
+        let Task { place, attributes, goal, sender, reservation, span: [offset, end] } = task;
+        let begun_ms = clock::now_ms();
         let extent = self.begin_extent(&place, &goal, 0, [offset, end], begun_ms)?;
         Ok(Store {
             files: self,
