@@ -16,6 +16,8 @@ mod journals;
 mod local;
 #[path = "damage/nodes.rs"]
 mod nodes;
+#[path = "damage/uploads.rs"]
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::fs;
