@@ -643,6 +643,7 @@ proptest! {
     #[test]
     fn the_journal_and_a_snapshot_make_the_same_catalog_as_the_jobs(
         steps in prop::collection::vec(steps(), 1..120),
+        later in prop::collection::vec(steps(), 0..30),
     ) {
         let (folder, live) = empty();
         run(&live, &steps);
@@ -663,6 +664,7 @@ proptest! {
         prop_assert_eq!(loaded.end().unwrap(), live.end().unwrap());
         prop_assert_eq!(picture(&loaded), without_what_goes(&live));
 
+        run(&live, &later);
         while let some @ [_, ..] = &live.retired(3).unwrap()[..] {
             change(&live, |draft| draft.drop_versions(some)).unwrap();
             live.sweep_doomed().unwrap();

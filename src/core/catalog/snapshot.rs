@@ -16,8 +16,8 @@ use crate::core::catalog::database::{self, all, catalog_error, first, one};
 use crate::core::catalog::files::{FileRecord, RECORD, read_record};
 use crate::core::catalog::past::NO_FOLDER;
 use crate::core::catalog::{
-    CLUSTER, Catalog, UserId, apply, extents, journal, moments, node_addresses, replace, tree,
-    uncertain, uploads,
+    CLUSTER, Catalog, NamedMoment, UserId, apply, extents, journal, moments, node_addresses,
+    replace, tree, uncertain, uploads,
 };
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
@@ -219,10 +219,14 @@ fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Tells the snapshots. One that is removed has its name no more, and may still have what is to be let go
+/// of.
 fn tell_moments(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
-    for moment in moments::list(connection)? {
-        let change = Change::SnapshotMade { name: moment.name, until_ms: moment.until_ms };
-        chunks.add_at(moment.of, change)?;
+    for (NamedMoment { name, of, until_ms }, is_removed) in moments::all_of_them(connection)? {
+        chunks.add_at(of, Change::SnapshotMade { name, until_ms })?;
+        if is_removed {
+            chunks.add(Change::SnapshotRemoved { of })?;
+        }
     }
     Ok(())
 }
@@ -420,7 +424,7 @@ impl UserTeller<'_, '_> {
 
     /// Tells what names of a user were.
     fn tell_past(&mut self, id: i64, top: i64) -> Result<()> {
-        let select = "SELECT parent, name, past.version, folder, made, gone, kept
+        let select = "SELECT parent, name, past.version, folder, made, gone, kept, held
                       FROM past LEFT JOIN versions ON versions.version = past.version
                       WHERE past.user_id = ?1 ORDER BY gone";
         let mut query = self.connection.prepare(select).map_err(catalog_error)?;
@@ -428,8 +432,8 @@ impl UserTeller<'_, '_> {
         while let Some(row) = rows.next().map_err(catalog_error)? {
             let read = |at: usize| row.get::<_, Option<i64>>(at).map_err(catalog_error);
             let version = row.get::<_, Option<_>>(2).map_err(catalog_error)?.map(VersionId);
-            let [parent, folder, made, gone, kept] =
-                [read(0)?, read(3)?, read(4)?, read(5)?, read(6)?];
+            let [parent, folder, made, gone, kept, held] =
+                [read(0)?, read(3)?, read(4)?, read(5)?, read(6)?, read(7)?];
             let parent = match parent.unwrap_or(NO_FOLDER) {
                 NO_FOLDER => Some(FolderAt { key: None, path: FolderPath::top() }),
                 parent => self.home(parent, top)?,
@@ -447,7 +451,8 @@ impl UserTeller<'_, '_> {
             }
             let (user, name) = (self.user.clone(), row.get(1).map_err(catalog_error)?);
             let [made, gone] = [made, gone].map(|at| Moment(at.unwrap_or_default()));
-            self.chunks.add(Change::Past { user, folder, name, was, made, gone })?;
+            let held = held.filter(|held| *held != 0).map(Moment);
+            self.chunks.add(Change::Past { user, folder, name, was, made, gone, held })?;
         }
         Ok(())
     }
@@ -550,9 +555,10 @@ mod tests {
     use super::*;
     use crate::core::catalog::NewFile;
     use crate::core::catalog::fixture::{
-        CLUSTER, change, empty, fixture, folder, name, new_file, path, v,
+        CLUSTER, Fixture, change, empty, fixture, folder, name, new_file, path, v,
     };
     use crate::core::types::VersionId;
+    use crate::core::wire::journal::SnapshotName;
     use crate::core::wire::snapshot::{decode_chunk, read_frame};
 
     #[test]
@@ -683,6 +689,44 @@ mod tests {
             states.iter().filter_map(|s| s.file.as_ref().map(|(file, _)| file.version)).collect();
         assert_eq!(versions, [v(1)], "it is as if the others had never been");
         assert_eq!(f.catalog.retired(9).unwrap(), [v(2), v(3)]);
+    }
+
+    /// A catalog made of a snapshot of this one.
+    fn loaded(f: &Fixture, what: &str) -> std::sync::Arc<Catalog> {
+        let file = f.folder.path().join(what);
+        let head = f.catalog.snapshot(&file).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        let (chunk, _) = read_frame(&bytes).unwrap().unwrap();
+        let new = f.folder.path().join(format!("{what}.db"));
+        let mut loader = Loader::create(&new, CLUSTER).unwrap();
+        loader.load(&decode_chunk(chunk).unwrap()).unwrap();
+        loader.finish(head.at).unwrap();
+        std::sync::Arc::new(Catalog::open(&new, CLUSTER).unwrap())
+    }
+
+    #[test]
+    fn what_a_removed_snapshot_had_goes_from_every_catalog_at_the_same_entry() {
+        let f = fixture();
+        let snapshot = SnapshotName::parse("s").unwrap();
+        f.store("a", 1);
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        f.store("a", 2);
+        f.expire();
+        let mut others = vec![loaded(&f, "held")];
+        f.change(|draft| draft.remove_snapshot(&snapshot)).unwrap();
+        others.push(loaded(&f, "removed"));
+        // Its name may be that of another one by now.
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        others.push(loaded(&f, "made again"));
+        while f.change(|draft| draft.release_snapshot()).unwrap() {}
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(1)]);
+        for other in others {
+            let later = f.catalog.entries_after(other.end().unwrap().id).unwrap().unwrap();
+            other.apply(&later).unwrap();
+            assert_eq!(other.snapshots().unwrap(), f.catalog.snapshots().unwrap());
+            let states = |catalog: &Catalog| catalog.path_states(f.user, &path("a")).unwrap();
+            assert_eq!(states(&other), states(&f.catalog));
+        }
     }
 
     #[test]
