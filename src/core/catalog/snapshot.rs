@@ -31,6 +31,9 @@ use crate::core::wire::snapshot::{CHUNK_BYTES, FORMAT, SnapshotHead, frame_of};
 /// The count at the beginning of a chunk is never longer.
 const COUNT_BYTES: usize = 10;
 
+/// No entry has this number.
+const NO_ENTRY: i64 = 0;
+
 /// A moment is never longer.
 const MOMENT_BYTES: usize = 10;
 
@@ -312,7 +315,7 @@ impl UserTeller<'_, '_> {
         Ok(())
     }
 
-    /// Has a version other names than that of this entry?
+    /// Has a version other names than that of this entry, which can be told?
     fn has_others(&mut self, entry: i64, version: VersionId, top: i64) -> Result<bool> {
         let select = "SELECT parent FROM entries WHERE version = ?1 AND id != ?2";
         let values = rusqlite::params![version.0, entry];
@@ -445,7 +448,10 @@ impl UserTeller<'_, '_> {
             };
             // What is in a doomed folder can be had back by nobody.
             let (Some(folder), Some(was)) = (parent, was) else { continue };
-            if let Some(version) = version.filter(|_| kept == Some(1)) {
+            // A name in a doomed folder that is not swept yet has not been told.
+            if let Some(version) = version
+                && (kept == Some(1) || !self.has_others(NO_ENTRY, version, top)?)
+            {
                 self.tell_kept(version)?;
                 self.tell_uncertain(version)?;
             }
@@ -727,6 +733,24 @@ mod tests {
             let states = |catalog: &Catalog| catalog.path_states(f.user, &path("a")).unwrap();
             assert_eq!(states(&other), states(&f.catalog));
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_told_also_where_a_doomed_folder_has_it_that_is_not_swept() {
+        let f = fixture();
+        f.store("x/a", 1);
+        f.change(|draft| draft.name_version(f.user, &path("b"), v(1))).unwrap();
+        f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        f.change(|draft| draft.make_snapshot(&SnapshotName::parse("s").unwrap(), None)).unwrap();
+        f.change(|draft| draft.delete(f.user, &path("b"))).unwrap();
+        f.expire();
+        let there = |catalog: &Catalog| {
+            let then = catalog.moment_of("s").unwrap();
+            catalog.file_at(f.user, &path("b"), then).map(|record| record.version).ok()
+        };
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "doomed"))], [Some(v(1)); 2]);
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "swept"))], [Some(v(1)); 2]);
     }
 
     #[test]
