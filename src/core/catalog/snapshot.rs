@@ -7,7 +7,7 @@
 //! Each change is told with its moment. First comes what is there, then the removed folders that can be
 //! had back, then what names were.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -264,17 +264,51 @@ struct UserTeller<'a, 'b> {
 
 impl UserTeller<'_, '_> {
     fn tell(&mut self, id: i64, top: i64) -> Result<()> {
+        let loose = self.loose(id)?;
+        for (folder, key) in &loose {
+            let home = FolderAt { key: Some(*key), path: FolderPath::top() };
+            self.homes.insert(*folder, Some(home));
+        }
         self.tell_folder(None, top, top)?;
-        let select =
-            "SELECT entry, key FROM detached WHERE user_id = ?1 AND doomed = 0 ORDER BY key";
+        let select = "SELECT entry, key FROM detached
+                      WHERE user_id = ?1 AND doomed = 0 AND key >= 0 ORDER BY key";
         let detached: Vec<(i64, Moment)> =
             all(self.connection, select, [id], |row| Ok((row.get(0)?, Moment(row.get(1)?))))?;
-        for (folder, key) in detached {
+        for (folder, key) in detached.into_iter().chain(loose) {
             self.chunks.add_at(key, Change::FolderBegun { user: self.user.clone() })?;
             self.tell_folder(Some(key), folder, top)?;
         }
         self.tell_past(id, top)?;
         self.tell_uploads(id)
+    }
+
+    /// The folders that only their former names keep, with what they are told by: those that were in a doomed
+    /// folder, whether that is swept already or not.
+    fn loose(&self, user: i64) -> Result<BTreeMap<i64, Moment>> {
+        let select = "SELECT folder, min(gone) FROM past
+                      WHERE user_id = ?1 AND folder IS NOT NULL GROUP BY folder";
+        let named: BTreeMap<i64, i64> =
+            all(self.connection, select, [user], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .into_iter()
+                .collect();
+        let is_kept = "SELECT 1 FROM users WHERE root = ?1
+                       UNION SELECT 1 FROM detached WHERE entry = ?1 AND doomed = 0 AND key >= 0";
+        let mut loose = BTreeMap::new();
+        for folder in named.keys() {
+            // What is in another one that is named goes with that.
+            let (mut at, mut outermost) = (*folder, *folder);
+            while let Some((Some(parent), _)) = tree::above(self.connection, at)? {
+                at = parent;
+                if named.contains_key(&at) {
+                    outermost = at;
+                }
+            }
+            if first(self.connection, is_kept, [at], |_| Ok(()))?.is_none() {
+                let gone = named.get(&outermost).copied().unwrap_or_default();
+                loose.insert(outermost, Moment(-gone));
+            }
+        }
+        Ok(loose)
     }
 
     /// Tells what is in a folder, and the folder itself: the user's top folder, or the detached one with
@@ -751,6 +785,35 @@ mod tests {
         assert_eq!([there(&f.catalog), there(&loaded(&f, "doomed"))], [Some(v(1)); 2]);
         f.catalog.sweep_doomed().unwrap();
         assert_eq!([there(&f.catalog), there(&loaded(&f, "swept"))], [Some(v(1)); 2]);
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_into_a_doomed_one_is_told_whether_that_is_swept_or_not() {
+        let f = fixture();
+        let snapshot = SnapshotName::parse("s").unwrap();
+        f.store("a/b", 1);
+        f.change(|draft| draft.make_folder(f.user, &folder("x"), false)).unwrap();
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        f.change(|draft| draft.relocate(f.user, &path("a"), &folder("x"), false)).unwrap();
+        f.store("x/c", 2);
+        let then = f.catalog.moment_of("s").unwrap();
+        // The folder goes itself and not only its name: it was made after the snapshot.
+        f.change(|draft| draft.make_folder(f.user, &folder("y"), false)).unwrap();
+        f.change(|draft| draft.relocate(f.user, &path("x/a"), &folder("y"), false)).unwrap();
+        f.change(|draft| draft.remove_folder(f.user, &folder("y"), true)).unwrap();
+        f.expire();
+        let there = |catalog: &Catalog| {
+            let found = catalog.file_at(f.user, &path("a/b"), then);
+            found.map(|record| record.version).ok()
+        };
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "doomed"))], [Some(v(1)); 2]);
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "swept"))], [Some(v(1)); 2]);
+        // With its last name it goes, also where no other folder is doomed.
+        f.change(|draft| draft.remove_snapshot(&snapshot)).unwrap();
+        while f.change(|draft| draft.release_snapshot()).unwrap() {}
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(1)]);
     }
 
     #[test]
