@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palk::core::catalog::{Catalog, Due, Surveyed};
+use palk::core::catalog::{Catalog, Surveyed};
 use palk::core::cluster::retention::Keep;
 use palk::core::code::kernel;
 use palk::core::code::layout::Layout;
 use palk::core::code::repair::Select;
 use palk::core::path::{UserName, block_file_name};
-use palk::core::types::{Moment, NodeId, NodeSet, VersionId};
+use palk::core::types::{NodeId, NodeSet, VersionId};
 use palk::core::wire::snapshot;
 use palk::core::wire::trailer::{FOOTER_BYTES, Footer};
 use rand::RngExt;
 
 use super::disk::ROOT;
-use super::model::{Item, Trees};
 use super::node::Process;
 use super::server::USERS;
+use super::state::{Item, State, Trees};
 use super::users::file;
 use super::world::World;
 
@@ -71,8 +71,13 @@ impl World {
             self.settle_down();
             assert!(self.guarded(World::check_whole));
         }
+        self.outlive();
         if self.faults.keep != Keep::Nothing {
             self.let_go_of_all();
+            assert!(self.guarded(World::check_whole));
+        }
+        if self.has_had_snapshots {
+            self.let_go_of_snapshots();
             assert!(self.guarded(World::check_whole));
         }
     }
@@ -152,11 +157,8 @@ impl World {
                 return Some(format!("node {id} has work to do"));
             }
         }
-        if self.site.keep == Keep::Nothing {
-            let due = cluster.catalog.due(Moment::MAX).unwrap();
-            if due != Due::default() {
-                return Some(format!("{due:?} is kept"));
-            }
+        if let Some(due) = self.still_due() {
+            return Some(due);
         }
         let retired = cluster.catalog.retired(100).unwrap();
         if !retired.is_empty() {
@@ -205,14 +207,15 @@ impl World {
     }
 
     fn check_whole(&mut self) {
-        let shown = self.server().shows();
-        self.model.settle(&shown, "the last server");
+        let state = self.server().state();
+        let latest_us = self.site.clock.latest_us();
+        self.model.settle(&state, latest_us, "the last server");
         let pair = PAIRS[self.random.random_range(0..PAIRS.len())];
-        self.check_reading(pair, &shown);
+        self.check_reading(pair, &state);
         self.check_pairs();
         self.check_journals();
-        self.check_disks(&shown);
-        self.check_nothing_kept(&shown);
+        self.check_disks(&state.trees);
+        self.check_nothing_kept(&state);
         let own = self.dump(&self.servers[self.at].cluster.catalog.clone());
         self.check_recoverable(pair, &own);
     }
@@ -266,11 +269,11 @@ impl World {
     }
 
     /// Two nodes hang, and the server reads everything from the other two.
-    fn check_reading(&mut self, pair: [usize; 2], shown: &Trees) {
+    fn check_reading(&mut self, pair: [usize; 2], state: &State) {
         for which in (0..4).filter(|which| !pair.contains(which)) {
             self.nodes[which].machine().process = Process::Hung;
         }
-        for (user, tree) in shown {
+        for (user, tree) in &state.trees {
             for (path, item) in tree {
                 let Item::File { blake3, .. } = item else { continue };
                 let (files, owner) = (self.server().files.clone(), self.user(user).unwrap());
@@ -284,6 +287,7 @@ impl World {
                 assert!(bytes == **self.contents[blake3], "{user}/{path}: wrong bytes");
             }
         }
+        self.check_reading_snapshots(state);
         (0..4).for_each(|which| self.nodes[which].machine().process = Process::Running);
         self.settle_down();
     }
