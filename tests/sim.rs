@@ -42,6 +42,8 @@ mod state;
 mod tamper;
 #[path = "sim/users.rs"]
 mod users;
+#[path = "sim/view.rs"]
+mod view;
 #[path = "sim/what_was.rs"]
 mod what_was;
 #[path = "sim/whole.rs"]
