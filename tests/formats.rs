@@ -772,9 +772,10 @@ fn every_change_of_the_journal() {
                 was: PastItem::File(VERSION),
                 made: Moment(1),
                 gone: key,
+                held: Some(Moment(2)),
             },
             "23046465 6d6f0002 75700561 2e747874 00111111 11111111 11111111 11111111 \
-             1102ac02",
+             1102ac02 0104",
         ),
         (
             Change::Past {
@@ -784,8 +785,9 @@ fn every_change_of_the_journal() {
                 was: PastItem::Folder(FolderAt { key: None, path: up() }),
                 made: Moment(1),
                 gone: Moment::MAX,
+                held: None,
             },
-            "23046465 6d6f01ac 02000162 01000275 7002feff ffffffff ffffff01",
+            "23046465 6d6f01ac 02000162 01000275 7002feff ffffffff ffffff01 00",
         ),
         (
             Change::Past {
@@ -795,8 +797,9 @@ fn every_change_of_the_journal() {
                 was: PastItem::Folder(FolderAt { key: Some(key), path: FolderPath::top() }),
                 made: Moment(1),
                 gone: key,
+                held: None,
             },
-            "23046465 6d6f0000 000101ac 020002ac 02",
+            "23046465 6d6f0000 000101ac 020002ac 0200",
         ),
         (
             Change::UploadBegun(UploadBegun {

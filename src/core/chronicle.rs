@@ -120,7 +120,7 @@ impl Chronicle {
                 }
             }
             Change::FolderAttached { user, key, to } => self.attach(at, user, *key, to),
-            Change::Past { user, folder, name, was, made, gone } => {
+            Change::Past { user, folder, name, was, made, gone, .. } => {
                 self.note(user, folder, name, was, [*made, *gone]);
             }
             Change::Dropped { versions } => self.dropped.extend(versions),

@@ -161,6 +161,12 @@ fn a_whole_folder_goes_back_to_a_time_and_forth_again() {
     client(&cluster, &["undo", "/", "--at", "good"])
         .code(0)
         .stderr(contains("Everything is as it was then\n"));
+    // Empty folders come and go, too.
+    client(&cluster, &["mkdir", "w/empty"]).code(0);
+    client(&cluster, &["undo", "w", "--at", "good"]).code(0);
+    assert_eq!(listed(&cluster, &[]), before);
+    client(&cluster, &["undo", "w"]).code(0);
+    assert_eq!(listed(&cluster, &[]).len(), before.len() + 1);
     client(&cluster, &["undo", "w/a", "--at", "none-such"]).code(4);
 }
 

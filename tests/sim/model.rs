@@ -1,5 +1,5 @@
-//! What the simulated world must come to: every state that the users' trees may have after what was
-//! answered, refused, and never answered.
+//! What the simulated world must come to: every state that the users' trees and the snapshots may have after
+//! what was answered, refused, and never answered.
 //!
 //! An answered change is in every possible state, a refused one in none. One that was never answered, or
 //! answered with "in doubt", leaves two possible states, until a server that leads shows which one it is;
@@ -12,155 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use palk::core::types::Digest;
 
-/// What a path leads to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Item {
-    Folder,
-    File { blake3: Digest, bytes: u64 },
-}
-
-/// One user's files and folders by path, without the top folder.
-pub(crate) type Tree = BTreeMap<String, Item>;
-
-/// A state of all users' trees.
-pub(crate) type Trees = BTreeMap<&'static str, Tree>;
-
-/// What a user wants to be changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Change {
-    pub(crate) user: &'static str,
-    pub(crate) what: What,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum What {
-    Store {
-        path: String,
-        blake3: Digest,
-        bytes: u64,
-    },
-    Delete {
-        path: String,
-    },
-    /// With those above it; one that is there already is made already.
-    MakeFolder {
-        path: String,
-    },
-    /// With all that is in it.
-    RemoveFolder {
-        path: String,
-    },
-    /// A file over a file, or a folder to a name that nothing has; into `to` where that is a folder.
-    Move {
-        from: String,
-        to: String,
-    },
-    /// The same of what stays where it is.
-    Copy {
-        from: String,
-        to: String,
-    },
-    /// What the server makes of one tree; of another one it makes the same difference.
-    Become {
-        before: Tree,
-        after: Tree,
-    },
-}
-
-fn above(path: &str) -> Option<&str> {
-    path.rsplit_once('/').map(|(folder, _)| folder)
-}
-
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Makes a folder and those above it; false if a file is in the way.
-fn make_folders(tree: &mut Tree, folder: &str) -> bool {
-    let cuts = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
-    let folders: Vec<&str> = cuts.map(|at| &folder[..at]).collect();
-    if folders.iter().any(|folder| matches!(tree.get(*folder), Some(Item::File { .. }))) {
-        return false;
-    }
-    folders.into_iter().for_each(|folder| {
-        tree.insert(folder.to_owned(), Item::Folder);
-    });
-    true
-}
-
-impl What {
-    /// The tree where this change was made and then taken back, if that can happen to it.
-    fn taken_back(&self, tree: &Tree) -> Option<Tree> {
-        let What::Store { path, .. } = self else { return None };
-        let mut new = tree.clone();
-        above(path).is_none_or(|folder| make_folders(&mut new, folder)).then_some(new)
-    }
-
-    /// The tree after this change; `None` if it is refused there.
-    fn apply(&self, tree: &Tree) -> Option<Tree> {
-        let mut new = tree.clone();
-        let is_folder = |path: &str| tree.get(path) == Some(&Item::Folder);
-        let is_file = |path: &str| matches!(tree.get(path), Some(Item::File { .. }));
-        match self {
-            What::Store { path, blake3, bytes } => {
-                if is_folder(path) || above(path).is_some_and(|f| !make_folders(&mut new, f)) {
-                    return None;
-                }
-                new.insert(path.clone(), Item::File { blake3: *blake3, bytes: *bytes });
-            }
-            What::Delete { path } => {
-                if !is_file(path) {
-                    return None;
-                }
-                new.remove(path);
-            }
-            What::MakeFolder { path } => {
-                if !make_folders(&mut new, path) {
-                    return None;
-                }
-            }
-            What::RemoveFolder { path } => {
-                if !is_folder(path) {
-                    return None;
-                }
-                new.retain(|inner, _| inner != path && !is_below(inner, path));
-            }
-            What::Move { from, to } | What::Copy { from, to } => {
-                let name = from.rsplit('/').next().unwrap_or(from);
-                let whole = match to.as_str() {
-                    "" => name.to_owned(),
-                    to if is_folder(to) => format!("{to}/{name}"),
-                    to => to.to_owned(),
-                };
-                let has_place = above(&whole).is_none_or(is_folder);
-                if !has_place || whole == *from || is_folder(&whole) {
-                    return None;
-                }
-                if is_file(from) {
-                    new.insert(whole, *tree.get(from)?);
-                } else if is_folder(from) && !is_below(&whole, from) && !is_file(&whole) {
-                    let inner: Vec<String> =
-                        tree.keys().filter(|inner| is_below(inner, from)).cloned().collect();
-                    for path in inner.iter().chain([from]) {
-                        let item = *tree.get(path)?;
-                        new.insert(format!("{whole}{}", &path[from.len()..]), item);
-                    }
-                } else {
-                    return None;
-                }
-                if matches!(self, What::Move { .. }) {
-                    new.retain(|inner, _| inner != from && !is_below(inner, from));
-                }
-            }
-            What::Become { before, after } => {
-                new.retain(|path, _| after.contains_key(path) || !before.contains_key(path));
-                let others = after.iter().filter(|(path, item)| before.get(*path) != Some(item));
-                new.extend(others.map(|(path, item)| (path.clone(), *item)));
-            }
-        }
-        Some(new)
-    }
-}
+use super::change::Change;
+use super::state::{Item, State, Tree};
 
 /// How a change was answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,7 +29,7 @@ pub(crate) enum Answer {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Possible {
-    trees: Trees,
+    state: State,
     under_way: Vec<UnderWay>,
 }
 
@@ -216,7 +69,8 @@ const POSSIBLE_MAX: usize = 20_000;
 impl Model {
     pub(crate) fn new(users: &[&'static str]) -> Model {
         let trees = users.iter().map(|user| (*user, Tree::new())).collect();
-        let first = Possible { trees, under_way: Vec::new() };
+        let state = State { trees, snapshots: BTreeMap::new() };
+        let first = Possible { state, under_way: Vec::new() };
         let (possible, ever) = ([first].into(), BTreeMap::new());
         Model { possible, last: 0, under_way: BTreeMap::new(), ever }
     }
@@ -238,25 +92,22 @@ impl Model {
         for change in changes {
             let mut next = BTreeSet::new();
             for before in &frontier {
-                let tree = &before.trees[change.user];
-                let after = change.what.apply(tree);
-                let go_on = |tree: Option<Tree>, fate: Fate, taken_back: bool| {
-                    let mut state = before.clone();
-                    if let Some(tree) = tree {
-                        state.trees.insert(change.user, tree);
-                    }
-                    if let Some(last) = state.under_way.last_mut() {
+                let after = change.apply(&before.state);
+                let go_on = |state: Option<State>, fate: Fate, taken_back: bool| {
+                    let mut next = before.clone();
+                    next.state = state.unwrap_or(next.state);
+                    if let Some(last) = next.under_way.last_mut() {
                         last.fates.push(fate);
                         last.taken_back |= taken_back;
                     }
-                    state
+                    next
                 };
                 if after.is_none() {
                     next.insert(go_on(None, Fate::Impossible, false));
                     continue;
                 }
-                if let Some(tree) = change.what.taken_back(tree) {
-                    next.insert(go_on(Some(tree), Fate::Made, true));
+                if let Some(state) = change.taken_back(&before.state) {
+                    next.insert(go_on(Some(state), Fate::Made, true));
                 }
                 if is_uncertain {
                     next.insert(go_on(None, Fate::Obstructed, false));
@@ -310,7 +161,7 @@ impl Model {
         let before = std::mem::take(&mut self.possible);
         self.possible = before
             .into_iter()
-            .map(|state| Possible { trees: state.trees, under_way: Vec::new() })
+            .map(|own| Possible { state: own.state, under_way: Vec::new() })
             .collect();
     }
 
@@ -318,33 +169,44 @@ impl Model {
         !self.under_way.is_empty()
     }
 
-    /// A server that leads shows this: it is so from now on.
-    pub(crate) fn settle(&mut self, shown: &Trees, whose: &str) {
-        self.check(shown, whose);
+    /// A server that leads shows this: it is so from now on. Clocks have told no more than `latest_us`, in
+    /// microseconds since 1970, so no snapshot has ended by itself that is to be there longer.
+    pub(crate) fn settle(&mut self, shown: &State, latest_us: i64, whose: &str) {
+        self.check(shown, latest_us, whose);
         let before = self.possible.len();
-        self.possible.retain(|state| state.trees == *shown);
+        self.possible.retain(|own| own.state.may_be(shown, latest_us));
+        self.possible = std::mem::take(&mut self.possible)
+            .into_iter()
+            .map(|own| Possible { state: shown.clone(), ..own })
+            .collect();
         if before > 1 {
             tracing::info!("{whose} shows which of {before} possible states it is");
         }
     }
 
     /// Somebody shows this: is it possible?
-    pub(crate) fn check(&self, shown: &Trees, whose: &str) {
-        if self.possible.iter().any(|state| state.trees == *shown) {
+    pub(crate) fn check(&self, shown: &State, latest_us: i64, whose: &str) {
+        if self.possible.iter().any(|own| own.state.may_be(shown, latest_us)) {
             return;
         }
-        let nearest =
-            self.possible.iter().min_by_key(|state| differences(&state.trees, shown).len());
-        let differences = nearest.map(|state| differences(&state.trees, shown)).unwrap_or_default();
+        let differences = |own: &Possible| own.state.differences(shown);
+        let nearest = self.possible.iter().map(differences).min_by_key(Vec::len);
         panic!(
-            "{whose} shows none of {} possible states; compared with the nearest: {differences:#?}",
-            self.possible.len()
+            "{whose} shows none of {} possible states; compared with the nearest: {:#?}",
+            self.possible.len(),
+            nearest.unwrap_or_default()
         );
     }
 
     /// What a path may lead to.
     pub(crate) fn at(&self, user: &str, path: &str) -> BTreeSet<Option<Item>> {
-        self.possible.iter().map(|state| state.trees[user].get(path).copied()).collect()
+        self.possible.iter().map(|own| own.state.trees[user].get(path).copied()).collect()
+    }
+
+    /// What a path may have led to when a snapshot was made, and whether that may be gone by now.
+    pub(crate) fn at_snapshot(&self, name: &str, user: &str, path: &str) -> BTreeSet<Option<Item>> {
+        let then = |own: &Possible| own.state.snapshots.get(name)?.trees[user].get(path).copied();
+        self.possible.iter().map(then).collect()
     }
 
     /// Was this ever stored there, or moved there?
@@ -358,8 +220,8 @@ impl Model {
     }
 
     fn note_ever(&mut self) {
-        for state in &self.possible {
-            for (user, tree) in &state.trees {
+        for own in &self.possible {
+            for (user, tree) in &own.state.trees {
                 for (path, item) in tree {
                     if let Item::File { blake3, .. } = item {
                         self.ever.entry((*user, path.clone())).or_default().insert(*blake3);
@@ -368,20 +230,4 @@ impl Model {
             }
         }
     }
-}
-
-fn differences(expected: &Trees, shown: &Trees) -> Vec<String> {
-    let mut all = Vec::new();
-    for (user, tree) in expected {
-        let empty = Tree::new();
-        let shown = shown.get(user).unwrap_or(&empty);
-        let paths: BTreeSet<&String> = tree.keys().chain(shown.keys()).collect();
-        for path in paths {
-            if tree.get(path) != shown.get(path) {
-                let [is, must] = [shown.get(path), tree.get(path)].map(|item| format!("{item:?}"));
-                all.push(format!("{user}/{path} is {is}, not {must}"));
-            }
-        }
-    }
-    all
 }

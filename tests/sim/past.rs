@@ -1,7 +1,6 @@
 //! What was: every state that a settled server has shown is there as it was then, until its time is over;
 //! and users bring back what a path was.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use palk::core::catalog::{Catalog, Due, Scope};
 use palk::core::cluster::retention::Keep;
 use palk::core::error::{Code, Result};
 use palk::core::path::{FolderPath, UserName};
-use palk::core::types::{Moment, VersionId};
-use palk::core::wire::extended::Entry;
+use palk::core::types::Moment;
 use rand::RngExt;
 
-use super::model::{Change, Item, Tree, Trees, What};
-use super::server::{USERS, shown};
+use super::change::{Change, What};
+use super::server::{USERS, shown, tree_of};
+use super::state::{Snapshot, State, Tree, Trees};
 use super::users::{answer_of, file};
 use super::world::World;
 
@@ -26,25 +25,23 @@ pub(crate) const KEEPS: [Keep; 3] =
     [Keep::Nothing, Keep::For(Duration::from_secs(20)), Keep::Forever];
 
 /// What a user had at a moment.
-fn tree_at(catalog: &Catalog, user: &str, at: Moment) -> Tree {
-    let account = catalog.account(&UserName::parse(user).unwrap()).unwrap();
+pub(crate) fn tree_at(catalog: &Catalog, user: &str, at: Moment) -> Tree {
+    let Ok(account) = catalog.account(&UserName::parse(user).unwrap()) else {
+        return Tree::new();
+    };
     let top = FolderPath::top();
     let listed = catalog.page_at(account.id, &top, Scope::All, Some(at), None, usize::MAX);
-    let item = |entry| match entry {
-        Entry::File(file) => {
-            let item = Item::File { blake3: file.blake3, bytes: file.bytes };
-            (file.path.as_str().to_owned(), item)
-        }
-        Entry::Folder(folder) => (folder.as_str().to_owned(), Item::Folder),
-    };
-    listed.unwrap().into_iter().map(item).collect()
+    tree_of(listed.unwrap())
 }
 
 impl World {
     /// A settled server shows this after the last entry of its journal.
     pub(crate) fn note_shown(&mut self, at: usize, shown: Trees) {
-        let moment = self.servers[at].cluster.catalog.end().unwrap().at;
-        self.shown.insert(moment, shown);
+        let end = self.servers[at].cluster.catalog.end().unwrap();
+        let (last, at) = self.last_end;
+        assert_eq!(end.id.cmp(&last), end.at.cmp(&at), "moments grow with the journal");
+        self.last_end = (end.id, end.at);
+        self.shown.insert(end.at, shown);
         if self.shown.len() > SHOWN_MAX {
             let count = self.shown.len();
             let which = self.random.random_range(0..count);
@@ -53,7 +50,8 @@ impl World {
         }
     }
 
-    /// Since when everything is kept of users without a quota, if anything is.
+    /// Since when everything is kept of users without a quota, if anything is. A clock that was ahead has
+    /// had things let go of early.
     fn kept_since(&self) -> Option<Moment> {
         match self.site.keep {
             // Nodes that are short of room have what is kept let go of.
@@ -61,7 +59,7 @@ impl World {
             Keep::Nothing => None,
             Keep::For(time) => {
                 let time = i64::try_from(time.as_micros()).unwrap();
-                Some(Moment(self.site.now_us() - time))
+                Some(Moment(self.site.clock.latest_us() - time))
             }
             Keep::Forever => Some(Moment(0)),
         }
@@ -123,23 +121,50 @@ impl World {
         self.servers.iter().for_each(|server| server.cluster.retention.keep(keep));
     }
 
-    /// Where nothing is kept, every version is some file's.
-    pub(crate) fn check_nothing_kept(&mut self, shown: &Trees) {
-        if self.site.keep != Keep::Nothing {
-            return;
+    /// Where nothing is kept, only what is named is left.
+    pub(crate) fn check_nothing_kept(&mut self, state: &State) {
+        if self.site.keep == Keep::Nothing {
+            self.check_only_named(state);
         }
+    }
+
+    /// Time passes until all is over that is kept for a time only: nothing is left that no file is and no
+    /// snapshot has, however wrong clocks have been.
+    pub(crate) fn outlive(&mut self) {
         let catalog = self.server().cluster.catalog.clone();
-        assert_eq!(catalog.due(Moment::MAX).unwrap(), Due::default());
-        let mut named: BTreeSet<VersionId> = BTreeSet::new();
-        for (user, tree) in shown {
-            let account = catalog.account(&UserName::parse(user).unwrap()).unwrap();
-            for (path, _) in tree.iter().filter(|(_, item)| **item != Item::Folder) {
-                named.insert(catalog.file(account.id, &file(path)).unwrap().version);
-            }
+        let kept_us = match self.site.keep {
+            Keep::For(time) => i64::try_from(time.as_micros()).unwrap(),
+            Keep::Nothing | Keep::Forever => 0,
+        };
+        let ends = catalog.snapshots().unwrap().into_iter().filter_map(|own| own.until_ms);
+        let ends = ends.map(|until_ms| until_ms * 1000).max().unwrap_or(0);
+        let over_us = ends.max(catalog.end().unwrap().at.0 + kept_us);
+        let lacking_us = over_us - self.server().clock.now_us();
+        self.pass(Duration::from_micros(u64::try_from(lacking_us).unwrap_or(0)));
+        self.settle_down();
+        let state = self.server().state();
+        let is_brief = |own: &Snapshot| own.until_ms.is_some();
+        assert!(
+            !state.snapshots.values().any(is_brief),
+            "their time is over: {:?}",
+            state.snapshots
+        );
+        if self.site.keep != Keep::Forever {
+            self.check_only_named(&state);
         }
-        let held = catalog.versions_after(None, usize::MAX).unwrap();
-        let held: BTreeSet<VersionId> = held.into_iter().map(|held| held.version).collect();
-        assert_eq!(held, named, "nothing else is left");
+    }
+
+    /// What is still to be let go of, if anything is.
+    pub(crate) fn still_due(&mut self) -> Option<String> {
+        let cluster = self.server().cluster.clone();
+        let now_us = self.server().clock.now_us();
+        let over = cluster.retention.over(now_us).unwrap_or(Moment(i64::MIN));
+        let due = cluster.catalog.due(over).unwrap();
+        let is_over = |until_ms: i64| until_ms * 1000 <= now_us;
+        let snapshots = cluster.catalog.snapshots().unwrap();
+        let ended = snapshots.iter().filter(|own| own.until_ms.is_some_and(is_over)).count();
+        (due != Due::default() || ended > 0)
+            .then(|| format!("{due:?} and {ended} snapshots that have ended are kept"))
     }
 
     /// The trees that the entries lead to, one after the other, which the server of the moment would
@@ -147,8 +172,9 @@ impl World {
     fn rehearse_undo(&mut self, user: &'static str, path: &str) -> Vec<Tree> {
         let server = self.server();
         let (database, epoch) = (server.database.clone(), server.claim().epoch);
+        let clock = server.clock.clone();
         let copy = self.site.copy_of(&database);
-        let catalog = Arc::new(self.site.open(&copy));
+        let catalog = Arc::new(self.site.open(&copy, &clock));
         let account = catalog.account(&UserName::parse(user).unwrap()).unwrap();
         let mut group = catalog.begin_group(epoch).unwrap();
         let path = file(path);
@@ -167,17 +193,21 @@ impl World {
         trees
     }
 
+    /// What may still be taken back, or made, is in the way of knowing what bringing back comes to.
+    pub(crate) fn knows_all(&mut self) -> bool {
+        let cluster = self.server().cluster.clone();
+        cluster.roster.may_change().is_ok()
+            && !cluster.committer.is_in_doubt()
+            && !self.is_uncertain()
+    }
+
     /// Brings back what a path was before its last change.
     pub(crate) fn undo(&mut self, user: &'static str, path: &str) -> bool {
-        let is_informed = self.is_settled(self.at);
-        let cluster = self.server().cluster.clone();
-        // What may still be taken back, or made, is in the way of knowing what it comes to.
-        let is_known = cluster.roster.may_change().is_ok()
-            && !cluster.committer.is_in_doubt()
-            && !self.is_uncertain();
-        if !is_known {
+        if !self.knows_all() {
             return false;
         }
+        let is_informed = self.is_settled(self.at);
+        self.has_brought_back.insert(user);
         let mut before = self.server().shows().remove(user).unwrap();
         let mut changes = Vec::new();
         for after in self.rehearse_undo(user, path) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use palk::core::catalog::Catalog;
+use palk::core::catalog::{Catalog, NamedMoment};
 use palk::core::cluster::node::Node;
 use palk::core::cluster::retention::Keep;
 use palk::core::cluster::{Cluster, Fanout};
@@ -16,8 +16,10 @@ use palk::core::serve::files::Files;
 use palk::core::types::{Claim, NodeId};
 use palk::core::wire::extended::Entry;
 
-use super::model::{Item, Tree, Trees};
+use super::clock::{Clock, wrong_of};
 use super::node::{CLUSTER, Cut, SimLink, Yard};
+use super::past::tree_at;
+use super::state::{Item, Snapshot, State, Tree, Trees};
 use super::users::SlowReader;
 use super::workers::Workers;
 
@@ -32,10 +34,16 @@ pub(crate) const USERS: [&str; 3] = ["demo", "ann", "bob"];
 pub(crate) struct Site {
     pub(crate) yard: Yard,
     /// In milliseconds, for what servers believe of their nodes.
-    pub(crate) clock: Arc<AtomicU64>,
+    pub(crate) passed: Arc<AtomicU64>,
+    /// A clock that is right.
+    pub(crate) clock: Clock,
+    /// Are those of some servers wrong?
+    pub(crate) has_wrong_clocks: bool,
     pub(crate) seed: u64,
     /// For how long servers keep what was replaced or deleted.
     pub(crate) keep: Keep,
+    /// Canary: they keep nothing.
+    pub(crate) is_forgetful: bool,
     pub(crate) folder: PathBuf,
     /// How many servers have been started, and folders made.
     pub(crate) count: Arc<AtomicU64>,
@@ -48,40 +56,32 @@ pub(crate) struct Server {
     /// The folder of its catalog.
     pub(crate) database: PathBuf,
     pub(crate) cut: Cut,
+    pub(crate) clock: Clock,
     pub(crate) cluster: Cluster,
     pub(crate) files: Arc<Files>,
     pub(crate) workers: Workers,
     pub(crate) readers: Vec<SlowReader>,
 }
 
-fn now_us(clock: &AtomicU64) -> i64 {
-    const BEGUN_US: i64 = 1_700_000_000_000_000;
-    BEGUN_US + 1000 * i64::try_from(clock.load(Ordering::SeqCst)).unwrap()
-}
-
 impl Site {
     pub(crate) fn now(&self) -> Duration {
-        Duration::from_millis(self.clock.load(Ordering::SeqCst))
+        Duration::from_millis(self.passed.load(Ordering::SeqCst))
     }
 
-    /// The same for the catalog, in microseconds since 1970.
-    pub(crate) fn now_us(&self) -> i64 {
-        now_us(&self.clock)
-    }
-
-    /// The catalog in this folder, with the clock of the simulation.
-    pub(crate) fn open(&self, database: &Path) -> Catalog {
-        let clock = self.clock.clone();
+    /// The catalog in this folder, with this clock.
+    pub(crate) fn open(&self, database: &Path, clock: &Clock) -> Catalog {
+        let clock = clock.clone();
         let catalog = Catalog::open(&database.join(CATALOG[0]), CLUSTER).unwrap();
-        catalog.with_clock(Box::new(move || now_us(&clock)))
+        catalog.with_clock(Box::new(move || clock.tell()))
     }
 
     pub(crate) fn pass(&self, time: Duration) {
         let ms = u64::try_from(time.as_millis()).unwrap();
-        self.clock.fetch_add(ms, Ordering::SeqCst);
+        self.passed.fetch_add(ms, Ordering::SeqCst);
     }
 
-    fn next(&self) -> u64 {
+    /// A number that nothing else has.
+    pub(crate) fn next(&self) -> u64 {
         self.count.fetch_add(1, Ordering::SeqCst) + 1
     }
 
@@ -107,7 +107,9 @@ impl Site {
     pub(crate) fn start(&self, database: &Path, cut: [bool; 4]) -> Server {
         let number = self.next();
         let random = Arc::new(Random::seeded(self.seed ^ (number << 32)));
-        let catalog = Arc::new(self.open(database));
+        let wrong_us = if self.has_wrong_clocks { wrong_of(self.seed, number) } else { 0 };
+        let clock = self.clock.another(wrong_us);
+        let catalog = Arc::new(self.open(database, &clock));
         let claim = self.claim(&catalog, &random, cut);
         let addresses = catalog.node_addresses().unwrap();
         let addresses = addresses.unwrap_or_else(|| NodeId::ALL.map(|id| format!("node:{id}")));
@@ -116,23 +118,23 @@ impl Site {
             let address = &addresses[id.index()];
             Arc::new(SimLink::new(id, &self.yard, &cut, address, Some(claim)))
         });
-        let clock = self.clock.clone();
-        let clock = Box::new(move || Duration::from_millis(clock.load(Ordering::SeqCst)));
+        let passed = self.passed.clone();
+        let passed = Box::new(move || Duration::from_millis(passed.load(Ordering::SeqCst)));
         let cluster = Cluster::new(
             catalog,
             links,
             claim,
             &random,
             Fanout::Inline,
-            Some(clock),
+            Some(passed),
             database.join("snapshot"),
         )
         .unwrap();
-        cluster.retention.keep(self.keep);
+        cluster.retention.keep(if self.is_forgetful { Keep::Nothing } else { self.keep });
         let files = Arc::new(Files::new(cluster.clone(), random, 1 << 30));
         let workers = Workers::new(&cluster);
         let (database, readers) = (database.to_path_buf(), Vec::new());
-        Server { number, database, cut, cluster, files, workers, readers }
+        Server { number, database, cut, clock, cluster, files, workers, readers }
     }
 
     /// What a server registers with, as the real one finds it, and remembers in its catalog.
@@ -181,6 +183,11 @@ impl Server {
         shown(&self.cluster.catalog)
     }
 
+    /// The same, and what its snapshots have.
+    pub(crate) fn state(&self) -> State {
+        state_of(&self.cluster.catalog)
+    }
+
     /// Everyone who works in the background has a turn.
     pub(crate) fn round(&mut self, now: Duration) {
         self.probe(now);
@@ -208,22 +215,36 @@ impl Server {
     }
 }
 
+/// What a catalog shows to users now, and has at its snapshots.
+pub(crate) fn state_of(catalog: &Catalog) -> State {
+    let snapshot = |own: NamedMoment| {
+        let trees = USERS.map(|user| (user, tree_at(catalog, user, own.of)));
+        let snapshot = Snapshot { trees: trees.into(), until_ms: own.until_ms };
+        (own.name.to_string(), snapshot)
+    };
+    let snapshots = catalog.snapshots().unwrap().into_iter().map(snapshot).collect();
+    State { trees: shown(catalog), snapshots }
+}
+
 /// What a catalog shows to users.
 pub(crate) fn shown(catalog: &Catalog) -> Trees {
     let tree = |name: &str| -> Tree {
         let Ok(account) = catalog.account(&UserName::parse(name).unwrap()) else {
             return Tree::new();
         };
-        let listed = catalog.list(account.id).unwrap().into_iter();
-        listed
-            .map(|entry| match entry {
-                Entry::File(file) => {
-                    let item = Item::File { blake3: file.blake3, bytes: file.bytes };
-                    (file.path.as_str().to_owned(), item)
-                }
-                Entry::Folder(folder) => (folder.as_str().to_owned(), Item::Folder),
-            })
-            .collect()
+        tree_of(catalog.list(account.id).unwrap())
     };
     USERS.into_iter().map(|name| (name, tree(name))).collect()
+}
+
+/// What was listed, as a tree.
+pub(crate) fn tree_of(listed: Vec<Entry>) -> Tree {
+    let item = |entry| match entry {
+        Entry::File(file) => {
+            let item = Item::File { blake3: file.blake3, bytes: file.bytes };
+            (file.path.as_str().to_owned(), item)
+        }
+        Entry::Folder(folder) => (folder.as_str().to_owned(), Item::Folder),
+    };
+    listed.into_iter().map(item).collect()
 }

@@ -14,7 +14,8 @@ use rand::RngExt;
 use super::disk::ROOT;
 use super::server::USERS;
 use super::users::file;
-use super::whole::{FOREIGN, piece_at};
+use super::view::FOREIGN;
+use super::whole::piece_at;
 use super::world::World;
 
 /// The same block file with one byte of the block changed and checksums that fit it.

@@ -15,8 +15,10 @@ use palk::core::types::{Digest, Precondition, WRITE_QUORUM};
 use palk::core::wire::node::{INLINE_FILE_BYTES_MAX, Place};
 use rand::RngExt;
 
-use super::model::{Answer, Change, Item, What};
+use super::change::{Change, What};
+use super::model::Answer;
 use super::server::USERS;
+use super::state::Item;
 use super::world::World;
 
 /// Few paths, so that what users do meets; `a_A1` is also what a block of `a` is called on node 1.
@@ -151,7 +153,7 @@ impl World {
     }
 
     /// Makes a change, and remembers what was answered. `None` if the server is not there.
-    fn change<T>(
+    pub(crate) fn change<T>(
         &mut self,
         user: &'static str,
         what: What,
@@ -492,16 +494,20 @@ impl World {
                     })
                     .collect();
                 let stored: u64 = current.values().sum();
-                let kept: u64 = server
-                    .readers
+                // What snapshots have does not count for their users.
+                let readers = if self.has_had_snapshots { &[][..] } else { &server.readers };
+                let kept: u64 = readers
                     .iter()
                     .filter(|reader| reader.user == *user && !current.contains_key(&reader.blake3))
                     .map(|reader| (reader.blake3, reader.bytes))
                     .collect::<BTreeMap<Digest, u64>>()
                     .values()
                     .sum();
+                if stored + kept <= quota {
+                    self.has_brought_back.remove(user);
+                }
                 assert!(
-                    stored + kept <= quota,
+                    stored + kept <= quota || self.has_brought_back.contains(user),
                     "{user} stores {stored} and keeps {kept} bytes with a quota of {quota}"
                 );
                 let account = server.cluster.catalog.account(&UserName::parse(user).unwrap());

@@ -1,29 +1,23 @@
 //! The end of a run: faults stop, and the cluster must become whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use palk::core::catalog::{Catalog, Due, Surveyed};
+use palk::core::catalog::{Catalog, Surveyed};
 use palk::core::cluster::retention::Keep;
 use palk::core::code::kernel;
 use palk::core::code::layout::Layout;
 use palk::core::code::repair::Select;
-use palk::core::path::{UserName, block_file_name};
-use palk::core::types::{Moment, NodeId, NodeSet, VersionId};
+use palk::core::types::{NodeId, NodeSet, VersionId};
 use palk::core::wire::snapshot;
-use palk::core::wire::trailer::{FOOTER_BYTES, Footer};
 use rand::RngExt;
 
 use super::disk::ROOT;
-use super::model::{Item, Trees};
 use super::node::Process;
-use super::server::USERS;
+use super::state::{Item, State, Trees};
 use super::users::file;
 use super::world::World;
-
-/// A file that no Palk has put there; it stays.
-pub(crate) const FOREIGN: &str = "/files/demo/notes";
 
 /// Two different nodes.
 pub(crate) const PAIRS: [[usize; 2]; 6] = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
@@ -71,8 +65,13 @@ impl World {
             self.settle_down();
             assert!(self.guarded(World::check_whole));
         }
+        self.outlive();
         if self.faults.keep != Keep::Nothing {
             self.let_go_of_all();
+            assert!(self.guarded(World::check_whole));
+        }
+        if self.has_had_snapshots {
+            self.let_go_of_snapshots();
             assert!(self.guarded(World::check_whole));
         }
     }
@@ -97,7 +96,7 @@ impl World {
     }
 
     /// For whoever looks into a failure.
-    fn print_journal(&mut self) {
+    pub(crate) fn print_journal(&mut self) {
         for node in &self.nodes {
             eprintln!("{:?}", node.disk().names());
         }
@@ -152,11 +151,8 @@ impl World {
                 return Some(format!("node {id} has work to do"));
             }
         }
-        if self.site.keep == Keep::Nothing {
-            let due = cluster.catalog.due(Moment::MAX).unwrap();
-            if due != Due::default() {
-                return Some(format!("{due:?} is kept"));
-            }
+        if let Some(due) = self.still_due() {
+            return Some(due);
         }
         let retired = cluster.catalog.retired(100).unwrap();
         if !retired.is_empty() {
@@ -205,14 +201,15 @@ impl World {
     }
 
     fn check_whole(&mut self) {
-        let shown = self.server().shows();
-        self.model.settle(&shown, "the last server");
+        let state = self.server().state();
+        let latest_us = self.site.clock.latest_us();
+        self.model.settle(&state, latest_us, "the last server");
         let pair = PAIRS[self.random.random_range(0..PAIRS.len())];
-        self.check_reading(pair, &shown);
+        self.check_reading(pair, &state);
         self.check_pairs();
         self.check_journals();
-        self.check_disks(&shown);
-        self.check_nothing_kept(&shown);
+        self.check_disks(&state.trees);
+        self.check_nothing_kept(&state);
         let own = self.dump(&self.servers[self.at].cluster.catalog.clone());
         self.check_recoverable(pair, &own);
     }
@@ -266,11 +263,11 @@ impl World {
     }
 
     /// Two nodes hang, and the server reads everything from the other two.
-    fn check_reading(&mut self, pair: [usize; 2], shown: &Trees) {
+    fn check_reading(&mut self, pair: [usize; 2], state: &State) {
         for which in (0..4).filter(|which| !pair.contains(which)) {
             self.nodes[which].machine().process = Process::Hung;
         }
-        for (user, tree) in shown {
+        for (user, tree) in &state.trees {
             for (path, item) in tree {
                 let Item::File { blake3, .. } = item else { continue };
                 let (files, owner) = (self.server().files.clone(), self.user(user).unwrap());
@@ -284,6 +281,7 @@ impl World {
                 assert!(bytes == **self.contents[blake3], "{user}/{path}: wrong bytes");
             }
         }
+        self.check_reading_snapshots(state);
         (0..4).for_each(|which| self.nodes[which].machine().process = Process::Running);
         self.settle_down();
     }
@@ -310,86 +308,12 @@ impl World {
         for held in catalog.versions_after(None, usize::MAX).unwrap() {
             assert!(held.placed == NodeSet::ALL, "{held:?}");
         }
-        let account = |user: &str| catalog.account(&UserName::parse(user).unwrap()).unwrap();
-        let current = |user: &str, path: &str| -> VersionId {
-            catalog.file(account(user).id, &file(path)).unwrap().version
-        };
         for id in NodeId::ALL {
-            let disk = self.nodes[id.index()].disk();
-            let names = disk.names();
             assert_eq!(self.pieces_on(id), self.pieces_of(id), "the pieces on node {id}");
-            if !disk.has_links() {
-                continue;
+            if self.nodes[id.index()].disk().has_links() {
+                self.check_view(id, shown);
             }
-            let mut view: BTreeMap<PathBuf, Option<usize>> = BTreeMap::new();
-            for user in USERS {
-                let top = Path::new(ROOT).join(user);
-                for (path, item) in &shown[user] {
-                    match item {
-                        Item::Folder => {
-                            view.insert(top.join(path), None);
-                        }
-                        Item::File { .. } => {
-                            let version = current(user, path);
-                            for (name, block) in names_in_view(id, &top, path) {
-                                let content = names[&piece_at(version, block)];
-                                // A folder that is called so has the name.
-                                view.entry(name).or_insert(content);
-                            }
-                        }
-                    }
-                }
-                view.insert(top, None);
-            }
-            // What has rotted at its end is nobody's for the view: it stays where no block should be.
-            let files = disk.files();
-            let is_rotten = |path: &Path| {
-                let bytes = files.get(path).filter(|_| self.rotten == Some(id.index()));
-                bytes.is_some_and(|bytes| {
-                    let footer = bytes.last_chunk::<FOOTER_BYTES>();
-                    footer.is_none_or(|footer| Footer::decode(footer).is_err())
-                })
-            };
-            let collides =
-                |path: &Path| path.ancestors().any(|above| self.is_both(id, shown, above));
-            view.retain(|path, _| !collides(path));
-            let found: BTreeMap<PathBuf, Option<usize>> = names
-                .into_iter()
-                .filter(|(path, _)| {
-                    let rest = path.strip_prefix(ROOT).ok();
-                    rest.and_then(|rest| rest.iter().next())
-                        .is_some_and(|first| first != ".palk" && first != "backup")
-                })
-                .filter(|(path, _)| path != Path::new(FOREIGN) && !collides(path))
-                .filter(|(path, _)| view.contains_key(path) || !is_rotten(path))
-                .collect();
-            if found != view {
-                for (path, _) in found.iter().filter(|(path, _)| !view.contains_key(*path)) {
-                    let bytes = disk.files().get(path).cloned().unwrap_or_default();
-                    eprintln!(
-                        "{path:?}: {} bytes, {:?}, rotten {:?}",
-                        bytes.len(),
-                        bytes.last_chunk::<32>(),
-                        self.rotten
-                    );
-                }
-                self.print_journal();
-            }
-            assert_eq!(found, view, "the view on node {id}");
         }
-    }
-
-    /// Is this the name of a folder and of a file's block?
-    fn is_both(&self, id: NodeId, shown: &Trees, name: &Path) -> bool {
-        USERS.iter().any(|user| {
-            let top = Path::new(ROOT).join(user);
-            let mut items = shown[user].iter();
-            shown[user].iter().any(|(path, item)| *item == Item::Folder && top.join(path) == name)
-                && items.any(|(path, item)| {
-                    *item != Item::Folder
-                        && names_in_view(id, &top, path).iter().any(|(own, _)| own == name)
-                })
-        })
     }
 
     /// The server that is left begins with any of the catalogs that there are.
@@ -413,13 +337,4 @@ impl World {
 pub(crate) fn piece_at(version: VersionId, block: &str) -> PathBuf {
     let id = version.to_string();
     Path::new(ROOT).join(".palk/pieces").join(&id[..2]).join(format!("{id}_{block}"))
-}
-
-/// What the blocks of a file are called in a node's view, and which blocks they are.
-fn names_in_view(id: NodeId, top: &Path, path: &str) -> [(PathBuf, &'static str); 2] {
-    let path = file(path);
-    id.blocks().map(|block| {
-        let name = block_file_name(path.name(), block);
-        (top.join(path.folder().as_str()).join(name), block.name())
-    })
 }

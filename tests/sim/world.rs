@@ -12,7 +12,6 @@ use palk::core::catalog::{Catalog, Quota};
 use palk::core::cluster::leadership::LeadershipPhase;
 use palk::core::cluster::node::Node;
 use palk::core::cluster::recover::{self, Nodes};
-use palk::core::cluster::retention::Keep;
 use palk::core::error::{Error, Result};
 use palk::core::path::UserName;
 use palk::core::serve::files::User;
@@ -20,44 +19,16 @@ use palk::core::types::{Digest, Moment, NodeId, NodeSet, VersionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::clock::Clock;
 use super::deadlocks;
 use super::disk::{Copy, ROOT};
-use super::model::{Model, Trees};
+use super::faults::Faults;
+use super::model::Model;
 use super::node::{CLUSTER, Event, Links, Process, ServerCrash, SimLink, SimNode, Yard};
-use super::server::{CATALOG, Server, Site, USERS, shown};
+use super::server::{CATALOG, Server, Site, USERS, state_of};
+use super::set_back::WasSetBack;
+use super::state::Trees;
 use super::users::QUOTAS;
-
-/// How many older copies of a catalog are kept.
-const COPIES_MAX: usize = 3;
-
-/// What goes wrong in a run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults {
-    pub(crate) node_crashes: bool,
-    pub(crate) server_crashes: bool,
-    pub(crate) loss: bool,
-    pub(crate) disk_errors: bool,
-    pub(crate) full_disks: bool,
-    /// One node's blocks rot.
-    pub(crate) rot: bool,
-    /// Nodes' folders are emptied, put back to an older copy, and vanish for a while.
-    pub(crate) damage: bool,
-    /// Scrubs run meanwhile; at the end somebody tampers with the nodes, and a scrub must mend it.
-    pub(crate) scrubs: bool,
-    /// Servers are taken over by others that begin with a copy of a catalog, and cannot reach all nodes.
-    pub(crate) take_overs: bool,
-    /// The server's disk is lost and the catalog recovered from the nodes, or it is put back to an
-    /// older copy.
-    pub(crate) disk_loss: bool,
-    /// The nodes' file systems have no hard links.
-    pub(crate) no_links: bool,
-    /// For how long what was replaced or deleted is kept.
-    pub(crate) keep: Keep,
-    /// Canary: disks lie about syncing.
-    pub(crate) lies: bool,
-    /// Canary: two nodes say that they have appended entries, and have not.
-    pub(crate) hollow: bool,
-}
 
 /// What a run has done.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -73,6 +44,11 @@ pub(crate) struct Tally {
     pub(crate) over_quota: u64,
     /// What was brought back.
     pub(crate) undone: u64,
+    /// Files, folders and tops that were made what they were.
+    pub(crate) set_back: u64,
+    pub(crate) snapshots: u64,
+    /// Clocks that were set.
+    pub(crate) clocks_set: u64,
     pub(crate) taken_over: u64,
     pub(crate) recoveries: u64,
     /// Catalogs that were put back to an older copy.
@@ -94,6 +70,9 @@ impl std::ops::AddAssign for Tally {
         self.no_room += other.no_room;
         self.over_quota += other.over_quota;
         self.undone += other.undone;
+        self.set_back += other.set_back;
+        self.snapshots += other.snapshots;
+        self.clocks_set += other.clocks_set;
         self.taken_over += other.taken_over;
         self.recoveries += other.recoveries;
         self.put_back += other.put_back;
@@ -113,6 +92,12 @@ pub(crate) struct World {
     pub(crate) model: Model,
     /// What settled servers have shown after which entry.
     pub(crate) shown: BTreeMap<Moment, Trees>,
+    /// Up to where the journal goes that a settled server had.
+    pub(crate) last_end: (u64, Moment),
+    pub(crate) was_set_back: Vec<WasSetBack>,
+    /// Users who have brought something back, and may have more than their quota.
+    pub(crate) has_brought_back: BTreeSet<&'static str>,
+    pub(crate) has_had_snapshots: bool,
     /// Every content that was ever stored, by its digest.
     pub(crate) contents: BTreeMap<Digest, Arc<Vec<u8>>>,
     pub(crate) random: StdRng,
@@ -122,7 +107,7 @@ pub(crate) struct World {
     pub(crate) rotten: Option<usize>,
     /// The nodes that have lost something which they have not got again yet.
     pub(crate) damaged: [bool; 4],
-    node_copies: [Option<Copy>; 4],
+    pub(crate) node_copies: [Option<Copy>; 4],
     /// What a scrub has to put right has happened.
     pub(crate) needs_scrub: bool,
     /// Where a server starts if none runs.
@@ -131,7 +116,7 @@ pub(crate) struct World {
     /// The server's disk is gone; it is to be recovered from these nodes.
     pub(crate) lost: Option<NodeSet>,
     /// The server's disk is to be put back to an older copy.
-    is_rolled_back: bool,
+    pub(crate) is_rolled_back: bool,
     /// A server that has begun in the middle of what another one does.
     begun: Arc<Mutex<Option<Server>>>,
     /// Where everything of the servers is, removed at the end.
@@ -161,8 +146,8 @@ impl World {
         let folder =
             if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let folder = folder.unwrap();
-        let clock: Arc<AtomicU64> = Arc::default();
-        let links = Links::new(seed ^ 1, clock.clone());
+        let passed: Arc<AtomicU64> = Arc::default();
+        let links = Links::new(seed ^ 1, passed.clone());
         let nodes = NodeId::ALL.map(|id| {
             let own = seed.wrapping_mul(8) + u64::from(id.number());
             SimNode::new(id, own, links.clone(), !faults.no_links)
@@ -175,9 +160,12 @@ impl World {
         let yard: Yard = Arc::new(Mutex::new(yard.collect()));
         let site = Site {
             yard,
-            clock,
+            clock: Clock::new(passed.clone()),
+            passed,
+            has_wrong_clocks: faults.clocks,
             seed,
             keep: faults.keep,
+            is_forgetful: faults.forgetful,
             folder: folder.path().to_path_buf(),
             count: Arc::new(AtomicU64::new(0)),
         };
@@ -190,6 +178,10 @@ impl World {
             at: 0,
             model: Model::new(&USERS),
             shown: BTreeMap::new(),
+            last_end: Default::default(),
+            was_set_back: Vec::new(),
+            has_brought_back: BTreeSet::new(),
+            has_had_snapshots: false,
             contents: BTreeMap::new(),
             random: StdRng::seed_from_u64(seed),
             tally: Tally::default(),
@@ -247,7 +239,7 @@ impl World {
 
     /// One more server begins with a copy of a catalog, the newest or an older one, and takes over from
     /// the others as far as it reaches the nodes.
-    fn take_over(&mut self) {
+    pub(crate) fn take_over(&mut self) {
         let copy = match self.catalog_copies.len() {
             count if count > 0 && self.random.random_ratio(1, 3) && self.may_lose_votes() => {
                 self.catalog_copies[self.random.random_range(0..count)].clone()
@@ -314,7 +306,7 @@ impl World {
         }
     }
 
-    fn end_server(&mut self) {
+    pub(crate) fn end_server(&mut self) {
         if self.at < self.servers.len() {
             let server = self.servers.remove(self.at);
             if self.servers.is_empty() {
@@ -384,19 +376,20 @@ impl World {
     }
 
     /// What must be so at any time.
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         if self.model.is_under_way() {
             return;
         }
+        let latest_us = self.site.clock.latest_us();
         for at in 0..self.servers.len() {
             let whose = format!("server {}", self.servers[at].number);
             if self.is_settled(at) {
-                let shown = self.servers[at].shows();
-                self.model.settle(&shown, &whose);
-                self.note_shown(at, shown);
+                let state = self.servers[at].state();
+                self.model.settle(&state, latest_us, &whose);
+                self.note_shown(at, state.trees);
                 self.check_some_past(at);
             } else if self.is_informed(at) {
-                self.model.check(&self.servers[at].shows(), &whose);
+                self.model.check(&self.servers[at].state(), latest_us, &whose);
             }
         }
         self.check_quotas();
@@ -438,176 +431,6 @@ impl World {
         }
     }
 
-    // ---- faults ----
-
-    /// How many nodes may have lost something at a time: two, if all catalogs are what they should be.
-    fn damage_max(&self) -> usize {
-        if self.faults.take_overs || self.faults.disk_loss { 1 } else { 2 }
-    }
-
-    /// The nodes that do not count for what the promises cover.
-    fn unsound(&self) -> NodeSet {
-        let is_unsound = |id: &NodeId| self.damaged[id.index()] || self.rotten == Some(id.index());
-        NodeId::ALL.into_iter().filter(is_unsound).collect()
-    }
-
-    /// May a catalog be one that knows less than was answered?
-    pub(crate) fn may_lose_votes(&self) -> bool {
-        self.damaged.iter().filter(|damaged| **damaged).count() <= 1
-    }
-
-    /// Do the promises cover that this node loses something now? Every file must have two good pieces on
-    /// other nodes, which only a server that knows everything can tell.
-    fn may_damage(&self, which: usize) -> bool {
-        let mut unsound = self.unsound();
-        unsound.insert(NodeId::ALL[which]);
-        let settled = (0..self.servers.len()).find(|at| self.is_settled(*at));
-        let Some(at) = settled.filter(|_| unsound.len() <= self.damage_max()) else {
-            return false;
-        };
-        let cluster = &self.servers[at].cluster;
-        let versions = cluster.catalog.versions_after(None, usize::MAX).unwrap();
-        // A node may not have got yet what is placed on it.
-        let has_gap = |id: &NodeId| cluster.roster.seen(*id).has_gap();
-        let left: NodeSet = unsound.complement().iter().filter(|id| !has_gap(id)).collect();
-        self.lost.is_none()
-            && versions.iter().all(|held| {
-                let has_it = cluster.replication.who_has(held.placed_at);
-                held.placed.and(has_it).and(left).len() >= 2
-            })
-    }
-
-    fn fault(&mut self) {
-        let faults = self.faults;
-        let which = self.random.random_range(0..4);
-        let node = self.nodes[which].clone();
-        let what = self.random.random_range(0..16);
-        tracing::info!("fault {what} of node {}", which + 1);
-        match what {
-            0 if faults.node_crashes => {
-                let calls = self.random.random_range(1..40);
-                node.disk().crash_in(calls);
-            }
-            1 if faults.node_crashes => node.end(self.random.random_bool(0.5)),
-            2 if faults.node_crashes || faults.take_overs => {
-                let mut machine = node.machine();
-                if machine.process == Process::Running {
-                    machine.process = Process::Hung;
-                }
-            }
-            3..=5 => self.mend(which),
-            6 if faults.server_crashes => {
-                let calls = self.random.random_range(1..25);
-                let event = if self.random.random_bool(0.5) {
-                    Event::CrashBefore
-                } else {
-                    Event::CrashAfter
-                };
-                self.links().order(calls, event);
-            }
-            7 if faults.disk_errors => {
-                let calls = self.random.random_range(1..40);
-                node.disk().fail_in(calls);
-            }
-            8 if faults.full_disks => {
-                // Less than its reserve, a little more, or room without an end again.
-                let free = match self.random.random_range(0..4) {
-                    0 => Some(0),
-                    1 => Some(self.random.random_range(0..20_000)),
-                    _ => None,
-                };
-                node.disk().leave_free(free);
-            }
-            9 if faults.rot && (self.rotten == Some(which) || self.may_damage(which)) => {
-                let rotten = *self.rotten.get_or_insert(which);
-                self.nodes[rotten].disk().rot(&Path::new(ROOT).join(".palk/pieces"));
-            }
-            10 if faults.damage => self.damage(which),
-            11 if faults.damage => self.node_copies[which] = Some(node.disk().copy()),
-            12 if faults.disk_loss => self.lose_disk(),
-            13 if faults.disk_loss || faults.take_overs => self.copy_catalog(),
-            14 if faults.disk_loss => self.roll_back_catalog(),
-            15 if faults.disk_loss => self.copy_catalog(),
-            _ => {}
-        }
-    }
-
-    /// A node's folder vanishes for a while, is emptied, or is put back to an older copy.
-    fn damage(&mut self, which: usize) {
-        let node = self.nodes[which].clone();
-        let what = self.random.random_range(0..4);
-        if what == 0 {
-            node.disk().vanish();
-            return;
-        }
-        if !self.may_damage(which) {
-            return;
-        }
-        self.damaged[which] = true;
-        self.tally.damaged += 1;
-        let copy = self.node_copies[which].clone();
-        match copy.filter(|_| what > 1) {
-            Some(copy) => {
-                node.end(true);
-                // A copy without hard links has a view of its own, which only a scrub puts right.
-                let with_links = self.random.random_ratio(2, 3);
-                self.needs_scrub |= !with_links;
-                node.disk().put_back(&copy, with_links);
-                node.start();
-            }
-            None => {
-                // Under a process that runs on for a while, or before it starts again.
-                if self.random.random_bool(0.5) {
-                    node.end(false);
-                }
-                node.disk().wipe(Path::new(ROOT));
-                if !node.is_running() {
-                    node.start();
-                }
-            }
-        }
-        node.forget_obedience();
-    }
-
-    fn copy_catalog(&mut self) {
-        let Some(server) = self.servers.get(self.at) else { return };
-        let copy = self.site.copy_of(&server.database);
-        self.catalog_copies.push(copy);
-        if self.catalog_copies.len() > COPIES_MAX {
-            let oldest = self.catalog_copies.remove(0);
-            let _ = std::fs::remove_dir_all(oldest);
-        }
-    }
-
-    /// The server's machine goes down, and its disk is put back to an older copy.
-    fn roll_back_catalog(&mut self) {
-        if self.servers.len() == 1 && !self.catalog_copies.is_empty() && self.may_lose_votes() {
-            self.is_rolled_back = true;
-            panic::panic_any(ServerCrash);
-        }
-    }
-
-    /// The server's disk is lost, where the promises cover it: two nodes are at hand that have lost
-    /// nothing.
-    fn lose_disk(&mut self) {
-        let is_at_hand = |id: &NodeId| {
-            let node = &self.nodes[id.index()];
-            node.is_running() && !node.disk().is_away()
-        };
-        let mut at_hand: NodeSet = NodeId::ALL.into_iter().filter(is_at_hand).collect();
-        // Some of them may be lost together with it.
-        let few = self.random.random_bool(0.5);
-        while at_hand.len() > 2 && (few || self.random.random_bool(0.4)) {
-            at_hand.remove(NodeId::ALL[self.random.random_range(0..4)]);
-        }
-        let damaged: NodeSet =
-            NodeId::ALL.into_iter().filter(|id| self.damaged[id.index()]).collect();
-        if self.servers.len() == 1 && at_hand.and(damaged.complement()).len() >= 2 {
-            self.lost = Some(at_hand);
-            panic::panic_any(ServerCrash);
-        }
-    }
-
     pub(crate) fn links(&self) -> std::sync::MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -635,7 +458,7 @@ impl World {
     // ---- recovery ----
 
     /// Recovers the catalog from the nodes that are at hand, from all of them if one fails meanwhile.
-    fn recover(&mut self, at_hand: NodeSet) {
+    pub(crate) fn recover(&mut self, at_hand: NodeSet) {
         let mut asked = at_hand;
         loop {
             let mut done = None;
@@ -673,7 +496,8 @@ impl World {
             Ok(()) => {
                 let catalog = Catalog::open(&folder.join(CATALOG[0]), CLUSTER).unwrap();
                 let whose = format!("a recovery from nodes {} and {}", pair[0] + 1, pair[1] + 1);
-                self.model.check(&shown(&catalog), &whose);
+                let latest_us = self.site.clock.latest_us();
+                self.model.check(&state_of(&catalog), latest_us, &whose);
                 let other = self.dump(&catalog);
                 let differences: Vec<&String> = own.symmetric_difference(&other).collect();
                 assert!(differences.is_empty(), "{whose} differs: {differences:#?}");
@@ -681,120 +505,5 @@ impl World {
             Err(error) => panic!("nodes {} and {}: {error}", pair[0] + 1, pair[1] + 1),
         }
         std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    // ---- the run ----
-
-    /// One random event.
-    pub(crate) fn step(&mut self, depth: u32) {
-        if self.faults.take_overs {
-            // The oldest server may be one that still does something.
-            let is_free = depth == 0 || self.servers.len() < 3;
-            if self.random.random_ratio(1, 12) && is_free {
-                self.take_over();
-            }
-            if self.servers.len() > 1 && self.random.random_bool(0.4) {
-                self.at = self.random.random_range(0..self.servers.len());
-            }
-            if self.random.random_ratio(1, 8) {
-                let which = self.random.random_range(0..4);
-                let is_cut = self.random.random_ratio(1, 3);
-                self.server().cut.lock().unwrap()[which] = is_cut;
-            }
-        }
-        if let Some(server) = self.servers.get(self.at) {
-            tracing::info!("-- server {} of epoch {}", server.number, server.claim().epoch);
-        }
-        let (user, path) = (self.a_user(), self.a_path());
-        match self.random.random_range(0..100) {
-            0..=19 => {
-                let content = self.content();
-                self.store(user, path, &content, depth);
-            }
-            20..=25 => {
-                self.delete(user, path);
-            }
-            26..=36 => self.change_names(user),
-            37..=41 => self.group(),
-            42..=48 => {
-                let path = self.a_path_to_read(user);
-                self.read(user, &path, depth);
-            }
-            49..=55 => {
-                let path = self.a_path_to_read(user);
-                self.read_slowly(user, &path);
-            }
-            56..=60 => {
-                let path = if self.random.random_bool(0.6) { path } else { self.a_folder() };
-                self.undo(user, path);
-            }
-            61..=68 => self.attend(),
-            69..=71 => {
-                let which = self.random.random_range(0..4);
-                self.nodes[which].work(3);
-            }
-            72 => {
-                let now = self.site.now();
-                let snapshots = self.server().cluster.snapshots.clone();
-                // Refused before it leads.
-                let _ = snapshots.snapshot_now(now);
-            }
-            73 if self.faults.scrubs => {
-                self.server().workers.start_scrub(false);
-                self.attend();
-            }
-            73 => self.attend(),
-            _ => self.fault(),
-        }
-        if depth == 0 {
-            self.look();
-        }
-    }
-
-    /// What happens while something else is under way, perhaps with another server.
-    pub(crate) fn meanwhile(&mut self, depth: u32) {
-        if depth < 3 && self.random.random_ratio(1, 3) {
-            let number = self.server().number;
-            self.step(depth + 1);
-            let at = self.servers.iter().position(|server| server.number == number);
-            self.at = at.expect("no server that does something is removed");
-        }
-    }
-
-    pub(crate) fn run(&mut self, steps: u32) {
-        for _ in 0..steps {
-            if self.servers.is_empty() {
-                self.start_server_somehow();
-            }
-            let loss = if self.faults.loss { 30 } else { 0 };
-            self.links().loss = loss;
-            self.guarded(|world| world.step(0));
-            // Where nobody takes over, that is what one says that came too early to ask all nodes. Its
-            // operator starts it again.
-            let is_over = |server: &Server| server.is_taken_over();
-            if !self.faults.take_overs && self.servers.get(self.at).is_some_and(is_over) {
-                self.tally.ended += 1;
-                self.end_server();
-            }
-        }
-    }
-
-    /// Starting may be interrupted by another crash. The catalog may be an older copy.
-    pub(crate) fn start_server_somehow(&mut self) {
-        while self.servers.is_empty() {
-            let is_rolled_back = std::mem::take(&mut self.is_rolled_back);
-            if let Some(at_hand) = self.lost.take() {
-                self.recover(at_hand);
-            } else if self.faults.disk_loss
-                && !self.catalog_copies.is_empty()
-                && self.may_lose_votes()
-                && (is_rolled_back || self.random.random_ratio(1, 4))
-            {
-                let which = self.random.random_range(0..self.catalog_copies.len());
-                self.database = self.site.copy_of(&self.catalog_copies[which]);
-                self.tally.put_back += 1;
-            }
-            self.start_server();
-        }
     }
 }

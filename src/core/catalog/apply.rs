@@ -99,8 +99,8 @@ pub(super) fn change(connection: &Connection, id: u64, at: Moment, change: &Chan
         Change::Replaced { version, predecessor } => {
             uncertain::set_predecessor(connection, *version, *predecessor)
         }
-        Change::Past { user, folder, name, was, made, gone } => {
-            note_past(connection, user, folder, name, was, [*made, *gone])
+        Change::Past { user, folder, name, was, made, gone, held } => {
+            note_past(connection, user, folder, name, was, [*made, *gone], *held)
         }
         Change::Dropped { versions } => versions::drop_some(connection, versions),
         Change::Placed { node, versions } => {
@@ -365,6 +365,7 @@ fn note_past(
     name: &str,
     was: &PastItem,
     [made, gone]: [Moment; 2],
+    held: Option<Moment>,
 ) -> Result<()> {
     let Some((user, top)) = users::live(connection, user)? else { return Ok(()) };
     let find = |at: &FolderAt| -> Result<Option<i64>> {
@@ -385,7 +386,8 @@ fn note_past(
     };
     let (Some(parent), Some((target, bytes))) = (parent, target) else { return Ok(()) };
     let was = Binding { parent, name: name.to_owned(), target, bytes, made, gone };
-    past::keep(connection, user, &was, gone)
+    past::keep(connection, user, &was, gone)?;
+    held.map_or(Ok(()), |held| past::hold(connection, connection.last_insert_rowid(), held))
 }
 
 fn moved(

@@ -388,8 +388,13 @@ fn snapshot(n: u8) -> SnapshotName {
 fn run(catalog: &Arc<Catalog>, steps: &[Step]) {
     let nodes = ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned);
     change(catalog, |draft| draft.set_nodes(&nodes)).unwrap();
+    go_on(catalog, steps, 1);
+}
+
+/// The same later; `first` is the number of the first step.
+fn go_on(catalog: &Arc<Catalog>, steps: &[Step], first: u8) {
     let mut group: Option<Group> = None;
-    for (step, n) in steps.iter().zip(1_u8..) {
+    for (step, n) in steps.iter().zip(first..) {
         let open = match group.take() {
             Some(open) => open,
             None => catalog.begin_group(1).unwrap(),
@@ -643,6 +648,7 @@ proptest! {
     #[test]
     fn the_journal_and_a_snapshot_make_the_same_catalog_as_the_jobs(
         steps in prop::collection::vec(steps(), 1..120),
+        later in prop::collection::vec(steps(), 0..30),
     ) {
         let (folder, live) = empty();
         run(&live, &steps);
@@ -663,13 +669,16 @@ proptest! {
         prop_assert_eq!(loaded.end().unwrap(), live.end().unwrap());
         prop_assert_eq!(picture(&loaded), without_what_goes(&live));
 
+        go_on(&live, &later, 201);
         while let some @ [_, ..] = &live.retired(3).unwrap()[..] {
             change(&live, |draft| draft.drop_versions(some)).unwrap();
             live.sweep_doomed().unwrap();
         }
+        live.sweep_doomed().unwrap();
         check(&live);
         let entries = live.entries_after(loaded.end().unwrap().id).unwrap().unwrap();
         loaded.apply(&entries).unwrap();
+        loaded.sweep_doomed().unwrap();
         let (mut left, mut right) = (picture(&loaded), picture(&live));
         for picture in [&mut left, &mut right] {
             picture.versions.iter_mut().for_each(|held| held.placed_at = 0);

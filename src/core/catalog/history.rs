@@ -765,6 +765,25 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_has_the_former_version_where_its_successor_had_never_been() {
+        let f = fixture();
+        let snapshot = SnapshotName::parse("s").unwrap();
+        f.store("a", 1);
+        f.store("a", 2);
+        f.change(|draft| draft.mark_uncertain(&[v(2)])).unwrap();
+        f.expire();
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        f.store("a", 3);
+        f.change(|draft| draft.revert(v(2))).unwrap();
+        f.expire();
+        assert_eq!(version_then(&f, "a", f.catalog.moment_of("s").unwrap()), Some(v(1)));
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(2)]);
+        f.change(|draft| draft.remove_snapshot(&snapshot)).unwrap();
+        while f.change(|draft| draft.release_snapshot()).unwrap() {}
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(1), v(2)]);
+    }
+
+    #[test]
     fn what_was_deleted_is_listed_until_it_is_back() {
         let f = fixture();
         f.store("x/a", 1);

@@ -75,14 +75,21 @@ fn find(connection: &Connection, name: &SnapshotName) -> Result<Option<Moment>> 
     first(connection, select, [name.as_str()], |row| Ok(Moment(row.get(0)?)))
 }
 
-pub(super) fn list(connection: &Connection) -> Result<Vec<NamedMoment>> {
-    let select = "SELECT name, of, until_ms FROM snapshots WHERE removed = 0 ORDER BY of";
+fn list(connection: &Connection) -> Result<Vec<NamedMoment>> {
+    let mut all = all_of_them(connection)?;
+    all.retain(|(_, is_removed)| !is_removed);
+    Ok(all.into_iter().map(|(moment, _)| moment).collect())
+}
+
+/// Also those that are removed, as long as they have something, with whether they are.
+pub(super) fn all_of_them(connection: &Connection) -> Result<Vec<(NamedMoment, bool)>> {
+    let select = "SELECT name, of, until_ms, removed FROM snapshots ORDER BY of";
     let rows = all(connection, select, [], |row| {
-        Ok((row.get::<_, String>(0)?, Moment(row.get(1)?), row.get(2)?))
+        Ok((row.get::<_, String>(0)?, Moment(row.get(1)?), row.get(2)?, row.get(3)?))
     })?;
-    let read = |(name, of, until_ms): (String, _, _)| {
+    let read = |(name, of, until_ms, is_removed): (String, _, _, _)| {
         let bad = |text| Error::Catalog(format!("its list of snapshots: {text}"));
-        Ok(NamedMoment { name: name.try_into().map_err(bad)?, of, until_ms })
+        Ok((NamedMoment { name: name.try_into().map_err(bad)?, of, until_ms }, is_removed))
     };
     rows.into_iter().map(read).collect()
 }

@@ -237,11 +237,16 @@ fn let_go(connection: &Connection, row: &PastRow) -> Result<()> {
                   ORDER BY of LIMIT 1";
     let held: Option<i64> =
         first(connection, has_it, params![row.made.0, row.gone.0], |row| row.get(0))?;
-    if let Some(held) = held {
-        let update = "UPDATE past SET held = ?2 WHERE id = ?1";
-        return execute(connection, update, params![row.id, held]).map(drop);
+    match held {
+        Some(held) => hold(connection, row.id, Moment(held)),
+        None => remove(connection, row.id, row.version),
     }
-    remove(connection, row.id, row.version)
+}
+
+/// Notes that only the snapshot of this moment keeps a row.
+pub(super) fn hold(connection: &Connection, id: i64, snapshot: Moment) -> Result<()> {
+    let update = "UPDATE past SET held = ?2 WHERE id = ?1";
+    execute(connection, update, params![id, snapshot.0]).map(drop)
 }
 
 /// Deletes a row, whatever has it. `version` is what it names, if it is of a file.

@@ -7,7 +7,7 @@
 //! Each change is told with its moment. First comes what is there, then the removed folders that can be
 //! had back, then what names were.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -16,8 +16,8 @@ use crate::core::catalog::database::{self, all, catalog_error, first, one};
 use crate::core::catalog::files::{FileRecord, RECORD, read_record};
 use crate::core::catalog::past::NO_FOLDER;
 use crate::core::catalog::{
-    CLUSTER, Catalog, UserId, apply, extents, journal, moments, node_addresses, replace, tree,
-    uncertain, uploads,
+    CLUSTER, Catalog, NamedMoment, UserId, apply, extents, journal, moments, node_addresses,
+    replace, tree, uncertain, uploads,
 };
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
@@ -30,6 +30,9 @@ use crate::core::wire::snapshot::{CHUNK_BYTES, FORMAT, SnapshotHead, frame_of};
 
 /// The count at the beginning of a chunk is never longer.
 const COUNT_BYTES: usize = 10;
+
+/// No entry has this number.
+const NO_ENTRY: i64 = 0;
 
 /// A moment is never longer.
 const MOMENT_BYTES: usize = 10;
@@ -219,10 +222,14 @@ fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Tells the snapshots. One that is removed has its name no more, and may still have what is to be let go
+/// of.
 fn tell_moments(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
-    for moment in moments::list(connection)? {
-        let change = Change::SnapshotMade { name: moment.name, until_ms: moment.until_ms };
-        chunks.add_at(moment.of, change)?;
+    for (NamedMoment { name, of, until_ms }, is_removed) in moments::all_of_them(connection)? {
+        chunks.add_at(of, Change::SnapshotMade { name, until_ms })?;
+        if is_removed {
+            chunks.add(Change::SnapshotRemoved { of })?;
+        }
     }
     Ok(())
 }
@@ -257,17 +264,51 @@ struct UserTeller<'a, 'b> {
 
 impl UserTeller<'_, '_> {
     fn tell(&mut self, id: i64, top: i64) -> Result<()> {
+        let loose = self.loose(id)?;
+        for (folder, key) in &loose {
+            let home = FolderAt { key: Some(*key), path: FolderPath::top() };
+            self.homes.insert(*folder, Some(home));
+        }
         self.tell_folder(None, top, top)?;
-        let select =
-            "SELECT entry, key FROM detached WHERE user_id = ?1 AND doomed = 0 ORDER BY key";
+        let select = "SELECT entry, key FROM detached
+                      WHERE user_id = ?1 AND doomed = 0 AND key >= 0 ORDER BY key";
         let detached: Vec<(i64, Moment)> =
             all(self.connection, select, [id], |row| Ok((row.get(0)?, Moment(row.get(1)?))))?;
-        for (folder, key) in detached {
+        for (folder, key) in detached.into_iter().chain(loose) {
             self.chunks.add_at(key, Change::FolderBegun { user: self.user.clone() })?;
             self.tell_folder(Some(key), folder, top)?;
         }
         self.tell_past(id, top)?;
         self.tell_uploads(id)
+    }
+
+    /// The folders that only their former names keep, with what they are told by: those that were in a doomed
+    /// folder, whether that is swept already or not.
+    fn loose(&self, user: i64) -> Result<BTreeMap<i64, Moment>> {
+        let select = "SELECT folder, min(gone) FROM past
+                      WHERE user_id = ?1 AND folder IS NOT NULL GROUP BY folder";
+        let named: BTreeMap<i64, i64> =
+            all(self.connection, select, [user], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .into_iter()
+                .collect();
+        let is_kept = "SELECT 1 FROM users WHERE root = ?1
+                       UNION SELECT 1 FROM detached WHERE entry = ?1 AND doomed = 0 AND key >= 0";
+        let mut loose = BTreeMap::new();
+        for folder in named.keys() {
+            // What is in another one that is named goes with that.
+            let (mut at, mut outermost) = (*folder, *folder);
+            while let Some((Some(parent), _)) = tree::above(self.connection, at)? {
+                at = parent;
+                if named.contains_key(&at) {
+                    outermost = at;
+                }
+            }
+            if first(self.connection, is_kept, [at], |_| Ok(()))?.is_none() {
+                let gone = named.get(&outermost).copied().unwrap_or_default();
+                loose.insert(outermost, Moment(-gone));
+            }
+        }
+        Ok(loose)
     }
 
     /// Tells what is in a folder, and the folder itself: the user's top folder, or the detached one with
@@ -308,7 +349,7 @@ impl UserTeller<'_, '_> {
         Ok(())
     }
 
-    /// Has a version other names than that of this entry?
+    /// Has a version other names than that of this entry, which can be told?
     fn has_others(&mut self, entry: i64, version: VersionId, top: i64) -> Result<bool> {
         let select = "SELECT parent FROM entries WHERE version = ?1 AND id != ?2";
         let values = rusqlite::params![version.0, entry];
@@ -420,7 +461,7 @@ impl UserTeller<'_, '_> {
 
     /// Tells what names of a user were.
     fn tell_past(&mut self, id: i64, top: i64) -> Result<()> {
-        let select = "SELECT parent, name, past.version, folder, made, gone, kept
+        let select = "SELECT parent, name, past.version, folder, made, gone, kept, held
                       FROM past LEFT JOIN versions ON versions.version = past.version
                       WHERE past.user_id = ?1 ORDER BY gone";
         let mut query = self.connection.prepare(select).map_err(catalog_error)?;
@@ -428,8 +469,8 @@ impl UserTeller<'_, '_> {
         while let Some(row) = rows.next().map_err(catalog_error)? {
             let read = |at: usize| row.get::<_, Option<i64>>(at).map_err(catalog_error);
             let version = row.get::<_, Option<_>>(2).map_err(catalog_error)?.map(VersionId);
-            let [parent, folder, made, gone, kept] =
-                [read(0)?, read(3)?, read(4)?, read(5)?, read(6)?];
+            let [parent, folder, made, gone, kept, held] =
+                [read(0)?, read(3)?, read(4)?, read(5)?, read(6)?, read(7)?];
             let parent = match parent.unwrap_or(NO_FOLDER) {
                 NO_FOLDER => Some(FolderAt { key: None, path: FolderPath::top() }),
                 parent => self.home(parent, top)?,
@@ -441,13 +482,17 @@ impl UserTeller<'_, '_> {
             };
             // What is in a doomed folder can be had back by nobody.
             let (Some(folder), Some(was)) = (parent, was) else { continue };
-            if let Some(version) = version.filter(|_| kept == Some(1)) {
+            // A name in a doomed folder that is not swept yet has not been told.
+            if let Some(version) = version
+                && (kept == Some(1) || !self.has_others(NO_ENTRY, version, top)?)
+            {
                 self.tell_kept(version)?;
                 self.tell_uncertain(version)?;
             }
             let (user, name) = (self.user.clone(), row.get(1).map_err(catalog_error)?);
             let [made, gone] = [made, gone].map(|at| Moment(at.unwrap_or_default()));
-            self.chunks.add(Change::Past { user, folder, name, was, made, gone })?;
+            let held = held.filter(|held| *held != 0).map(Moment);
+            self.chunks.add(Change::Past { user, folder, name, was, made, gone, held })?;
         }
         Ok(())
     }
@@ -550,9 +595,10 @@ mod tests {
     use super::*;
     use crate::core::catalog::NewFile;
     use crate::core::catalog::fixture::{
-        CLUSTER, change, empty, fixture, folder, name, new_file, path, v,
+        CLUSTER, Fixture, change, empty, fixture, folder, name, new_file, path, v,
     };
     use crate::core::types::VersionId;
+    use crate::core::wire::journal::SnapshotName;
     use crate::core::wire::snapshot::{decode_chunk, read_frame};
 
     #[test]
@@ -683,6 +729,91 @@ mod tests {
             states.iter().filter_map(|s| s.file.as_ref().map(|(file, _)| file.version)).collect();
         assert_eq!(versions, [v(1)], "it is as if the others had never been");
         assert_eq!(f.catalog.retired(9).unwrap(), [v(2), v(3)]);
+    }
+
+    /// A catalog made of a snapshot of this one.
+    fn loaded(f: &Fixture, what: &str) -> std::sync::Arc<Catalog> {
+        let file = f.folder.path().join(what);
+        let head = f.catalog.snapshot(&file).unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        let (chunk, _) = read_frame(&bytes).unwrap().unwrap();
+        let new = f.folder.path().join(format!("{what}.db"));
+        let mut loader = Loader::create(&new, CLUSTER).unwrap();
+        loader.load(&decode_chunk(chunk).unwrap()).unwrap();
+        loader.finish(head.at).unwrap();
+        std::sync::Arc::new(Catalog::open(&new, CLUSTER).unwrap())
+    }
+
+    #[test]
+    fn what_a_removed_snapshot_had_goes_from_every_catalog_at_the_same_entry() {
+        let f = fixture();
+        let snapshot = SnapshotName::parse("s").unwrap();
+        f.store("a", 1);
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        f.store("a", 2);
+        f.expire();
+        let mut others = vec![loaded(&f, "held")];
+        f.change(|draft| draft.remove_snapshot(&snapshot)).unwrap();
+        others.push(loaded(&f, "removed"));
+        // Its name may be that of another one by now.
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        others.push(loaded(&f, "made again"));
+        while f.change(|draft| draft.release_snapshot()).unwrap() {}
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(1)]);
+        for other in others {
+            let later = f.catalog.entries_after(other.end().unwrap().id).unwrap().unwrap();
+            other.apply(&later).unwrap();
+            assert_eq!(other.snapshots().unwrap(), f.catalog.snapshots().unwrap());
+            let states = |catalog: &Catalog| catalog.path_states(f.user, &path("a")).unwrap();
+            assert_eq!(states(&other), states(&f.catalog));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_told_also_where_a_doomed_folder_has_it_that_is_not_swept() {
+        let f = fixture();
+        f.store("x/a", 1);
+        f.change(|draft| draft.name_version(f.user, &path("b"), v(1))).unwrap();
+        f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        f.change(|draft| draft.make_snapshot(&SnapshotName::parse("s").unwrap(), None)).unwrap();
+        f.change(|draft| draft.delete(f.user, &path("b"))).unwrap();
+        f.expire();
+        let there = |catalog: &Catalog| {
+            let then = catalog.moment_of("s").unwrap();
+            catalog.file_at(f.user, &path("b"), then).map(|record| record.version).ok()
+        };
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "doomed"))], [Some(v(1)); 2]);
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "swept"))], [Some(v(1)); 2]);
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_into_a_doomed_one_is_told_whether_that_is_swept_or_not() {
+        let f = fixture();
+        let snapshot = SnapshotName::parse("s").unwrap();
+        f.store("a/b", 1);
+        f.change(|draft| draft.make_folder(f.user, &folder("x"), false)).unwrap();
+        f.change(|draft| draft.make_snapshot(&snapshot, None)).unwrap();
+        f.change(|draft| draft.relocate(f.user, &path("a"), &folder("x"), false)).unwrap();
+        f.store("x/c", 2);
+        let then = f.catalog.moment_of("s").unwrap();
+        // The folder goes itself and not only its name: it was made after the snapshot.
+        f.change(|draft| draft.make_folder(f.user, &folder("y"), false)).unwrap();
+        f.change(|draft| draft.relocate(f.user, &path("x/a"), &folder("y"), false)).unwrap();
+        f.change(|draft| draft.remove_folder(f.user, &folder("y"), true)).unwrap();
+        f.expire();
+        let there = |catalog: &Catalog| {
+            let found = catalog.file_at(f.user, &path("a/b"), then);
+            found.map(|record| record.version).ok()
+        };
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "doomed"))], [Some(v(1)); 2]);
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!([there(&f.catalog), there(&loaded(&f, "swept"))], [Some(v(1)); 2]);
+        // With its last name it goes, also where no other folder is doomed.
+        f.change(|draft| draft.remove_snapshot(&snapshot)).unwrap();
+        while f.change(|draft| draft.release_snapshot()).unwrap() {}
+        f.catalog.sweep_doomed().unwrap();
+        assert_eq!(f.catalog.retired(9).unwrap(), [v(1)]);
     }
 
     #[test]

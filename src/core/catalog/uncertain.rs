@@ -165,7 +165,15 @@ pub(super) fn revert(
                   WHERE past.version = ?2 AND past.parent = own.parent AND past.name = own.name
                       AND past.gone = own.made";
     execute(connection, longer, params![version.0, to.map(|(to, _)| to.0)])?;
-    execute(connection, "DELETE FROM past WHERE version = ?1", [version.0])?;
+    let is_told = "DELETE FROM past WHERE version = ?1 AND (?2 IS NULL OR EXISTS
+                       (SELECT 1 FROM past own WHERE own.version = ?2 AND own.parent = past.parent
+                        AND own.name = past.name AND own.gone = past.gone))";
+    execute(connection, is_told, params![version.0, to.map(|(to, _)| to.0)])?;
+    if let Some((to, bytes)) = to {
+        // What was there before it has expired, and a snapshot may have what it was since then.
+        let instead = "UPDATE past SET version = ?2, bytes = ?3 WHERE version = ?1";
+        execute(connection, instead, params![version.0, to.0, bytes])?;
+    }
     past::settle(connection, version)?;
     to.map_or(Ok(()), |(to, _)| past::settle(connection, to))
 }

@@ -194,9 +194,12 @@ impl Catalog {
     /// Deletes doomed folders that hold no file any more, and the rows of removed accounts that have
     /// no version any more. What is in a doomed folder and can still be had back elsewhere leaves it.
     pub fn sweep_doomed(&self) -> Result<()> {
-        let any = "SELECT EXISTS (SELECT 1 FROM detached WHERE doomed = 1)
-                   OR EXISTS (SELECT 1 FROM users WHERE removed = 1)";
-        if self.read(|connection| one(connection, any, [], |row| row.get(0)))? {
+        let any = format!(
+            "SELECT EXISTS (SELECT 1 FROM detached WHERE doomed = 1)
+                 OR EXISTS (SELECT 1 FROM detached WHERE {FORGOTTEN})
+                 OR EXISTS (SELECT 1 FROM users WHERE removed = 1)"
+        );
+        if self.read(|connection| one(connection, &any, [], |row| row.get(0)))? {
             while self.local(sweep_some)? {}
         }
         Ok(())
@@ -347,13 +350,16 @@ fn was_named(connection: &Connection, folder: i64) -> Result<bool> {
     Ok(first(connection, select, [folder], |_| Ok(()))?.is_some())
 }
 
+/// The condition of folders that came out of doomed ones and have no former name any more. Nobody else
+/// knows them by their keys.
+const FORGOTTEN: &str = "key < 0 AND doomed = 0
+    AND NOT EXISTS (SELECT 1 FROM past WHERE folder = detached.entry)";
+
 /// Deletes some of the doomed folders in which there is nothing. False once there are no more.
 fn sweep_some(connection: &Connection) -> Result<bool> {
     let mut left = ROWS;
-    // Nobody else knows them by these keys.
-    let doom = "UPDATE detached SET doomed = 1 WHERE key < 0 AND doomed = 0
-                AND NOT EXISTS (SELECT 1 FROM past WHERE folder = detached.entry)";
-    execute(connection, doom, [])?;
+    let doom = format!("UPDATE detached SET doomed = 1 WHERE {FORGOTTEN}");
+    execute(connection, &doom, [])?;
     if past::forget_removed(connection, &mut left)? {
         for folder in doomed(connection)? {
             if sweep(connection, folder, &mut left)? {
@@ -376,9 +382,9 @@ fn sweep(connection: &Connection, folder: i64, left: &mut usize) -> Result<bool>
             return Ok(false);
         }
         if was_named(connection, id)? {
-            // Nobody asks for it by a key.
+            // Nobody asks for it by a key. No other folder went at that moment.
             let detach = "INSERT INTO detached (entry, user_id, key, doomed)
-                          SELECT ?1, user_id, -?1, 0 FROM past WHERE folder = ?1 LIMIT 1";
+                          SELECT ?1, user_id, -min(gone), 0 FROM past WHERE folder = ?1";
             execute(connection, detach, [id])?;
             execute(connection, "UPDATE entries SET parent = NULL WHERE id = ?1", [id])?;
             *left -= 1;

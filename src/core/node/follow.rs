@@ -770,8 +770,12 @@ fn is_move(change: &&Change) -> bool {
     )
 }
 
-/// What comes behind a folder in the path of something in it, or of the folder itself.
+/// What comes behind a folder in the path of something in it, or of the folder itself. All is in the top
+/// folder.
 fn below<'a>(path: &'a FilePath, folder: &str) -> Option<&'a str> {
+    if folder.is_empty() {
+        return Some(path.as_str());
+    }
     let rest = path.as_str().strip_prefix(folder)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }

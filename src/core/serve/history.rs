@@ -5,7 +5,7 @@
 //! else, however much is in it, and the folder that was there can be had back in the same way.
 
 use crate::core::catalog::{DeletedName, FileRecord, Filled, PathState, Scope, Undone};
-use crate::core::cluster::retention::Keep;
+use crate::core::cluster::retention::{Begun, Keep};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::serve::files::{Files, User};
@@ -25,7 +25,10 @@ const DIFFERENCES_MAX: usize = 10_000;
 #[derive(Default)]
 struct Plan {
     told: Reverted,
+    /// Of files, which alone are told.
     differences: Vec<Difference>,
+    /// Is it the same now, folders included?
+    is_same: bool,
 }
 
 impl Files {
@@ -192,25 +195,45 @@ impl Files {
                 return Err(Error::NoSuchFile(file));
             }
         }
-        let Plan { mut told, differences } = self.compare(user, path, at)?;
-        if dry_run || differences.is_empty() {
+        let Plan { mut told, differences, is_same } = self.compare(user, path, at)?;
+        if dry_run || is_same {
             return Ok((told, differences));
         }
         self.may_change()?;
         self.cluster.catalog.check_room()?;
+        let then = self.begin_then(user, path, at)?;
+        told.before = Some(self.put_in_place(user, then, path)?);
+        Ok((told, differences))
+    }
+
+    /// Begins a folder that is in no other one, and fills it with what was below a path. It and
+    /// [`Files::put_in_place`] are steps of [`Files::revert`], apart for simulations in which others come in
+    /// between.
+    ///
+    /// # Errors
+    /// Those of any change.
+    pub fn begin_then(&self, user: &User, path: &FolderPath, at: Moment) -> Result<Begun<'_>> {
         let id = user.account.id;
         let begun =
             self.cluster.retention.begin(|| self.change(move |draft| draft.begin_folder(id)))?;
         self.fill(user, begun.key(), path, Some(at))?;
-        let (key, to) = (begun.key(), path.clone());
+        Ok(begun)
+    }
+
+    /// Puts a folder that was begun in place of what is at a path, whatever that has become meanwhile. Gives
+    /// the last moment before that.
+    ///
+    /// # Errors
+    /// [`Error::NameCollision`]; those of any change.
+    pub fn put_in_place(&self, user: &User, then: Begun<'_>, path: &FolderPath) -> Result<Moment> {
+        let (id, key, to) = (user.account.id, then.key(), path.clone());
         let before = self.change(move |draft| {
             let before = draft.moment();
             draft.attach(id, key, &to)?;
             Ok(before)
         })?;
         self.cluster.notifier.notify();
-        told.before = Some(before);
-        Ok((told, differences))
+        Ok(before)
     }
 
     fn revert_file(
@@ -241,40 +264,25 @@ impl Files {
 
     /// Compares what is below a folder with what was, both sorted by path.
     fn compare(&self, user: &User, path: &FolderPath, at: Moment) -> Result<Plan> {
-        let mut then = FilePages::new(self, user, path, Some(at));
-        let mut now = FilePages::new(self, user, path, None);
-        let mut plan = Plan::default();
+        let mut then = Pages::new(self, user, path, Some(at));
+        let mut now = Pages::new(self, user, path, None);
+        let is_there = match self.cluster.catalog.look(user.account.id, path) {
+            Ok(there) => matches!(there, Entry::Folder(_)),
+            Err(Error::NoSuchFile(_) | Error::NoSuchFolder(_)) => false,
+            Err(error) => return Err(error),
+        };
+        let mut plan = Plan { is_same: is_there, ..Plan::default() };
         let (mut old, mut new) = (then.next()?, now.next()?);
         loop {
-            let order = match (&old, &new) {
+            let (is_old, is_new) = match (&old, &new) {
                 (None, None) => return Ok(plan),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.as_str().cmp(new.as_str()),
+                (Some(_), None) => (true, false),
+                (None, Some(_)) => (false, true),
+                (Some(old), Some(new)) => (old.0 <= new.0, new.0 <= old.0),
             };
-            let (what, path) = match order {
-                std::cmp::Ordering::Less => {
-                    plan.told.back += 1;
-                    ('+', std::mem::replace(&mut old, then.next()?))
-                }
-                std::cmp::Ordering::Greater => {
-                    plan.told.gone += 1;
-                    ('-', std::mem::replace(&mut new, now.next()?))
-                }
-                std::cmp::Ordering::Equal => {
-                    let before = std::mem::replace(&mut old, then.next()?);
-                    let after = std::mem::replace(&mut new, now.next()?);
-                    if before == after {
-                        plan.told.same += 1;
-                        continue;
-                    }
-                    plan.told.changed += 1;
-                    ('~', after)
-                }
-            };
-            if let Some((path, _)) = path.filter(|_| plan.differences.len() < DIFFERENCES_MAX) {
-                plan.differences.push(Difference { what, path });
-            }
+            let was = if is_old { std::mem::replace(&mut old, then.next()?) } else { None };
+            let is = if is_new { std::mem::replace(&mut new, now.next()?) } else { None };
+            plan.add(was, is);
         }
     }
 
@@ -302,8 +310,33 @@ impl Files {
     }
 }
 
-/// The files below a folder, page by page.
-struct FilePages<'a> {
+/// The path of a file or folder, and the file's version.
+type Known = (FilePath, Option<VersionId>);
+
+impl Plan {
+    /// Adds what a path was and is.
+    fn add(&mut self, was: Option<Known>, is: Option<Known>) {
+        self.is_same &= was == is;
+        let version = |known: &Option<Known>| known.as_ref().and_then(|(_, version)| *version);
+        let (what, count) = match (version(&was), version(&is)) {
+            (None, None) => return,
+            (Some(was), Some(is)) if was == is => {
+                self.told.same += 1;
+                return;
+            }
+            (Some(_), None) => ('+', &mut self.told.back),
+            (None, Some(_)) => ('-', &mut self.told.gone),
+            (Some(_), Some(_)) => ('~', &mut self.told.changed),
+        };
+        *count += 1;
+        if let Some((path, _)) = is.or(was).filter(|_| self.differences.len() < DIFFERENCES_MAX) {
+            self.differences.push(Difference { what, path });
+        }
+    }
+}
+
+/// What is below a folder, page by page.
+struct Pages<'a> {
     files: &'a Files,
     user: &'a User,
     below: &'a FolderPath,
@@ -312,16 +345,18 @@ struct FilePages<'a> {
     page: std::vec::IntoIter<Entry>,
 }
 
-impl<'a> FilePages<'a> {
+impl<'a> Pages<'a> {
     fn new(files: &'a Files, user: &'a User, below: &'a FolderPath, at: Option<Moment>) -> Self {
-        FilePages { files, user, below, at, after: None, page: Vec::new().into_iter() }
+        Pages { files, user, below, at, after: None, page: Vec::new().into_iter() }
     }
 
-    fn next(&mut self) -> Result<Option<(FilePath, VersionId)>> {
+    fn next(&mut self) -> Result<Option<Known>> {
         loop {
             match self.page.next() {
-                Some(Entry::File(file)) => return Ok(Some((file.path, file.version))),
-                Some(Entry::Folder(_)) => continue,
+                Some(Entry::File(file)) => return Ok(Some((file.path, Some(file.version)))),
+                Some(Entry::Folder(folder)) => {
+                    return Ok(Some((FilePath::parse_rooted(folder.as_str())?, None)));
+                }
                 None => {}
             }
             let page = self.files.cluster.catalog.page_at(

@@ -320,6 +320,8 @@ pub enum Change {
         made: Moment,
         /// Until this one.
         gone: Moment,
+        /// The snapshot that has it, as its moment, where it would have been let go of otherwise.
+        held: Option<Moment>,
     },
     /// An upload began: what comes of a file is kept, to go on with it later.
     UploadBegun(UploadBegun),
@@ -791,7 +793,8 @@ mod tests {
             let (user, name) = (UserName::parse("demo").unwrap(), name.to_owned());
             let was = PastItem::File(VersionId([1; 16]));
             let (made, gone) = (Moment(1), Moment(2));
-            let past = Change::Past { user, folder, name, was, made, gone };
+            let held = None;
+            let past = Change::Past { user, folder, name, was, made, gone, held };
             Change::decode(&past.encode().unwrap())
         };
         assert!(past("").is_ok() && past("a.txt").is_ok());

@@ -401,6 +401,16 @@ fn a_piece_that_comes_late_gets_all_of_its_names() {
 }
 
 #[test]
+fn a_piece_that_comes_late_gets_no_name_that_went_with_the_top_folder() {
+    let mut bench = Bench::new();
+    bench.store_elsewhere(1, "a").add(begun()).follow();
+    let key = bench.history.end().at.0;
+    bench.add(attached(key, "")).follow();
+    bench.hold(1, "a").add(Change::Placed { node: NODE, versions: vec![version(1)] }).follow();
+    bench.expect(&[], &[]);
+}
+
+#[test]
 fn pieces_that_were_made_again_get_their_names_again() {
     let mut bench = Bench::new();
     bench.store(1, "a").store(2, "b").mv("b", "c").follow();
