@@ -68,11 +68,12 @@ const HOMES: [(&str, &[&str]); 35] = [
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
     // that what came back is what was stored, a rescued file has to be it, and where nodes disagree
-    // the digest says which of them are right. The journal's chain.
+    // the digest says which of them are right. The tree of a digest. The journal's chain.
     (
         "blake3",
         &[
             "src/core/serve/",
+            "src/core/code/digest.rs",
             "src/core/cluster/audit.rs",
             "src/core/remote",
             "src/core/node/rescue",

@@ -12,6 +12,7 @@
 
 pub mod admin;
 mod answers;
+mod digester;
 pub mod discovery;
 mod folders;
 mod history;
@@ -38,6 +39,7 @@ use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
 pub use answers::{Said, is_secret};
+pub use digester::Digester;
 
 const CONNECT: Deadline = Deadline::new(Duration::from_secs(10), "answer");
 const ANSWER: Deadline = Deadline::new(Duration::from_secs(30), "answer");

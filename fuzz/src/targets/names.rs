@@ -89,7 +89,7 @@ fn through_a_node(user: &str, folder: &str, name: &str) {
     let is_user = UserName::parse(user).is_ok();
     let is_file = is_user && FilePath::parse_rooted(name).is_ok();
     let is_folder = is_user && FolderPath::parse(folder).is_ok();
-    let stage = [vec![STAGE], vec![1; 16], text(user), text(name), vec![0, 0, 0]].concat();
+    let stage = [vec![STAGE], vec![1; 16], text(user), text(name), vec![0; 4]].concat();
     let decoded = sealed::<node::Request>(&stage);
     assert_eq!(decoded.is_some(), is_file, "{user:?} {name:?}");
 

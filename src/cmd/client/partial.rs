@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::core::remote::Digester;
 use crate::core::types::VersionId;
 
 /// How its name ends.
@@ -70,17 +71,17 @@ impl Partial {
         &self.path
     }
 
-    /// Opens it with the hasher of what is there, to write on at its end. `None` if somebody else does.
+    /// Opens it with the digest of what is there, to write on at its end. `None` if somebody else does.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn open(&self) -> io::Result<Option<(File, blake3::Hasher, u64)>> {
+    pub(super) fn open(&self) -> io::Result<Option<(File, Digester, u64)>> {
         let mut file = OpenOptions::new().read(true).write(true).open(&self.path)?;
         if file.try_lock().is_err() {
             return Ok(None);
         }
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(&mut file)?;
+        let mut hasher = Digester::default();
+        hasher.read(&mut file)?;
         let bytes = file.seek(SeekFrom::End(0))?;
         Ok(Some((file, hasher, bytes)))
     }
@@ -112,7 +113,9 @@ mod tests {
         assert!(found[0].is_of(&version.to_string()) && found[0].is_of("abab"));
         assert!(!found[0].is_of("abac"));
         let (file, hasher, bytes) = found[0].open().unwrap().unwrap();
-        assert_eq!((hasher.finalize(), bytes), (blake3::hash(b"half"), 4));
+        let mut half = Digester::default();
+        half.update(b"half");
+        assert_eq!((hasher.digest(), bytes), (half.digest(), 4));
         assert!(found[0].open().unwrap().is_none(), "it is locked");
         found[0].remove();
         assert!(path.exists());

@@ -19,6 +19,7 @@ use crate::cmd::env::{Interrupts, Patient, Temporary};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::attributes::give;
 use crate::core::io::reason;
+use crate::core::remote::Digester;
 use crate::core::types::{FileAttributes, VersionId};
 
 /// What becomes of a file that is there already.
@@ -138,9 +139,9 @@ impl Place {
         }
     }
 
-    /// Goes on with what is left. Gives the hasher of what is there, and how many bytes that are; `None`,
+    /// Goes on with what is left. Gives the digest of what is there, and how many bytes that are; `None`,
     /// and nothing has changed, if it cannot be.
-    pub(super) fn go_on(&mut self, partial: &Partial) -> Option<(blake3::Hasher, u64)> {
+    pub(super) fn go_on(&mut self, partial: &Partial) -> Option<(Digester, u64)> {
         let Way::Beside(file, pending) = &mut self.way else { return None };
         let (found, hasher, bytes) = partial.open().ok().flatten()?;
         *file = found;

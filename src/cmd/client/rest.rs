@@ -8,7 +8,7 @@ use super::place::Place;
 use super::resume::is_resumable;
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::FilePath;
-use crate::core::remote::{Progress, Remote, Retrieved, Selection};
+use crate::core::remote::{Digester, Progress, Remote, Retrieved, Selection};
 use crate::core::types::VersionId;
 use crate::core::wire::extended::{Entry, Which};
 
@@ -96,7 +96,7 @@ fn go_on(
     });
     let hasher = sink.hasher;
     match got {
-        Some(Ok(got)) if got.blake3.0 == *hasher.finalize().as_bytes() => {
+        Some(Ok(got)) if got.blake3 == hasher.digest() => {
             Ok(Some((Retrieved { part: 0..got.bytes, ..got }, resumed)))
         }
         // What was there is not the beginning of it after all, or all of it and more.
@@ -111,7 +111,7 @@ fn go_on(
 /// A place whose content is hashed as it grows.
 struct Hashing<'a> {
     place: &'a mut Place,
-    hasher: blake3::Hasher,
+    hasher: Digester,
 }
 
 impl Write for Hashing<'_> {

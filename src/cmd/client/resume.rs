@@ -12,8 +12,8 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::random::Random;
 use crate::core::io::reason;
 use crate::core::path::FilePath;
-use crate::core::remote::{Progress, Remote, Stored, ToStore};
-use crate::core::types::{Digest, Precondition};
+use crate::core::remote::{Digester, Progress, Remote, Stored, ToStore};
+use crate::core::types::Precondition;
 use crate::core::wire::extended::PendingUpload;
 
 /// Smaller files begin anew: they are there as fast.
@@ -70,12 +70,12 @@ fn go_on(
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Option<Stored>> {
     let total = source.bytes;
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = Digester::default();
     let unreadable =
         |error| Error::other(Code::LocalFile, format!("cannot read it: {}", reason(&error)));
     let mut there = source.by_ref().take(upload.arrived);
-    hasher.update_reader(&mut there).map_err(unreadable)?;
-    let is_other = upload.blake3.is_some_and(|there| there.0 != *hasher.finalize().as_bytes());
+    hasher.read(&mut there).map_err(unreadable)?;
+    let is_other = upload.blake3.is_some_and(|there| there != hasher.digest());
     if is_other || upload.arrived > total {
         return begin_anew(remote, upload);
     }
@@ -90,7 +90,7 @@ fn go_on(
         }
     } else {
         source.check_end()?;
-        Digest(*hasher.finalize().as_bytes())
+        hasher.digest()
     };
     match remote.complete_upload(upload.id, digest, precondition) {
         Err(error) if error.code() == Code::Damaged => begin_anew(remote, upload),

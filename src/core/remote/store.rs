@@ -15,7 +15,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use super::{ANSWER, Progress, Remote, SEND, Stored, ToStore, in_doubt};
+use super::{ANSWER, Digester, Progress, Remote, SEND, Stored, ToStore, in_doubt};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::io::reason;
@@ -68,7 +68,7 @@ impl Remote {
         let path = path.clone();
         self.request(&Request::Store { path, bytes, precondition, attributes, keep })?;
         let mut sending = Sending { total: bytes, sent: 0, acknowledged: 0 };
-        let digest = self.send_file(&mut sending, blake3::Hasher::new(), source, watch)?;
+        let digest = self.send_file(&mut sending, Digester::default(), source, watch)?;
         let message = self.await_answer(&mut sending, watch).map_err(in_doubt)?;
         let fields = self.reply(&message)?;
         let stored = in_answer(&fields)?;
@@ -103,7 +103,7 @@ impl Remote {
     pub(super) fn send_file(
         &mut self,
         sending: &mut Sending,
-        hasher: blake3::Hasher,
+        hasher: Digester,
         source: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Result<Digest> {
@@ -118,7 +118,7 @@ impl Remote {
     fn send_chunks(
         &mut self,
         sending: &mut Sending,
-        mut hasher: blake3::Hasher,
+        mut hasher: Digester,
         source: &mut dyn Read,
         buffer: &mut [u8],
         watch: Watch<'_>,
@@ -142,7 +142,7 @@ impl Remote {
                     Err(error) => return self.give_up(error),
                 }
                 // The end leaves together with the last chunk.
-                let digest = Digest(*hasher.finalize().as_bytes());
+                let digest = hasher.digest();
                 self.send_parts(&[head, piece, &chunk::end(&digest)], &TAKE)?;
                 return Ok(digest);
             }

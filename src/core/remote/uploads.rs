@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::store::{Sending, Watch, in_answer};
-use super::{LONG_ANSWER, Remote, Stored, in_doubt};
+use super::{Digester, LONG_ANSWER, Remote, Stored, in_doubt};
 use crate::core::error::{Error, Result};
 use crate::core::path::FilePath;
 use crate::core::types::{Digest, FileAttributes, Precondition, VersionId};
@@ -63,7 +63,7 @@ impl Remote {
         &mut self,
         upload: &PendingUpload,
         total: u64,
-        hasher: blake3::Hasher,
+        hasher: Digester,
         source: &mut dyn Read,
         watch: Watch<'_>,
     ) -> Result<Digest> {
