@@ -205,7 +205,7 @@ fn a_retrieval_that_breaks_off_goes_on_with_the_same_command() {
 #[test]
 fn a_file_of_several_extents_is_like_any_other() {
     let mut cluster = Cluster::start_with(&["--keep-versions", "7d", "--max-file-size", "1GB"]);
-    // Two extents: 128 MiB and the rest.
+    // Three extents: twice 64 MiB, and the rest.
     let content = write(&cluster, "big.bin", 1, 130 * MIB + 7);
     client(&cluster, &["store", "big.bin", "--to", "docs"]).code(0);
     client(&cluster, &["cp", "docs/big.bin", "docs/copy.bin"]).code(0);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use palk::core::error::{Code, Result};
-use palk::core::serve::store::Store;
+use palk::core::serve::store::{Store, Wanted};
 use palk::core::types::{Digest, NodeId, NodeSet, Precondition, VersionId};
 use palk::core::wire::extended::{When, Which};
 
@@ -151,6 +151,24 @@ fn an_upload_goes_on_where_it_is_and_nowhere_else() {
     assert!(house.read("a").unwrap() == content);
     assert_eq!(house.complete(id, None).unwrap_err().code(), Code::NoSuchFile);
     house.files.delete(&house.user, &file("a")).unwrap();
+
+    // A kept store that breaks off is one as well, and its id is taken then.
+    let keep = Some(VersionId([0x77; 16]));
+    let kept = || {
+        let (path, bytes) = (&file("kept"), content.len() as u64);
+        let (precondition, attributes) = (Precondition::Any, Default::default());
+        let wanted = Wanted { path, bytes, precondition, attributes, keep };
+        house.files.store_wanted(&house.user, &wanted)
+    };
+    let mut store = kept().unwrap();
+    fill(&mut store, &content[..2 * MIB]);
+    assert_eq!(store.keep().unwrap(), 2 << 20);
+    assert_eq!(kept().err().unwrap().code(), Code::NotAllowed);
+    let id = keep.unwrap();
+    house.send(id, 2 * MIB, &content[2 * MIB..]).unwrap();
+    house.complete(id, Some(digest(&content))).unwrap();
+    assert!(house.read("kept").unwrap() == content);
+    house.files.delete(&house.user, &file("kept")).unwrap();
 
     // What is dropped leaves nothing.
     let id = house.begin("b", None);

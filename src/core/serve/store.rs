@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   a plain store   one extent, however long ──────────────────────────> Stored
-//!   a kept one      128 MiB ── ExtentStored ──> 64 MiB ── ... ──────────> UploadCompleted
-//!                      │ shorter: nothing but Stored, as above
+//!   a kept one      64 MiB ── ExtentStored ──> 64 MiB ── ... ───────────> UploadCompleted
+//!                      │ up to 128 MiB: nothing but Stored, as above
 //!                      '── breaks off: what has come, to the last full MiB, is an upload
 //!   an upload       begins anywhere ── 64 MiB ── ExtentStored ──> ...    and is completed by itself
 //! ```
@@ -29,10 +29,10 @@ use crate::core::wire::journal::UploadBegun;
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::trailer::PartOf;
 
-/// The first extent of a file is at most this long, in bytes.
-pub const FIRST_EXTENT_BYTES: u64 = 128 << 20;
+/// A file of at most this many bytes that comes in one go is one extent.
+pub const ONE_EXTENT_BYTES: u64 = 128 << 20;
 
-/// The others.
+/// A longer one, and an upload, begins a new extent after so many bytes.
 pub const EXTENT_BYTES: u64 = 64 << 20;
 
 /// What a finished store has come to.
@@ -143,11 +143,16 @@ impl Files {
     /// The same, with all that can be wanted of it.
     ///
     /// # Errors
-    /// As [`Files::store`]; [`Code::Temporary`] if somebody sends the upload that it is kept as.
+    /// As [`Files::store`]; [`Code::Temporary`] if somebody sends the upload that it is kept as,
+    /// [`Code::NotAllowed`] if there is one already.
     pub fn store_wanted(&self, user: &User, wanted: &Wanted<'_>) -> Result<Store<'_>> {
         let &Wanted { path, bytes, precondition, attributes, keep } = wanted;
         self.check_size(bytes)?;
         let sender = keep.map(|id| self.sender(id)).transpose()?;
+        if keep.is_some_and(|id| self.cluster.catalog.upload(user.account.id, id).is_ok()) {
+            let text = "there is an upload of this id already: go on with it, or take another id";
+            return Err(Error::other(Code::NotAllowed, text));
+        }
         self.may_change().map_err(too_few_to_store)?;
         self.cluster.catalog.check_room()?;
         let reclaim = |user, bytes| self.reclaim(user, bytes);
@@ -234,7 +239,8 @@ impl Files {
         stored_ms: i64,
     ) -> Result<ExtentWriting> {
         let rest = end - begin;
-        let longest = if begin == 0 { FIRST_EXTENT_BYTES } else { EXTENT_BYTES };
+        let is_one = begin == 0 && end <= ONE_EXTENT_BYTES;
+        let longest = if is_one { ONE_EXTENT_BYTES } else { EXTENT_BYTES };
         let (part, file_bytes) = match *goal {
             Goal::File { keep: None, .. } => (None, rest),
             Goal::File { keep: Some(upload), .. } => {

@@ -110,7 +110,12 @@ fn a_listing_that_breaks_off_is_no_success() {
 fn what_the_server_says_is_printed_without_effect() {
     let folder = tempfile::tempdir().unwrap();
     for reply in [["E", NASTY, "busy"], ["E", "no", NASTY], ["D", NASTY, NASTY]] {
-        for args in [&["del", "a"][..], &["--json", "del", "a"], &["rtv", "a"], &["inf"]] {
+        for args in [
+            &["del", "a"][..],
+            &["--json", "del", "a"],
+            &["rtv", "a", "--retry-for", "0s"],
+            &["inf"],
+        ] {
             let address = saying_inside(&[lines::encode(&reply)]);
             let (status, printed) = verb(&address, folder.path(), args);
             assert_ne!(status, 0);
@@ -153,7 +158,8 @@ fn only_the_file_that_was_asked_for_appears() {
         vec![found(&digest), less],
     ] {
         let liar = saying_inside(&messages);
-        let (status, printed) = verb(&liar, folder.path(), &["rtv", "up/b", "--to", "in/"]);
+        let (status, printed) =
+            verb(&liar, folder.path(), &["rtv", "up/b", "--to", "in/", "--retry-for", "0s"]);
         assert!(matches!(status, 6 | 7), "{status} {printed}");
         assert_eq!(files_in(folder.path()), ["in/a"]);
     }
