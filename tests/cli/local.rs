@@ -192,6 +192,7 @@ fn a_connection_that_breaks_is_not_told_as_a_server_that_does_not_run() {
     let mut command = palk();
     command.current_dir(cluster.folder.path()).args(["client", "--server", &proxy.address()]);
     command.args(["--user", USER, "--password-file", "password", "rtv", "f", "--to", "back"]);
+    command.args(["--retry-for", "0s"]);
     let child = spawned(command);
     until("a part of it has come", || proxy.forwarded() > 1_000_000);
     proxy.cut();

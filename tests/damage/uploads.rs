@@ -153,8 +153,9 @@ fn an_upload_goes_on_where_it_is_and_nowhere_else() {
     house.files.delete(&house.user, &file("a")).unwrap();
 
     // A kept store that breaks off is one as well, and its id is taken then.
-    let keep = Some(VersionId([0x77; 16]));
+    let id = VersionId([0x77; 16]);
     let kept = || {
+        let keep = Some(id);
         let (path, bytes) = (&file("kept"), content.len() as u64);
         let (precondition, attributes) = (Precondition::Any, Default::default());
         let wanted = Wanted { path, bytes, precondition, attributes, keep };
@@ -164,7 +165,6 @@ fn an_upload_goes_on_where_it_is_and_nowhere_else() {
     fill(&mut store, &content[..2 * MIB]);
     assert_eq!(store.keep().unwrap(), 2 << 20);
     assert_eq!(kept().err().unwrap().code(), Code::NotAllowed);
-    let id = keep.unwrap();
     house.send(id, 2 * MIB, &content[2 * MIB..]).unwrap();
     house.complete(id, Some(digest(&content))).unwrap();
     assert!(house.read("kept").unwrap() == content);

@@ -4,6 +4,7 @@
 //! its exit status is 3 then, or the file's own if only one was asked for.
 
 pub(crate) mod advice;
+mod bandwidth;
 mod cat;
 mod complete;
 mod config;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::bandwidth::Bandwidth;
 use super::connection::Connection;
 use crate::cmd::parse_time;
 use crate::core::error::{Code, Error, Result};
@@ -15,7 +16,7 @@ use crate::core::remote::Remote;
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// What happens to transfers that break off.
+/// What happens to transfers that break off, and how fast they may be.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// How long to wait for a server that cannot be reached any more
@@ -25,6 +26,17 @@ pub(super) struct Patience {
     /// Begin anew where a transfer broke off earlier, and keep nothing of one that breaks off now
     #[arg(long)]
     pub(super) no_resume: bool,
+
+    /// The most that all transfers together move in a second: 10MB, or up and down 10MB:2MB
+    #[arg(long, value_name = "RATE")]
+    bwlimit: Option<Bandwidth>,
+}
+
+impl Patience {
+    /// How fast transfers may be.
+    pub(super) fn bandwidth(&self) -> Bandwidth {
+        self.bwlimit.unwrap_or_default()
+    }
 }
 
 fn parse_wait(text: &str) -> std::result::Result<Duration, String> {

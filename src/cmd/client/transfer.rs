@@ -63,6 +63,7 @@ pub(super) fn send_patiently(
     let rule = Rule { retry_for: patience.retry_for, is_harmless };
     let bar = RefCell::new(env.bar(path.name(), source.bytes));
     let resume = !patience.no_resume;
+    let limiter = patience.bandwidth().up();
     note_resumable(env, source.bytes, resume);
     let mut waits = |error: &Error, is_first: bool| {
         if is_first {
@@ -73,10 +74,12 @@ pub(super) fn send_patiently(
     persist(connection, rule, &mut waits, &mut |remote, has_got_on| {
         source.rewind()?;
         let mut first = None;
-        send_watched(remote, source, path, precondition, resume, &mut |at| {
+        let mut show = |at: Progress| {
             has_got_on.set(has_got_on.get() || *first.get_or_insert(at.bytes) < at.bytes);
             bar.borrow_mut().show(at);
-        })
+        };
+        let watch = &mut limiter.watch(&mut show);
+        send_watched(remote, source, path, precondition, resume, watch)
     })
 }
 
@@ -176,6 +179,7 @@ pub(super) fn fetch_patiently(
 ) -> Result<Fetched> {
     let rule = Rule { retry_for: patience.retry_for, is_harmless: true };
     let resume = !patience.no_resume;
+    let limiter = patience.bandwidth().down();
     let interrupts = env.interrupts().clone();
     let mut bar = RefCell::new(None::<Bar>);
     let env = RefCell::new(env);
@@ -194,14 +198,16 @@ pub(super) fn fetch_patiently(
     let fetched = persist(connection, rule, &mut waits, &mut |remote, has_got_on| {
         let place = place(&interrupts)?;
         let mut first = None;
-        fetch_watched(remote, path, wanted, place, resume, &mut |at| {
+        let mut show = |at: Progress| {
             has_got_on.set(has_got_on.get() || *first.get_or_insert(at.bytes) < at.bytes);
             if resume && wanted.range.is_none() && is_resumable(at.total) {
                 interrupts.note_resumable();
             }
             let begin = || env.borrow().bar(path.name(), at.total);
             bar.borrow_mut().get_or_insert_with(begin).show(at);
-        })
+        };
+        let watch = &mut limiter.watch(&mut show);
+        fetch_watched(remote, path, wanted, place, resume, watch)
     });
     drop(bar.get_mut().take());
     fetched

@@ -79,7 +79,7 @@ pub(in super::super) fn download(
         return tell_planned(&jobs, all, env);
     }
     let most = usize::from(download.manner.transfers).min(jobs.len()).max(1);
-    let shared = Shared::new(download.patience);
+    let shared = Shared::new(download.patience, download.patience.bandwidth().down());
     let mut count = Count::begin(WORDS, all, env);
     let interrupts = env.interrupts().clone();
     let work =
@@ -140,7 +140,8 @@ impl Download<'_> {
                 let done = shared.persist(connection, true, &mut |remote, moving| {
                     let place = Place::create(&local, true, self.existing, interrupts)?;
                     let resume = !shared.patience.no_resume;
-                    let watch = &mut |at: Progress| moving.reach(at.bytes);
+                    let reach = &mut |at: Progress| moving.reach(at.bytes);
+                    let watch = &mut shared.limiter.watch(reach);
                     fetch_watched(remote, &path, &wanted, place, resume, watch)
                 });
                 let name = path.as_str().to_owned();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use parking_lot::Mutex;
 
+use super::super::bandwidth::Limiter;
 use super::super::connection::Connection;
 use super::super::retry::{Patience, Rule, persist};
 use crate::cmd::failure::Stop;
@@ -21,15 +22,16 @@ pub(super) struct Shared {
     /// The bytes of files that are on their way.
     pub(super) moving: AtomicU64,
     pub(super) patience: Patience,
+    pub(super) limiter: Limiter,
     /// Why somebody waits for it.
     waiting: Mutex<Option<String>>,
     is_over: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(patience: Patience) -> Shared {
+    pub(super) fn new(patience: Patience, limiter: Limiter) -> Shared {
         let (moving, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-        Shared { moving, patience, waiting: Mutex::default(), is_over }
+        Shared { moving, patience, limiter, waiting: Mutex::default(), is_over }
     }
 
     /// Why the server is being waited for; said once for each time that it goes away.

@@ -110,7 +110,7 @@ pub(in super::super) fn upload(
         env.interrupts().note_resumable();
     }
     let most = usize::from(upload.manner.transfers).min(jobs).max(1);
-    let shared = Shared::new(upload.patience);
+    let shared = Shared::new(upload.patience, upload.patience.bandwidth().up());
     let again = upload.items(env)?.filter_map(|item| match item {
         Item::Job(job) => Some(job),
         Item::Link | Item::Special => None,
@@ -167,7 +167,8 @@ impl Upload<'_> {
             Job::File(name, path, bytes) => {
                 let done = shared.persist(connection, is_harmless, &mut |remote, moving| {
                     let mut source = Source::regular(&name)?;
-                    let watch = &mut |at: Progress| moving.reach(at.bytes);
+                    let reach = &mut |at: Progress| moving.reach(at.bytes);
+                    let watch = &mut shared.limiter.watch(reach);
                     let resume = !shared.patience.no_resume;
                     send_watched(remote, &mut source, &path, self.precondition, resume, watch)
                 });
