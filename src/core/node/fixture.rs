@@ -27,6 +27,9 @@ pub(super) fn place(path: &str) -> Place {
     Place { user: UserName::parse("demo").unwrap(), path: FilePath::parse_rooted(path).unwrap() }
 }
 
+/// What happens while a call is under way.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 /// The machine's disk, whose calls are counted and can be made to fail.
 #[derive(Clone, Default)]
 pub(super) struct TestDisk(Arc<Mutex<Tampering>>);
@@ -40,6 +43,8 @@ struct Tampering {
     calls: BTreeMap<&'static str, u64>,
     /// The call that fails, which of them from now, and with which number of the system.
     fail: Option<(&'static str, u64, i32)>,
+    /// The call right before which something else happens.
+    meanwhile: Option<(&'static str, Meanwhile)>,
 }
 
 impl TestDisk {
@@ -71,7 +76,21 @@ impl TestDisk {
         self.0.lock().fail = Some((name, nth, number));
     }
 
+    /// This happens right before the next such call.
+    pub(super) fn before_next(&self, name: &'static str, act: impl FnOnce() + Send + 'static) {
+        self.0.lock().meanwhile = Some((name, Box::new(act)));
+    }
+
+    /// Has what was to happen before a call happened?
+    pub(super) fn has_happened(&self) -> bool {
+        self.0.lock().meanwhile.is_none()
+    }
+
     fn call(&self, name: &'static str) -> io::Result<()> {
+        let meanwhile = self.0.lock().meanwhile.take_if(|(call, _)| *call == name);
+        if let Some((_, act)) = meanwhile {
+            act();
+        }
         let mut own = self.0.lock();
         *own.calls.entry(name).or_default() += 1;
         match &mut own.fail {

@@ -43,6 +43,7 @@ pub(super) struct FrameReader<'a> {
     file: &'a dyn ReadFile,
     /// Where the next frame begins.
     at: u64,
+    /// Nothing is read from there on.
     length: u64,
     buffer: Vec<u8>,
     consumed: usize,
@@ -50,7 +51,13 @@ pub(super) struct FrameReader<'a> {
 
 impl<'a> FrameReader<'a> {
     pub(super) fn new(file: &'a dyn ReadFile, at: u64) -> io::Result<FrameReader<'a>> {
-        Ok(FrameReader { file, at, length: file.length()?, buffer: Vec::new(), consumed: 0 })
+        FrameReader::up_to(file, at, u64::MAX)
+    }
+
+    /// Reads no further than up to `end`, for a file that may be cut to this length meanwhile.
+    pub(super) fn up_to(file: &'a dyn ReadFile, at: u64, end: u64) -> io::Result<FrameReader<'a>> {
+        let length = file.length()?.min(end);
+        Ok(FrameReader { file, at, length, buffer: Vec::new(), consumed: 0 })
     }
 
     /// Where the next frame begins.
@@ -58,7 +65,7 @@ impl<'a> FrameReader<'a> {
         self.at
     }
 
-    /// The length of the file.
+    /// The length of what is read of the file.
     pub(super) fn length(&self) -> u64 {
         self.length
     }

@@ -18,7 +18,9 @@
 //! A piece is found in the journal until its block files are there.
 //!
 //! Locks: `writer` is held for a whole change, `index` only for moments, so that readers do not wait for
-//! a sync. `generation` counts the changes that move entries to other offsets.
+//! a sync. `generation` counts the changes that move entries to other offsets. Until it changes, the bytes
+//! of a segment stay as they are up to the length that is in the index. A reader reads no further: what
+//! was written ahead behind it is overwritten by the next append, or cut when the next segment begins.
 
 mod index;
 mod load;
@@ -286,7 +288,7 @@ impl Journal {
         upto: u64,
     ) -> io::Result<Option<Vec<Entry>>> {
         let file = self.disk.open(path)?;
-        let mut reader = FrameReader::new(&*file, spot.mark.at)?;
+        let mut reader = FrameReader::up_to(&*file, spot.mark.at, spot.length)?;
         let (mut point, mut bytes, mut entries) = (spot.mark.point, 0, Vec::new());
         while point.id < upto.min(spot.last) && entries.len() < ENTRIES_MAX {
             let NextFrame::Content(content) = reader.next()? else { return Ok(None) };
@@ -488,7 +490,7 @@ impl Journal {
         let read = (|| {
             let Some(spot) = spot else { return Err(ErrorKind::InvalidData.into()) };
             let file = self.disk.open(&self.folder.join(segment_name(spot.segment)))?;
-            let mut reader = FrameReader::new(&*file, spot.mark.at)?;
+            let mut reader = FrameReader::up_to(&*file, spot.mark.at, spot.length)?;
             for _ in spot.mark.point.id..id {
                 if !matches!(reader.next()?, NextFrame::Content(_)) {
                     return Err(ErrorKind::InvalidData.into());

@@ -65,6 +65,15 @@ pub(super) struct Spot {
     pub(super) segment: Point,
     pub(super) mark: Mark,
     pub(super) last: u64,
+    /// Of the segment.
+    pub(super) length: u64,
+}
+
+impl Spot {
+    fn new(segment: &Segment, id: u64, last: u64) -> Spot {
+        let Segment { after, length, .. } = *segment;
+        Spot { segment: after, mark: segment.mark(id), last, length }
+    }
 }
 
 /// A piece that has just come.
@@ -131,6 +140,13 @@ pub(in crate::core::node) struct InlinePlace {
     pub(in crate::core::node) checksums: [u64; 2],
 }
 
+impl InlinePlace {
+    /// Where its entry's frame ends: the piece is the last in it.
+    pub(super) fn frame_end(&self) -> u64 {
+        self.offset + 2 * self.layout.unit_bytes(0) as u64
+    }
+}
+
 /// What is known to be in the journal, synced.
 #[derive(Clone, Default)]
 pub(super) struct Index {
@@ -172,14 +188,13 @@ impl Index {
     /// Where to read what follows this entry; `None` if nothing does.
     pub(super) fn behind(&self, id: u64) -> Option<Spot> {
         let segment = self.segments.iter().rev().find(|segment| segment.after.id <= id)?;
-        let spot = Spot { segment: segment.after, mark: segment.mark(id), last: segment.last.id };
-        (id < segment.last.id).then_some(spot)
+        (id < segment.last.id).then(|| Spot::new(segment, id, segment.last.id))
     }
 
     /// Where to read up to the end of this entry, which is there or is the one before the first.
     pub(super) fn ending_at(&self, id: u64) -> Option<Spot> {
         let segment = self.segments.iter().rev().find(|segment| segment.after.id <= id)?;
-        Some(Spot { segment: segment.after, mark: segment.mark(id), last: id })
+        Some(Spot::new(segment, id, id))
     }
 
     /// An entry was added to the last segment.

@@ -137,6 +137,12 @@ impl Fixture {
         self.store.journal.roll(&mut self.store.journal.writer.lock()).unwrap();
     }
 
+    /// Begins a new segment right before the disk is read the next time.
+    fn roll_before_the_next_read(&self) {
+        let journal = self.store.journal.clone();
+        self.disk.before_next("read", move || journal.roll(&mut journal.writer.lock()).unwrap());
+    }
+
     /// Sends an empty snapshot of the history up to an entry.
     fn snapshot(&self, at: Point) -> Result<()> {
         let head = SnapshotHead { format: FORMAT, cluster: CLUSTER, at, chunks: 1 };
@@ -879,6 +885,31 @@ fn a_piece_in_a_tail_that_is_cut_does_not_count_as_held() {
     f.register(2);
     f.send(&new, 1, 2).unwrap();
     assert_eq!(f.gap(), Some(2));
+}
+
+#[test]
+fn what_was_written_ahead_may_be_cut_while_the_entries_before_it_are_read() {
+    let readers: [fn(&Fixture, &History); 3] = [
+        |f, history| assert_eq!(f.entries(history.point(0)), history.entries),
+        |f, history| assert_eq!(f.read(2), Some(history.units(2))),
+        |f, _| assert!(f.store.write_out().unwrap()),
+    ];
+    for (at, read) in readers.iter().enumerate() {
+        let f = fixture();
+        let mut history = History::default();
+        history.add_stored(1, 5000, true).add_stored(2, 5000, true);
+        f.decide_all(&history);
+        let file_bytes = || fs::metadata(f.segment("journal-0-0")).unwrap().len();
+        assert!(file_bytes() > f.length() as u64, "zeros follow");
+        let length = f.length() as u64;
+        f.roll_before_the_next_read();
+        read(&f, &history);
+        assert!(f.disk.has_happened(), "{at}");
+        assert_eq!(file_bytes(), length, "{at}: cut");
+        f.write_out();
+        assert_eq!((f.read(1), f.read(2)), (Some(history.units(1)), Some(history.units(2))));
+        assert_eq!(f.gap(), None);
+    }
 }
 
 #[test]

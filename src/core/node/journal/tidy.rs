@@ -56,10 +56,11 @@ impl Journal {
     ) -> io::Result<()> {
         for run in pieces.chunk_by(|a, b| a.place.path == b.place.path) {
             let file = self.disk.open(&run[0].place.path)?;
-            let mut reader = FrameReader::new(&*file, run[0].place.frame_at)?;
+            let end = run[run.len() - 1].place.frame_end();
+            let mut reader = FrameReader::up_to(&*file, run[0].place.frame_at, end)?;
             for piece in run {
                 if reader.at() != piece.place.frame_at {
-                    reader = FrameReader::new(&*file, piece.place.frame_at)?;
+                    reader = FrameReader::up_to(&*file, piece.place.frame_at, end)?;
                 }
                 let logged = match reader.next()? {
                     NextFrame::Content(content) => decode(&content).ok(),
@@ -160,7 +161,7 @@ impl Journal {
     ) -> io::Result<Option<Segment>> {
         let unwritten = |e: Error| io::Error::other(e.to_string());
         let source = self.disk.open(from)?;
-        let mut reader = FrameReader::new(&*source, 0)?;
+        let mut reader = FrameReader::up_to(&*source, 0, segment.length)?;
         let mut out = self.disk.create(to)?;
         let mut copy: Option<Segment> = None;
         let mut buffer = Vec::new();
