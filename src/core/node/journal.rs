@@ -236,10 +236,11 @@ impl Journal {
         }
         let mut at = after;
         loop {
-            let page = self.entries_between(at.id, u64::MAX)?.unwrap_or_default();
+            let cut = || self.refused("its journal was cut while it was read".into());
+            let page = self.entries_between(at.id, u64::MAX)?.ok_or_else(cut)?;
             let Some(first) = page.first() else { return Ok(()) };
             if !first.follows(at) {
-                return Err(self.refused("its journal was cut while it was read".into()));
+                return Err(cut());
             }
             at = page.last().map_or(at, Entry::point);
             take(page)?;

@@ -913,6 +913,31 @@ fn what_was_written_ahead_may_be_cut_while_the_entries_before_it_are_read() {
 }
 
 #[test]
+fn entries_that_are_dropped_while_those_before_them_are_read_are_missed() {
+    let f = fixture();
+    let history = tokens(9);
+    for upto in [3, 6, 9] {
+        f.send(&history, upto - 3, upto).unwrap();
+        f.roll();
+    }
+    f.store.decided(9);
+    f.snapshot(history.point(7)).unwrap();
+    f.snapshot(history.point(8)).unwrap();
+    for _ in 0..60 {
+        f.follow();
+    }
+    let mut taken = Vec::new();
+    let read = f.store.entries(history.point(0), &mut |entries| {
+        taken.extend(entries);
+        f.write_out();
+        Ok(())
+    });
+    assert_eq!(f.segments(), ["journal-1-6", "journal-1-9"]);
+    assert_eq!(taken, history.entries[..3]);
+    assert!(read.unwrap_err().to_string().contains("was cut while it was read"));
+}
+
+#[test]
 fn every_piece_is_found_while_pieces_are_written_out_and_segments_compacted() {
     let f = fixture();
     let mut history = History::default();
