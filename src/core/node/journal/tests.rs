@@ -938,6 +938,58 @@ fn entries_that_are_dropped_while_those_before_them_are_read_are_missed() {
 }
 
 #[test]
+fn a_segment_that_is_cut_while_it_is_compacted_is_left_as_it_is() {
+    let f = fixture();
+    let mut old = History::default();
+    old.add_stored(1, 5000, true).add_token(1).add_token(2);
+    f.send_all(&old);
+    f.store.decided(1);
+    f.roll();
+    assert!(f.store.write_out().unwrap(), "the piece");
+    let mut new = old.clone();
+    new.entries.truncate(2);
+    new.epoch = 2;
+    new.add_token(9);
+    f.register(2);
+    let journal = f.store.journal.clone();
+    let (append, body) = new.append(2, 3, true);
+    f.disk.before_next("read", move || {
+        journal.append(&append, &body).unwrap();
+    });
+    f.write_out();
+    assert!(f.disk.has_happened());
+    assert_eq!((f.state().end, f.gap()), (new.end(), None));
+    assert_eq!(f.entries(new.point(0)), new.entries);
+    assert_eq!(f.read(1), Some(new.units(1)));
+}
+
+#[test]
+fn a_segment_that_becomes_the_last_one_while_it_is_compacted_is_left_as_it_is() {
+    let mut f = fixture();
+    let mut history = History::default();
+    history.add_stored(1, 5000, true);
+    f.send_all(&history);
+    f.roll();
+    history.add_token(1);
+    f.decide_all(&history);
+    assert!(f.store.write_out().unwrap(), "the piece");
+    let (journal, last) = (f.store.journal.clone(), f.segment("journal-1-1"));
+    f.disk.before_next("read", move || {
+        fs::write(&last, [7; 200]).unwrap();
+        journal.index.write().is_trusted = false;
+        assert_eq!(journal.state().unwrap().end.id, 1, "the damaged segment is lost");
+    });
+    assert!(f.store.write_out().unwrap());
+    assert!(f.disk.has_happened());
+    history.add_token(2);
+    f.send_all(&history);
+    for _ in 0..2 {
+        assert_eq!(f.entries(history.point(0)), history.entries);
+        f.restart();
+    }
+}
+
+#[test]
 fn every_piece_is_found_while_pieces_are_written_out_and_segments_compacted() {
     let f = fixture();
     let mut history = History::default();

@@ -87,7 +87,7 @@ impl Journal {
     /// Drops the oldest segment, if the kept snapshots cover it and the node has followed it, or
     /// compacts one whose pieces are all written out. True if there was something to do.
     pub(in crate::core::node) fn tidy(&self, followed: u64) -> Result<bool> {
-        let (drop, compact) = {
+        let (drop, compact, generation) = {
             let index = self.index.read();
             let Some((_, closed)) = index.segments.split_last() else { return Ok(false) };
             if !index.is_trusted {
@@ -97,7 +97,7 @@ impl Journal {
             let is_done = |segment: &&Segment| !index.awaits(segment);
             let drop = closed.first().filter(|first| first.last.id <= covered).filter(is_done);
             let compact = closed.iter().filter(|segment| segment.has_pieces).find(is_done);
-            (drop.cloned(), compact.cloned())
+            (drop.cloned(), compact.cloned(), index.generation)
         };
         let Some(segment) = drop.as_ref().or(compact.as_ref()) else { return Ok(false) };
         if segment.has_pieces {
@@ -106,7 +106,7 @@ impl Journal {
         }
         match &drop {
             Some(first) => self.drop_first(first)?,
-            None => self.compact(segment)?,
+            None => self.compact(segment, generation)?,
         }
         Ok(true)
     }
@@ -127,26 +127,39 @@ impl Journal {
         removed.map_err(|e| self.distrust(&e))
     }
 
-    fn compact(&self, segment: &Segment) -> Result<()> {
+    fn compact(&self, segment: &Segment, generation: u64) -> Result<()> {
         let path = self.folder.join(segment_name(segment.after));
         let beside = path.with_extension("new");
         let written = self.copy_without_pieces(segment, &path, &beside);
-        let Some(compacted) = written.map_err(|e| self.distrust(&e))? else {
-            self.index.write().is_trusted = false;
-            return Err(self.refused("its journal is damaged".into()));
-        };
         // Appends wait only for the new name.
         let _writer = self.writer.lock();
         let mut index = self.index.write();
+        // The journal was cut or scanned anew meanwhile. The copy may have failed because of that, or be
+        // gone, or the segment be the one that is appended to now: the next look decides what to do.
+        if index.generation != generation {
+            return Ok(());
+        }
         let Some(own) = index.segments.iter_mut().find(|own| *own == segment) else {
             return Ok(());
         };
         // Under the index's lock, so that no offset of the old file is looked up for the new one.
-        if let Err(e) = self.disk.rename(&beside, &path) {
-            drop(index);
-            return Err(self.distrust(&e));
+        let renamed = written.and_then(|copy| {
+            if copy.is_some() {
+                self.disk.rename(&beside, &path)?;
+            }
+            Ok(copy)
+        });
+        match renamed {
+            Ok(Some(compacted)) => *own = compacted,
+            Ok(None) => {
+                index.is_trusted = false;
+                return Err(self.refused("its journal is damaged".into()));
+            }
+            Err(e) => {
+                drop(index);
+                return Err(self.distrust(&e));
+            }
         }
-        *own = compacted;
         index.generation += 1;
         drop(index);
         self.disk.sync_folder(&self.folder).map_err(|e| self.distrust(&e))
