@@ -156,7 +156,7 @@ fn an_upload_goes_on_where_it_is_and_nowhere_else() {
     let id = VersionId([0x77; 16]);
     let kept = || {
         let keep = Some(id);
-        let (path, bytes) = (&file("kept"), content.len() as u64);
+        let (path, bytes) = (&file("mine"), content.len() as u64);
         let (precondition, attributes) = (Precondition::Any, Default::default());
         let wanted = Wanted { path, bytes, precondition, attributes, keep };
         house.files.store_wanted(&house.user, &wanted)
@@ -167,8 +167,8 @@ fn an_upload_goes_on_where_it_is_and_nowhere_else() {
     assert_eq!(kept().err().unwrap().code(), Code::NotAllowed);
     house.send(id, 2 * MIB, &content[2 * MIB..]).unwrap();
     house.complete(id, Some(digest(&content))).unwrap();
-    assert!(house.read("kept").unwrap() == content);
-    house.files.delete(&house.user, &file("kept")).unwrap();
+    assert!(house.read("mine").unwrap() == content);
+    house.files.delete(&house.user, &file("mine")).unwrap();
 
     // What is dropped leaves nothing.
     let id = house.begin("b", None);
