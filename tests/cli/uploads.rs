@@ -157,6 +157,23 @@ fn a_server_that_dies_in_the_middle_of_a_transfer_is_one_calm_line() {
 }
 
 #[test]
+fn a_server_that_is_stopped_in_an_orderly_way_keeps_all_full_stripes() {
+    let mut cluster = Cluster::start();
+    let content = write(&cluster, "a.bin", 1, 24 * MIB);
+    let proxy = Proxy::start(&cluster.address().to_owned());
+    let slowly = ["store", "a.bin", "--retry-for", "5m", "--bwlimit", "2MB"];
+    let child = begin(&cluster, &proxy.address(), &slowly);
+    until("some of it is there", || proxy.forwarded() > 4 << 20);
+    cluster.stop_server();
+    cluster.start_server();
+    let (code, said) = end(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the server is shutting down"), "{said}");
+    assert!(said.contains("were there already"), "{said}");
+    assert_eq!(cluster.retrieve("a.bin").unwrap(), content);
+}
+
+#[test]
 fn a_retrieval_that_breaks_off_goes_on_with_the_same_command() {
     let cluster = Cluster::start();
     let content = write(&cluster, "a.bin", 1, 20 * MIB);

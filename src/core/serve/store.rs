@@ -301,6 +301,11 @@ impl Store<'_> {
         self.bytes
     }
 
+    /// Is what has come kept if no more does?
+    pub fn is_kept(&self) -> bool {
+        !matches!(self.goal, Goal::File { keep: None, .. })
+    }
+
     /// The file that they are of.
     pub fn path(&self) -> &FilePath {
         &self.place.path
@@ -456,7 +461,7 @@ impl Store<'_> {
     /// # Errors
     /// As [`Store::finish_part`].
     pub fn keep(mut self) -> Result<u64> {
-        if matches!(self.goal, Goal::File { keep: None, .. }) {
+        if !self.is_kept() {
             return Ok(0);
         }
         let is_full = self.offset == self.extent.begin + self.extent.meta.file_bytes;

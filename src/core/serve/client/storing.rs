@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::FilePath;
 use crate::core::serve::audit::Event;
-use crate::core::serve::client::{Connection, JOINED_BYTES_MAX};
+use crate::core::serve::client::{Connection, JOINED_BYTES_MAX, STOPPING};
 use crate::core::serve::heartbeat::saying_so;
 use crate::core::serve::limits::TAKE;
 use crate::core::serve::store::{Store, Wanted};
@@ -15,6 +15,9 @@ use crate::core::wire::chunk::{self, Head};
 
 /// How often a client hears that its file is still being committed; it waits for 60 s.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// A server that stops goes on for so long with a transfer that can go on later.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// How receiving a body ended, with the connection still in order.
 enum Received<T> {
@@ -157,7 +160,15 @@ impl Connection<'_> {
     ) -> Result<Received<T>> {
         let bytes = store.bytes();
         let mut left = bytes;
+        let mut stopping_since = None;
         loop {
+            if store.is_kept() && self.door.state.is_stopping() {
+                let since: &mut Instant = stopping_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= STOP_GRACE {
+                    keep(store);
+                    return Ok(Received::Broken(Error::other(Code::Temporary, STOPPING)));
+                }
+            }
             match self.chunk_head() {
                 Ok(Head::Data { length, checksum }) => {
                     let room = match store.room() {
