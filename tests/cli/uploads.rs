@@ -254,3 +254,59 @@ fn a_file_of_several_extents_is_like_any_other() {
     rescue("alone");
     assert_eq!(fs::read(cluster.path("alone/demo/docs/big.bin")).unwrap(), content);
 }
+
+/// Client and server are killed at random moments while a file travels there and back. More rounds with
+/// `PALK_RESUME_ROUNDS=100`.
+#[test]
+fn a_transfer_goes_on_after_kills_at_random_moments() {
+    let rounds = std::env::var("PALK_RESUME_ROUNDS").map_or(6, |text| text.parse().unwrap());
+    let mut cluster = Cluster::start();
+    let content = write(&cluster, "a.bin", 1, 30 * MIB + 123);
+    let seed = std::process::id();
+    let (mut kills, mut resumed) = (0, 0);
+    for round in 0..rounds {
+        let random = blake3::hash(format!("{seed} {round}").as_bytes());
+        let [length, whom, verb] = [0, 1, 2].map(|at| u64::from(random.as_bytes()[at]));
+        let arguments = match verb % 2 {
+            0 => &["--json", "store", "a.bin", "--retry-for", "2m"][..],
+            _ => &["--json", "rtv", "a.bin", "--to", "back", "--retry-for", "2m"],
+        };
+        if verb % 2 == 1 && cluster.retrieve("a.bin").is_err() {
+            client(&cluster, &["store", "a.bin"]).code(0);
+        }
+        let mut child = begin(&cluster, &cluster.address().to_owned(), arguments);
+        // Any moment will do; none is waited for.
+        std::thread::sleep(std::time::Duration::from_millis(length * 4));
+        if whom % 3 == 0 {
+            cluster.kill_server();
+            cluster.start_server();
+        } else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            child = begin(&cluster, &cluster.address().to_owned(), arguments);
+        }
+        kills += 1;
+        let mut ended = child.wait_with_output().unwrap();
+        if ended.status.code() == Some(6) {
+            // The server died before the transfer began, which nobody is waited for.
+            let child = begin(&cluster, &cluster.address().to_owned(), arguments);
+            ended = child.wait_with_output().unwrap();
+        }
+        let said = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "seed {seed} round {round}: {said}");
+        let told: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        resumed += u32::from(told["resumed_bytes"].as_u64().unwrap() > 0);
+        if verb % 2 == 0 {
+            assert!(cluster.retrieve("a.bin").unwrap() == content, "seed {seed} round {round}");
+        } else {
+            assert!(
+                fs::read(cluster.path("back")).unwrap() == content,
+                "seed {seed} round {round}"
+            );
+        }
+    }
+    println!("{kills} kills, {resumed} transfers went on where they were");
+    let left = fs::read_dir(cluster.path("")).unwrap().flatten();
+    let left = left.map(|entry| entry.file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.contains("palk-part")).count(), 0);
+}
