@@ -22,6 +22,8 @@ mod moves;
 #[path = "cli/servers.rs"]
 mod servers;
 mod support;
+#[path = "cli/sync.rs"]
+mod sync;
 #[path = "cli/trees.rs"]
 mod trees;
 #[path = "cli/undo.rs"]

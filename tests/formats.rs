@@ -1015,7 +1015,7 @@ fn every_request_of_the_extended_session() {
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
     let top = FolderPath::top;
     let up = || FolderPath::parse("up").unwrap();
-    let requests: [(Request, &str); 43] = [
+    let requests: [(Request, &str); 44] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -1095,6 +1095,7 @@ fn every_request_of_the_extended_session() {
                 path: up(),
                 extent: Extent::All,
                 at: Some(When::parse("daily").unwrap()),
+                times: false,
             },
             "INF\r\n/up\r\nat=daily\r\n\r\n",
         ),
@@ -1112,15 +1113,22 @@ fn every_request_of_the_extended_session() {
         (Request::History(HistoryRequest::Forget { path: path() }), "FGT\r\n/up/a.txt\r\n\r\n"),
         (Request::History(HistoryRequest::Usage), "USE\r\n\r\n"),
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
-        (Request::List { path: top(), extent: Extent::All, at: None }, "INF\r\n\r\n"),
-        (Request::List { path: up(), extent: Extent::All, at: None }, "INF\r\n/up\r\n\r\n"),
+        (Request::List { path: top(), extent: Extent::All, at: None, times: false }, "INF\r\n\r\n"),
         (
-            Request::List { path: top(), extent: Extent::Children, at: None },
+            Request::List { path: up(), extent: Extent::All, at: None, times: false },
+            "INF\r\n/up\r\n\r\n",
+        ),
+        (
+            Request::List { path: top(), extent: Extent::Children, at: None, times: false },
             "INF\r\n/\r\nscope=children\r\n\r\n",
         ),
         (
-            Request::List { path: up(), extent: Extent::Itself, at: None },
+            Request::List { path: up(), extent: Extent::Itself, at: None, times: false },
             "INF\r\n/up\r\nscope=self\r\n\r\n",
+        ),
+        (
+            Request::List { path: top(), extent: Extent::All, at: None, times: true },
+            "INF\r\n/\r\ntimes=yes\r\n\r\n",
         ),
         (Request::MakeFolder { folder: up(), parents: false }, "MKD\r\n/up\r\n\r\n"),
         (Request::MakeFolder { folder: up(), parents: true }, "MKD\r\n/up\r\nparents=yes\r\n\r\n"),
@@ -1253,17 +1261,26 @@ fn every_reply_of_the_extended_session() {
 #[test]
 fn the_lines_of_a_listing() {
     let folder = Listed::Folder(FolderPath::parse("up").unwrap());
-    assert_eq!(folder.encode(), "D\t/up");
-    let file = Listed::File(FileEntry {
+    assert_eq!(folder.encode(true), "D\t/up");
+    let file = FileEntry {
         path: path(),
         bytes: 353,
         stored_ms: 1_700_000_000_000,
         version: VERSION,
         blake3: DIGEST,
         placed: NodeSet::from_bits(0b1011),
-    });
+        modified_ms: Some(1_600_000_000_000),
+    };
     let (version, digest) = ("11".repeat(16), "33".repeat(32));
-    assert_eq!(file.encode(), format!("F\t/up/a.txt\t353\t1700000000000\t{version}\t{digest}\t11"));
+    let line = format!("F\t/up/a.txt\t353\t1700000000000\t{version}\t{digest}\t11");
+    assert_eq!(Listed::File(file.clone()).encode(false), line);
+    assert_eq!(Listed::File(file.clone()).encode(true), format!("{line}\t1600000000000"));
+    let unknown = Listed::File(FileEntry { modified_ms: None, ..file });
+    assert_eq!(unknown.encode(true), line);
+    assert_eq!(Listed::decode(&line).unwrap(), unknown);
+    for wrong in ["", "soon", "1\t2"] {
+        assert!(Listed::decode(&format!("{line}\t{wrong}")).is_err(), "{wrong:?}");
+    }
 }
 
 #[test]

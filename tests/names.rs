@@ -182,8 +182,9 @@ proptest! {
             version: VersionId([7; 16]),
             blake3: Digest([8; 32]),
             placed: NodeSet::ALL,
+            modified_ms: Some(-7),
         });
-        prop_assert_eq!(Listed::decode(&entry.encode()).unwrap(), entry);
+        prop_assert_eq!(Listed::decode(&entry.encode(true)).unwrap(), entry);
     }
 
     #[test]

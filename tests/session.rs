@@ -326,6 +326,7 @@ impl Stage {
                 version: VersionId([1; 16]),
                 blake3: Digest([2; 32]),
                 placed: NodeSet::ALL,
+                modified_ms: Some(6),
             };
             entries.insert(key, Entry::File(file));
         }

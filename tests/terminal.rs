@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rexpect::reader::Options;
 use rexpect::session::{PtySession, spawn_with_options};
@@ -82,6 +82,35 @@ fn a_session_on_a_terminal_keeps_the_password_to_itself() {
     let (rest, status) = end(session);
     assert_eq!(status, "0", "{rest:?}");
     assert!(!rest.contains("error"), "{rest:?}");
+}
+
+#[test]
+fn what_only_the_target_has_is_asked_about_and_stays_without_a_yes() {
+    let cluster = Cluster::start();
+    fs::create_dir(cluster.path("d")).unwrap();
+    fs::write(cluster.path("d/a"), "1").unwrap();
+    cluster.store("up/b", b"2").unwrap();
+    let sync = |arguments: &[&str], question: &str, answer: &str| {
+        let mut command = cluster.client_command(&[&["sync"], arguments].concat());
+        command.stdin(Stdio::inherit());
+        let mut session = on_terminal(command);
+        session.exp_string(question).unwrap();
+        session.send_line(answer).unwrap();
+        end(session)
+    };
+    let up = ["d", ":up", "--delete"];
+    let question = "Delete 1 file that only :up has (yes or no)? ";
+    let (said, status) = sync(&up, question, "no");
+    assert!(said.contains("Nothing was changed.") && status == "130", "{said:?} {status}");
+    let (said, status) = sync(&up, question, "yes");
+    assert!(said.contains("Deleted 1 file. To have one back") && status == "0", "{said:?}");
+    fs::write(cluster.path("d/c"), "3").unwrap();
+    let (said, _) = sync(
+        &[":up", "d", "--delete"],
+        "Delete 1 file that only d has, for ever (yes or no)? ",
+        "yes",
+    );
+    assert!(said.contains("Deleted 1 file for ever") && !cluster.path("d/c").exists(), "{said:?}");
 }
 
 #[test]

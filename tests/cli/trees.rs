@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 
 /// Everything below a folder: files with their bytes, folders with none.
-fn tree(at: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
+pub(super) fn tree(at: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut open = vec![at.to_path_buf()];
     while let Some(folder) = open.pop() {
@@ -106,7 +106,7 @@ fn what_is_left_out_is_said_and_what_would_be_done_is_shown() {
     let without = ["store", "-r", "src", "--exclude", "target/", "--exclude", "*.tmp"];
     client(&cluster, &[&without[..], &["-n"]].concat()).code(0).stdout("/src/a.rs\n").stderr(
         contains("Nothing was sent: 1 file, 2 B, would be stored.").and(contains(
-            "1 symbolic link was left out; what they lead to is stored with --links follow",
+            "1 symbolic link was left out; what they lead to counts with --links follow",
         )),
     );
     client(&cluster, &["inf"]).code(0).stdout("");

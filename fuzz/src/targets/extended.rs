@@ -61,7 +61,7 @@ pub(crate) fn run(data: &[u8]) {
             Ok(Entry::File(file)) => {
                 assert_inside(&file.path);
                 let file = Entry::File(file);
-                assert_eq!(Entry::decode(&file.encode()).ok(), Some(file));
+                assert_eq!(Entry::decode(&file.encode(true)).ok(), Some(file));
             }
             Err(_) => {}
         }

@@ -372,6 +372,7 @@ fn listing() -> Vec<Entry> {
         version: VersionId([1; 16]),
         blake3: Digest([2; 32]),
         placed: NodeSet::ALL,
+        modified_ms: Some(4),
     };
     vec![Entry::Folder(path.folder()), Entry::File(file)]
 }

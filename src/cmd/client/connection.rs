@@ -22,6 +22,7 @@ pub(crate) struct Connection {
 }
 
 /// A connection that is not open yet.
+#[derive(Clone)]
 pub(super) struct Another {
     settings: Settings,
     user: String,

@@ -197,7 +197,7 @@ impl Stamp {
     }
 }
 
-fn attributes_of(found: &Metadata) -> FileAttributes {
+pub(super) fn attributes_of(found: &Metadata) -> FileAttributes {
     let fraction = found.mtime_nsec() / 1_000_000;
     let modified_ms = found.mtime().checked_mul(1000).and_then(|ms| ms.checked_add(fraction));
     FileAttributes { modified_ms, executable: Some(found.mode() & 0o100 != 0) }

@@ -6,6 +6,7 @@
 pub(crate) mod advice;
 mod bandwidth;
 mod cat;
+mod check;
 mod complete;
 mod config;
 pub(crate) mod connection;
@@ -40,6 +41,7 @@ pub(crate) mod session;
 pub(crate) mod settings;
 mod signup;
 mod store;
+mod sync;
 mod tally;
 pub(crate) mod transfer;
 mod trust;
@@ -66,8 +68,8 @@ An option wins over the environment, the environment over the profile. A saved s
 is used where no password is named by an option; it lies in the folder tokens beside the
 configuration.
 
-Exit status: 0 done, 2 wrong usage, 3 some of several failed, 4 no such file, 5 sign-in failed,
-  6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
+Exit status: 0 done, 2 wrong usage, 3 some of several failed or differ, 4 no such file,
+  5 sign-in failed, 6 server or too many nodes unreachable, 7 damaged data, 8 no space or too big, 9 refused,
   10 try again, 11 version mismatch, 12 unknown or changed server, 13 local file problem,
   14 not known whether it was done, 130 interrupted, 1 anything else";
 
@@ -114,6 +116,8 @@ enum Verb {
     Versions(versions::Versions),
     Undo(undo::Undo),
     Uploads(uploads::Uploads),
+    Check(check::Check),
+    Sync(sync::Sync),
     Config(config::Config),
     CompleteStored(complete::CompleteStored),
 }
@@ -160,6 +164,8 @@ impl Client {
             Some(Verb::Versions(versions)) => versions.run(common, env),
             Some(Verb::Undo(undo)) => undo.run(common, env),
             Some(Verb::Uploads(uploads)) => uploads.run(common, env),
+            Some(Verb::Check(check)) => check.run(common, env),
+            Some(Verb::Sync(sync)) => sync.run(common, env),
             Some(Verb::Config(config)) => config.run(common, env),
             Some(Verb::CompleteStored(stored)) => stored.run(common, env),
             None if common.json => {

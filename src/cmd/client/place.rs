@@ -298,8 +298,12 @@ impl Folders {
             .ancestors()
             .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
         for folder in missing.collect::<Vec<_>>().into_iter().rev() {
-            fs::create_dir(folder)?;
-            self.0.push(interrupts.temporary(folder.to_owned()));
+            match fs::create_dir(folder) {
+                Ok(()) => self.0.push(interrupts.temporary(folder.to_owned())),
+                // Another file that goes there was quicker: it is that one's.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -343,6 +347,25 @@ mod tests {
         assert!(!path.exists());
         place.keep().unwrap();
         assert_eq!(names(&folder.path().join("a/b")), ["file"]);
+    }
+
+    #[test]
+    fn files_that_come_into_a_new_folder_at_the_same_time_do_not_get_in_each_others_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupts = &Interrupts::default();
+        for round in 0..50 {
+            let deep = &folder.path().join(format!("{round}/a/b"));
+            std::thread::scope(|scope| {
+                for name in 0..4 {
+                    scope.spawn(move || {
+                        let path = deep.join(name.to_string());
+                        let place = Place::create(&path, true, Existing::Replaced, interrupts);
+                        place.unwrap().keep().unwrap();
+                    });
+                }
+            });
+            assert_eq!(names(deep).len(), 4);
+        }
     }
 
     #[test]

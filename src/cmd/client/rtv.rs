@@ -27,6 +27,7 @@ use crate::core::wire::extended::{When, Which};
 
 /// Retrieve files
 #[derive(Args, Debug)]
+#[command(mut_args(folder::only_with_recursive))]
 pub(super) struct Rtv {
     /// Stored files, as "inf" shows them
     #[arg(required = true, value_name = "PATH", value_hint = STORED)]

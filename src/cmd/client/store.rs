@@ -11,6 +11,7 @@ use crate::core::types::{Precondition, VersionId};
 
 /// Store files
 #[derive(Args, Debug)]
+#[command(mut_args(folder::only_with_recursive))]
 pub(super) struct Store {
     #[command(flatten)]
     upload: Upload,

@@ -163,6 +163,7 @@ impl FileRecord {
             version: self.version,
             blake3: self.blake3,
             placed: self.placed,
+            modified_ms: self.attributes.modified_ms,
         }
     }
 }

@@ -39,7 +39,28 @@ impl Remote {
         at: Option<When>,
         each: &mut dyn FnMut(Entry) -> Result<()>,
     ) -> Result<()> {
-        self.send(&Request::List { path: path.clone(), extent, at }.encode(), &SEND)?;
+        self.list_as(Request::List { path: path.clone(), extent, at, times: false }, each)
+    }
+
+    /// The same of everything below a folder, with the files' times of modification.
+    ///
+    /// # Errors
+    /// As [`Remote::list_below`].
+    pub fn list_with_times(
+        &mut self,
+        path: &FolderPath,
+        each: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        let (path, extent) = (path.clone(), Extent::All);
+        self.list_as(Request::List { path, extent, at: None, times: true }, each)
+    }
+
+    fn list_as(
+        &mut self,
+        request: Request,
+        each: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        self.send(&request.encode(), &SEND)?;
         let first = self.line()?;
         if first != "S" {
             let mut message = vec![first];

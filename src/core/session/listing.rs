@@ -16,6 +16,8 @@ use crate::core::wire::lines::{self, CRLF};
 pub(super) struct Listing {
     manner: Manner,
     user: UserName,
+    /// Are the files' times of modification told?
+    times: bool,
     is_begun: bool,
     /// The last page, until it is known whether it is the last.
     held: Vec<u8>,
@@ -24,9 +26,9 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Nothing has been listed yet.
-    pub(super) fn new(manner: Manner, user: UserName) -> Listing {
+    pub(super) fn new(manner: Manner, user: UserName, times: bool) -> Listing {
         let segment = Segment::default();
-        Listing { manner, user, is_begun: false, held: Vec::new(), segment }
+        Listing { manner, user, times, is_begun: false, held: Vec::new(), segment }
     }
 
     /// Has anything been said of it?
@@ -69,7 +71,7 @@ impl Listing {
 
     fn line(&self, entry: &Entry) -> String {
         match self.manner {
-            Manner::Extended => entry.encode(),
+            Manner::Extended => entry.encode(self.times),
             _ => self.as_specified(entry),
         }
     }
@@ -142,7 +144,7 @@ mod tests {
 
     /// All that is said of these entries, in pages of so many, and in how many pieces.
     fn said(manner: Manner, entries: &[Entry], page: usize) -> (Vec<u8>, usize) {
-        let mut listing = Listing::new(manner, UserName::parse("demo").unwrap());
+        let mut listing = Listing::new(manner, UserName::parse("demo").unwrap(), false);
         let mut all = Vec::new();
         let mut pieces = 1;
         for page in entries.chunks(page) {

@@ -52,7 +52,7 @@ impl Session {
                 Ok(path) => self.delete(path),
                 Err(error) => self.reply(self.manner.failure(Opcode::Delete, &error)),
             },
-            Request::List => self.list(FolderPath::top(), Extent::All, None),
+            Request::List => self.list(FolderPath::top(), Extent::All, None, false),
             Request::SignOut => self.sign_out(),
         }
     }
@@ -95,7 +95,7 @@ impl Session {
             }
             Request::Retrieve { path, which, range } => self.retrieve(path, which, range),
             Request::Delete { path } => self.delete(path),
-            Request::List { path, extent, at } => self.list(path, extent, at),
+            Request::List { path, extent, at, times } => self.list(path, extent, at, times),
             Request::History(request) => self.ask_loop(Step::History(request), Waiting::History),
             Request::SignOut => self.sign_out(),
             Request::Status => self.ask_loop(Step::Status, Waiting::Status),

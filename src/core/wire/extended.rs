@@ -77,6 +77,8 @@ pub enum Request {
         path: FolderPath,
         extent: Extent,
         at: Option<When>,
+        /// Are the files' times of modification told?
+        times: bool,
     },
     SignOut,
     Status,
@@ -160,14 +162,16 @@ impl Request {
                 lines::encode(&request)
             }
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
-            Request::List { path, extent: Extent::All, at: None } if path.is_top() => {
+            Request::List { path, extent: Extent::All, at: None, times: false }
+                if path.is_top() =>
+            {
                 lines::encode(&["INF"])
             }
-            Request::List { path, extent, at } => {
+            Request::List { path, extent, at, times } => {
                 let mut request = vec!["INF".to_owned(), rooted_folder(path)];
                 request.extend(options::of_extent(*extent));
                 request.extend(at.as_ref().map(|at| format!("at={at}")));
-                lines::encode(&request)
+                switched(request, *times, options::TIMES)
             }
             Request::SignOut => lines::encode(&["LGO"]),
             Request::Status => lines::encode(&["STA"]),
@@ -228,11 +232,14 @@ impl Request {
                 Ok(Request::Retrieve { path, which, range })
             }
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
-            ["INF"] => Ok(Request::List { path: FolderPath::top(), extent: Extent::All, at: None }),
+            ["INF"] => {
+                let (path, extent) = (FolderPath::top(), Extent::All);
+                Ok(Request::List { path, extent, at: None, times: false })
+            }
             ["INF", path, options @ ..] => {
                 let path = FolderPath::parse_rooted(path)?;
-                let (extent, at) = options::of_listing(options)?;
-                Ok(Request::List { path, extent, at })
+                let (extent, at, times) = options::of_listing(options)?;
+                Ok(Request::List { path, extent, at, times })
             }
             ["LGO"] => Ok(Request::SignOut),
             ["STA"] => Ok(Request::Status),
@@ -382,22 +389,31 @@ pub struct FileEntry {
     pub blake3: Digest,
     /// The nodes that hold it.
     pub placed: NodeSet,
+    /// When it was last changed before it was stored, if that is known and was asked for.
+    pub modified_ms: Option<i64>,
 }
 
 impl Entry {
-    /// The entry as a line, its parts kept apart by tabs (which no name contains).
-    pub fn encode(&self) -> String {
+    /// The entry as a line, its parts kept apart by tabs (which no name contains). The time of
+    /// modification is a part more, for those who have asked for it.
+    pub fn encode(&self, times: bool) -> String {
         match self {
             Entry::Folder(path) => format!("D\t/{}", path.as_str()),
-            Entry::File(file) => format!(
-                "F\t/{}\t{}\t{}\t{}\t{}\t{}",
-                file.path.as_str(),
-                file.bytes,
-                file.stored_ms,
-                file.version,
-                file.blake3,
-                file.placed.bits(),
-            ),
+            Entry::File(file) => {
+                let mut line = format!(
+                    "F\t/{}\t{}\t{}\t{}\t{}\t{}",
+                    file.path.as_str(),
+                    file.bytes,
+                    file.stored_ms,
+                    file.version,
+                    file.blake3,
+                    file.placed.bits(),
+                );
+                if let Some(ms) = file.modified_ms.filter(|_| times) {
+                    line.push_str(&format!("\t{ms}"));
+                }
+                line
+            }
         }
     }
 
@@ -414,14 +430,22 @@ impl Entry {
         let parts: Vec<&str> = line.split('\t').collect();
         match parts.as_slice() {
             ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path).map_err(elsewhere)?)),
-            ["F", path, bytes, stored_ms, version, blake3, placed] => Ok(Entry::File(FileEntry {
-                path: FilePath::parse_rooted(path).map_err(elsewhere)?,
-                bytes: bytes.parse().map_err(|_| malformed())?,
-                stored_ms: stored_ms.parse().map_err(|_| malformed())?,
-                version: version.parse().map_err(|_| malformed())?,
-                blake3: blake3.parse().map_err(|_| malformed())?,
-                placed: NodeSet::from_bits(placed.parse().map_err(|_| malformed())?),
-            })),
+            ["F", path, bytes, stored_ms, version, blake3, placed, modified_ms @ ..] => {
+                let modified_ms = match modified_ms {
+                    [] => None,
+                    [ms] => Some(ms.parse().map_err(|_| malformed())?),
+                    _ => return Err(malformed()),
+                };
+                Ok(Entry::File(FileEntry {
+                    path: FilePath::parse_rooted(path).map_err(elsewhere)?,
+                    bytes: bytes.parse().map_err(|_| malformed())?,
+                    stored_ms: stored_ms.parse().map_err(|_| malformed())?,
+                    version: version.parse().map_err(|_| malformed())?,
+                    blake3: blake3.parse().map_err(|_| malformed())?,
+                    placed: NodeSet::from_bits(placed.parse().map_err(|_| malformed())?),
+                    modified_ms,
+                }))
+            }
             _ => Err(malformed()),
         }
     }
@@ -484,7 +508,10 @@ mod tests {
         for folder in [FolderPath::top(), path.folder()] {
             for extent in [Extent::Itself, Extent::Children, Extent::All] {
                 for at in [None, Some(When::At(Moment(7)))] {
-                    round_trip(Request::List { path: folder.clone(), extent, at });
+                    for times in [false, true] {
+                        let (path, at) = (folder.clone(), at.clone());
+                        round_trip(Request::List { path, extent, at, times });
+                    }
                 }
             }
             for on in [false, true] {
@@ -543,17 +570,20 @@ mod tests {
             let (message, _) = lines::decode(&bytes, bytes.len()).unwrap().unwrap();
             assert_eq!(Reply::decode(&message).unwrap(), reply);
         }
-        let file = Entry::File(FileEntry {
-            path: FilePath::parse_rooted("a/b").unwrap(),
-            bytes: 7,
-            stored_ms: 1_700_000_000_000,
-            version: VersionId([1; 16]),
-            blake3: Digest([2; 32]),
-            placed: NodeSet::from_bits(0b1011),
-        });
-        assert_eq!(Entry::decode(&file.encode()).unwrap(), file);
+        for modified_ms in [None, Some(-5)] {
+            let file = Entry::File(FileEntry {
+                path: FilePath::parse_rooted("a/b").unwrap(),
+                bytes: 7,
+                stored_ms: 1_700_000_000_000,
+                version: VersionId([1; 16]),
+                blake3: Digest([2; 32]),
+                placed: NodeSet::from_bits(0b1011),
+                modified_ms,
+            });
+            assert_eq!(Entry::decode(&file.encode(true)).unwrap(), file);
+        }
         let folder = Entry::Folder(FolderPath::parse("a").unwrap());
-        assert_eq!(Entry::decode(&folder.encode()).unwrap(), folder);
+        assert_eq!(Entry::decode(&folder.encode(true)).unwrap(), folder);
         assert!(Entry::decode("D\t/../x").is_err());
     }
 

@@ -150,18 +150,25 @@ impl Count {
         Ok(())
     }
 
+    /// Has any failed?
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed > 0
+    }
+
     /// The end: what was done, in how long, and once more what was not. `more` is told beside it, to
     /// people and to programs.
     ///
     /// # Errors
     /// [`Code::SomeFailed`] if not all was done.
     pub(super) fn finish(self, env: &mut Env, more: &[String], object: Value) -> Result<(), Stop> {
-        let Count { words, done, failed, told, began, bar, .. } = self;
+        let Count { words, all, done, failed, told, began, bar, .. } = self;
         drop(bar);
         let took = began.elapsed();
         let (files, bytes) = (counted(done.files), size(done.bytes));
         let rate = size(rate(done.bytes, took));
-        env.note(&format!("{} {files}, {bytes}, in {} ({rate}/s)", words.done, duration(took)));
+        if all.files > 0 || more.is_empty() {
+            env.note(&format!("{} {files}, {bytes}, in {} ({rate}/s)", words.done, duration(took)));
+        }
         more.iter().for_each(|line| env.note(line));
         if failed == 0 {
             let mut all = json!({"code": 0, "done": done.files, "failed": 0, "bytes": done.bytes,
@@ -181,7 +188,7 @@ impl Count {
         }
         let text = format!("{failed} failed, {} done", done.files);
         Err(Failure::new(Code::SomeFailed, text)
-            .hint("The lines above say why. The same command again stores or retrieves all of it.")
+            .hint("The lines above say why. The same command tries again.")
             .into())
     }
 }

@@ -22,7 +22,7 @@ use crate::core::path::{FilePath, FolderPath};
 use crate::core::remote::{Progress, Selection};
 use crate::core::wire::extended::{Entry, Extent, When, Which};
 
-const WORDS: Words = Words { doing: "Retrieving", done: "Retrieved" };
+pub(super) const WORDS: Words = Words { doing: "Retrieving", done: "Retrieved" };
 
 /// What is to be retrieved, where to, and how.
 #[derive(Debug)]
@@ -38,14 +38,14 @@ pub(in super::super) struct Download<'a> {
 }
 
 /// One thing to do, or what cannot be done.
-enum Job {
+pub(super) enum Job {
     File(FilePath, PathBuf, u64),
     Folder(PathBuf),
     Bad(String, Error),
 }
 
 /// What a job has come to.
-struct Outcome {
+pub(super) struct Outcome {
     name: String,
     bytes: u64,
     done: Result<Option<Fetched>>,
@@ -117,7 +117,7 @@ impl Download<'_> {
         })
     }
 
-    fn work(
+    pub(super) fn work(
         &self,
         connection: &mut Connection,
         shared: &Shared,
@@ -181,7 +181,11 @@ fn cannot(name: &str) -> String {
     format!("cannot retrieve {name}")
 }
 
-fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Result<(), Stop> {
+pub(super) fn tell(
+    count: &mut Count,
+    outcome: Outcome,
+    env: &mut Env,
+) -> std::result::Result<(), Stop> {
     let Outcome { name, bytes, done } = outcome;
     match done {
         Ok(Some(fetched)) => count.done(env, Some(bytes), &fetched.summary(), fetched.json()),

@@ -12,7 +12,7 @@ use super::super::settings::Common;
 use super::super::transfer::{Sent, rooted, send_watched};
 use super::count::{Count, Sum, Words, counted};
 use super::pool::{self, Shared};
-use super::walk::{Found, walk};
+use super::walk::{Found, LeftOut, walk};
 use super::{Filter, Manner};
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
@@ -21,7 +21,7 @@ use crate::core::path::{FilePath, FolderPath};
 use crate::core::remote::Progress;
 use crate::core::types::Precondition;
 
-const WORDS: Words = Words { doing: "Storing", done: "Stored" };
+pub(super) const WORDS: Words = Words { doing: "Storing", done: "Stored" };
 
 /// What is to be stored, where, and how.
 #[derive(Debug)]
@@ -44,30 +44,23 @@ enum Item {
 }
 
 /// One thing to do, or what cannot be done.
-enum Job {
+pub(super) enum Job {
     File(PathBuf, FilePath, u64),
     Folder(FolderPath),
     Bad(PathBuf, Error),
 }
 
 /// What a job has come to.
-struct Outcome {
+pub(super) struct Outcome {
     /// For people: the local file.
-    name: PathBuf,
-    bytes: u64,
-    done: Result<Done>,
+    pub(super) name: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) done: Result<Done>,
 }
 
-enum Done {
+pub(super) enum Done {
     File(Sent),
     Folder(FolderPath),
-}
-
-/// What was left out.
-#[derive(Default)]
-struct LeftOut {
-    links: u64,
-    others: u64,
 }
 
 /// Stores it. A first walk tells how much there is, a second one passes it on: however many files there
@@ -132,7 +125,7 @@ impl Upload<'_> {
             let local = env.at(file);
             let found = walk(&local, self.filter.patterns(&local, env)?, self.filter.links);
             parts.push(match self.root(file) {
-                Ok(root) => Box::new(found.map(move |found| item(found, &local, &root))),
+                Ok(root) => Box::new(found.filter_map(move |found| item(found, &local, &root))),
                 Err(error) => Box::new(std::iter::once(Item::Job(Job::Bad(file.clone(), error)))),
             });
         }
@@ -154,7 +147,7 @@ impl Upload<'_> {
         Ok(FolderPath::parse_rooted(&whole)?)
     }
 
-    fn work(&self, connection: &mut Connection, shared: &Shared, job: Job) -> Outcome {
+    pub(super) fn work(&self, connection: &mut Connection, shared: &Shared, job: Job) -> Outcome {
         let is_harmless = self.precondition == Precondition::Any;
         match job {
             Job::Bad(name, error) => Outcome { name, bytes: 0, done: Err(error) },
@@ -182,30 +175,36 @@ fn not_text() -> Error {
     Error::other(Code::BadPath, "its name is not UTF-8 text")
 }
 
-fn item(found: Found, folder: &Path, root: &FolderPath) -> Item {
-    Item::Job(match found {
-        Found::File(path, bytes) => match stored_path(&path, folder, root) {
-            Ok(at) => Job::File(path, at, bytes),
+fn item(found: Found, folder: &Path, root: &FolderPath) -> Option<Item> {
+    Some(Item::Job(match found {
+        Found::File(path, found) => match stored_path(&path, folder, root) {
+            Ok(at) => Job::File(path, at, found.len()),
             Err(error) => Job::Bad(path, error),
         },
-        Found::EmptyFolder(path) => match stored_path(&path, folder, root) {
+        // The others come with what is in them.
+        Found::Folder { is_empty: false, .. } => return None,
+        Found::Folder { path, is_empty: true } => match stored_path(&path, folder, root) {
             Ok(at) => Job::Folder(at.as_folder()),
             Err(error) => Job::Bad(path, error),
         },
         Found::Bad(path, error) => Job::Bad(path, error),
-        Found::Link => return Item::Link,
-        Found::Special => return Item::Special,
-    })
+        Found::Link => return Some(Item::Link),
+        Found::Special => return Some(Item::Special),
+    }))
 }
 
 /// Where a file that was found in a folder goes; the folder itself may be a file.
 fn stored_path(path: &Path, folder: &Path, root: &FolderPath) -> Result<FilePath> {
     let below = path.strip_prefix(folder).unwrap_or(path);
-    let text = below.to_str().ok_or_else(not_text)?;
-    let whole = match (root.is_top(), text.is_empty()) {
-        (true, _) => text.to_owned(),
+    join(root, below.to_str().ok_or_else(not_text)?)
+}
+
+/// Where something in a stored tree is, which may be a file itself.
+pub(super) fn join(root: &FolderPath, below: &str) -> Result<FilePath> {
+    let whole = match (root.is_top(), below.is_empty()) {
+        (true, _) => below.to_owned(),
         (false, true) => root.as_str().to_owned(),
-        (false, false) => format!("{}/{text}", root.as_str()),
+        (false, false) => format!("{}/{below}", root.as_str()),
     };
     Ok(FilePath::parse_rooted(&whole)?)
 }
@@ -229,7 +228,11 @@ fn tell_planned(job: Job, env: &mut Env) -> std::result::Result<(), Stop> {
     }
 }
 
-fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Result<(), Stop> {
+pub(super) fn tell(
+    count: &mut Count,
+    outcome: Outcome,
+    env: &mut Env,
+) -> std::result::Result<(), Stop> {
     let Outcome { name, bytes, done } = outcome;
     match done {
         Ok(Done::File(sent)) => count.done(env, Some(bytes), &sent.summary(), sent.json()),
@@ -242,27 +245,5 @@ fn tell(count: &mut Count, outcome: Outcome, env: &mut Env) -> std::result::Resu
             let why = advice::failure(&format!("cannot store {shown}"), &error);
             count.failed(env, &shown, bytes, why)
         }
-    }
-}
-
-impl LeftOut {
-    fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        if self.links > 0 {
-            lines.push(format!(
-                "{} symbolic {} left out; what they lead to is stored with --links follow",
-                self.links,
-                if self.links == 1 { "link was" } else { "links were" }
-            ));
-        }
-        if self.others > 0 {
-            lines.push(format!(
-                "{} {} no regular files (pipes, sockets, devices) and {} left out",
-                self.others,
-                if self.others == 1 { "is" } else { "are" },
-                if self.others == 1 { "was" } else { "were" }
-            ));
-        }
-        lines
     }
 }

@@ -1,11 +1,12 @@
-//! What is in a local folder, and what of it is to be stored.
+//! What is in a local folder, and what of it is meant.
 
+use std::cmp::Ordering;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use ignore::{DirEntry, WalkBuilder};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::cmd::env::Env;
 use crate::core::error::{Code, Error, Result};
@@ -16,36 +17,39 @@ use crate::core::io::reason;
 pub(in super::super) enum Links {
     /// They are left out.
     Skip,
-    /// What they lead to is stored in their place.
+    /// What they lead to counts in their place.
     Follow,
 }
 
 /// Which files of a folder are meant.
 #[derive(Args, Debug)]
 pub(in super::super) struct Filter {
-    /// Leave out what matches with -r; patterns are those of .gitignore
-    #[arg(long, value_name = "PATTERN", requires = "recursive")]
+    /// Leave out what matches; patterns are those of .gitignore
+    #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
 
     /// Take what matches although it is excluded, unless it lies in a folder that is
-    #[arg(long, value_name = "PATTERN", requires = "recursive")]
+    #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
 
     /// Leave out what a file with one pattern a line says, as a .gitignore does
-    #[arg(long, value_name = "FILE", requires = "recursive")]
+    #[arg(long, value_name = "FILE")]
     exclude_from: Vec<PathBuf>,
 
-    /// What becomes of symbolic links with -r
-    #[arg(long, value_name = "HOW", default_value = "skip", requires = "recursive")]
+    /// What becomes of symbolic links
+    #[arg(long, value_name = "HOW", default_value = "skip")]
     pub(in super::super) links: Links,
 }
 
 /// One thing that was found.
 #[derive(Debug)]
 pub(super) enum Found {
-    File(PathBuf, u64),
-    /// A folder in which there is nothing: the others come with what is in them.
-    EmptyFolder(PathBuf),
+    File(PathBuf, Metadata),
+    /// A folder in the one that was walked through, before what is in it.
+    Folder {
+        path: PathBuf,
+        is_empty: bool,
+    },
     /// A symbolic link that is left out.
     Link,
     /// A pipe, a socket, a device.
@@ -54,12 +58,26 @@ pub(super) enum Found {
     Bad(PathBuf, Error),
 }
 
+/// What was left out, however it is called.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct LeftOut {
+    pub(super) links: u64,
+    pub(super) others: u64,
+}
+
+/// The patterns of a [`Filter`], for what is in one folder.
+#[derive(Clone, Debug)]
+pub(super) struct Patterns {
+    root: PathBuf,
+    patterns: Gitignore,
+}
+
 impl Filter {
     /// The patterns, for files below this folder.
     ///
     /// # Errors
     /// [`Code::Usage`] if one is none, [`Code::LocalFile`] if a file of them cannot be read.
-    pub(super) fn patterns(&self, folder: &Path, env: &Env) -> Result<Gitignore> {
+    pub(super) fn patterns(&self, folder: &Path, env: &Env) -> Result<Patterns> {
         let mut builder = GitignoreBuilder::new(folder);
         let wrong = |error: ignore::Error| Error::other(Code::Usage, error.to_string());
         for file in &self.exclude_from {
@@ -77,75 +95,110 @@ impl Filter {
         for pattern in &self.include {
             builder.add_line(None, &format!("!{pattern}")).map_err(wrong)?;
         }
-        builder.build().map_err(wrong)
+        Ok(Patterns { root: folder.to_owned(), patterns: builder.build().map_err(wrong)? })
     }
 }
 
-/// Walks through a folder in the order of names. Nothing is kept in memory but the way to where it is.
+impl Patterns {
+    /// Is this path below the folder left out, or a folder that it is in? What a walk never comes to is
+    /// told in the same way.
+    pub(super) fn leave_out(&self, below: &str, is_folder: bool) -> bool {
+        if self.patterns.is_empty() || below.is_empty() {
+            return false;
+        }
+        let above = below.match_indices('/').map(|(end, _)| (&below[..end], true));
+        above.chain([(below, is_folder)]).any(|(path, is_folder)| {
+            self.patterns.matched(self.root.join(path), is_folder).is_ignore()
+        })
+    }
+}
+
+/// Walks through a folder in the order of whole paths, a folder counting as its path and a `/`. Nothing
+/// is kept in memory but the folders on the way to where it is.
 pub(super) fn walk(
     folder: &Path,
-    patterns: Gitignore,
+    patterns: Patterns,
     links: Links,
 ) -> impl Iterator<Item = Found> + Send + use<> {
     let root = folder.to_path_buf();
-    let mut builder = WalkBuilder::new(&root);
-    builder.standard_filters(false).follow_links(links == Links::Follow);
-    builder.sort_by_file_name(|a, b| a.cmp(b));
-    builder.filter_entry(move |entry| {
-        let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-        entry.depth() == 0 || !patterns.matched(entry.path(), is_folder).is_ignore()
-    });
-    builder.build().filter_map(move |entry| match entry {
-        Ok(entry) => found(&entry),
-        Err(error) => Some(Found::Bad(path_of(&error).unwrap_or_else(|| root.clone()), bad(error))),
+    let follow = links == Links::Follow;
+    let walk = WalkDir::new(&root)
+        .follow_links(follow || root.is_file())
+        .sort_by(move |a, b| order(a, b, follow))
+        .into_iter()
+        .filter_entry(move |entry| {
+            let is_folder = entry.file_type().is_dir();
+            let Patterns { patterns, .. } = &patterns;
+            entry.depth() == 0 || !patterns.matched(entry.path(), is_folder).is_ignore()
+        });
+    walk.filter_map(move |entry| match entry {
+        Ok(entry) => found(entry),
+        Err(error) => {
+            let path = error.path().map_or_else(|| root.clone(), Path::to_path_buf);
+            Some(Found::Bad(path, bad(&error)))
+        }
     })
 }
 
-fn found(entry: &DirEntry) -> Option<Found> {
-    let kind = entry.file_type()?;
-    let path = entry.path().to_path_buf();
+/// The order in which the names of one folder come, so that whole paths are in order.
+fn order(a: &DirEntry, b: &DirEntry, follow: bool) -> Ordering {
+    key(a, follow).cmp(key(b, follow))
+}
+
+fn key(entry: &DirEntry, follow: bool) -> impl Iterator<Item = &u8> {
+    let is_link = follow && entry.path_is_symlink();
+    let is_folder = entry.file_type().is_dir() || (is_link && entry.path().is_dir());
+    entry.file_name().as_encoded_bytes().iter().chain(is_folder.then_some(&b'/'))
+}
+
+fn found(entry: DirEntry) -> Option<Found> {
+    let (kind, depth) = (entry.file_type(), entry.depth());
     if kind.is_dir() {
-        let is_empty = entry.depth() > 0
-            && fs::read_dir(&path).is_ok_and(|mut inside| inside.next().is_none());
-        return is_empty.then_some(Found::EmptyFolder(path));
+        let is_empty = fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
+        return (depth > 0).then(|| Found::Folder { path: entry.into_path(), is_empty });
     }
     if kind.is_symlink() {
-        return Some(Found::Link);
+        return (depth > 0).then_some(Found::Link);
     }
     if !kind.is_file() {
         return Some(Found::Special);
     }
     Some(match entry.metadata() {
-        Ok(found) => Found::File(path, Metadata::len(&found)),
-        Err(error) => Found::Bad(path, bad(error)),
+        Ok(found) => Found::File(entry.into_path(), found),
+        Err(error) => Found::Bad(entry.into_path(), bad(&error)),
     })
 }
 
-/// Which file it is about.
-fn path_of(error: &ignore::Error) -> Option<PathBuf> {
-    match error {
-        ignore::Error::WithPath { path, .. } => Some(path.clone()),
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
-            path_of(err)
-        }
-        ignore::Error::Loop { child, .. } => Some(child.clone()),
-        _ => None,
-    }
-}
-
-fn bad(error: ignore::Error) -> Error {
+fn bad(error: &walkdir::Error) -> Error {
     let text = match error.io_error() {
         Some(error) => reason(error),
-        None if is_loop(&error) => "it is a link to a folder that it is in".to_owned(),
+        None if error.loop_ancestor().is_some() => {
+            "it is a link to a folder that it is in".to_owned()
+        }
         None => error.to_string(),
     };
     Error::other(Code::LocalFile, text)
 }
 
-fn is_loop(error: &ignore::Error) -> bool {
-    match error {
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithPath { err, .. } => is_loop(err),
-        other => matches!(other, ignore::Error::Loop { .. }),
+impl LeftOut {
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.links > 0 {
+            lines.push(format!(
+                "{} symbolic {} left out; what they lead to counts with --links follow",
+                self.links,
+                if self.links == 1 { "link was" } else { "links were" }
+            ));
+        }
+        if self.others > 0 {
+            lines.push(format!(
+                "{} {} no regular files (pipes, sockets, devices) and {} left out",
+                self.others,
+                if self.others == 1 { "is" } else { "are" },
+                if self.others == 1 { "was" } else { "were" }
+            ));
+        }
+        lines
     }
 }
 
@@ -167,8 +220,9 @@ mod tests {
         let patterns = filter.patterns(folder, &env).unwrap();
         let name = |path: &Path| path.strip_prefix(folder).unwrap().display().to_string();
         let told = walk(folder, patterns, links).map(|found| match found {
-            Found::File(path, bytes) => format!("{} {bytes}", name(&path)),
-            Found::EmptyFolder(path) => format!("{}/", name(&path)),
+            Found::File(path, found) => format!("{} {}", name(&path), found.len()),
+            Found::Folder { path, is_empty: true } => format!("{}/ empty", name(&path)),
+            Found::Folder { path, .. } => format!("{}/", name(&path)),
             Found::Link => "link".into(),
             Found::Special => "special".into(),
             Found::Bad(path, why) => format!("{}: {why}", name(&path)),
@@ -190,8 +244,43 @@ mod tests {
     #[test]
     fn everything_is_found_in_the_order_of_names() {
         let folder = sample();
-        let all = [".hidden 1", "a.txt 1", "b/c.log 2", "b/d/e.txt 0", "empty/"];
+        let all =
+            [".hidden 1", "a.txt 1", "b/", "b/c.log 2", "b/d/", "b/d/e.txt 0", "empty/ empty"];
         assert_eq!(names(folder.path(), &filter(&[], &[]), Links::Skip), all);
+        // Some characters sort before the "/" behind a folder's name.
+        for name in ["b!", "b.txt", "b0"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        symlink(folder.path().join("b"), folder.path().join("b-link")).unwrap();
+        let some = |links| names(folder.path(), &filter(&["/a*", ".*", "d", "/e*"], &[]), links);
+        let all = ["b! 0", "link", "b.txt 0", "b/", "b/c.log 2", "b0 0"];
+        assert_eq!(some(Links::Skip), all);
+        let all = ["b! 0", "b-link/", "b-link/c.log 2", "b.txt 0", "b/", "b/c.log 2", "b0 0"];
+        assert_eq!(some(Links::Follow), all);
+    }
+
+    #[test]
+    fn a_path_is_left_out_as_the_walk_does_it() {
+        let folder = sample();
+        let (env, _) = Env::fake(&[], "");
+        for (exclude, include) in [
+            (&["*.txt"][..], &["e.txt"][..]),
+            (&["b"], &["e.txt"]),
+            (&["/b/d/"], &[]),
+            (&["d", "/a.txt"], &["c.log"]),
+            (&["empty/", ".hidden"], &[]),
+        ] {
+            let filter = filter(exclude, include);
+            let patterns = filter.patterns(folder.path(), &env).unwrap();
+            let everything = names(folder.path(), &self::filter(&[], &[]), Links::Skip);
+            let left = everything.into_iter().filter(|shown| {
+                let path = shown.split(' ').next().unwrap();
+                let below = path.strip_suffix('/').unwrap_or(path);
+                !patterns.leave_out(below, below != path)
+            });
+            let left: Vec<String> = left.collect();
+            assert_eq!(left, names(folder.path(), &filter, Links::Skip), "{exclude:?}");
+        }
     }
 
     #[test]
@@ -200,13 +289,15 @@ mod tests {
         let found = |exclude: &[&str], include: &[&str]| {
             names(folder.path(), &filter(exclude, include), Links::Skip)
         };
-        assert_eq!(found(&["*.txt", "empty"], &[]), [".hidden 1", "b/c.log 2"]);
-        assert_eq!(found(&["*.txt", ".*", "/empty/"], &["e.txt"]), ["b/c.log 2", "b/d/e.txt 0"]);
+        assert_eq!(found(&["*.txt", "empty"], &[]), [".hidden 1", "b/", "b/c.log 2", "b/d/"]);
+        let all = ["b/", "b/c.log 2", "b/d/", "b/d/e.txt 0"];
+        assert_eq!(found(&["*.txt", ".*", "/empty/"], &["e.txt"]), all);
         assert_eq!(found(&["b/", "/empty", ".hidden"], &["e.txt"]), ["a.txt 1"]);
         let list = folder.path().join("list");
         fs::write(&list, "# what not\n*.txt\n!a.txt\n\nempty/\n").unwrap();
         let filter = Filter { exclude_from: vec![list], ..filter(&["list", ".hidden"], &[]) };
-        assert_eq!(names(folder.path(), &filter, Links::Skip), ["a.txt 1", "b/c.log 2"]);
+        let all = ["a.txt 1", "b/", "b/c.log 2", "b/d/"];
+        assert_eq!(names(folder.path(), &filter, Links::Skip), all);
         let (env, _) = Env::fake(&[], "");
         let missing = Filter { exclude_from: vec!["/nonexistent".into()], ..filter };
         assert_eq!(missing.patterns(folder.path(), &env).unwrap_err().code(), Code::LocalFile);
@@ -221,8 +312,9 @@ mod tests {
         symlink(folder.path(), folder.path().join("up")).unwrap();
         symlink("/nonexistent", folder.path().join("gone")).unwrap();
         let found = |links| names(folder.path(), &filter(&[], &[]), links);
-        assert_eq!(found(Links::Skip), ["d/f 3", "link", "link", "link"]);
+        assert_eq!(found(Links::Skip), ["d/", "d/f 3", "link", "link", "link"]);
         let followed = [
+            "d/",
             "d/f 3",
             "gone: no such file or folder",
             "to-f 3",

@@ -88,13 +88,21 @@ pub(super) fn of_extent(extent: Extent) -> Option<String> {
     (extent != Extent::All).then(|| word.to_owned())
 }
 
-/// Reads the options of a listing; of several of a kind the last counts.
+/// The option of a listing that asks for the files' times of modification.
+pub(super) const TIMES: &str = "times=yes";
+
+/// Reads the options of a listing: how much is listed, as of when, and whether with times. Of several of
+/// a kind the last counts.
 ///
 /// # Errors
 /// [`Error::Protocol`] for one that is not known.
-pub(super) fn of_listing(options: &[&str]) -> Result<(Extent, Option<When>)> {
-    let (mut extent, mut at) = (Extent::All, None);
+pub(super) fn of_listing(options: &[&str]) -> Result<(Extent, Option<When>, bool)> {
+    let (mut extent, mut at, mut times) = (Extent::All, None, false);
     for option in options {
+        if *option == TIMES {
+            times = true;
+            continue;
+        }
         if let Some(when) = option.strip_prefix("at=") {
             at = Some(When::parse(when)?);
             continue;
@@ -102,7 +110,7 @@ pub(super) fn of_listing(options: &[&str]) -> Result<(Extent, Option<When>)> {
         let found = EXTENTS.into_iter().find(|(_, word)| word == option);
         (extent, _) = found.ok_or_else(|| unknown(option))?;
     }
-    Ok((extent, at))
+    Ok((extent, at, times))
 }
 
 /// Reads the switches that a request has.

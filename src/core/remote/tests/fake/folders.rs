@@ -37,6 +37,7 @@ impl Client {
                 version: VERSION,
                 blake3: blake3_of(content),
                 placed: NodeSet::ALL,
+                modified_ms: None,
             };
             entries.insert(rooted(path.as_str()), Entry::File(entry));
         }
@@ -62,13 +63,13 @@ impl Client {
         };
         let mut message = vec!["S".to_owned()];
         if extent == Extent::Itself || matches!(itself, Entry::File(_)) {
-            message.push(itself.encode());
+            message.push(itself.encode(false));
         } else {
             let inside = if path.is_top() { "/".to_owned() } else { rooted(path.as_str()) + "/" };
             for (path, entry) in self.entries() {
                 let Some(rest) = path.strip_prefix(&inside) else { continue };
                 if extent == Extent::All || !rest.contains('/') {
-                    message.push(entry.encode());
+                    message.push(entry.encode(false));
                 }
             }
         }
