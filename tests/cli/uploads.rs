@@ -160,7 +160,7 @@ fn a_server_that_dies_in_the_middle_of_a_transfer_is_one_calm_line() {
 fn a_server_that_is_stopped_in_an_orderly_way_keeps_all_full_stripes() {
     let mut cluster = Cluster::start();
     let content = write(&cluster, "a.bin", 1, 24 * MIB);
-    let proxy = Proxy::start(&cluster.address().to_owned());
+    let proxy = Proxy::start(cluster.address());
     let slowly = ["store", "a.bin", "--retry-for", "5m", "--bwlimit", "2MB"];
     let child = begin(&cluster, &proxy.address(), &slowly);
     until("some of it is there", || proxy.forwarded() > 4 << 20);

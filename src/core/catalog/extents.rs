@@ -15,9 +15,9 @@ use rusqlite::{Connection, params};
 use crate::core::catalog::Catalog;
 use crate::core::catalog::database::{all, execute, first};
 use crate::core::code::digest::TreePart;
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::types::{Digest, NodeSet, VersionId};
-use crate::core::wire::extents::{Extent, PlacedExtent};
+use crate::core::wire::extents::{Extent, PlacedExtent, decode_tree, encode_tree};
 use crate::core::wire::trailer::PartOf;
 
 /// An extent of a file that is read.
@@ -95,15 +95,10 @@ pub(super) fn of(connection: &Connection, file: VersionId) -> Result<Vec<PlacedE
         Ok((row.get(0)?, extent, row.get::<_, Option<Vec<u8>>>(4)?))
     })?;
     let decoded = rows.into_iter().map(|(position, extent, tree)| {
-        let tree = tree.map_or(Ok(TreePart::default()), |bytes| decode(&bytes))?;
+        let tree = tree.map_or(Ok(TreePart::default()), |bytes| decode_tree(&bytes))?;
         Ok(PlacedExtent { position, extent, tree })
     });
     decoded.collect()
-}
-
-fn decode(bytes: &[u8]) -> Result<TreePart> {
-    postcard::from_bytes(bytes)
-        .map_err(|_| Error::Catalog("what is known of a digest is damaged".into()))
 }
 
 /// Adds an extent where there is none at its position.
@@ -113,7 +108,7 @@ pub(super) fn add(connection: &Connection, file: VersionId, placed: &PlacedExten
     let PlacedExtent { position, extent, tree } = placed;
     let tree = match tree.subtrees.is_empty() {
         true => None,
-        false => Some(postcard::to_stdvec(tree).map_err(|e| Error::Catalog(e.to_string()))?),
+        false => Some(encode_tree(tree)?),
     };
     let values = params![file.0, position, extent.version.0, extent.start, extent.bytes, tree];
     execute(connection, insert, values).map(drop)

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::code::digest::TreePart;
+use crate::core::error::{Error, Result};
 use crate::core::types::VersionId;
 
 /// The most extents that one record tells.
@@ -31,6 +32,24 @@ pub struct PlacedExtent {
     pub extent: Extent,
     /// What is known of the file's digest by it.
     pub tree: TreePart,
+}
+
+/// What is known of a digest, as the catalog keeps it.
+///
+/// # Errors
+/// [`Error::Protocol`] if it cannot be written down.
+pub fn encode_tree(tree: &TreePart) -> Result<Vec<u8>> {
+    let failed = |e| Error::Protocol(format!("a digest's tree cannot be written down: {e}"));
+    postcard::to_stdvec(tree).map_err(failed)
+}
+
+/// Reads it.
+///
+/// # Errors
+/// [`Error::Damaged`] if it is none.
+pub fn decode_tree(bytes: &[u8]) -> Result<TreePart> {
+    let damaged = |_| Error::Damaged("what is known of a digest cannot be read".into());
+    postcard::from_bytes(bytes).map_err(damaged)
 }
 
 /// A run of a file's bytes as runs of the versions that it is made of.
