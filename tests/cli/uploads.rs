@@ -274,7 +274,7 @@ fn a_transfer_goes_on_after_kills_at_random_moments() {
         if verb % 2 == 1 && cluster.retrieve("a.bin").is_err() {
             client(&cluster, &["store", "a.bin"]).code(0);
         }
-        let mut child = begin(&cluster, &cluster.address().to_owned(), arguments);
+        let mut child = begin(&cluster, cluster.address(), arguments);
         // Any moment will do; none is waited for.
         std::thread::sleep(std::time::Duration::from_millis(length * 4));
         if whom % 3 == 0 {
@@ -283,13 +283,13 @@ fn a_transfer_goes_on_after_kills_at_random_moments() {
         } else {
             child.kill().unwrap();
             child.wait().unwrap();
-            child = begin(&cluster, &cluster.address().to_owned(), arguments);
+            child = begin(&cluster, cluster.address(), arguments);
         }
         kills += 1;
         let mut ended = child.wait_with_output().unwrap();
         if ended.status.code() == Some(6) {
             // The server died before the transfer began, which nobody is waited for.
-            let child = begin(&cluster, &cluster.address().to_owned(), arguments);
+            let child = begin(&cluster, cluster.address(), arguments);
             ended = child.wait_with_output().unwrap();
         }
         let said = String::from_utf8(ended.stdout).unwrap();
