@@ -192,7 +192,7 @@ fn a_node_tells_its_service_manager_when_it_listens_and_when_it_stops() {
 fn a_server_tells_its_service_manager_whether_it_waits_for_nodes_or_leads() {
     let mut cluster = Cluster::prepare(&[]);
     let mut manager = Manager::listen(cluster.folder.path());
-    let server = manager.start(cluster.server_command(palk()));
+    cluster.use_server(manager.start(cluster.server_command(palk())));
     manager.hears("READY=1\nSTATUS=waits for nodes: 0 of 4 are up");
     (1..=4).for_each(|node| cluster.start_node(node));
     manager.hears("STATUS=leads the cluster, 4 of 4 nodes are up\n");
@@ -200,10 +200,10 @@ fn a_server_tells_its_service_manager_whether_it_waits_for_nodes_or_leads() {
     manager.hears("STATUS=leads the cluster, 3 of 4 nodes are up\n");
     cluster.lose_node(2);
     manager.hears("STATUS=waits for nodes: 2 of 4 are up");
-    server.signal("-HUP");
+    cluster.server().signal("-HUP");
     manager.hears("RELOADING=1\nMONOTONIC_USEC=");
     manager.hears("READY=1\n");
-    server.signal("-TERM");
+    cluster.server().signal("-TERM");
     manager.hears("STOPPING=1\n");
 }
 
