@@ -21,6 +21,8 @@ mod looking;
 mod moves;
 #[path = "cli/servers.rs"]
 mod servers;
+#[path = "cli/services.rs"]
+mod services;
 mod support;
 #[path = "cli/sync.rs"]
 mod sync;

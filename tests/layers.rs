@@ -63,7 +63,7 @@ const SEEN_BY: [(&str, &[&str]); 11] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 36] = [
+const HOMES: [(&str, &[&str]); 38] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -92,6 +92,8 @@ const HOMES: [(&str, &[&str]); 36] = [
     ("ignore", &["src/cmd/client/folder/walk.rs"]),
     ("indicatif", &["src/cmd/env/"]),
     ("jiff", &["src/cmd/", "src/core/error.rs", "src/core/serve/schedule.rs"]),
+    // SIGHUP, which the crate for the other signals cannot tell from them.
+    ("nix", &["src/cmd/env/hangup.rs"]),
     ("plotters", &["src/cmd/client/rate/picture.rs"]),
     ("postcard", &["src/core/wire/"]),
     // In core one source, which a simulation can seed; the command line needs names that are free.
@@ -103,12 +105,16 @@ const HOMES: [(&str, &[&str]); 36] = [
     ("rustls_native_certs", &["src/core/io/tls"]),
     ("rustix", &["src/core/io/"]),
     ("rustyline", &["src/cmd/env"]),
+    ("sd_notify", &["src/cmd/service/notify.rs"]),
     // What a person is told, and how the admin socket and its like say it.
     ("serde_json", &["src/cmd/", "src/core/wire/admin.rs"]),
     ("shlex", &["src/cmd/"]),
     ("tracing_subscriber", &["src/cmd/service"]),
     // A file of settings each.
-    ("toml", &["src/core/node/identity.rs", "src/cmd/client/settings.rs"]),
+    (
+        "toml",
+        &["src/core/node/identity.rs", "src/cmd/client/settings.rs", "src/cmd/service/config.rs"],
+    ),
     ("toml_edit", &["src/cmd/demo/profile.rs", "src/cmd/client/config/set.rs"]),
     // The same password from every keyboard.
     ("unicode_normalization", &["src/core/catalog/accounts.rs"]),

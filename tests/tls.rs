@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::proxy::Proxy;
-use support::{Cluster, HANG, PASSWORD, Process, USER, expect, noise, palk};
+use support::{Cluster, HANG, PASSWORD, Process, USER, expect, noise, palk, until};
 
 fn keygen(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
@@ -403,4 +403,97 @@ fn a_lost_database_is_recovered_from_nodes_with_the_key_and_from_no_others() {
     assert_eq!(status(&with), 0, "{with:?}");
     cluster.start_server();
     assert_eq!(cluster.retrieve("up/a.bin").unwrap(), content);
+}
+
+/// A certificate of its own and its key are put in place of these.
+fn replace_certificate(certificate: &Path, key: &Path) {
+    let pair = KeyPair::generate().unwrap();
+    let made = CertificateParams::new(["palk".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    std::fs::write(certificate, made.pem()).unwrap();
+    std::fs::write(key, pair.serialize_pem()).unwrap();
+}
+
+#[test]
+fn a_hangup_reloads_the_certificate_of_the_folder_for_new_connections() {
+    let mut cluster = Cluster::start();
+    let tls = cluster.path("user_database/tls");
+    let (certificate, key) = (tls.join("server.crt"), tls.join("server.key"));
+    let first = fingerprint(cluster.server());
+    let address = cluster.address().to_owned();
+    let shows = |cluster: &Cluster, print: &str| {
+        let asked = client(cluster, &address, &["inf", "--fingerprint", print]);
+        match status(&asked) {
+            0 => true,
+            12 => false,
+            _ => panic!("{asked:?}"),
+        }
+    };
+    // Somebody who is connected goes on.
+    let mut open = client_command(&cluster, &address, &["--fingerprint", &first]);
+    let mut open = open.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = open.stdin.take().unwrap();
+    let has = |cluster: &Cluster, name: &str| {
+        String::from_utf8_lossy(&cluster.client(&["inf"]).stdout).contains(name)
+    };
+    input.write_all(b"mkdir before\n").unwrap();
+    until("the first command is done", || has(&cluster, "/before"));
+
+    replace_certificate(&certificate, &key);
+    assert!(shows(&cluster, &first), "nothing changes before the signal");
+    cluster.server().signal("-HUP");
+    cluster.server().says("the certificate was reloaded");
+    cluster.server().says("the key is another one");
+    let second = fingerprint(cluster.server());
+    assert_ne!(first, second);
+    assert!(shows(&cluster, &second) && !shows(&cluster, &first));
+    input.write_all(b"mkdir after\n").unwrap();
+    drop(input);
+    assert!(open.wait().unwrap().success());
+    assert!(has(&cluster, "/after"));
+
+    // One that is broken, one that is not the key's, and one that is not there.
+    let good = std::fs::read(&certificate).unwrap();
+    let other = cluster.path("other.key");
+    replace_certificate(&certificate, &other);
+    let foreign = std::fs::read(&certificate).unwrap();
+    for (count, bytes) in [Some(&b"no certificate"[..]), Some(&foreign), None].iter().enumerate() {
+        match bytes {
+            Some(bytes) => std::fs::write(&certificate, bytes).unwrap(),
+            None => std::fs::remove_file(&certificate).unwrap(),
+        }
+        cluster.server().signal("-HUP");
+        let refused = "the certificate was not reloaded, the former one stays: ";
+        until("it was refused", || cluster.server().count(refused) == count + 1);
+        assert!(shows(&cluster, &second));
+    }
+    assert!(!certificate.exists(), "none is made in its place");
+    std::fs::write(&certificate, good).unwrap();
+    cluster.stop_server();
+    cluster.restart_server();
+    assert_eq!(fingerprint(cluster.server()), second);
+}
+
+#[test]
+fn a_hangup_reloads_the_certificate_that_is_named() {
+    let mut cluster = Cluster::prepare(&[]);
+    let [certificate, key] = ["own.crt", "own.key"].map(|name| cluster.path(name));
+    replace_certificate(&certificate, &key);
+    cluster.add_option("--tls-cert", &certificate);
+    cluster.add_option("--tls-key", &key);
+    (1..=4).for_each(|node| cluster.start_node(node));
+    cluster.start_server_and_user();
+    let first = fingerprint(cluster.server());
+    // Renewed, with the same key: nothing changes for clients.
+    let pair = KeyPair::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
+    let renewed = CertificateParams::new(["new".to_owned()]).unwrap().self_signed(&pair).unwrap();
+    std::fs::write(&certificate, renewed.pem()).unwrap();
+    cluster.server().signal("-HUP");
+    cluster.server().says("the certificate was reloaded");
+    assert_eq!(cluster.server().count("the key is another one"), 0);
+    let address = cluster.address().to_owned();
+    assert_eq!(status(&client(&cluster, &address, &["inf", "--fingerprint", &first])), 0);
+    replace_certificate(&certificate, &key);
+    cluster.server().signal("-HUP");
+    cluster.server().says("the key is another one");
+    assert_eq!(status(&client(&cluster, &address, &["inf", "--fingerprint", &first])), 12);
 }

@@ -5,6 +5,7 @@
 //! run a whole command without a process: see `Env::fake`.
 
 mod editor;
+mod hangup;
 mod interrupt;
 mod patient;
 mod progress;
@@ -28,6 +29,7 @@ use crate::core::error::Code;
 use crate::core::io::reason;
 
 pub use editor::{Completions, StoredNames};
+pub use hangup::Hangups;
 pub use interrupt::{Interrupts, Temporary};
 pub use patient::Patient;
 pub use progress::{Bar, Meter, duration, size};

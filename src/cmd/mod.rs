@@ -59,12 +59,16 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// Runs the program on its command line and gives its exit status.
 pub fn run(env: &mut Env) -> u8 {
-    let parsed = without_empty_variables(command())
-        .try_get_matches_from(env.args())
-        .and_then(|matches| Palk::from_arg_matches(&matches));
-    let result = match parsed {
-        Ok(palk) => dispatch(palk.command, env),
-        Err(usage) => env.usage(&usage),
+    let command = without_empty_variables(command());
+    let result = match service::config::with_file(env.args(), &command, env) {
+        Err(failure) => Err(failure.into()),
+        Ok(args) => {
+            let matches = command.try_get_matches_from(args);
+            match matches.and_then(|matches| Palk::from_arg_matches(&matches)) {
+                Ok(palk) => dispatch(palk.command, env),
+                Err(usage) => env.usage(&usage),
+            }
+        }
     };
     // What was logged comes before what is said about it.
     service::log::flush();

@@ -1,7 +1,8 @@
 //! `palk server`: the main server.
 
+use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -9,21 +10,26 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use crossbeam_channel::bounded;
 
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, Hangups};
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::service::{self, Ending, Key, Service};
+use crate::cmd::service::unit::Unit;
+use crate::cmd::service::{self, Ending, Key, Service, notify};
 use crate::cmd::{parse_bytes, parse_time};
 use crate::core::error::Code;
 use crate::core::io::datagram::host_name;
 use crate::core::io::listener::raise_files_max;
-use crate::core::io::private;
+use crate::core::io::{private, reason};
 use crate::core::serve::discovery::{Announced, Answering, Discovery};
 use crate::core::serve::door::{Door, Kind, Spec};
 use crate::core::serve::files::{FILE_BYTES_MAX, Policy};
 use crate::core::serve::server::{Config, Server as Core};
 use crate::core::serve::upkeep::{Keep, RATE_MIN, Rates, Rung, Schedule};
 use crate::core::session::Dialect;
+use crate::core::types::WRITE_QUORUM;
 use crate::core::wire::discovery::{PORT, ServiceName};
+
+/// How often the service manager is told of a change of the status.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Run the main server
 #[derive(Args, Debug)]
@@ -81,7 +87,7 @@ pub struct Server {
 
     /// Start although another server is at work on these nodes; that one ends. What it has stored
     /// or deleted since this user database was copied is not known here
-    #[arg(long)]
+    #[arg(long, conflicts_with = "print_unit")]
     take_over: bool,
 
     #[command(flatten)]
@@ -223,11 +229,30 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 impl Server {
+    fn unit(&self) -> Unit {
+        let tls = [self.tls_cert.as_deref(), self.tls_key.as_deref()];
+        let files = [self.key.file(), self.service.config()].into_iter().chain(tls).flatten();
+        let discovery = self.discovery_listen.iter().cloned();
+        let doors = self.doors.iter().map(|door| door.address.clone());
+        Unit {
+            description: "Palk server".to_owned(),
+            folder: self.dir.clone(),
+            files: files.map(Path::to_owned).collect(),
+            addresses: [self.listen.clone()].into_iter().chain(discovery).chain(doors).collect(),
+            reloads: true,
+        }
+    }
+
     /// Runs the server until it is told to end.
     ///
     /// # Errors
     /// If its folder, its address or its nodes cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
+        if self.service.wants_unit() {
+            return self.unit().print(env);
+        }
+        // Before the first thread, which is the log's.
+        let hangups = Hangups::hold();
         private::keep_new_files();
         self.service.start_log();
         raise_files_max();
@@ -280,16 +305,75 @@ impl Server {
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         server.doors().for_each(log_door);
         let state = server.state();
+        let server = Arc::new(server);
         if let Some(answering) = discovery {
             announce(answering, self.discoverable, &server)?;
         }
-        let server = Arc::new(server);
+        reload_on_hangup(hangups, &server);
+        notify::ready(&status(&server));
+        if notify::is_heard() {
+            let told = server.clone();
+            thread::spawn(move || tell_status(&told));
+        }
         let (tell, by_itself) = bounded(1);
         let (running, watched) = (server.clone(), server.clone());
         thread::spawn(move || running.run());
         thread::spawn(move || tell.send(taken_over(watched.wait_until_taken_over())));
         let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
         Ok(self.service.wait_or(env, &state, ending)?)
+    }
+}
+
+/// Reads the certificate again with each SIGHUP.
+fn reload_on_hangup(hangups: io::Result<Hangups>, server: &Arc<Core>) {
+    let reloaded = server.clone();
+    let started = hangups.and_then(|hangups| hangups.each(move || reload_certificate(&reloaded)));
+    if let Err(error) = started {
+        tracing::warn!("SIGHUP will not reload the certificate: {}", reason(&error));
+    }
+}
+
+fn reload_certificate(server: &Core) {
+    notify::reloading();
+    let before = server.fingerprint();
+    match server.reload_certificate() {
+        Ok(()) => {
+            let now = server.fingerprint();
+            tracing::info!("the certificate was reloaded; the server's fingerprint is {now}");
+            if now != before {
+                tracing::warn!(
+                    "the key is another one: clients that know the server by its former fingerprint \
+                     {before} refuse it until they are told of the new one (palk client trust)"
+                );
+            }
+        }
+        Err(error) => {
+            tracing::warn!("the certificate was not reloaded, the former one stays: {error}");
+        }
+    }
+    notify::reloaded();
+}
+
+/// What the service manager shows.
+fn status(server: &Core) -> String {
+    let up = server.nodes_up();
+    match server.leads() {
+        true if up >= WRITE_QUORUM => format!("leads the cluster, {up} of 4 nodes are up"),
+        false if up >= WRITE_QUORUM => "takes up the journals of the nodes".to_owned(),
+        _ => format!("waits for nodes: {up} of 4 are up, storing needs {WRITE_QUORUM}"),
+    }
+}
+
+/// Tells the service manager when that changes.
+fn tell_status(server: &Core) {
+    let mut told = String::new();
+    while !server.state().is_stopping() {
+        let status = status(server);
+        if status != told {
+            notify::status(&status);
+            told = status;
+        }
+        thread::sleep(STATUS_EVERY);
     }
 }
 
@@ -333,21 +417,25 @@ fn open_discovery(
 fn announce(
     answering: Answering,
     discoverable: Option<Option<ServiceName>>,
-    server: &Core,
+    server: &Arc<Core>,
 ) -> Result<(), Failure> {
-    let (address, fingerprint) = (server.address(), server.fingerprint());
-    let palk = discoverable.is_some().then_some(Announced { address, fingerprint });
+    let address = server.address();
+    let is_palk_found = discoverable.is_some();
     let name = discoverable.flatten().unwrap_or_else(|| ServiceName::of_host(&host_name()));
     let share = server.doors().find(|door| door.kind() == Kind::Share).map(Door::address);
     tracing::info!("found as {name} by those who ask on {} (UDP)", answering.address());
-    if palk.is_some() && address.ip().is_loopback() && !answering.address().ip().is_loopback() {
+    if is_palk_found && address.ip().is_loopback() && !answering.address().ip().is_loopback() {
         tracing::warn!(
             "only clients on this machine reach {address}, so no others are told of it; \
              --listen names an address that others reach"
         );
     }
-    let discovery = Discovery { name, palk, share };
-    let started = answering.start(discovery, server.state());
+    let (state, server) = (server.state(), server.clone());
+    let discovery = move || {
+        let announced = || Announced { address, fingerprint: server.fingerprint() };
+        Discovery { name: name.clone(), palk: is_palk_found.then(announced), share }
+    };
+    let started = answering.start(discovery, state);
     started.map_err(|error| Failure::new(error.code(), error.to_string()))
 }
 

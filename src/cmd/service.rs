@@ -1,10 +1,14 @@
-//! What `palk storage` and `palk server` have in common: the log, and an orderly end.
+//! What `palk storage` and `palk server` have in common: options in a file, the log, what they tell the
+//! service manager, and an orderly end.
 
+pub(super) mod config;
 pub(super) mod log;
+pub(super) mod notify;
+pub(super) mod unit;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -28,8 +32,16 @@ pub struct Service {
     #[arg(env = "PALK_LOG_FORMAT")]
     log_format: LogFormat,
 
+    /// Take the options that are not given from a TOML file, whose keys are their names without "--"
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print a systemd unit that starts this command with the options given, and start nothing
+    #[arg(long)]
+    print_unit: bool,
+
     /// End when standard input ends, so that nothing outlives the program that started this
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, conflicts_with = "print_unit")]
     exit_with_stdin: bool,
 }
 
@@ -51,6 +63,16 @@ pub struct Ending {
 }
 
 impl Service {
+    /// Whether only a unit is wanted.
+    pub fn wants_unit(&self) -> bool {
+        self.print_unit
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Begins to log to standard error.
     pub fn start_log(&self) {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -97,6 +119,7 @@ impl Service {
             recv(signals) -> _ => Ok(()),
             recv(input) -> _ => Ok(()),
         };
+        notify::stopping();
         stop(state);
         (ending.last)();
         told
@@ -113,6 +136,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// The file, if one is named.
+    pub fn file(&self) -> Option<&Path> {
+        self.key.as_deref()
+    }
+
     /// Reads the key, if one is given.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ use clap::Args;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_bytes;
-use crate::cmd::service::{self, Key, Service};
+use crate::cmd::service::unit::Unit;
+use crate::cmd::service::{self, Key, Service, notify};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, raise_files_max};
@@ -65,12 +66,24 @@ impl Storage {
     /// # Errors
     /// If its folder or address cannot be used.
     pub fn run(self, env: &mut Env) -> Result<(), Stop> {
-        private::keep_new_files();
-        self.service.start_log();
-        raise_files_max();
         let id = self.id;
         let default = format!("127.0.0.1:{}", BASE_PORT + u16::from(id.number()));
         let listen = self.listen.unwrap_or(default);
+        let folder = self.dir.unwrap_or_else(|| PathBuf::from(format!("files_{id}")));
+        if self.service.wants_unit() {
+            let files = self.key.file().into_iter().chain(self.service.config());
+            let unit = Unit {
+                description: format!("Palk storage node {id}"),
+                folder,
+                files: files.map(Path::to_owned).collect(),
+                addresses: vec![listen],
+                reloads: false,
+            };
+            return unit.print(env);
+        }
+        private::keep_new_files();
+        self.service.start_log();
+        raise_files_max();
         let acceptor = match self.key.read(env)? {
             Some(key) => Some(Acceptor::for_cluster(&key)?),
             None => {
@@ -78,7 +91,6 @@ impl Storage {
                 None
             }
         };
-        let folder = self.dir.unwrap_or_else(|| PathBuf::from(format!("files_{id}")));
         let folder = std::path::absolute(env.at(&folder)).map_err(|error| {
             let text = format!("cannot tell where {} is: {}", folder.display(), reason(&error));
             Failure::new(Code::LocalFile, text)
@@ -101,6 +113,7 @@ impl Storage {
         let listener = Listener::bind(&listen)?;
         tracing::info!("storage node {id} listening on {}", listener.address());
         let state = listener.state();
+        notify::ready(&format!("node {id} listens on {}", listener.address()));
         thread::spawn(move || node_service::run(&listener, &store, acceptor));
         self.service.wait(env, &state);
         Ok(())

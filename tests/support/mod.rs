@@ -343,7 +343,7 @@ impl Cluster {
         self.server = Some(server);
     }
 
-    fn server_command(&self, mut command: Command) -> Command {
+    pub(crate) fn server_command(&self, mut command: Command) -> Command {
         command.arg("server").args(["--listen", &self.server_address]).args(&self.options);
         // Most tests want to see that what was deleted goes.
         if !self.options.iter().any(|option| option == "--keep-versions") {

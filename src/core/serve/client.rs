@@ -58,7 +58,7 @@ pub struct Door {
     /// What plain hellos get.
     pub dialect: Dialect,
     /// What clients may speak.
-    pub encryption: Encryption,
+    pub encryption: Arc<Encryption>,
 }
 
 impl Door {

@@ -99,17 +99,22 @@ impl Answering {
         self.socket.address()
     }
 
-    /// Answers in a thread of its own until `state` is told to stop.
+    /// Answers in a thread of its own until `state` is told to stop. What there is to find is looked up
+    /// for each question, since a server may get another key.
     ///
     /// # Errors
     /// If the system has no thread.
-    pub fn start(self, discovery: Discovery, state: Arc<State>) -> Result<()> {
+    pub fn start(
+        self,
+        discovery: impl Fn() -> Discovery + Send + 'static,
+        state: Arc<State>,
+    ) -> Result<()> {
         let thread = thread::Builder::new().name("discovery".to_owned());
         let spawned = thread.spawn(move || self.run(&discovery, &state));
         spawned.map(drop).map_err(Error::io("cannot answer those who look for services"))
     }
 
-    fn run(mut self, discovery: &Discovery, state: &State) {
+    fn run(mut self, discovery: &dyn Fn() -> Discovery, state: &State) {
         let mut budget = Budget::default();
         let mut logged = HashSet::new();
         let begun = Instant::now();
@@ -125,7 +130,7 @@ impl Answering {
                     continue;
                 }
             };
-            let Some(answer) = discovery.answer(&buffer[..count], from.ip()) else { continue };
+            let Some(answer) = discovery().answer(&buffer[..count], from.ip()) else { continue };
             if !budget.take(from.ip(), begun.elapsed()) {
                 continue;
             }

@@ -9,9 +9,12 @@
 //! The specified session sends passwords as they are typed, so from another machine it is refused
 //! unless the server was told otherwise.
 
+use parking_lot::RwLock;
+
 use crate::core::error::Result;
 use crate::core::io::net::{Deadline, Stream};
-use crate::core::io::tls::{Acceptor, FIRST_BYTE};
+use crate::core::io::tls::{Acceptor, FIRST_BYTE, Identity};
+use crate::core::types::Fingerprint;
 
 /// What a client is told that may not speak plain text.
 pub const REFUSED: &str = "plain text is only taken from this machine itself: connect with palk \
@@ -21,9 +24,22 @@ pub const REFUSED: &str = "plain text is only taken from this machine itself: co
 /// How clients are to speak.
 pub struct Encryption {
     /// For those who encrypt.
-    pub acceptor: Acceptor,
+    shown: RwLock<Shown>,
     /// Whether clients on other machines may leave it.
-    pub allow_plaintext: bool,
+    allow_plaintext: bool,
+}
+
+/// What clients are shown, and are recognising it by.
+struct Shown {
+    acceptor: Acceptor,
+    fingerprint: Fingerprint,
+}
+
+impl Shown {
+    fn new(identity: &Identity) -> Result<Shown> {
+        let acceptor = Acceptor::for_clients(identity)?;
+        Ok(Shown { acceptor, fingerprint: identity.fingerprint() })
+    }
 }
 
 /// What a client turned out to speak.
@@ -40,6 +56,26 @@ pub enum Spoken {
 }
 
 impl Encryption {
+    /// # Errors
+    /// As [`Acceptor::for_clients`].
+    pub fn new(identity: &Identity, allow_plaintext: bool) -> Result<Encryption> {
+        Ok(Encryption { shown: RwLock::new(Shown::new(identity)?), allow_plaintext })
+    }
+
+    /// From now on new connections are shown this; those that are open go on as they are.
+    ///
+    /// # Errors
+    /// As [`Acceptor::for_clients`]; nothing has changed then.
+    pub fn show(&self, identity: &Identity) -> Result<()> {
+        *self.shown.write() = Shown::new(identity)?;
+        Ok(())
+    }
+
+    /// What clients recognise the server by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.shown.read().fingerprint
+    }
+
     /// Waits for a client's first byte, and for the handshake if it begins one.
     ///
     /// # Errors
@@ -47,7 +83,9 @@ impl Encryption {
     pub fn settle(&self, stream: &mut Stream, deadline: &Deadline) -> Result<Spoken> {
         let spoken = judge(stream.peek(deadline)?, stream.is_from_loopback(), self.allow_plaintext);
         if spoken == Spoken::Encrypted {
-            self.acceptor.accept(stream)?;
+            // Not under the lock: a handshake takes as long as the client likes.
+            let acceptor = self.shown.read().acceptor.clone();
+            acceptor.accept(stream)?;
         }
         Ok(spoken)
     }

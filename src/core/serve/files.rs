@@ -17,7 +17,7 @@ use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Room, Usage};
-use crate::core::types::{NodeSet, VersionId};
+use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::extended::{Entry, Moved, When};
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
@@ -415,6 +415,11 @@ impl Files {
     /// Whether this server is the cluster's, and how far it is.
     pub fn leadership(&self) -> &Leadership {
         self.cluster.roster.leadership()
+    }
+
+    /// How many nodes are up.
+    pub fn nodes_up(&self) -> usize {
+        NodeId::ALL.into_iter().filter(|id| self.cluster.roster.health(*id).is_up()).count()
     }
 
     /// Says good-bye to the nodes, when the server ends.

@@ -18,7 +18,7 @@ use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
 use crate::core::io::private;
 use crate::core::io::random::Random;
 use crate::core::io::spool::Spools;
-use crate::core::io::tls::{Acceptor, ClusterKey, Connector, Identity, check_without_key};
+use crate::core::io::tls::{ClusterKey, Connector, Identity, check_without_key};
 use crate::core::serve::admin;
 use crate::core::serve::client;
 use crate::core::serve::door::{Backend, Door, Spec};
@@ -36,6 +36,9 @@ use crate::core::types::{Claim, Fingerprint, NodeId};
 const OTHER_FILES: usize = 64;
 
 const _: () = assert!(admin::CONNECTIONS_MAX < OTHER_FILES / 2);
+
+/// The server's own certificate and key are there, in its folder.
+const TLS_FOLDER: &str = "tls";
 
 /// Where nodes 1 to 4 are if nobody says otherwise.
 pub const NODES: [&str; 4] =
@@ -80,9 +83,8 @@ pub struct Server {
     upkeep: Arc<Upkeep>,
     dialect: Dialect,
     nodes: [String; 4],
-    fingerprint: Fingerprint,
-    acceptor: Acceptor,
-    allow_plaintext: bool,
+    certificate: [PathBuf; 2],
+    encryption: Arc<Encryption>,
     doors: Vec<Arc<Door>>,
     folder: PathBuf,
     _lock: FolderLock,
@@ -150,9 +152,8 @@ impl Server {
             upkeep,
             dialect: config.dialect,
             nodes,
-            fingerprint: identity.fingerprint(),
-            acceptor: Acceptor::for_clients(&identity)?,
-            allow_plaintext: config.allow_plaintext,
+            certificate: certificate_files(config),
+            encryption: Arc::new(Encryption::new(&identity, config.allow_plaintext)?),
             doors,
             folder: config.folder.clone(),
             _lock: lock,
@@ -171,7 +172,27 @@ impl Server {
 
     /// What clients recognise it by.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.encryption.fingerprint()
+    }
+
+    /// Reads the certificate and its key again, and shows them to clients that connect from now on.
+    ///
+    /// # Errors
+    /// As [`Identity::of_files`]; clients are shown the former certificate then.
+    pub fn reload_certificate(&self) -> Result<()> {
+        let [certificate, key] = &self.certificate;
+        // Never of the folder: that would make a new key where the file is missing.
+        self.encryption.show(&Identity::of_files(certificate, key)?)
+    }
+
+    /// Does it lead the cluster?
+    pub fn leads(&self) -> bool {
+        self.files.leadership().is_established()
+    }
+
+    /// How many nodes are up.
+    pub fn nodes_up(&self) -> usize {
+        self.files.nodes_up()
     }
 
     /// Repairing, scrubbing and replacing.
@@ -207,13 +228,12 @@ impl Server {
 
     /// Serves clients until the process ends.
     pub fn run(&self) {
-        let acceptor = self.acceptor.clone();
         let door = Arc::new(client::Door {
             files: self.files.clone(),
             operator: self.operator.clone(),
             state: self.listener.state(),
             dialect: self.dialect,
-            encryption: Encryption { acceptor, allow_plaintext: self.allow_plaintext },
+            encryption: self.encryption.clone(),
         });
         let spools = Spools::new(&self.folder);
         for other in &self.doors {
@@ -264,13 +284,19 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     Ok(lock)
 }
 
+/// Where the certificate that clients are shown is, and its key.
+fn certificate_files(config: &Config) -> [PathBuf; 2] {
+    let own = || Identity::files_in(&config.folder.join(TLS_FOLDER));
+    config.certificate.clone().unwrap_or_else(own)
+}
+
 /// What the server shows to its clients.
 fn identity(config: &Config) -> Result<Identity> {
     if let Some([certificate, key]) = &config.certificate {
         return Identity::of_files(certificate, key);
     }
     let mut mended = Vec::new();
-    let identity = Identity::of_folder(&config.folder.join("tls"), &mut mended)?;
+    let identity = Identity::of_folder(&config.folder.join(TLS_FOLDER), &mut mended)?;
     for path in mended {
         tracing::warn!("{} was open to others and is private again", path.display());
     }

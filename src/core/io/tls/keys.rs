@@ -51,7 +51,7 @@ impl Identity {
     pub fn of_folder(folder: &Path, mended: &mut Vec<PathBuf>) -> Result<Identity> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(Error::io(format!("cannot make the folder {}", folder.display())))?;
-        let (key, certificate) = (folder.join(SERVER_KEY), folder.join(SERVER_CERTIFICATE));
+        let [certificate, key] = Identity::files_in(folder);
         mended.extend(private::mend_all(folder)?);
         if !exists(&key)? {
             write(&key, &KeyPair::generate().map_err(unmade)?.serialize_pem())?;
@@ -66,6 +66,11 @@ impl Identity {
             write(&certificate, &made.pem())?;
         }
         Identity::of_files(&certificate, &key)
+    }
+
+    /// Where the certificate and the key of such a folder are.
+    pub fn files_in(folder: &Path) -> [PathBuf; 2] {
+        [folder.join(SERVER_CERTIFICATE), folder.join(SERVER_KEY)]
     }
 
     /// The certificate (followed by those that lead to its authority) and the key in these files,
