@@ -29,11 +29,9 @@ use crate::core::wire::journal::UploadBegun;
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::trailer::PartOf;
 
-/// A file of at most this many bytes that comes in one go is one extent.
-pub const ONE_EXTENT_BYTES: u64 = 128 << 20;
-
-/// A longer one, and an upload, begins a new extent after so many bytes.
-pub const EXTENT_BYTES: u64 = 64 << 20;
+/// A file of at most this many bytes that comes in one go is one extent; a longer one, and an upload, begins
+/// a new one after so many bytes.
+pub const EXTENT_BYTES: [u64; 2] = [128 << 20, 64 << 20];
 
 /// What a finished store has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,8 +237,8 @@ impl Files {
         stored_ms: i64,
     ) -> Result<ExtentWriting> {
         let rest = end - begin;
-        let is_one = begin == 0 && end <= ONE_EXTENT_BYTES;
-        let longest = if is_one { ONE_EXTENT_BYTES } else { EXTENT_BYTES };
+        let [one, longer] = self.extent_bytes;
+        let longest = if begin == 0 && end <= one { one } else { longer };
         let (part, file_bytes) = match *goal {
             Goal::File { keep: None, .. } => (None, rest),
             Goal::File { keep: Some(upload), .. } => {
