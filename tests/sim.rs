@@ -12,6 +12,8 @@
 mod change;
 #[path = "sim/clock.rs"]
 mod clock;
+#[path = "sim/contents.rs"]
+mod contents;
 #[path = "sim/crashes.rs"]
 mod crashes;
 #[path = "support/deadlocks.rs"]
@@ -30,16 +32,28 @@ mod past;
 mod replace;
 #[path = "sim/run.rs"]
 mod run;
+#[path = "sim/sending.rs"]
+mod sending;
 #[path = "sim/server.rs"]
 mod server;
 #[path = "sim/set_back.rs"]
 mod set_back;
+#[path = "sim/slow.rs"]
+mod slow;
 #[path = "sim/snapshots.rs"]
 mod snapshots;
 #[path = "sim/state.rs"]
 mod state;
+#[path = "sim/tally.rs"]
+mod tally;
 #[path = "sim/tamper.rs"]
 mod tamper;
+#[path = "sim/upload.rs"]
+mod upload;
+#[path = "sim/upload_runs.rs"]
+mod upload_runs;
+#[path = "sim/uploading.rs"]
+mod uploading;
 #[path = "sim/users.rs"]
 mod users;
 #[path = "sim/view.rs"]
@@ -61,6 +75,7 @@ use palk::core::cluster::retention::Keep;
 use palk::core::types::NodeId;
 
 use change::{Change, What};
+use contents::digest;
 use crashes::{Who, about, large, small};
 use disk::ROOT;
 use faults::Faults;
@@ -69,8 +84,8 @@ use node::{Event, Process};
 use past::KEEPS;
 use server::USERS;
 use state::Item;
-use users::digest;
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 /// Seeds that CI runs, for each kind of faults.
 const SEEDS: u64 = 60;
@@ -199,6 +214,7 @@ fn one_seed() {
     let faults = match std::env::var("PALK_SIM_KIND").as_deref() {
         Ok("take-over") => several_servers(seed),
         Ok("older-copies") => older_copies(seed),
+        Ok("uploads") => upload_runs::uploads(seed),
         Ok("what-was") => what_was::what_was(seed),
         _ => one_server(seed),
     };

@@ -182,6 +182,22 @@ fn an_upload_goes_on_where_it_is_and_nowhere_else() {
 }
 
 #[test]
+fn a_part_is_sent_by_one_at_a_time_and_its_upload_stays_meanwhile() {
+    let house = House::new(|_| {});
+    let id = house.begin("a", None);
+    let mut store = house.files.store_numbered(&house.user, id, 2, 9).unwrap();
+    let busy = |done: Result<()>| done.unwrap_err().code();
+    assert_eq!(busy(house.part(id, 2, b"other")), Code::Temporary);
+    assert_eq!(busy(house.files.remove_part(&house.user, id, 2)), Code::Temporary);
+    assert_eq!(house.complete(id, None).unwrap_err().code(), Code::Changed);
+    assert!(house.cluster.uploading.is_sent(id), "it is not dropped for its age");
+    house.part(id, 1, b"side by side, ").unwrap();
+    fill(&mut store, b"two parts");
+    store.finish_part().unwrap();
+    house.complete(id, Some(digest(b"side by side, two parts"))).unwrap();
+}
+
+#[test]
 fn an_upload_that_nobody_goes_on_with_is_dropped_after_a_day() {
     let house = House::new(|_| {});
     let id = house.begin("a", None);

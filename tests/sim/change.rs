@@ -3,6 +3,7 @@
 use palk::core::types::Digest;
 
 use super::state::{Item, Snapshot, State, Tree};
+use super::upload::UploadChange;
 
 /// Who makes snapshots.
 pub(crate) const OPERATOR: &str = "the operator";
@@ -60,6 +61,8 @@ pub(crate) enum What {
     RemoveSnapshot {
         name: String,
     },
+    /// Something becomes of an upload.
+    Upload(UploadChange),
 }
 
 fn above(path: &str) -> Option<&str> {
@@ -85,6 +88,12 @@ fn make_folders(tree: &mut Tree, folder: &str) -> bool {
     true
 }
 
+/// Makes the folders above a file; false if a folder has its name, or a file that of one of them.
+pub(crate) fn make_way(tree: &mut Tree, path: &str) -> bool {
+    tree.get(path) != Some(&Item::Folder)
+        && above(path).is_none_or(|folder| make_folders(tree, folder))
+}
+
 /// A path and all that is below it, of a tree.
 pub(crate) fn part_of(tree: &Tree, path: &str) -> Tree {
     let is_part = |(own, _): &(&String, &Item)| *own == path || is_below(own, path);
@@ -107,6 +116,11 @@ impl Change {
                 new.snapshots.insert(name.clone(), made).is_none().then_some(new)
             }
             What::RemoveSnapshot { name } => new.snapshots.remove(name).map(|_| new),
+            What::Upload(change) => {
+                let tree = state.trees.get(self.user)?;
+                let (tree, uploads) = change.apply(self.user, tree, &state.uploads)?;
+                Some(State { uploads, ..self.with_tree(state, tree) })
+            }
             what => Some(self.with_tree(state, what.apply(state.trees.get(self.user)?)?)),
         }
     }
@@ -133,7 +147,7 @@ impl What {
         let is_file = |path: &str| matches!(tree.get(path), Some(Item::File { .. }));
         match self {
             What::Store { path, blake3, bytes } => {
-                if is_folder(path) || above(path).is_some_and(|f| !make_folders(&mut new, f)) {
+                if !make_way(&mut new, path) {
                     return None;
                 }
                 new.insert(path.clone(), Item::File { blake3: *blake3, bytes: *bytes });
@@ -197,7 +211,7 @@ impl What {
                 new.retain(|inner, _| inner != path && !is_below(inner, path));
                 new.extend(then.clone());
             }
-            What::MakeSnapshot { .. } | What::RemoveSnapshot { .. } => {}
+            What::MakeSnapshot { .. } | What::RemoveSnapshot { .. } | What::Upload(_) => {}
         }
         Some(new)
     }

@@ -4,6 +4,7 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use palk::core::cluster::retention::Keep;
+use palk::core::types::VersionId;
 use palk::core::wire::extended::When;
 
 use super::DEMO;
@@ -11,11 +12,13 @@ use super::faults::Faults;
 use super::node::Event;
 use super::set_back::{Pace, WasSetBack};
 use super::snapshots::at_snapshot;
+use super::upload::Label;
+use super::uploading::Source;
 use super::whole::PAIRS;
 use super::world::World;
 
 /// What is done while something crashes.
-const DOINGS: [&str; 23] = [
+const DOINGS: [&str; 28] = [
     "store small",
     "store large",
     "overwrite small",
@@ -39,6 +42,11 @@ const DOINGS: [&str; 23] = [
     "undo setting back",
     "make snapshot",
     "remove snapshot",
+    "break off",
+    "go on and complete",
+    "store kept",
+    "complete parts",
+    "drop upload",
 ];
 
 /// Who crashes.
@@ -82,6 +90,7 @@ fn prepare(world: &mut World, doing: &str) {
     if doing.contains("set") || doing == "remove snapshot" {
         prepare_past(world);
     }
+    prepare_upload(world, doing);
     let is_done = match doing {
         "undo overwriting" => world.store(DEMO, "x/a", &small(3), 9),
         "undo deletion" => world.delete(DEMO, "x/a"),
@@ -92,6 +101,37 @@ fn prepare(world: &mut World, doing: &str) {
     };
     assert!(is_done, "{doing}");
     world.attend();
+}
+
+/// What has come of an upload, by bytes or by parts; one of these is a range of a file that is gone.
+fn prepare_upload(world: &mut World, doing: &str) {
+    let content = || large(5).repeat(8);
+    match doing {
+        "go on and complete" => {
+            let half = Some(1_100_000);
+            assert!(world.store_kept(DEMO, "x/a", content(), half, 9));
+        }
+        "complete parts" | "drop upload" => {
+            assert!(world.store(DEMO, "a", &large(6), 9));
+            let upload = begin_parts(world, "x/a");
+            let source = Source { path: "a", snapshot: None, range: Some([9, 200_000]) };
+            assert!(world.copy_part(DEMO, upload, 2, &source));
+            assert!(world.store_part(DEMO, upload, 1, &small(7), None, 9));
+            assert!(world.delete(DEMO, "a"));
+        }
+        _ => return,
+    }
+    world.attend();
+}
+
+fn begin_parts(world: &mut World, path: &str) -> (VersionId, Label) {
+    world.begin_upload(DEMO, path, None, None).unwrap();
+    the_upload(world)
+}
+
+fn the_upload(world: &mut World) -> (VersionId, Label) {
+    let own = &world.uploads(DEMO)[0];
+    (own.id, own.attributes.modified_ms.unwrap())
 }
 
 /// What there is gets a name, and its moment is noted; then it becomes something else.
@@ -139,6 +179,21 @@ fn act(world: &mut World, doing: &str) {
         "set back folder" => set_back(world, "x"),
         "set back everything" => set_back(world, ""),
         "set back to snapshot" => world.set_back(DEMO, "x", &at_snapshot("before"), Pace::AtOnce),
+        "break off" => world.store_kept(DEMO, "b", large(3).repeat(7), Some(1_500_000), 9),
+        "store kept" => world.store_kept(DEMO, "x/a", large(3).repeat(8), None, 9),
+        "go on and complete" => {
+            let upload = the_upload(world);
+            world.send_to(DEMO, upload, 270_000 * 8, None, 9)
+                && world.complete_upload(DEMO, upload.0, upload.1)
+        }
+        "complete parts" => {
+            let (id, label) = the_upload(world);
+            world.complete_upload(DEMO, id, label)
+        }
+        "drop upload" => {
+            let (id, label) = the_upload(world);
+            world.drop_upload(DEMO, id, label)
+        }
         "make snapshot" => world.make_snapshot("before", None),
         "remove snapshot" => world.remove_snapshot("before"),
         _ => {
@@ -215,7 +270,17 @@ fn every_crash_point_leaves_what_is_or_what_was_then() {
 
 #[test]
 fn every_crash_point_leaves_a_snapshot_or_none() {
-    every_crash_point(&DOINGS[21..]);
+    every_crash_point(&DOINGS[21..23]);
+}
+
+#[test]
+fn every_crash_point_leaves_an_upload_as_far_as_it_was_or_further() {
+    every_crash_point(&DOINGS[23..26]);
+}
+
+#[test]
+fn every_crash_point_leaves_an_upload_or_its_file_or_nothing() {
+    every_crash_point(&DOINGS[26..]);
 }
 
 /// One test would take as long as all of them together.
@@ -243,6 +308,8 @@ fn every_crash_point_leaves_the_old_or_the_new_if_the_server_is_lost_too() {
         "move folder",
         "undo removal",
         "set back folder",
+        "store kept",
+        "complete parts",
     ] {
         for (who, pair) in [
             (Who::Node(0), [0, 1]),

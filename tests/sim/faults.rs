@@ -42,6 +42,8 @@ pub(crate) struct Faults {
     pub(crate) clocks: bool,
     /// Much of what is done is about what was.
     pub(crate) history: bool,
+    /// Much of what is done is about uploads.
+    pub(crate) uploads: bool,
     /// Canary: disks lie about syncing.
     pub(crate) lies: bool,
     /// Canary: two nodes say that they have appended entries, and have not.
@@ -52,6 +54,8 @@ pub(crate) struct Faults {
     pub(crate) unsparing: bool,
     /// Canary: what was is let go of at once.
     pub(crate) forgetful: bool,
+    /// Canary: what is shared goes with the file that it came from.
+    pub(crate) unsharing: bool,
 }
 
 impl World {

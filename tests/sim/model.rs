@@ -14,6 +14,7 @@ use palk::core::types::Digest;
 
 use super::change::Change;
 use super::state::{Item, State, Tree};
+use super::upload::Label;
 
 /// How a change was answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +70,7 @@ const POSSIBLE_MAX: usize = 20_000;
 impl Model {
     pub(crate) fn new(users: &[&'static str]) -> Model {
         let trees = users.iter().map(|user| (*user, Tree::new())).collect();
-        let state = State { trees, snapshots: BTreeMap::new() };
+        let state = State { trees, ..State::default() };
         let first = Possible { state, under_way: Vec::new() };
         let (possible, ever) = ([first].into(), BTreeMap::new());
         Model { possible, last: 0, under_way: BTreeMap::new(), ever }
@@ -207,6 +208,12 @@ impl Model {
     pub(crate) fn at_snapshot(&self, name: &str, user: &str, path: &str) -> BTreeSet<Option<Item>> {
         let then = |own: &Possible| own.state.snapshots.get(name)?.trees[user].get(path).copied();
         self.possible.iter().map(then).collect()
+    }
+
+    /// May this upload have been dropped for its age?
+    pub(crate) fn may_be_over(&self, label: Label, latest_us: i64) -> bool {
+        let own = |own: &Possible| own.state.uploads.get(&label).cloned();
+        self.possible.iter().filter_map(own).any(|upload| upload.may_be_over(latest_us))
     }
 
     /// Was this ever stored there, or moved there?

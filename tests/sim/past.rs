@@ -138,11 +138,13 @@ impl World {
         };
         let ends = catalog.snapshots().unwrap().into_iter().filter_map(|own| own.until_ms);
         let ends = ends.map(|until_ms| until_ms * 1000).max().unwrap_or(0);
-        let over_us = ends.max(catalog.end().unwrap().at.0 + kept_us);
+        let uploads = self.uploads_over_us().unwrap_or(0);
+        let over_us = ends.max(catalog.end().unwrap().at.0 + kept_us).max(uploads);
         let lacking_us = over_us - self.server().clock.now_us();
         self.pass(Duration::from_micros(u64::try_from(lacking_us).unwrap_or(0)));
         self.settle_down();
         let state = self.server().state();
+        assert!(state.uploads.is_empty(), "nobody goes on with {:?}", state.uploads);
         let is_brief = |own: &Snapshot| own.until_ms.is_some();
         assert!(
             !state.snapshots.values().any(is_brief),

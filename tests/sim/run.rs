@@ -28,7 +28,12 @@ impl World {
             tracing::info!("-- server {} of epoch {}", server.number, server.claim().epoch);
         }
         let (user, path) = (self.a_user(), self.a_path());
-        if self.random.random_ratio(if self.faults.history { 4 } else { 1 }, 10) {
+        if self.faults.unsharing {
+            self.drop_what_is_shared();
+        }
+        if self.faults.uploads && self.random.random_ratio(9, 20) {
+            self.upload_somehow(user, path, depth);
+        } else if self.random.random_ratio(if self.faults.history { 4 } else { 1 }, 10) {
             self.step_into_the_past(user, path, depth);
         } else {
             self.step_on(user, path, depth);

@@ -17,14 +17,19 @@ use palk::core::types::{Claim, NodeId};
 use palk::core::wire::extended::Entry;
 
 use super::clock::{Clock, wrong_of};
+use super::contents::Contents;
 use super::node::{CLUSTER, Cut, SimLink, Yard};
 use super::past::tree_at;
+use super::slow::SlowReader;
 use super::state::{Item, Snapshot, State, Tree, Trees};
-use super::users::SlowReader;
+use super::upload::uploads_of;
 use super::workers::Workers;
 
 /// The file of the catalog, and what SQLite keeps beside it.
 pub(crate) const CATALOG: [&str; 2] = ["palk.db", "palk.db-wal"];
+
+/// How long a file of one extent is at most, and the extents of a longer one.
+pub(crate) const EXTENT_BYTES: [u64; 2] = [2 << 20, 1 << 20];
 
 /// Who has files here. All but the first have a quota.
 pub(crate) const USERS: [&str; 3] = ["demo", "ann", "bob"];
@@ -45,6 +50,7 @@ pub(crate) struct Site {
     /// Canary: they keep nothing.
     pub(crate) is_forgetful: bool,
     pub(crate) folder: PathBuf,
+    pub(crate) contents: Contents,
     /// How many servers have been started, and folders made.
     pub(crate) count: Arc<AtomicU64>,
 }
@@ -61,6 +67,7 @@ pub(crate) struct Server {
     pub(crate) files: Arc<Files>,
     pub(crate) workers: Workers,
     pub(crate) readers: Vec<SlowReader>,
+    contents: Contents,
 }
 
 impl Site {
@@ -131,10 +138,11 @@ impl Site {
         )
         .unwrap();
         cluster.retention.keep(if self.is_forgetful { Keep::Nothing } else { self.keep });
-        let files = Arc::new(Files::new(cluster.clone(), random, 1 << 30));
-        let workers = Workers::new(&cluster);
+        let files = Files::new(cluster.clone(), random, 1 << 30).with_extents(EXTENT_BYTES);
+        let (files, workers) = (Arc::new(files), Workers::new(&cluster));
         let (database, readers) = (database.to_path_buf(), Vec::new());
-        Server { number, database, cut, clock, cluster, files, workers, readers }
+        let contents = self.contents.clone();
+        Server { number, database, cut, clock, cluster, files, workers, readers, contents }
     }
 
     /// What a server registers with, as the real one finds it, and remembers in its catalog.
@@ -183,9 +191,9 @@ impl Server {
         shown(&self.cluster.catalog)
     }
 
-    /// The same, and what its snapshots have.
+    /// The same, what its snapshots have, and what has come of uploads.
     pub(crate) fn state(&self) -> State {
-        state_of(&self.cluster.catalog)
+        state_of(&self.cluster.catalog, &self.contents)
     }
 
     /// Everyone who works in the background has a turn.
@@ -215,15 +223,15 @@ impl Server {
     }
 }
 
-/// What a catalog shows to users now, and has at its snapshots.
-pub(crate) fn state_of(catalog: &Catalog) -> State {
+/// What a catalog shows to users now, has at its snapshots, and has of uploads.
+pub(crate) fn state_of(catalog: &Catalog, contents: &Contents) -> State {
     let snapshot = |own: NamedMoment| {
         let trees = USERS.map(|user| (user, tree_at(catalog, user, own.of)));
         let snapshot = Snapshot { trees: trees.into(), until_ms: own.until_ms };
         (own.name.to_string(), snapshot)
     };
     let snapshots = catalog.snapshots().unwrap().into_iter().map(snapshot).collect();
-    State { trees: shown(catalog), snapshots }
+    State { trees: shown(catalog), snapshots, uploads: uploads_of(catalog, contents) }
 }
 
 /// What a catalog shows to users.

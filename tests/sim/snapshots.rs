@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use palk::core::catalog::Catalog;
+use palk::core::catalog::{Catalog, FileRecord};
 use palk::core::error::{Code, Result};
 use palk::core::path::UserName;
 use palk::core::types::VersionId;
@@ -12,8 +12,10 @@ use palk::core::wire::journal::SnapshotName;
 use rand::RngExt;
 
 use super::change::{OPERATOR, What};
+use super::contents::digest;
+use super::server::USERS;
 use super::state::{Item, State, Trees};
-use super::users::{digest, file};
+use super::users::file;
 use super::world::World;
 
 /// Those that stay until somebody removes them; few, so that names are taken now and then.
@@ -30,7 +32,18 @@ pub(crate) fn at_snapshot(text: &str) -> When {
     When::Snapshot(name(text))
 }
 
-/// The versions that are users' files now, or were when a snapshot was made.
+/// The version with the pieces of a file, or those of its extents.
+fn add_version(named: &mut BTreeSet<VersionId>, catalog: &Catalog, record: FileRecord) {
+    if record.joined {
+        let extents = catalog.extents(record.version).unwrap();
+        named.extend(extents.iter().map(|own| own.extent.version));
+    } else {
+        named.insert(record.version);
+    }
+}
+
+/// The versions that are users' files now, or were when a snapshot was made, or are parts of any of these
+/// or of uploads.
 fn named(catalog: &Catalog, state: &State) -> BTreeSet<VersionId> {
     let mut named = BTreeSet::new();
     let mut add = |trees: &Trees, when: Option<&str>| {
@@ -43,12 +56,18 @@ fn named(catalog: &Catalog, state: &State) -> BTreeSet<VersionId> {
                     }
                     None => catalog.file(user, &file(path)),
                 };
-                named.insert(record.unwrap().version);
+                add_version(&mut named, catalog, record.unwrap());
             }
         }
     };
     add(&state.trees, None);
     state.snapshots.iter().for_each(|(name, own)| add(&own.trees, Some(name)));
+    for user in USERS {
+        let user = catalog.account(&UserName::parse(user).unwrap()).unwrap().id;
+        for upload in catalog.uploads(user, None).unwrap() {
+            named.extend(upload.extents.iter().map(|placed| placed.extent.version));
+        }
+    }
     named
 }
 
@@ -160,7 +179,7 @@ impl World {
                     let bytes = self
                         .bytes_at(user, path, &at_snapshot(name))
                         .unwrap_or_else(|error| panic!("{user}/{path} at {name}: {error}"));
-                    assert!(bytes == **self.contents[blake3], "{user}/{path} at {name}");
+                    assert!(bytes == *self.site.contents.of(*blake3), "{user}/{path} at {name}");
                 }
             }
         }

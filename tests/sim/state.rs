@@ -1,14 +1,26 @@
-//! What there is: every user's files and folders now, and those that each snapshot has.
+//! What there is: every user's files and folders now, those that each snapshot has, and what has come of
+//! uploads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use palk::core::types::Digest;
+
+use super::upload::{self, Uploads};
 
 /// What a path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Item {
     Folder,
     File { blake3: Digest, bytes: u64 },
+}
+
+impl Item {
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Item::Folder => 0,
+            Item::File { bytes, .. } => bytes,
+        }
+    }
 }
 
 /// One user's files and folders by path, without the top folder.
@@ -38,10 +50,11 @@ impl Snapshot {
 pub(crate) struct State {
     pub(crate) trees: Trees,
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
+    pub(crate) uploads: Uploads,
 }
 
 impl State {
-    /// Is it what is shown, but for snapshots that have ended by themselves?
+    /// Is it what is shown, but for snapshots and uploads that have ended by themselves?
     pub(crate) fn may_be(&self, shown: &State, latest_us: i64) -> bool {
         let is_so = |(name, own): (&String, &Snapshot)| match shown.snapshots.get(name) {
             Some(shown) => shown == own,
@@ -50,11 +63,13 @@ impl State {
         self.trees == shown.trees
             && self.snapshots.iter().all(is_so)
             && shown.snapshots.keys().all(|name| self.snapshots.contains_key(name))
+            && upload::may_be(&self.uploads, &shown.uploads, latest_us)
     }
 
     /// In what it differs from what is shown.
     pub(crate) fn differences(&self, shown: &State) -> Vec<String> {
         let mut all = differences("", &self.trees, &shown.trees);
+        all.extend(upload::differences(&self.uploads, &shown.uploads));
         let names: BTreeSet<&String> =
             self.snapshots.keys().chain(shown.snapshots.keys()).collect();
         for name in names {

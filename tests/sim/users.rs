@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use palk::core::catalog::accounts::Account;
 use palk::core::catalog::{Draft, NewFile, Quota, TokenId};
-use palk::core::cluster::readers::Reader;
-use palk::core::cluster::{Reading, Wanted};
 use palk::core::code::coded::CodedStripe;
 use palk::core::error::{Code, Error, Result};
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::types::{Digest, Precondition, WRITE_QUORUM};
-use palk::core::wire::node::{INLINE_FILE_BYTES_MAX, Place};
+use palk::core::wire::node::INLINE_FILE_BYTES_MAX;
 use rand::RngExt;
 
 use super::change::{Change, What};
+use super::contents::{Part, digest};
 use super::model::Answer;
 use super::server::USERS;
 use super::state::Item;
@@ -30,54 +29,12 @@ const FOLDERS: [&str; 5] = ["x", "z", "x/y", "a_A1", "e/m"];
 /// How much the users may store; the first has no limit.
 pub(crate) const QUOTAS: [Option<u64>; 3] = [None, Some(9_000), Some(1_500_000)];
 
-/// Somebody who reads a version over many steps, whatever becomes of the file.
-pub(crate) struct SlowReader {
-    pub(crate) user: &'static str,
-    pub(crate) path: String,
-    pub(crate) blake3: Digest,
-    pub(crate) bytes: u64,
-    reading: Reading,
-    got: Vec<u8>,
-    _reader: Reader,
-}
-
-impl SlowReader {
-    /// Reads on; true at the end.
-    fn go_on(&mut self) -> Result<bool> {
-        match self.reading.next_part()? {
-            Some(parts) => {
-                parts.iter().for_each(|part| self.got.extend_from_slice(part));
-                Ok(false)
-            }
-            None => {
-                assert!(
-                    *blake3::hash(&self.got).as_bytes() == self.blake3.0,
-                    "{}/{}: a slow reader has got something else",
-                    self.user,
-                    self.path
-                );
-                Ok(true)
-            }
-        }
-    }
-
-    /// Reads the rest of it.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        while !self.go_on()? {}
-        Ok(())
-    }
-}
-
 pub(crate) fn file(path: &str) -> FilePath {
     FilePath::parse_rooted(path).unwrap()
 }
 
 pub(crate) fn folder(path: &str) -> FolderPath {
     FolderPath::parse(path).unwrap()
-}
-
-pub(crate) fn digest(content: &[u8]) -> Digest {
-    Digest(*blake3::hash(content).as_bytes())
 }
 
 /// What an error says about the change that it answers. Where a server may not know what is decided,
@@ -146,12 +103,6 @@ impl World {
         there[self.random.random_range(0..there.len())].clone()
     }
 
-    fn remember(&mut self, content: &[u8]) -> (Digest, u64) {
-        let blake3 = digest(content);
-        self.contents.entry(blake3).or_insert_with(|| Arc::new(content.to_vec()));
-        (blake3, content.len() as u64)
-    }
-
     /// Makes a change, and remembers what was answered. `None` if the server is not there.
     pub(crate) fn change<T>(
         &mut self,
@@ -186,7 +137,7 @@ impl World {
         content: &[u8],
         depth: u32,
     ) -> bool {
-        let (blake3, bytes) = self.remember(content);
+        let Part { blake3, bytes } = self.site.contents.remember(content);
         let what = What::Store { path: path.to_owned(), blake3, bytes };
         let files = self.server().files.clone();
         let begun = self.user(user).and_then(|owner| {
@@ -314,7 +265,7 @@ impl World {
                     let length = self.random.random_range(0..3_000);
                     let tag: u8 = self.random.random();
                     let content = vec![tag; length];
-                    let (blake3, bytes) = self.remember(&content);
+                    let Part { blake3, bytes } = self.site.contents.remember(&content);
                     let new = NewFile {
                         user: id,
                         path: file(path),
@@ -432,48 +383,6 @@ impl World {
         }
     }
 
-    /// Somebody begins to read slowly, or reads on.
-    pub(crate) fn read_slowly(&mut self, user: &'static str, path: &str) {
-        let (at, count) = (self.at, self.server().readers.len());
-        if count < 3 && self.random.random_bool(0.6) {
-            if let Some(reader) = self.begin_slowly(user, path) {
-                self.server().readers.push(reader);
-            }
-            return;
-        }
-        if count > 0 {
-            let which = self.random.random_range(0..count);
-            let reader = &mut self.servers[at].readers[which];
-            // One that has failed (too few nodes) gives up, as a client would.
-            if reader.go_on().unwrap_or(true) {
-                self.servers[at].readers.swap_remove(which);
-                self.tally.read += 1;
-            }
-        }
-    }
-
-    pub(crate) fn begin_slowly(&mut self, user: &'static str, path: &str) -> Option<SlowReader> {
-        let owner = self.user(user).ok()?;
-        let cluster = self.server().cluster.clone();
-        let id = cluster.catalog.account(&owner.name).ok()?.id;
-        let at = file(path);
-        let (record, reader) = cluster
-            .readers
-            .enter(|| {
-                let record = cluster.catalog.file(id, &at)?;
-                let version = record.version;
-                Ok((record, version))
-            })
-            .ok()?;
-        let place = Place { user: owner.name.clone(), path: at };
-        let reading =
-            cluster.volume.read(Wanted::whole(record.version, &place, record.bytes, record.placed));
-        let (blake3, bytes) = (record.blake3, record.bytes);
-        let (got, reading) = (Vec::new(), reading.ok()?);
-        let path = path.to_owned();
-        Some(SlowReader { user, path, blake3, bytes, reading, got, _reader: reader })
-    }
-
     /// What is stored for every user with a quota, and what is kept for slow readers, is within it.
     pub(crate) fn check_quotas(&mut self) {
         for at in 0..self.servers.len() {
@@ -485,7 +394,15 @@ impl World {
             for (user, quota) in USERS.iter().zip(QUOTAS) {
                 let Some(quota) = quota else { continue };
                 let tree = &shown[user];
-                // Copies have the same bytes.
+                let catalog = &server.cluster.catalog;
+                let id = catalog.account(&UserName::parse(user).unwrap()).unwrap().id;
+                // What is joined may share bytes, and copies have the same.
+                let is_joined = |path: &str| catalog.file(id, &file(path)).unwrap().joined;
+                let joined: u64 = tree
+                    .iter()
+                    .filter(|(path, item)| **item != Item::Folder && is_joined(path))
+                    .map(|(_, item)| item.bytes())
+                    .sum();
                 let current: BTreeMap<Digest, u64> = tree
                     .values()
                     .filter_map(|item| match item {
@@ -498,7 +415,8 @@ impl World {
                 let readers = if self.has_had_snapshots { &[][..] } else { &server.readers };
                 let kept: u64 = readers
                     .iter()
-                    .filter(|reader| reader.user == *user && !current.contains_key(&reader.blake3))
+                    .filter(|reader| reader.user == *user && !reader.is_joined)
+                    .filter(|reader| !current.contains_key(&reader.blake3))
                     .map(|reader| (reader.blake3, reader.bytes))
                     .collect::<BTreeMap<Digest, u64>>()
                     .values()
@@ -510,10 +428,9 @@ impl World {
                     stored + kept <= quota || self.has_brought_back.contains(user),
                     "{user} stores {stored} and keeps {kept} bytes with a quota of {quota}"
                 );
-                let account = server.cluster.catalog.account(&UserName::parse(user).unwrap());
-                let (_, usage) =
-                    server.cluster.catalog.quota_and_usage(account.unwrap().id).unwrap();
-                assert!(usage.stored_bytes >= stored + kept, "{user}: {usage:?}");
+                let (_, usage) = catalog.quota_and_usage(id).unwrap();
+                let least = (stored + kept).saturating_sub(joined);
+                assert!(usage.stored_bytes >= least, "{user}: {usage:?}");
             }
         }
     }

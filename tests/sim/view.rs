@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use palk::core::catalog::FileRecord;
 use palk::core::path::{UserName, block_file_name};
-use palk::core::types::{NodeId, VersionId};
+use palk::core::types::NodeId;
 use palk::core::wire::trailer::{FOOTER_BYTES, Footer};
 
 use super::disk::ROOT;
@@ -55,8 +56,8 @@ impl World {
     fn views(&self, id: NodeId, shown: &Trees) -> (Names, Names) {
         let catalog = &self.servers[self.at].cluster.catalog;
         let account = |user: &str| catalog.account(&UserName::parse(user).unwrap()).unwrap();
-        let current = |user: &str, path: &str| -> VersionId {
-            catalog.file(account(user).id, &file(path)).unwrap().version
+        let current = |user: &str, path: &str| -> FileRecord {
+            catalog.file(account(user).id, &file(path)).unwrap()
         };
         let disk = self.nodes[id.index()].disk();
         let names = disk.names();
@@ -69,9 +70,11 @@ impl World {
                         view.insert(top.join(path), None);
                     }
                     Item::File { .. } => {
-                        let version = current(user, path);
-                        for (name, block) in names_in_view(id, &top, path) {
-                            let content = names[&piece_at(version, block)];
+                        let record = current(user, path);
+                        // What is joined of extents has no pieces of its own.
+                        let blocks = names_in_view(id, &top, path).into_iter();
+                        for (name, block) in blocks.filter(|_| !record.joined) {
+                            let content = names[&piece_at(record.version, block)];
                             // A folder that is called so has the name.
                             view.entry(name).or_insert(content);
                         }

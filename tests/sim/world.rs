@@ -15,11 +15,12 @@ use palk::core::cluster::recover::{self, Nodes};
 use palk::core::error::{Error, Result};
 use palk::core::path::UserName;
 use palk::core::serve::files::User;
-use palk::core::types::{Digest, Moment, NodeId, NodeSet, VersionId};
+use palk::core::types::{Moment, NodeId, NodeSet, VersionId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::clock::Clock;
+use super::contents::Contents;
 use super::deadlocks;
 use super::disk::{Copy, ROOT};
 use super::faults::Faults;
@@ -28,58 +29,9 @@ use super::node::{CLUSTER, Event, Links, Process, ServerCrash, SimLink, SimNode,
 use super::server::{CATALOG, Server, Site, USERS, state_of};
 use super::set_back::WasSetBack;
 use super::state::Trees;
+use super::tally::Tally;
+use super::upload::Label;
 use super::users::QUOTAS;
-
-/// What a run has done.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Tally {
-    pub(crate) answered: u64,
-    pub(crate) moved: u64,
-    pub(crate) copied: u64,
-    pub(crate) groups: u64,
-    pub(crate) in_doubt: u64,
-    pub(crate) read: u64,
-    /// Stores that were refused for want of room on the nodes.
-    pub(crate) no_room: u64,
-    pub(crate) over_quota: u64,
-    /// What was brought back.
-    pub(crate) undone: u64,
-    /// Files, folders and tops that were made what they were.
-    pub(crate) set_back: u64,
-    pub(crate) snapshots: u64,
-    /// Clocks that were set.
-    pub(crate) clocks_set: u64,
-    pub(crate) taken_over: u64,
-    pub(crate) recoveries: u64,
-    /// Catalogs that were put back to an older copy.
-    pub(crate) put_back: u64,
-    /// Servers that have ended without another one to take over, since nodes had a higher epoch.
-    pub(crate) ended: u64,
-    /// Nodes whose folder was emptied or put back.
-    pub(crate) damaged: u64,
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
-        self.answered += other.answered;
-        self.moved += other.moved;
-        self.copied += other.copied;
-        self.groups += other.groups;
-        self.in_doubt += other.in_doubt;
-        self.read += other.read;
-        self.no_room += other.no_room;
-        self.over_quota += other.over_quota;
-        self.undone += other.undone;
-        self.set_back += other.set_back;
-        self.snapshots += other.snapshots;
-        self.clocks_set += other.clocks_set;
-        self.taken_over += other.taken_over;
-        self.recoveries += other.recoveries;
-        self.put_back += other.put_back;
-        self.ended += other.ended;
-        self.damaged += other.damaged;
-    }
-}
 
 pub(crate) struct World {
     pub(crate) nodes: Vec<Arc<SimNode>>,
@@ -98,8 +50,10 @@ pub(crate) struct World {
     /// Users who have brought something back, and may have more than their quota.
     pub(crate) has_brought_back: BTreeSet<&'static str>,
     pub(crate) has_had_snapshots: bool,
-    /// Every content that was ever stored, by its digest.
-    pub(crate) contents: BTreeMap<Digest, Arc<Vec<u8>>>,
+    /// What uploads by bytes are to be.
+    pub(crate) intended: BTreeMap<Label, Arc<Vec<u8>>>,
+    /// Uploads that somebody has tried to complete or to drop.
+    pub(crate) given_up: BTreeSet<Label>,
     pub(crate) random: StdRng,
     pub(crate) tally: Tally,
     pub(crate) faults: Faults,
@@ -166,6 +120,7 @@ impl World {
             seed,
             keep: faults.keep,
             is_forgetful: faults.forgetful,
+            contents: Contents::default(),
             folder: folder.path().to_path_buf(),
             count: Arc::new(AtomicU64::new(0)),
         };
@@ -182,7 +137,8 @@ impl World {
             was_set_back: Vec::new(),
             has_brought_back: BTreeSet::new(),
             has_had_snapshots: false,
-            contents: BTreeMap::new(),
+            intended: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             random: StdRng::seed_from_u64(seed),
             tally: Tally::default(),
             faults,
@@ -497,7 +453,7 @@ impl World {
                 let catalog = Catalog::open(&folder.join(CATALOG[0]), CLUSTER).unwrap();
                 let whose = format!("a recovery from nodes {} and {}", pair[0] + 1, pair[1] + 1);
                 let latest_us = self.site.clock.latest_us();
-                self.model.check(&state_of(&catalog), latest_us, &whose);
+                self.model.check(&state_of(&catalog, &self.site.contents), latest_us, &whose);
                 let other = self.dump(&catalog);
                 let differences: Vec<&String> = own.symmetric_difference(&other).collect();
                 assert!(differences.is_empty(), "{whose} differs: {differences:#?}");

@@ -17,6 +17,7 @@ use crate::core::io::random::Random;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Room, Usage};
+use crate::core::serve::store::EXTENT_BYTES;
 use crate::core::types::{NodeId, NodeSet, VersionId};
 use crate::core::wire::extended::{Entry, Moved, When};
 use crate::core::wire::node::{PieceMeta, Place};
@@ -97,6 +98,8 @@ pub struct Files {
     accounts: Accounts,
     pub(super) usage: Usage,
     pub(super) file_bytes_max: u64,
+    /// As [`EXTENT_BYTES`].
+    pub(super) extent_bytes: [u64; 2],
     reaper: Reaper,
 }
 
@@ -108,7 +111,14 @@ impl Files {
         let submit: Submit = Arc::new(move |job| committer.submit(job));
         let accounts = Accounts::new(cluster.catalog.clone(), submit, random.clone());
         let reaper = Reaper::new(&cluster);
-        Files { cluster, random, accounts, usage: Usage::default(), file_bytes_max, reaper }
+        let (usage, extent_bytes) = (Usage::default(), EXTENT_BYTES);
+        Files { cluster, random, accounts, usage, file_bytes_max, extent_bytes, reaper }
+    }
+
+    /// The same with extents of other lengths than [`EXTENT_BYTES`], multiples of 1 MiB: for simulations.
+    #[must_use]
+    pub fn with_extents(self, extent_bytes: [u64; 2]) -> Files {
+        Files { extent_bytes, ..self }
     }
 
     /// The same under a policy other than the default one.

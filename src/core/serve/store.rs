@@ -29,11 +29,9 @@ use crate::core::wire::journal::UploadBegun;
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::trailer::PartOf;
 
-/// A file of at most this many bytes that comes in one go is one extent.
-pub const ONE_EXTENT_BYTES: u64 = 128 << 20;
-
-/// A longer one, and an upload, begins a new extent after so many bytes.
-pub const EXTENT_BYTES: u64 = 64 << 20;
+/// A file of at most this many bytes that comes in one go is one extent; a longer one, and an upload, begins
+/// a new one after so many bytes.
+pub const EXTENT_BYTES: [u64; 2] = [128 << 20, 64 << 20];
 
 /// What a finished store has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +70,13 @@ enum Goal {
 pub(super) enum PartPlace {
     /// At this byte of the file.
     Byte(u64),
-    /// Among the parts, in place of what the upload has from the first position to before the second.
-    Positions([u64; 2]),
+    /// As the part of this number, in place of what the upload has of it.
+    Number(u32),
+}
+
+/// A part with this number has the positions from the first on, up to before the second.
+pub(super) fn positions_of(number: u32) -> [u64; 2] {
+    [u64::from(number) << 32, u64::from(number + 1) << 32]
 }
 
 /// Bytes that are being stored. Dropped before it is finished, it leaves everything as it was, but for the
@@ -174,15 +177,14 @@ impl Files {
     ) -> Result<Store<'_>> {
         let offset = match at {
             PartPlace::Byte(offset) => offset,
-            PartPlace::Positions(_) => 0,
+            PartPlace::Number(_) => 0,
         };
         let end = offset.saturating_add(bytes);
         self.check_size(end.max(whole_bytes.unwrap_or(0)))?;
-        let sender = match at {
-            PartPlace::Byte(_) => Some(self.sender(id)?),
-            // Parts are sent side by side.
-            PartPlace::Positions(_) => None,
-        };
+        let sender = Some(match at {
+            PartPlace::Byte(_) => self.sender(id)?,
+            PartPlace::Number(number) => self.part_sender(id, number)?,
+        });
         self.may_change().map_err(too_few_to_store)?;
         self.cluster.catalog.check_room()?;
         let reclaim = |user, bytes| self.reclaim(user, bytes);
@@ -205,6 +207,14 @@ impl Files {
         let text =
             "another connection sends this upload; it is noticed within a minute if that is gone";
         self.cluster.uploading.enter(id).ok_or_else(|| Error::other(Code::Temporary, text))
+    }
+
+    /// Nobody else changes this part of an upload meanwhile: its extents come one after the other.
+    pub(super) fn part_sender(&self, id: VersionId, number: u32) -> Result<Sender<'_>> {
+        let text =
+            "another connection sends this part; it is noticed within a minute if that is gone";
+        let sender = self.cluster.uploading.enter_part(id, number);
+        sender.ok_or_else(|| Error::other(Code::Temporary, text))
     }
 
     fn begin_store<'a>(&'a self, user: &User, task: Task<'a>) -> Result<Store<'a>> {
@@ -239,8 +249,8 @@ impl Files {
         stored_ms: i64,
     ) -> Result<ExtentWriting> {
         let rest = end - begin;
-        let is_one = begin == 0 && end <= ONE_EXTENT_BYTES;
-        let longest = if is_one { ONE_EXTENT_BYTES } else { EXTENT_BYTES };
+        let [one, longer] = self.extent_bytes;
+        let longest = if begin == 0 && end <= one { one } else { longer };
         let (part, file_bytes) = match *goal {
             Goal::File { keep: None, .. } => (None, rest),
             Goal::File { keep: Some(upload), .. } => {
@@ -249,7 +259,7 @@ impl Files {
             Goal::Upload { id, at, whole_bytes } => {
                 let position = match at {
                     PartPlace::Byte(_) => begin,
-                    PartPlace::Positions([first, _]) => first + before as u64,
+                    PartPlace::Number(number) => positions_of(number)[0] + before as u64,
                 };
                 (Some((id, position, whole_bytes)), rest.min(longest))
             }
@@ -267,7 +277,7 @@ impl Files {
             }),
         };
         let writing = self.begin_writing(&meta)?;
-        let is_known = !matches!(goal, Goal::Upload { at: PartPlace::Positions(_), .. });
+        let is_known = !matches!(goal, Goal::Upload { at: PartPlace::Number(_), .. });
         let tree = DigestTree::at(begin).filter(|_| is_known);
         let is_own = begin == 0 && tree.is_some();
         let hasher = (!is_own).then(blake3::Hasher::new);
@@ -503,7 +513,8 @@ impl Store<'_> {
             Goal::Upload { id, at: PartPlace::Byte(_), .. } => {
                 (id, [self.extent.begin, self.end], None)
             }
-            Goal::Upload { id, at: PartPlace::Positions([first, until]), .. } => {
+            Goal::Upload { id, at: PartPlace::Number(number), .. } => {
+                let [first, until] = positions_of(number);
                 (id, [first + self.extents.len() as u64, until], None)
             }
         };

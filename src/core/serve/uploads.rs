@@ -16,7 +16,7 @@ use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::serve::content::Content;
 use crate::core::serve::files::{Files, User, place};
-use crate::core::serve::store::{PartPlace, Store, Stored, completed_as};
+use crate::core::serve::store::{PartPlace, Store, Stored, completed_as, positions_of};
 use crate::core::types::{Digest, FileAttributes, Precondition, VersionId};
 use crate::core::wire::extended::{PendingUpload, Which};
 use crate::core::wire::extents::{Extent, PlacedExtent};
@@ -24,11 +24,6 @@ use crate::core::wire::journal::UploadBegun;
 
 /// The highest number of a part.
 pub const PART_NUMBER_MAX: u32 = 10_000;
-
-/// A part with this number has the positions from this one on, up to before the next part's first.
-fn positions_of(number: u32) -> [u64; 2] {
-    [u64::from(number) << 32, u64::from(number + 1) << 32]
-}
 
 impl Files {
     /// Begins an upload. Gives its id.
@@ -89,7 +84,7 @@ impl Files {
     ///
     /// # Errors
     /// [`Code::NoSuchFile`] if there is no such upload; [`Code::Usage`] for another number or a part
-    /// without bytes; those of [`Files::store`].
+    /// without bytes; [`Code::Temporary`] if somebody else sends it; those of [`Files::store`].
     pub fn store_numbered(
         &self,
         user: &User,
@@ -100,7 +95,7 @@ impl Files {
         check_number(number, bytes)?;
         let upload = self.cluster.catalog.upload(user.account.id, id)?;
         let part = (id, &upload.path, upload.bytes);
-        self.store_part(user, part, PartPlace::Positions(positions_of(number)), bytes)
+        self.store_part(user, part, PartPlace::Number(number), bytes)
     }
 
     /// Makes a file that is stored, or a part of it, a numbered part of an upload. No byte of it moves.
@@ -126,6 +121,7 @@ impl Files {
         let bytes = part.end - part.start;
         check_number(number, bytes)?;
         let of = Extent { version: record.version, start: part.start, bytes };
+        let _sender = self.part_sender(id, number)?;
         let user = user.account.id;
         self.change(move |draft| draft.share_extent(user, id, positions_of(number), of))
     }
@@ -133,9 +129,11 @@ impl Files {
     /// Takes a numbered part away from an upload.
     ///
     /// # Errors
-    /// [`Code::NoSuchFile`] if there is no such upload; [`Code::Usage`] for another number.
+    /// [`Code::NoSuchFile`] if there is no such upload; [`Code::Usage`] for another number;
+    /// [`Code::Temporary`] if somebody sends it.
     pub fn remove_part(&self, user: &User, id: VersionId, number: u32) -> Result<()> {
         check_number(number, 1)?;
+        let _sender = self.part_sender(id, number)?;
         let user = user.account.id;
         self.change(move |draft| draft.remove_extents(user, id, positions_of(number)))
     }
