@@ -44,6 +44,7 @@ fn break_off(cluster: &Cluster, name: &str, bytes: u64) {
     child.kill().unwrap();
     child.wait().unwrap();
     proxy.cut();
+    proxy.hold_after(0);
     until("it is kept", || !uploads(cluster).is_empty());
 }
 
@@ -147,8 +148,8 @@ fn a_server_that_dies_in_the_middle_of_a_transfer_is_one_calm_line() {
     let child = begin(&cluster, &proxy.address(), &["store", "a.bin", "--retry-for", "5m"]);
     until("some of it is there", || proxy.is_holding());
     cluster.kill_server();
-    proxy.hold_after(0);
     proxy.cut();
+    proxy.hold_after(0);
     cluster.start_server();
     let (code, said) = end(child);
     assert_eq!(code, Some(0), "{said}");
@@ -192,6 +193,7 @@ fn a_retrieval_that_breaks_off_goes_on_with_the_same_command() {
         child.kill().unwrap();
         child.wait().unwrap();
         proxy.cut();
+        proxy.hold_after(0);
         assert_eq!(partials().len(), 1);
         assert!(!cluster.path("back").exists());
     };
