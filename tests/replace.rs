@@ -71,6 +71,7 @@ fn a_node_is_replaced_by_an_empty_one_elsewhere_and_proved_whole() {
     let (_spare, right) = spare("2", &cluster.path("spare"));
 
     let server = server(&cluster);
+    until("all nodes are up", || server.nodes_up() == 4);
     let upkeep = server.upkeep();
     let replacements = upkeep.replacements.clone();
     let refused =

@@ -117,7 +117,7 @@ impl PieceMeta {
         2 * (layout.block_bytes() + trailer)
     }
 
-    /// What the trailer of one of its blocks says.
+    /// What the trailer of one of its blocks says. What is all of its file is a part of nothing.
     pub fn header(&self, block: Block, seq: Seq, blake3: Digest) -> Header {
         Header {
             version: self.version,
@@ -129,7 +129,7 @@ impl PieceMeta {
             block,
             blake3,
             stored_ms: self.stored_ms,
-            part: self.part,
+            part: self.part.filter(|part| part.whole_bytes != Some(self.file_bytes)),
         }
     }
 }
