@@ -455,25 +455,30 @@ fn a_small_file_of_which_two_nodes_have_a_piece_is_not_answered_as_stored() {
     world.make_whole();
 }
 
-#[test]
-fn a_file_whose_store_reached_one_node_is_read_as_it_was_before() {
-    let mut world = World::new(5, Faults::default());
-    assert!(world.store(DEMO, "b", &small(1), 9));
+/// A file is stored, and one that is to replace it reaches one node. Another server leads then, and nobody
+/// has looked yet what is to become of the file.
+fn reach_one_node(world: &mut World, path: &'static str, [before, after]: [&[u8]; 2]) {
+    assert!(world.store(DEMO, path, before, 9));
     world.attend();
     for which in [1, 2, 3] {
         world.nodes[which].disk().crash_in(1);
     }
-    assert!(!world.store(DEMO, "b", &small(2), 9));
+    assert!(!world.store(DEMO, path, after, 9));
     world.nodes.iter().for_each(|node| node.start());
     let newest = world.servers.pop().unwrap().database;
     let (now, server) = (world.site.now(), world.site.start(&newest, [false; 4]));
     world.servers.push(server);
-    // It leads, and nobody has looked yet what is to become of the file.
     for _ in 0..3 {
         world.server().probe(now);
         world.server().cluster.take_up.round();
         world.server().replicate();
     }
+}
+
+#[test]
+fn a_file_whose_store_reached_one_node_is_read_as_it_was_before() {
+    let mut world = World::new(5, Faults::default());
+    reach_one_node(&mut world, "b", [&small(1), &small(2)]);
     assert_eq!(world.server().cluster.catalog.uncertain().unwrap().len(), 1);
     let before = world.tally.read;
     world.read(DEMO, "b", 0);

@@ -8,7 +8,7 @@ use palk::core::cluster::retention::Keep;
 use super::faults::Faults;
 use super::past::KEEPS;
 use super::world::World;
-use super::{failures, run, run_all, seeds};
+use super::{failures, reach_one_node, run, run_all, seeds};
 
 /// In every way in which things go wrong elsewhere.
 pub(crate) fn what_was(seed: u64) -> Faults {
@@ -38,21 +38,7 @@ fn nothing_answered_is_lost_of_what_was() {
 #[test]
 fn a_snapshot_has_what_a_file_was_that_another_one_had_replaced_which_was_taken_back() {
     let mut world = World::new(5, Faults::default());
-    assert!(world.store("demo", "b", b"answered", 9));
-    world.attend();
-    for which in [1, 2, 3] {
-        world.nodes[which].disk().crash_in(1);
-    }
-    assert!(!world.store("demo", "b", b"on one node only", 9));
-    world.nodes.iter().for_each(|node| node.start());
-    let newest = world.servers.pop().unwrap().database;
-    let (now, server) = (world.site.now(), world.site.start(&newest, [false; 4]));
-    world.servers.push(server);
-    for _ in 0..3 {
-        world.server().probe(now);
-        world.server().cluster.take_up.round();
-        world.server().replicate();
-    }
+    reach_one_node(&mut world, "b", [b"answered", b"on one node only"]);
     assert!(world.is_uncertain());
     world.server().cluster.let_go().unwrap();
     assert!(world.make_snapshot("before", None));

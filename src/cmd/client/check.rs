@@ -15,8 +15,8 @@ use crate::cmd::failure::Stop;
 ///
 /// Every file of the same size is read here and its digest compared with the one that is stored; no file
 /// travels. Each difference is a line: "only here" is what only FOLDER has, "only there" what only REMOTE
-/// has. Two files are compared in the same way. A colon before REMOTE, as "sync" wants it, is overlooked. The exit status is 0 if nothing differs, and 3 if something
-/// does or could not be read.
+/// has. Two files are compared in the same way. A colon before REMOTE, as "sync" wants it, is overlooked. The
+/// exit status is 0 if nothing differs, and 3 if something does or could not be read.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     /// The local folder, or a local file

@@ -437,13 +437,15 @@ impl Files {
         self.cluster.roster.say_bye();
     }
 
-    pub(super) fn room<'a>(&'a self, reclaim: &'a dyn Fn(UserId, u64) -> bool) -> Room<'a> {
-        Room { catalog: &self.cluster.catalog, readers: &self.cluster.readers, reclaim }
+    /// Does something with the room that there is, and that can be made.
+    pub(super) fn with_room<T>(&self, act: impl FnOnce(Room<'_>) -> T) -> T {
+        let reclaim = &|user, bytes| self.reclaim(user, bytes);
+        act(Room { catalog: &self.cluster.catalog, readers: &self.cluster.readers, reclaim })
     }
 
     /// Makes room for an account: drops what is kept for nobody and is not read, or else lets go of the
     /// oldest of what is kept for undo. False if there was nothing of either.
-    pub(super) fn reclaim(&self, user: UserId, bytes: u64) -> bool {
+    fn reclaim(&self, user: UserId, bytes: u64) -> bool {
         let made = self.reaper.reclaim().and_then(|dropped| {
             if dropped > 0 {
                 return Ok(true);

@@ -158,8 +158,8 @@ impl Files {
         }
         self.may_change().map_err(too_few_to_store)?;
         self.cluster.catalog.check_room()?;
-        let reclaim = |user, bytes| self.reclaim(user, bytes);
-        let reservation = self.usage.reserve(self.room(&reclaim), user.account.id, path, bytes)?;
+        let reservation =
+            self.with_room(|room| self.usage.reserve(room, user.account.id, path, bytes))?;
         self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
         let goal = Goal::File { precondition, keep };
         let place = place(user, path);
@@ -187,16 +187,15 @@ impl Files {
         });
         self.may_change().map_err(too_few_to_store)?;
         self.cluster.catalog.check_room()?;
-        let reclaim = |user, bytes| self.reclaim(user, bytes);
-        let room = self.room(&reclaim);
-        let reservation = self.usage.reserve(room, user.account.id, path, bytes)?;
+        let reservation =
+            self.with_room(|room| self.usage.reserve(room, user.account.id, path, bytes))?;
         let goal = Goal::Upload { id, at, whole_bytes };
         let (place, attributes) = (place(user, path), FileAttributes::default());
         let task = Task { place, attributes, goal, sender, reservation, span: [offset, end] };
         self.begin_store(user, task)
     }
 
-    fn check_size(&self, bytes: u64) -> Result<()> {
+    pub(super) fn check_size(&self, bytes: u64) -> Result<()> {
         match self.file_bytes_max {
             limit if bytes > limit => Err(Error::TooBig { bytes, limit }),
             _ => Ok(()),
@@ -397,8 +396,7 @@ impl Store<'_> {
             }
             Written::Staged { seq, nodes, .. } => (seq, nodes, None),
         };
-        let reclaim = |user, bytes| files.reclaim(user, bytes);
-        reservation.confirm(files.room(&reclaim))?;
+        files.with_room(|room| reservation.confirm(room))?;
         let is_inline = stripe.is_some();
         let meta = &extent.meta;
         let new = NewFile {
@@ -492,8 +490,7 @@ impl Store<'_> {
         let recorded = self.files.change(move |draft| draft.add_extent(&new));
         recorded.inspect_err(|error| self.extent.writing.refused(error))?;
         let left = self.end - self.offset;
-        let (files, reclaim) = (self.files, |user, bytes| self.files.reclaim(user, bytes));
-        self.reservation.shrink(files.room(&reclaim), left)
+        self.files.with_room(|room| self.reservation.shrink(room, left))
     }
 
     /// Makes the extent durable on the nodes.
@@ -568,9 +565,8 @@ pub(super) fn completed_as(
 
 /// Makes room where what was replaced has stayed for undo.
 fn settle(files: &Files, reservation: &Reservation<'_>) {
-    let reclaim = |user, bytes| files.reclaim(user, bytes);
     // The file is stored; what stays of the old one gives way later at the latest.
-    if let Err(error) = reservation.settle(files.room(&reclaim)) {
+    if let Err(error) = files.with_room(|room| reservation.settle(room)) {
         tracing::warn!("cannot make room by dropping what was replaced: {error}");
     }
 }

@@ -38,14 +38,11 @@ impl Files {
         precondition: Precondition,
         attributes: FileAttributes,
     ) -> Result<VersionId> {
-        if let Some(bytes) = bytes.filter(|bytes| *bytes > self.file_bytes_max) {
-            return Err(Error::TooBig { bytes, limit: self.file_bytes_max });
-        }
+        self.check_size(bytes.unwrap_or(0))?;
         self.may_change()?;
         self.cluster.catalog.check_room()?;
-        let reclaim = |user, bytes| self.reclaim(user, bytes);
         let id = user.account.id;
-        drop(self.usage.reserve(self.room(&reclaim), id, path, bytes.unwrap_or(0))?);
+        self.with_room(|room| self.usage.reserve(room, id, path, bytes.unwrap_or(0))).map(drop)?;
         self.cluster.catalog.check_store(&user.account, &user.proof, path, precondition)?;
         let upload = self.random.version();
         let place = place(user, path);
@@ -183,9 +180,7 @@ impl Files {
             let text = format!("the upload is not whole: {arrived} bytes{whole} have come");
             return Err(Error::other(Code::Usage, text));
         }
-        if arrived > self.file_bytes_max {
-            return Err(Error::TooBig { bytes: arrived, limit: self.file_bytes_max });
-        }
+        self.check_size(arrived)?;
         let own = self.digest_of(user, &upload)?;
         if blake3.is_some_and(|announced| announced != own) {
             let what = "what has come does not match the file's digest";
