@@ -10,7 +10,7 @@ use super::change::What;
 use super::contents::{Contents, Part, digest, part};
 use super::model::Answer;
 use super::server::EXTENT_BYTES;
-use super::upload::{How, Label};
+use super::upload::{How, Label, uploads_of};
 use super::users::{answer_of, file};
 use super::world::World;
 
@@ -179,8 +179,12 @@ impl World {
         while at < sending.span.end {
             if at > sending.span.start && extents.iter().any(|own| own.start == at) {
                 let how = vec![sending.come(at)];
-                let recorded = |_: &mut World| store.room().map(drop);
-                self.change_upload(sending.user, sending.label, how, recorded)?;
+                let record = |world: &mut World| match store.room() {
+                    // The next extent cannot begin; this one is recorded.
+                    Err(error) if world.has_come(sending, at) => Ok(Err(error)),
+                    done => done.map(|_| Ok(())),
+                };
+                self.change_upload(sending.user, sending.label, how, record)??;
             }
             let room = store.room()?;
             let end = at + room.len();
@@ -194,6 +198,14 @@ impl World {
             self.meanwhile(sending.depth);
         }
         Ok(at)
+    }
+
+    /// Does the server have so much of the part?
+    fn has_come(&mut self, sending: &Sending<'_>, upto: usize) -> bool {
+        let contents = self.site.contents.clone();
+        let known = uploads_of(&self.server().cluster.catalog, &contents);
+        let own = known.get(&sending.label).and_then(|own| own.parts.get(&sending.number));
+        own == Some(&part(&sending.content[..upto]))
     }
 
     /// The client has vanished: what has come of the extent is kept.
