@@ -120,6 +120,9 @@ pub(crate) fn failure(dir: &Path, error: &Error) -> Failure {
         Code::Temporary => failure.hint("Try again."),
         Code::Version => failure.hint("Use the palk that the server is of. See:  palk --version"),
         Code::NoSuchUser => failure.hint("See which there are:  palk admin user list"),
+        Code::Exists | Code::NoSuchFile => {
+            failure.hint("See which there are:  palk admin snapshot list")
+        }
         Code::TooFewNodes => failure.hint("See which are away:  palk admin status"),
         Code::InDoubt => {
             failure.hint("Look what is there before you repeat it:  palk admin user list")

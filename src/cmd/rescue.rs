@@ -89,6 +89,11 @@ impl Rescue {
                  were deleted last may be among them",
             );
         }
+        for user in &survey.known_in_part {
+            env.note(&format!(
+                "  some of what {user} had at that time was no longer kept, and is missing here"
+            ));
+        }
         let _part = env.interrupts().temporary(part_path(&out));
         let rescuer = Rescuer::new(disk, &out, folders.nodes(), &survey);
         let tally = rescue(env, rescuer, &survey, &out)?;
@@ -104,7 +109,8 @@ fn no_past(error: &Error) -> Failure {
 
 /// Makes all folders and files, and tells of each that failed.
 fn rescue(env: &mut Env, mut rescuer: Rescuer, survey: &Survey, out: &Path) -> Result<Tally, Stop> {
-    let mut tally = Tally { asked: survey.files.len(), ..Tally::default() };
+    let known_in_part = survey.known_in_part.iter().map(ToString::to_string).collect();
+    let mut tally = Tally { asked: survey.files.len(), known_in_part, ..Tally::default() };
     for unread in &survey.unread {
         tally.unread(env, unread)?;
     }
@@ -139,6 +145,8 @@ struct Tally {
     /// Folders or blocks that could not be read, folders that could not be made.
     places: usize,
     bytes: u64,
+    /// Users of whom some of what was wanted was no longer kept.
+    known_in_part: Vec<String>,
     /// Told at the end, below the progress.
     failures: Vec<Failure>,
 }
@@ -198,6 +206,9 @@ impl Tally {
         let failed = self.asked - self.done;
         let mut object =
             json!({"done": self.done, "failed": failed, "bytes": self.bytes, "out": out});
+        if !self.known_in_part.is_empty() {
+            object["known_in_part"] = json!(self.known_in_part);
+        }
         if self.failures.is_empty() {
             env.note(&summary);
             object["code"] = json!(0);

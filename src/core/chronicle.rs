@@ -52,6 +52,8 @@ pub struct Chronicle {
     /// Versions that are not there any more.
     dropped: HashSet<VersionId>,
     snapshots: BTreeMap<String, Moment>,
+    /// Of what went before these moments some may have been let go of.
+    kept_since: BTreeMap<UserName, Moment>,
 }
 
 /// A version that is no file's current one, and the file that it was last.
@@ -124,12 +126,25 @@ impl Chronicle {
                 self.note(user, folder, name, was, [*made, *gone]);
             }
             Change::Dropped { versions } => self.dropped.extend(versions),
+            Change::Expired { user, upto } => {
+                let since = self.kept_since.entry(user.clone()).or_insert(*upto);
+                *since = (*since).max(*upto);
+            }
             Change::SnapshotMade { name, .. } => {
                 self.snapshots.insert(name.as_str().to_owned(), at);
             }
             Change::SnapshotRemoved { of } => self.snapshots.retain(|_, own| own != of),
             _ => {}
         }
+    }
+
+    /// Users of whom some of what they had at a moment may have been let go of.
+    pub fn known_in_part(&self, at: Moment) -> Vec<UserName> {
+        if self.snapshots.values().any(|of| *of == at) {
+            return Vec::new();
+        }
+        let is_partial = |(_, since): &(&UserName, &Moment)| at < **since;
+        self.kept_since.iter().filter(is_partial).map(|(user, _)| user.clone()).collect()
     }
 
     /// The moment of a snapshot.

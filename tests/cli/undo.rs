@@ -76,7 +76,7 @@ fn a_replaced_file_can_be_had_back_and_forth() {
     assert_eq!(content(&cluster, "docs/a.txt", &["--at", &first]).unwrap(), "one");
     assert_eq!(content(&cluster, "docs/a.txt", &["--at", &first, "--range", "1-"]).unwrap(), "ne");
     let error = content(&cluster, "docs/a.txt", &["--at", "2h ago"]).unwrap_err();
-    assert!(error.contains("there is no file docs/a.txt"), "{error}");
+    assert!(error.contains("there was no docs/a.txt at that time"), "{error}");
     client(&cluster, &["rtv", "docs/a.txt", "--at", "some day"]).code(2);
     client(&cluster, &["rtv", "docs/a.txt", "--version", "xyz"]).code(2);
     for expected in ["one", "two, longer"] {
@@ -230,6 +230,56 @@ fn nothing_is_kept_where_nothing_is_to_be() {
     // It is not taken for a new file, which undo would delete, and nothing could bring it back.
     client(&cluster, &["undo", "a"]).code(9).stderr(told("is not kept any more"));
     assert_eq!(content(&cluster, "a", &[]).unwrap(), "two");
+}
+
+#[test]
+fn what_is_known_only_in_part_is_not_shown_as_if_it_were_all() {
+    let mut cluster = keeping();
+    store(&cluster, "docs/a", "one");
+    store(&cluster, "docs/b", "one");
+    let first = now();
+    store(&cluster, "docs/a", "two");
+    admin(&cluster, &["snapshot", "create", "named"]).code(0);
+    store(&cluster, "docs/a", "three");
+    let third = now();
+    admin(&cluster, &["purge", "--yes"]).code(0);
+    for arguments in [
+        &["inf", "--at", &first][..],
+        &["undo", "docs", "--at", &first],
+        &["undo", "/", "--at", &first, "-n"],
+        &["rtv", "docs/a", "--at", &first],
+    ] {
+        client(&cluster, arguments).code(4).stderr(told("may have been let go of"));
+    }
+    client(&cluster, &["rtv", "-r", "docs", "--at", &first, "--to", "back"])
+        .code(3)
+        .stderr(contains("may have been let go of"));
+    assert_eq!(content(&cluster, "docs/a", &[]).unwrap(), "three");
+    // A file that has not changed since is as it was, and so is all that a snapshot has or that came later.
+    assert_eq!(content(&cluster, "docs/b", &["--at", &first]).unwrap(), "one");
+    assert_eq!(content(&cluster, "docs/a", &["--at", "named"]).unwrap(), "two");
+    assert_eq!(listed(&cluster, &["--at", "named"]), ["/docs", "/docs/a", "/docs/b"]);
+    assert_eq!(listed(&cluster, &["--at", &third]), ["/docs", "/docs/a", "/docs/b"]);
+    client(&cluster, &["undo", "/", "--at", "named"]).code(0).stderr(contains("1 changed"));
+    client(&cluster, &["undo", "/"]).code(2).stderr(told("say a time"));
+    cluster.stop_server();
+    (1..=4).for_each(|node| cluster.kill_node(node));
+    let rescue = |out: &str, at: &str| {
+        let mut command = palk();
+        command.args(["rescue", "--at", at, "--out"]).arg(cluster.path(out));
+        command.arg(cluster.node_folder(1)).arg(cluster.node_folder(3));
+        run(command)
+    };
+    rescue("part", &first).stderr(contains("some of what demo had at that time"));
+    rescue("all", "named").code(0).stderr(contains("some of what").not());
+}
+
+#[test]
+fn before_an_account_was_made_it_had_nothing() {
+    let cluster = keeping();
+    store(&cluster, "a", "one");
+    client(&cluster, &["inf", "--at", "2h ago"]).code(0).stderr(contains("No files"));
+    client(&cluster, &["undo", "/", "-n", "--at", "2h ago"]).code(0).stderr(contains("1 gone"));
 }
 
 #[test]

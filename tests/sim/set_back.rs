@@ -82,14 +82,14 @@ impl World {
             return false;
         }
         let (files, catalog) = (self.server().files.clone(), self.server().cluster.catalog.clone());
-        let Ok(at) = files.moment(when) else { return false };
+        let Ok(owner) = self.user(user) else { return false };
+        let Ok(at) = files.whole_moment(&owner, when) else { return false };
         let then = part_of(&tree_at(&catalog, user, at), path);
         let is_folder = path.is_empty() || then.get(path) == Some(&Item::Folder);
         let what = What::SetBack { path: path.to_owned(), then };
         self.has_brought_back.insert(user);
         let set_back = match pace {
             Pace::Slow(depth) if is_folder => {
-                let Ok(owner) = self.user(user) else { return false };
                 // Nothing has changed yet for anybody else.
                 let Ok(begun) = files.begin_then(&owner, &folder(path), at) else { return false };
                 (0..3).for_each(|_| self.meanwhile(depth));

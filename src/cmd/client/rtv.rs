@@ -184,7 +184,8 @@ impl Rtv {
 }
 
 fn parse_version(text: &str) -> Result<Which, String> {
-    Which::version(text).map_err(|error| error.to_string())
+    let bad = "not a version's id: say its first digits, as \"palk client versions\" shows them";
+    Which::version(text).map_err(|_| bad.to_owned())
 }
 
 /// A folder that is there, or is named as one and will be made.

@@ -70,6 +70,10 @@ pub(super) fn failure(text: &str, error: &Error) -> crate::cmd::failure::Failure
 }
 
 fn undo(connection: &mut Connection, text: &str) -> Result<(Vec<String>, Value), Error> {
+    if FolderPath::parse_rooted(text).is_ok_and(|path| path.is_top()) {
+        let text = "everything has no last change: say a time, as in undo / --at \"2h ago\"";
+        return Err(Error::other(Code::Usage, text));
+    }
     let path = FilePath::parse_rooted(text)?;
     let outcome = connection.remote()?.undo(&path)?;
     Ok((vec![summary(&path, &outcome)], object(&path, &outcome)))

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables. Those below are of Palks that were never released.
-const FORMAT: i64 = 102;
+const FORMAT: i64 = 103;
 
 /// The tables with what the journal adds up to.
 pub(super) const CONTENT: [&str; 11] = [
@@ -47,6 +47,7 @@ const TABLES: &str = "
         removed       INTEGER NOT NULL DEFAULT 0,  -- only its versions are still there
         quota         INTEGER,                     -- bytes; NULL: the server's default
         root          INTEGER NOT NULL,            -- the entry of its top folder
+        kept_since    INTEGER NOT NULL DEFAULT 0,  -- a moment; of what went before some may have expired
         files         INTEGER NOT NULL DEFAULT 0,  -- below its top folder
         bytes         INTEGER NOT NULL DEFAULT 0,  -- of those files
         versions      INTEGER NOT NULL DEFAULT 0,  -- from here on counted by triggers

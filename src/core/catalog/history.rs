@@ -206,7 +206,7 @@ impl Catalog {
         })
     }
 
-    /// What was at a path at a moment.
+    /// What was at a path at a moment. The top folder always was.
     ///
     /// # Errors
     /// [`Error::NoSuchFolder`] or [`Error::NoSuchFile`] if nothing was, or it is not kept any more.
@@ -215,7 +215,7 @@ impl Catalog {
             return Ok(Entry::Folder(path.clone()));
         }
         let Some((above, name)) = path.split() else {
-            return Err(Error::NoSuchFolder(path.clone()));
+            return Ok(Entry::Folder(path.clone()));
         };
         let file = above.join(name)?;
         let record = self.file_at(user, &file, at)?;

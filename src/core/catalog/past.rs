@@ -13,7 +13,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::core::catalog::database::{all, execute, first, limit};
+use crate::core::catalog::database::{all, execute, first, limit, one};
 use crate::core::catalog::{Catalog, Draft, UserId, users};
 use crate::core::error::Result;
 use crate::core::types::{Moment, VersionId};
@@ -190,8 +190,10 @@ pub(super) fn settle(connection: &Connection, version: VersionId) -> Result<()> 
     execute(connection, update, [version.0]).map(drop)
 }
 
-/// Lets go of what expired and no snapshot has.
+/// Lets go of what expired and no snapshot has, and notes since when everything is kept.
 pub(super) fn expire(connection: &Connection, user: UserId, upto: Moment) -> Result<()> {
+    let note = "UPDATE users SET kept_since = ?2 WHERE id = ?1 AND kept_since < ?2";
+    execute(connection, note, params![user.0, upto.0])?;
     let select = "SELECT id, version, made, gone FROM past
                   WHERE user_id = ?1 AND held = 0 AND gone <= ?2 ORDER BY gone";
     let rows = all(connection, select, params![user.0, upto.0], read_row)?;
@@ -294,6 +296,14 @@ impl Draft<'_> {
         Ok(names)
     }
 
+    /// As [`Catalog::kept_since`].
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn kept_since(&self, user: UserId) -> Result<Moment> {
+        kept_since(self.connection, user)
+    }
+
     /// Lets go of some of what only removed snapshots had. Gives whether there may be more.
     ///
     /// # Errors
@@ -323,6 +333,11 @@ impl Draft<'_> {
         }
         Ok(count)
     }
+}
+
+fn kept_since(connection: &Connection, user: UserId) -> Result<Moment> {
+    let select = "SELECT kept_since FROM users WHERE id = ?1";
+    one(connection, select, [user.0], |row| Ok(Moment(row.get(0)?)))
 }
 
 /// The keys of detached folders that nothing names.
@@ -355,6 +370,15 @@ impl Catalog {
             let folders = !forgettable(connection, 1)?.is_empty();
             Ok(Due { users, snapshots, folders })
         })
+    }
+
+    /// The moment since which everything that an account had is kept, but for what somebody has let go of
+    /// for good. What was there at a moment before it is known only in part, unless a snapshot has it.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn kept_since(&self, user: UserId) -> Result<Moment> {
+        self.read(|connection| kept_since(connection, user))
     }
 
     /// The account with the oldest of what is kept, and the moment at which that went; `None` if nothing

@@ -198,16 +198,17 @@ fn tell_replacements(connection: &Connection, chunks: &mut Chunks<'_>) -> Result
 
 fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
     let select = "SELECT id, name, password, created_ms, disabled, quota, root,
-                         (SELECT made FROM entries WHERE entries.id = root) FROM users
+                         (SELECT made FROM entries WHERE entries.id = root), kept_since FROM users
                   WHERE removed = 0 ORDER BY id";
     let users = all(connection, select, [], |row| {
         let (id, name, password): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (created_ms, disabled, bytes): (_, _, Option<i64>) =
             (row.get(3)?, row.get(4)?, row.get(5)?);
         let made = Moment(row.get::<_, Option<_>>(7)?.unwrap_or_default());
-        Ok((id, name, password, created_ms, disabled, bytes, row.get(6)?, made))
+        let account = (id, name, password, created_ms, disabled, bytes);
+        Ok((account, row.get(6)?, made, Moment(row.get(8)?)))
     })?;
-    for (id, name, password, created_ms, disabled, bytes, top, made) in users {
+    for ((id, name, password, created_ms, disabled, bytes), top, made, kept_since) in users {
         let user = UserName::parse(&name)?;
         chunks.add_at(made, Change::UserMade { user: user.clone(), password, created_ms })?;
         if disabled {
@@ -215,6 +216,10 @@ fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
         }
         if bytes.is_some() {
             chunks.add(Change::QuotaSet { user: user.clone(), bytes })?;
+        }
+        if kept_since > Moment(0) {
+            // Nothing of what was is told yet that could be let go of by it.
+            chunks.add(Change::Expired { user: user.clone(), upto: kept_since })?;
         }
         tell_tokens(connection, chunks, id, &user)?;
         UserTeller { connection, chunks, user: &user, homes: HashMap::new() }.tell(id, top)?;
@@ -742,6 +747,27 @@ mod tests {
         loader.load(&decode_chunk(chunk).unwrap()).unwrap();
         loader.finish(head.at).unwrap();
         std::sync::Arc::new(Catalog::open(&new, CLUSTER).unwrap())
+    }
+
+    #[test]
+    fn since_when_everything_is_kept_is_known_to_every_catalog() {
+        let f = fixture();
+        f.store("a", 1);
+        assert_eq!(f.catalog.kept_since(f.user).unwrap(), Moment(0));
+        f.store("a", 2);
+        let second = f.catalog.end().unwrap().at;
+        f.store("a", 3);
+        f.change(|draft| draft.expire(f.user, second, None)).unwrap();
+        f.change(|draft| draft.delete(f.user, &path("a"))).unwrap();
+        let other = loaded(&f, "expired");
+        for catalog in [&f.catalog, &other] {
+            let user = catalog.user_id(&name("demo")).unwrap();
+            assert_eq!(catalog.kept_since(user).unwrap(), second);
+            let then = catalog.file_at(user, &path("a"), second).unwrap();
+            assert_eq!(then.version, v(2), "what went later is there");
+        }
+        f.change(|draft| draft.forget_history(f.user, &path("a"))).unwrap();
+        assert_eq!(f.catalog.kept_since(f.user).unwrap(), second, "somebody has chosen that");
     }
 
     #[test]

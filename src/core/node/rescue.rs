@@ -124,10 +124,13 @@ impl Folders {
         found.named.retain(|own| user.is_none_or(|only| *only == own.stored_as.user));
         let count = journals.folders();
         let mut history = journals.best(disk, &mut found.unread);
+        let mut known_in_part = Vec::new();
         let is_past = match (&wanted.at, &mut history) {
             (Some(when), Some(history)) => {
                 let at = moment(when, &history.chronicle)?;
                 history.names = history.chronicle.at(at);
+                known_in_part = history.chronicle.known_in_part(at);
+                known_in_part.retain(|owner| user.is_none_or(|only| only == owner));
                 true
             }
             (None, _) => false,
@@ -145,7 +148,9 @@ impl Folders {
         }
         // What the journals of one folder lack was stored after what is wanted.
         let count = if is_past { self.list.len() } else { count };
-        Ok(Survey::of(found, history, count, wanted))
+        let mut survey = Survey::of(found, history, count, wanted);
+        survey.known_in_part = known_in_part;
+        Ok(survey)
     }
 }
 

@@ -366,11 +366,13 @@ impl Files {
     /// What was at a path at a time.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`] if nothing was; [`Code::NoSuchFile`] if there is no such snapshot;
+    /// [`Code::NoSuchFile`] if nothing was, as far as is known, or there is no such snapshot;
     /// [`Error::NotReady`].
     pub fn look_at(&self, user: &User, path: &FolderPath, when: &When) -> Result<Entry> {
         self.may_read()?;
-        self.cluster.catalog.look_at(user.account.id, path, self.moment(when)?)
+        let at = self.moment(when)?;
+        let found = self.cluster.catalog.look_at(user.account.id, path, at);
+        found.map_err(|error| self.not_then(user, at, error))
     }
 
     /// Some of what is in a folder, sorted by the bytes of the whole path: at most `most` entries
@@ -393,7 +395,8 @@ impl Files {
     /// The same as it was at a time.
     ///
     /// # Errors
-    /// [`Code::NoSuchFile`] if there is no such snapshot; [`Error::NotReady`].
+    /// [`Code::NoSuchFile`] if there is no such snapshot, or some of it is no longer kept;
+    /// [`Error::NotReady`].
     pub fn page_at(
         &self,
         user: &User,
@@ -404,7 +407,7 @@ impl Files {
         most: usize,
     ) -> Result<Vec<Entry>> {
         self.may_read()?;
-        let at = Some(self.moment(when)?);
+        let at = Some(self.whole_moment(user, when)?);
         self.cluster.catalog.page_at(user.account.id, below, scope, at, after, most)
     }
 

@@ -4,6 +4,8 @@
 //! with the versions of then, and put in place of the one that is there. So it is one change for everybody
 //! else, however much is in it, and the folder that was there can be had back in the same way.
 
+use jiff::Timestamp;
+
 use crate::core::catalog::{DeletedName, FileRecord, Filled, PathState, Scope, Undone};
 use crate::core::cluster::retention::{Begun, Keep};
 use crate::core::error::{Code, Error, Result};
@@ -20,6 +22,11 @@ const PAGE_ENTRIES: usize = 500;
 
 /// So many differences are told at most; all are counted.
 const DIFFERENCES_MAX: usize = 10_000;
+
+fn kept_since(since: Moment) -> String {
+    let time = Timestamp::from_second(since.0.div_euclid(1_000_000)).unwrap_or_default();
+    format!("what was replaced, deleted or moved before {time} may have been let go of")
+}
 
 /// What a folder is to be: the files and folders of then, and how that differs from now.
 #[derive(Default)]
@@ -43,12 +50,48 @@ impl Files {
         }
     }
 
+    /// The moment that a client names, if all is known that an account had then.
+    ///
+    /// # Errors
+    /// [`Code::NoSuchFile`] if there is no such snapshot, or some of it is no longer kept.
+    pub fn whole_moment(&self, user: &User, when: &When) -> Result<Moment> {
+        let at = self.moment(when)?;
+        let catalog = &self.cluster.catalog;
+        let since = catalog.kept_since(user.account.id)?;
+        if at >= since || catalog.snapshots()?.iter().any(|snapshot| snapshot.of == at) {
+            return Ok(at);
+        }
+        let text = format!("some of what was there then is no longer kept; {}", kept_since(since));
+        Err(Error::other(Code::NoSuchFile, text))
+    }
+
+    /// That there was no such file or folder at a moment, said so.
+    pub(super) fn not_then(&self, user: &User, at: Moment, error: Error) -> Error {
+        let path = match error {
+            Error::NoSuchFile(path) => path.to_string(),
+            Error::NoSuchFolder(folder) => folder.to_string(),
+            other => return other,
+        };
+        let since = match self.cluster.catalog.kept_since(user.account.id) {
+            Ok(since) => since,
+            Err(error) => return error,
+        };
+        let text = match at < since {
+            true => format!("no {path} of then is known; {}", kept_since(since)),
+            false => format!("there was no {path} at that time"),
+        };
+        Error::other(Code::NoSuchFile, text)
+    }
+
     /// The version of a file that is meant.
     pub(super) fn record(&self, user: &User, path: &FilePath, which: &Which) -> Result<FileRecord> {
         let (catalog, id) = (&self.cluster.catalog, user.account.id);
         match which {
             Which::Current => catalog.file(id, path),
-            Which::At(when) => catalog.file_at(id, path, self.moment(when)?),
+            Which::At(when) => {
+                let at = self.moment(when)?;
+                catalog.file_at(id, path, at).map_err(|error| self.not_then(user, at, error))
+            }
             Which::Version(digits) => catalog.file_version(id, path, digits),
         }
     }
@@ -125,6 +168,7 @@ impl Files {
             let made = draft.made(id, &path)?;
             let undone = draft.undo(id, &path)?;
             // What was before would not be known any more, and what is there now could not be had back.
+            let over = over.max(Some(draft.kept_since(id)?));
             if undone == Undone::Deleted && made.is_some_and(|made| Some(made) <= over) {
                 let text = format!(
                     "the last change of {path} was so long ago that what was before it is not kept any more"
@@ -173,8 +217,8 @@ impl Files {
     /// `dry_run` it only says what would change.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`] if there was nothing of this path then; [`Error::NameCollision`]; those of any
-    /// change.
+    /// [`Code::NoSuchFile`] if there was nothing of this path then, or some of it is no longer kept;
+    /// [`Error::NameCollision`]; those of any change.
     pub fn revert(
         &self,
         user: &User,
@@ -192,9 +236,10 @@ impl Files {
                 Err(error) => return Err(error),
             }
             if !self.cluster.catalog.was_folder(user.account.id, path, at)? {
-                return Err(Error::NoSuchFile(file));
+                return Err(self.not_then(user, at, Error::NoSuchFile(file)));
             }
         }
+        let at = self.whole_moment(user, when)?;
         let Plan { mut told, differences, is_same } = self.compare(user, path, at)?;
         if dry_run || is_same {
             return Ok((told, differences));

@@ -151,6 +151,8 @@ pub struct Survey {
     /// The last entry of the journal that the names are from; `None` if they are from the nodes' views
     /// and from the blocks themselves.
     pub journal: Option<Point>,
+    /// Users of whom some of what was wanted may have been let go of before.
+    pub known_in_part: Vec<UserName>,
     /// What versions keep besides their bytes, by the journal.
     pub(super) attributes: HashMap<VersionId, FileAttributes>,
     /// Is there any view?
@@ -210,7 +212,8 @@ impl Survey {
             let own = (file.place.user.clone(), file.place.path.as_folder());
             file.is_folder_too = folders.contains(&own);
         }
-        Survey { files, folders, unread, journal, attributes, has_views }
+        let known_in_part = Vec::new();
+        Survey { files, folders, unread, journal, known_in_part, attributes, has_views }
     }
 
     /// May this version never have been answered?

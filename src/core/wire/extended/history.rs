@@ -83,7 +83,9 @@ impl Which {
             VERSION_DIGITS.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
         let bad = || {
             let (least, most) = (VERSION_DIGITS.start(), VERSION_DIGITS.end());
-            Error::Protocol(format!("{digits:?} is no version: {least} to {most} hex digits are"))
+            Error::Protocol(format!(
+                "{digits:?} is no version's id, which is {least} to {most} hex digits"
+            ))
         };
         is_good.then(|| Which::Version(digits.clone())).ok_or_else(bad)
     }
