@@ -32,6 +32,8 @@ mod trees;
 mod undo;
 #[path = "cli/uploads.rs"]
 mod uploads;
+#[path = "cli/watch.rs"]
+mod watch;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

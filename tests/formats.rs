@@ -31,8 +31,8 @@ use palk::core::io::disk::RealDisk;
 use palk::core::node::store::BlockStore;
 use palk::core::path::{FilePath, FolderPath, UserName};
 use palk::core::status::{
-    Backup, Debt, Healed, Kept, NodeStatus, Replacing, ScrubPhase, Scrubbing, State as Health,
-    Status, Stored, Trouble, Upkeep,
+    Backup, Debt, Direction, Flow, Healed, Kept, NodeStatus, Replacing, RunningTransfer,
+    ScrubPhase, Scrubbing, State as Health, Status, Stored, Transfers, Trouble, Upkeep,
 };
 use palk::core::types::{
     Block, Claim, ClusterId, Digest, FileAttributes, Moment, NodeId, NodeSet, Precondition, Seq,
@@ -1391,6 +1391,18 @@ fn what_a_status_says() {
         }],
         unreadable: vec!["/demo/a".into()],
         upkeep: None,
+        transfers: Some(Transfers {
+            stores: Flow { running: 1, bytes: 13 },
+            retrievals: Flow::default(),
+            running: vec![RunningTransfer {
+                id: 14,
+                direction: Direction::Store,
+                name: "/demo/a".into(),
+                bytes: 13,
+                total_bytes: 15,
+                age_ms: 16,
+            }],
+        }),
         version: Some("1.2.3".into()),
         now_ms: Some(12),
     };
@@ -1403,7 +1415,9 @@ fn what_a_status_says() {
         r#","room":{"free_bytes":9,"spare_bytes":8,"total_bytes":10},"silent_ms":null,"#,
         r#""state":"down","trusted":true}],"nodes_to_spare":1,"now_ms":12,"#,
         owed,
-        r#","state":"degraded","troubles":[{"files":6,"kind":"unreadable"},"#,
+        r#","state":"degraded","transfers":{"retrievals":{"bytes":0,"running":0},"running":["#,
+        r#"{"age_ms":16,"bytes":13,"direction":"store","id":14,"name":"/demo/a","total_bytes":15}],"#,
+        r#""stores":{"bytes":13,"running":1}},"troubles":[{"files":6,"kind":"unreadable"},"#,
         r#"{"kind":"node-away","node":2,"silent_ms":7,"why":"no"},{"kind":"catalog-in-doubt"},"#,
         r#"{"kind":"server-full"},"#,
         r#"{"bytes":3,"kind":"pieces-owed","nodes":[2],"pieces":2},"#,

@@ -63,7 +63,7 @@ const SEEN_BY: [(&str, &[&str]); 11] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 38] = [
+const HOMES: [(&str, &[&str]); 39] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -118,6 +118,8 @@ const HOMES: [(&str, &[&str]); 38] = [
     ("toml_edit", &["src/cmd/demo/profile.rs", "src/cmd/client/config/set.rs"]),
     // The same password from every keyboard.
     ("unicode_normalization", &["src/core/catalog/accounts.rs"]),
+    // How many columns a name takes on a terminal.
+    ("unicode_width", &["src/cmd/status/"]),
     ("walkdir", &["src/cmd/client/folder/walk.rs"]),
     // Tools of the language rather than of one room; the pure layer has no threads and no log.
     ("crossbeam_channel", NOT_PURE),

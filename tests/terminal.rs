@@ -219,6 +219,37 @@ fn the_tour_waits_and_is_left_by_a_key() {
 }
 
 #[test]
+fn a_screen_of_its_own_is_left_by_a_key_and_the_terminal_is_as_before() {
+    let cluster = Cluster::start();
+    let start = || {
+        let mut command = Command::new("sh");
+        command.current_dir(cluster.folder.path()).env("XDG_CONFIG_HOME", "/dev/null");
+        // Says how the terminal is set before and after, and how it ended.
+        let script = "trap : INT; stty -g; $0 top; echo ended $?; stty -g";
+        command.args(["-c", script, env!("CARGO_BIN_EXE_palk")]).env("TERM", "xterm");
+        let limit = u64::try_from(HANG.as_millis()).unwrap();
+        let options = Options::new().timeout_ms(Some(limit));
+        spawn_with_options(command, options).unwrap()
+    };
+    for (key, sent) in [("q", "q"), ("Esc", "\x1b"), ("Ctrl-C", "\x03")] {
+        let mut session = start();
+        let before = session.read_line().unwrap();
+        session.exp_string("\x1b[?1049h\x1b[?25l").unwrap();
+        session.exp_string("traffic: 0 stores, 0 reads").unwrap();
+        session.exp_string("q leaves").unwrap();
+        // Keys that mean nothing here: an arrow, Ctrl-Z, a letter.
+        session.send("\x1b[A\x1az").unwrap();
+        session.flush().unwrap();
+        session.exp_string("traffic: ").unwrap();
+        session.send(sent).unwrap();
+        session.flush().unwrap();
+        session.exp_string("\x1b[?25h\x1b[?1049l").unwrap();
+        let rest = session.exp_eof().unwrap();
+        assert_eq!(rest, format!("ended 0\r\n{before}\r\n"), "{key}");
+    }
+}
+
+#[test]
 fn what_is_typed_ahead_is_done_line_by_line() {
     let cluster = Cluster::start();
     fs::create_dir_all(cluster.path("c_files/test")).unwrap();

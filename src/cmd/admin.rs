@@ -95,11 +95,22 @@ pub(crate) fn ask(
     asked: &Asked,
     each: &mut dyn FnMut(Line) -> Result<(), Error>,
 ) -> Result<Answer, Stop> {
-    let answer = Link::find(&env.at(dir)).and_then(|link| match link {
+    ask_folder(&env.at(dir), asked, each).map_err(|error| failure(dir, &error).into())
+}
+
+/// The same, with the error as it is.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_folder(
+    dir: &Path,
+    asked: &Asked,
+    each: &mut dyn FnMut(Line) -> Result<(), Error>,
+) -> Result<Answer, Error> {
+    match Link::find(dir)? {
         Some(link) => link.ask(asked, each),
         None => Err(no_socket(dir)),
-    });
-    answer.map_err(|error| failure(dir, &error).into())
+    }
 }
 
 fn no_socket(dir: &Path) -> Error {

@@ -4,6 +4,7 @@
 //! else a process gets from outside (arguments, variables, the current folder), so that a test can
 //! run a whole command without a process: see `Env::fake`.
 
+mod display;
 mod editor;
 mod hangup;
 mod interrupt;
@@ -28,6 +29,7 @@ use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::io::reason;
 
+pub use display::Display;
 pub use editor::{Completions, StoredNames};
 pub use hangup::Hangups;
 pub use interrupt::{Interrupts, Temporary};

@@ -50,6 +50,7 @@ enum Command {
     Server(server::Server),
     Status(status::Status),
     Storage(storage::Storage),
+    Top(status::Top),
 }
 
 /// Reads a size (`10GB`, `1GiB`, `4096`), in bytes.
@@ -103,6 +104,7 @@ fn dispatch(subcommand: Command, env: &mut Env) -> Result<(), Stop> {
         Command::Server(server) => server.run(env),
         Command::Status(status) => status.run(env),
         Command::Storage(storage) => storage.run(env),
+        Command::Top(top) => top.run(env),
     }
 }
 

@@ -12,6 +12,7 @@
 //! Pure. A node whose pieces have not been compared with the catalog, or whose journal is behind,
 //! counts for nothing here, whatever the catalog says that it holds.
 
+mod transfers;
 mod upkeep;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::core::health::State as NodeState;
 use crate::core::types::{NODE_COUNT, NodeId, NodeSet, READ_QUORUM, WRITE_QUORUM};
 use crate::core::wire::node::{DiskTrouble, Room};
 
+pub use transfers::{Direction, Flow, RunningTransfer, Transfers};
 pub use upkeep::{Backup, Cause, Healed, Kept, Replacing, ScrubPhase, Scrubbing, Upkeep};
 
 /// A disk with less room than this above its reserve is nearly full.
@@ -315,6 +317,9 @@ pub struct Status {
     /// What goes on in the background; nothing from a server that does not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upkeep: Option<Upkeep>,
+    /// What users move; `None` from a server that does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfers: Option<Transfers>,
     /// Which version of Palk the server is; nothing from one that does not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -324,7 +329,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Judges the facts; no file is named, and nothing is said of the background.
+    /// Judges the facts; no file is named, and nothing is said of the background and of transfers.
     pub fn judge(facts: &Facts) -> Status {
         let up = facts.up();
         let sum = |of: fn(&Placement) -> u64| {
@@ -354,6 +359,7 @@ impl Status {
             nodes: NodeId::ALL.map(|id| node_status(id, &facts.nodes[id.index()])).into(),
             unreadable: Vec::new(),
             upkeep: None,
+            transfers: None,
             version: None,
             now_ms: None,
         }

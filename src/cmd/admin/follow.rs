@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Common, Link, no_socket};
+use super::{Common, ask_folder};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Error, Result as CoreResult};
@@ -85,10 +85,7 @@ fn ask(
             None => Ok(()),
         }
     };
-    let answer = Link::find(&folder).and_then(|link| match link {
-        Some(link) => link.ask(verb, &mut each),
-        None => Err(no_socket(&common.dir)),
-    });
+    let answer = ask_folder(&folder, verb, &mut each);
     drop(bar);
     match (answer, stopped) {
         (_, Some(stop)) => Err(stop),

@@ -5,8 +5,7 @@ use clap::Args;
 use super::Common;
 use crate::cmd::env::Env;
 use crate::cmd::failure::Stop;
-use crate::cmd::status::{self, Answerer};
-use crate::core::wire::admin::{Verb, parse};
+use crate::cmd::status::{self, Asker};
 
 /// Tell how the cluster is (the same as: palk status)
 #[derive(Args, Debug)]
@@ -18,8 +17,6 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        let outcome = super::ask(&common.dir, env, &Verb::Status, &mut |_| Ok(()))?;
-        let answerer = Answerer::Folder(common.dir.clone());
-        status::present(&parse(outcome.fields)?, &answerer, self.brief, env)
+        status::print(&mut Asker::Folder(env.at(&common.dir)), self.brief, env)
     }
 }

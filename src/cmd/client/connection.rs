@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// Whoever waits for a server that could not be reached tries again.
-    pub(super) fn try_again(&mut self) {
+    pub(crate) fn try_again(&mut self) {
         self.lost = None;
     }
 

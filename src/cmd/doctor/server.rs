@@ -10,7 +10,7 @@ use crate::cmd::client::scan;
 use crate::cmd::client::settings::{Common, Settings};
 use crate::cmd::env::{duration, size};
 use crate::cmd::failure::{Failure, Stop};
-use crate::cmd::status::{self, counted, span};
+use crate::cmd::status::{self, Asker, counted, span};
 use crate::core::error::{Code, Error};
 use crate::core::health::State as NodeState;
 use crate::core::io::clock;
@@ -51,7 +51,8 @@ pub(super) fn look_for(common: Common, report: &mut Report<'_>) -> Result<(Commo
 /// Asks the server of a folder, without signing in.
 pub(super) fn ask_folder(folder: &Path, report: &mut Report<'_>) -> Result<Asked, Stop> {
     let (asked, before) = (Instant::now(), clock::now_ms());
-    match status::ask_folder(folder, report.env()) {
+    let mut asker = Asker::Folder(report.env().at(folder));
+    match asker.ask() {
         Ok(status) => {
             let took = duration(asked.elapsed());
             let folder = folder.display();
@@ -59,17 +60,18 @@ pub(super) fn ask_folder(folder: &Path, report: &mut Report<'_>) -> Result<Asked
             told(&status, before, report)?;
             Ok(Asked { answers: true, status: Some(status) })
         }
-        Err(Stop::Failed(failure)) if failure.code == Code::Unreachable => {
-            let fix = format!("Start it:  palk server --dir {}", quoted(folder));
-            report.found("server", Level::Unavailable, failure.text, fix)?;
+        Err(error) => {
+            let Failure { code, text, hint } = asker.failure(&error);
+            let (level, fix) = match code {
+                Code::Unreachable => {
+                    let start = format!("Start it:  palk server --dir {}", quoted(folder));
+                    (Level::Unavailable, start)
+                }
+                _ => (Level::Fail, hint.unwrap_or_default()),
+            };
+            report.found("server", level, text, fix)?;
             Ok(Asked::default())
         }
-        Err(Stop::Failed(failure)) => {
-            let fix = failure.hint.unwrap_or_default();
-            report.found("server", Level::Fail, failure.text, fix)?;
-            Ok(Asked::default())
-        }
-        Err(other) => Err(other),
     }
 }
 

@@ -89,7 +89,7 @@ fn about(ms: u64) -> String {
 }
 
 /// `168.0 of 412.0 GB`; with both units where they differ.
-fn part(bytes: u64, all: u64) -> String {
+pub(super) fn part(bytes: u64, all: u64) -> String {
     let (bytes, all) = (size(bytes), size(all));
     match (bytes.split_once(' '), all.split_once(' ')) {
         (Some((number, unit)), Some((_, of))) if unit == of => format!("{number} of {all}"),

@@ -1,6 +1,7 @@
-//! How a status report looks: labelled lines of at most 80 columns, and a table of the nodes.
+//! How a status report looks: labelled lines of a width, and a table of the nodes.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
+use unicode_width::UnicodeWidthStr;
 
 use super::{background, words};
 use crate::cmd::env::size;
@@ -8,37 +9,58 @@ use crate::core::health::State as NodeState;
 use crate::core::path::printable;
 use crate::core::status::{NodeStatus, Status};
 
-/// The most columns.
+/// The width of a report that is not shown on a screen of its own.
 const WIDTH: usize = 80;
 
-/// The columns of a label and what follows it.
-const LABEL: usize = 13;
+/// Below this width there is no room for blanks at the beginning of lines.
+pub(super) const NARROW: usize = 60;
+
+/// The blanks before the table of the nodes.
+const INDENT: usize = 7;
+
+/// Columns of that table, in the order in which they are left out where it is too wide.
+const LESS_IMPORTANT: [usize; 3] = [4, 2, 5];
 
 /// The whole report, without the end of its last line. `server` is the one that gave it.
 pub(super) fn render(report: &Status, server: &str) -> String {
-    let mut lines = Vec::new();
-    labelled("state", &words::headline(report), &mut lines);
-    labelled("server", server, &mut lines);
+    let mut sheet = Sheet::new(WIDTH);
+    sheet.say("state", &words::headline(report));
+    sheet.say("server", server);
     for trouble in &report.troubles {
         let [status, action] = words::trouble(trouble, &report.unreadable);
-        labelled("status", &status, &mut lines);
-        labelled("action", &action, &mut lines);
+        sheet.say("status", &status);
+        sheet.say("action", &action);
     }
-    labelled("files", &words::sums(report), &mut lines);
+    sheet.say("files", &words::sums(report));
     for (label, text) in report.upkeep.iter().flat_map(background::lines) {
-        labelled(label, &text, &mut lines);
+        sheet.say(label, &text);
     }
-    lines.extend(nodes(&report.nodes));
-    lines.join("\n")
+    sheet.lines.extend(nodes(&report.nodes, usize::MAX));
+    sheet.lines.join("\n")
 }
 
-/// Adds a label and a text, which is broken between words where it is too long.
-fn labelled(label: &str, text: &str, lines: &mut Vec<String>) {
-    let mut head = format!("{label:>width$}: ", width = LABEL - 2);
-    for line in text.lines() {
-        for part in wrapped(line, WIDTH - LABEL) {
-            lines.push(format!("{head}{part}"));
-            head = " ".repeat(LABEL);
+/// Lines of a width, most of them with a label.
+pub(super) struct Sheet {
+    width: usize,
+    /// The columns of a label and what follows it.
+    label: usize,
+    pub(super) lines: Vec<String>,
+}
+
+impl Sheet {
+    pub(super) fn new(width: usize) -> Sheet {
+        let label = if width < NARROW { 9 } else { 13 };
+        Sheet { width, label, lines: Vec::new() }
+    }
+
+    /// Adds a label and a text, which is broken between words where it is too long.
+    pub(super) fn say(&mut self, label: &str, text: &str) {
+        let mut head = format!("{label:>width$}: ", width = self.label - 2);
+        for line in text.lines() {
+            for part in wrapped(line, self.width.saturating_sub(self.label)) {
+                self.lines.push(format!("{head}{part}"));
+                head = " ".repeat(self.label);
+            }
         }
     }
 }
@@ -48,9 +70,9 @@ fn wrapped(line: &str, width: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = line;
     while rest.chars().count() > width {
-        let end = rest.char_indices().nth(width).map_or(rest.len(), |(at, _)| at);
         // The blank behind the last word that fits, or behind the first one.
-        let at = rest[..=end.min(rest.len() - 1)].rfind(' ').or_else(|| rest.find(' '));
+        let blanks = rest.char_indices().take(width + 1).filter(|(_, c)| *c == ' ');
+        let at = blanks.last().map(|(at, _)| at).or_else(|| rest.find(' '));
         let Some(at) = at.filter(|at| !rest[..*at].trim().is_empty()) else { break };
         parts.push(rest[..at].trim_end());
         rest = rest[at..].trim_start();
@@ -59,7 +81,20 @@ fn wrapped(line: &str, width: usize) -> Vec<&str> {
     parts
 }
 
-fn nodes(nodes: &[NodeStatus]) -> Vec<String> {
+/// The nodes as a table, with the columns that there is room for.
+pub(super) fn nodes(nodes: &[NodeStatus], width: usize) -> Vec<String> {
+    let indent = if width < NARROW { 0 } else { INDENT };
+    let mut lines = Vec::new();
+    for left_out in 0..=LESS_IMPORTANT.len() {
+        lines = nodes_without(nodes, &LESS_IMPORTANT[..left_out], indent);
+        if lines.iter().all(|line| line.width() <= width) {
+            break;
+        }
+    }
+    lines
+}
+
+fn nodes_without(nodes: &[NodeStatus], left_out: &[usize], indent: usize) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -72,8 +107,11 @@ fn nodes(nodes: &[NodeStatus]) -> Vec<String> {
         if matches!(column.index, 3 | 4) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        if left_out.contains(&column.index) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
     }
-    table.lines().map(|line| format!("       {}", line.trim_end())).collect()
+    table.lines().map(|line| format!("{:indent$}{}", "", line.trim_end())).collect()
 }
 
 fn row(node: &NodeStatus) -> [String; 6] {
@@ -101,13 +139,14 @@ fn row(node: &NodeStatus) -> [String; 6] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::core::status::{Debt, State, Stored, Trouble};
     use crate::core::types::NodeId;
     use crate::core::wire::node::{DiskTrouble, Room};
 
-    fn report() -> Status {
+    /// A cluster in which all is well.
+    pub(in super::super) fn report() -> Status {
         let node = |node: NodeId| NodeStatus {
             node,
             state: NodeState::Up,
@@ -132,6 +171,7 @@ mod tests {
             nodes: NodeId::ALL.map(node).into(),
             unreadable: Vec::new(),
             upkeep: None,
+            transfers: None,
             version: None,
             now_ms: None,
         }
@@ -225,6 +265,7 @@ mod tests {
         assert_eq!(wrapped("abcdefgh ij", 5), ["abcdefgh", "ij"]);
         assert_eq!(wrapped("abcdefgh", 5), ["abcdefgh"]);
         assert_eq!(wrapped("é é é", 3), ["é é", "é"]);
+        assert_eq!(wrapped("éééé é", 3), ["éééé", "é"]);
         assert_eq!(wrapped("", 3), [""]);
     }
 }

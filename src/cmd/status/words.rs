@@ -8,11 +8,7 @@ use crate::core::wire::node::DiskTrouble;
 
 /// What can be done, in one line.
 pub(crate) fn headline(report: &Status) -> String {
-    let word = match report.state {
-        State::Healthy => "HEALTHY",
-        State::Degraded => "DEGRADED",
-        State::Unavailable => "UNAVAILABLE",
-    };
+    let word = state(report.state);
     let files = report.files;
     let reading = match (files.count, files.unreadable) {
         (0, _) => "there are no files yet".to_owned(),
@@ -30,6 +26,15 @@ pub(crate) fn headline(report: &Status) -> String {
         more => format!("; {more} more nodes may be lost"),
     };
     format!("{word}  {reading}; {storing}{sparing}")
+}
+
+/// The state in one word.
+pub(super) fn state(state: State) -> &'static str {
+    match state {
+        State::Healthy => "HEALTHY",
+        State::Degraded => "DEGRADED",
+        State::Unavailable => "UNAVAILABLE",
+    }
 }
 
 /// What is stored and what is missing.

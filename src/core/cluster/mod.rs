@@ -29,6 +29,7 @@ pub mod settle;
 pub mod snapshots;
 pub mod supervisor;
 pub mod takeup;
+pub mod traffic;
 pub mod uploading;
 pub mod volume;
 mod writing;

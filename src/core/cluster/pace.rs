@@ -5,11 +5,12 @@
 //! after a step as the step took, so that background work has half of the time at most.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::core::cluster::traffic::Traffic;
 
 /// The lowest rate in bytes per second: slower, and a node that receives a rebuilt piece would take
 /// the server for gone between two stripes.
@@ -20,34 +21,6 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// The longest that a step waits for the bucket before it looks again.
 const WAIT_MAX: Duration = Duration::from_secs(15);
-
-/// How many transfers of users are running.
-#[derive(Default)]
-pub struct Traffic {
-    running: AtomicUsize,
-}
-
-impl Traffic {
-    /// Counts one more, until the value is dropped.
-    pub fn enter(self: &Arc<Self>) -> Transfer {
-        self.running.fetch_add(1, Ordering::SeqCst);
-        Transfer(self.clone())
-    }
-
-    /// Is any running?
-    pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::SeqCst) > 0
-    }
-}
-
-/// A user's transfer that is running.
-pub struct Transfer(Arc<Traffic>);
-
-impl Drop for Transfer {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// A bucket of bytes that fills at a rate. Times count from any fixed point.
 pub struct Pace {
@@ -185,15 +158,5 @@ mod tests {
         pace.moved(u64::MAX);
         assert_eq!(pace.wait(Duration::ZERO), None);
         assert_eq!(Pace::new(Some(1)).rate(), Some(RATE_MIN));
-    }
-
-    #[test]
-    fn a_transfer_counts_while_it_lives() {
-        let traffic = Arc::new(Traffic::default());
-        let (one, other) = (traffic.enter(), traffic.enter());
-        drop(one);
-        assert!(traffic.is_running());
-        drop(other);
-        assert!(!traffic.is_running());
     }
 }

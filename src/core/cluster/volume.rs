@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 
 use crate::core::cluster::buffers::{Allowance, BufferPool};
 use crate::core::cluster::compare::Strays;
-use crate::core::cluster::pace::Traffic;
 use crate::core::cluster::reading::{Reading, Wanted};
 use crate::core::cluster::rebuild::{self, Lacking, Rebuilt};
 use crate::core::cluster::replication::Replication;
 use crate::core::cluster::roster::Roster;
+use crate::core::cluster::traffic::Traffic;
 use crate::core::cluster::writing::{Fanout, Writing};
 use crate::core::error::{Error, Result};
 use crate::core::io::random::Random;
@@ -110,7 +110,7 @@ impl Volume {
         self.sequence.draw(self.roster.leadership().epoch())
     }
 
-    /// Users' transfers, before which background work steps back.
+    /// The transfers of users, to which background work gives way.
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
     }

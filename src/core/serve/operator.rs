@@ -22,15 +22,22 @@ use serde::Serialize;
 use crate::core::cluster::Cluster;
 use crate::core::error::Result;
 use crate::core::io::clock;
+use crate::core::path::PATH_BYTES_MAX;
 use crate::core::serve::operator::told::Told;
 use crate::core::serve::upkeep::Upkeep;
 use crate::core::serve::users::Users;
-use crate::core::status::{Debt, Facts, NodeFacts, Status, Trust};
+use crate::core::status::{Debt, Facts, NodeFacts, Status, Transfers, Trust};
 use crate::core::types::{NodeId, NodeSet};
-use crate::core::wire::admin::{Fields, fields};
+use crate::core::wire::admin::{Fields, LINE_BYTES_MAX, fields};
 
 /// So many unreadable files are named.
 const NAMES_MAX: usize = 5;
+
+/// So many transfers are named. With the longest names, every byte of them escaped as six, they fit
+/// into a line of the admin socket.
+const TRANSFERS_MAX: usize = 40;
+
+const _: () = assert!((TRANSFERS_MAX + NAMES_MAX + 1) * 6 * PATH_BYTES_MAX < LINE_BYTES_MAX);
 
 /// So many items are told of one verb; the others are counted.
 const ITEMS_MAX: usize = 1000;
@@ -99,6 +106,7 @@ impl Operator {
         let (files, bytes) = self.cluster.catalog.current()?;
         (status.files.count, status.files.bytes) = (files, bytes);
         status.upkeep = Some(self.upkeep()?);
+        status.transfers = Some(self.transfers(names));
         status.version = Some(env!("CARGO_PKG_VERSION").to_owned());
         status.now_ms = Some(clock::now_ms());
         Ok(status)
@@ -111,8 +119,16 @@ impl Operator {
     /// If the catalog cannot be read.
     pub fn status_for_users(&self) -> Result<Status> {
         let told = self.told.lock().get(|| self.begun.elapsed(), || self.status(Names::Hidden))?;
-        // Of an answer that is given again everything but this may be a little old.
-        Ok(Status { now_ms: Some(clock::now_ms()), ..told })
+        // Of an answer that is given again everything but these may be a little old.
+        let transfers = Some(self.transfers(Names::Hidden));
+        Ok(Status { now_ms: Some(clock::now_ms()), transfers, ..told })
+    }
+
+    fn transfers(&self, names: Names) -> Transfers {
+        self.cluster.volume.traffic().transfers(match names {
+            Names::Shown => TRANSFERS_MAX,
+            Names::Hidden => 0,
+        })
     }
 
     /// Refuses what would change something if another server has taken over.

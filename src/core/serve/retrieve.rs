@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::core::catalog::{ExtentRecord, FileRecord};
-use crate::core::cluster::pace::Transfer;
 use crate::core::cluster::readers::Reader;
+use crate::core::cluster::traffic::Transfer;
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::serve::content::Content;
 use crate::core::serve::files::{Files, User, place};
+use crate::core::status::Direction;
 use crate::core::types::{Digest, FileAttributes, NodeSet, VersionId};
 use crate::core::wire::extended::Which;
 use crate::core::wire::extents::Extent;
@@ -91,7 +92,9 @@ impl Files {
     ) -> Result<Retrieve<'_>> {
         let part = range.map_or(Ok(0..record.bytes), |range| range.within(record.bytes))?;
         let (first, rest) = self.extents(&record, &part)?;
-        let content = Content::begin(self, place(user, path), first, rest)?;
+        let place = place(user, path);
+        let content = Content::begin(self, place.clone(), first, rest)?;
+        let bytes = part.end - part.start;
         Ok(Retrieve {
             bytes: record.bytes,
             part,
@@ -101,7 +104,7 @@ impl Files {
             attributes: record.attributes,
             _reader: reader,
             content,
-            _transfer: self.cluster.volume.traffic().enter(),
+            transfer: self.cluster.volume.traffic().enter(Direction::Retrieve, place, bytes),
         })
     }
 
@@ -151,7 +154,7 @@ pub struct Retrieve<'a> {
     // Gone before the content, which may have to record what was lost of the version.
     _reader: Reader,
     content: Content<'a>,
-    _transfer: Transfer,
+    transfer: Transfer,
 }
 
 impl Retrieve<'_> {
@@ -160,7 +163,11 @@ impl Retrieve<'_> {
     /// # Errors
     /// [`Error::TooFewToRead`].
     pub fn next_part(&mut self) -> Result<Option<[&[u8]; 2]>> {
-        self.content.next_part()
+        let parts = self.content.next_part()?;
+        if let Some([first, second]) = parts {
+            self.transfer.moved(first.len() + second.len());
+        }
+        Ok(parts)
     }
 
     /// The nodes whose bytes were handed out so far.

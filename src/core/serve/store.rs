@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::core::catalog::{Completed, Completion, NewExtent, NewFile};
-use crate::core::cluster::pace::Transfer;
+use crate::core::cluster::traffic::Transfer;
 use crate::core::cluster::uploading::Sender;
 use crate::core::cluster::{Cluster, Writing, Written};
 use crate::core::code::digest::DigestTree;
@@ -23,6 +23,7 @@ use crate::core::io::clock;
 use crate::core::path::FilePath;
 use crate::core::serve::files::{Files, User, place};
 use crate::core::serve::quota::Reservation;
+use crate::core::status::Direction;
 use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
 use crate::core::wire::extents::{Extent, PlacedExtent};
 use crate::core::wire::journal::UploadBegun;
@@ -84,7 +85,7 @@ pub(super) fn positions_of(number: u32) -> [u64; 2] {
 pub struct Store<'a> {
     files: &'a Files,
     reservation: Reservation<'a>,
-    _transfer: Transfer,
+    transfer: Transfer,
     _sender: Option<Sender<'a>>,
     place: Place,
     by: String,
@@ -220,17 +221,18 @@ impl Files {
         let Task { place, attributes, goal, sender, reservation, span: [offset, end] } = task;
         let begun_ms = clock::now_ms();
         let extent = self.begin_extent(&place, &goal, 0, [offset, end], begun_ms)?;
+        let bytes = end - offset;
         Ok(Store {
             files: self,
             reservation,
-            _transfer: self.cluster.volume.traffic().enter(),
+            transfer: self.cluster.volume.traffic().enter(Direction::Store, place.clone(), bytes),
             _sender: sender,
             place,
             by: user.described(),
             attributes,
             begun_ms,
             goal,
-            bytes: end - offset,
+            bytes,
             extent,
             offset,
             end,
@@ -349,7 +351,9 @@ impl Store<'_> {
     /// # Errors
     /// [`Error::TooFewToStore`].
     pub fn push(&mut self) -> Result<()> {
-        self.offset += self.extent.writing.filled().len() as u64;
+        let bytes = self.extent.writing.filled().len();
+        self.offset += bytes as u64;
+        self.transfer.moved(bytes);
         self.extent.push()
     }
 
