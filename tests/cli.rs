@@ -26,6 +26,8 @@ mod services;
 mod support;
 #[path = "cli/sync.rs"]
 mod sync;
+#[path = "cli/tour.rs"]
+mod tour;
 #[path = "cli/trees.rs"]
 mod trees;
 #[path = "cli/undo.rs"]

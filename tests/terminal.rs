@@ -201,20 +201,27 @@ fn the_demo_ends_in_a_prompt() {
 }
 
 #[test]
-fn the_tour_waits_and_is_left_by_a_key() {
+fn the_tour_plays_by_itself_and_is_left_by_ctrl_c() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = palk();
-    command.current_dir(folder.path()).args(["demo", "--tour"]);
-    command.env("TMPDIR", folder.path()).env("PALK_CONFIG", folder.path().join("config.toml"));
-    let mut session = on_terminal(command);
-    session.exp_string("[Enter goes on, Ctrl-C ends the demo]").unwrap();
-    session.send_line("").unwrap();
-    session.exp_string("1. Store a file").unwrap();
-    session.exp_string("[Enter goes on, Ctrl-C ends the demo]").unwrap();
+    let start = || {
+        let mut command = palk();
+        command.current_dir(folder.path()).args(["demo", "--tour"]);
+        command.env("TMPDIR", folder.path()).env("PALK_CONFIG", folder.path().join("config.toml"));
+        on_terminal(command)
+    };
+    let (said, status) = end(start());
+    assert!(status == "0" && said.contains("5. Delete a file, and bring it back"), "{said:?}");
+    assert!(
+        said.contains("Goodbye. All processes have ended and the data is removed."),
+        "{said:?}"
+    );
+
+    let mut session = start();
+    session.exp_string("2. Lose two nodes").unwrap();
     session.send_control('c').unwrap();
-    let (rest, status) = end(session);
-    assert_eq!(status, "130", "{rest:?}");
-    assert!(rest.contains("Goodbye.") && !rest.contains("error"), "{rest:?}");
+    let (said, status) = end(session);
+    assert_eq!(status, "130", "{said:?}");
+    assert!(said.contains("Goodbye.") && !said.contains("error"), "{said:?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

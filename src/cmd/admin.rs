@@ -14,6 +14,9 @@ mod snapshot;
 mod status;
 mod user;
 
+pub(crate) use follow::item_line;
+pub(crate) use scrub::summary as scrub_summary;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};

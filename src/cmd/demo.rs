@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   folder ──▶ nodes ──▶ server ──▶ sign-up ──┬── story ──▶ prompt (on a terminal) ──▶ end
+//!                                             ├── --tour: a longer story ─────────────▶ end
 //!                                             └── --exec CMD ─────────────────────────▶ end
 //! ```
 //!
@@ -16,6 +17,7 @@ mod profile;
 mod prompt;
 mod resources;
 mod story;
+mod tour;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -68,7 +70,7 @@ pub struct Demo {
     #[arg(long)]
     keep: bool,
 
-    /// Explain each step, and wait for Enter between them
+    /// Show more, with a line of explanation at each step, and end without a prompt
     #[arg(long)]
     tour: bool,
 
@@ -116,6 +118,11 @@ impl Demo {
         env.flush()
     }
 
+    /// Can anybody use the cluster from another terminal, or after the demo?
+    fn is_open_to_others(&self, env: &Env) -> bool {
+        env.is_attended() && !self.tour || self.keep || self.exec.is_some()
+    }
+
     fn play(
         &self,
         given: Option<Original>,
@@ -127,7 +134,7 @@ impl Demo {
         self.tell(env, &roll_call(&stage.cluster))?;
         let took = duration(begun.elapsed());
         self.tell(env, &format!("All up after {took}; user {USER} has signed up"))?;
-        if env.is_attended() || self.keep || self.exec.is_some() {
+        if self.is_open_to_others(env) {
             self.save_profile(&stage, resources, env);
         }
         if let Some(command) = &self.exec {
@@ -143,7 +150,7 @@ impl Demo {
         };
         let Stage { cluster, remote, user, .. } = &mut stage;
         Story { env, cluster, remote, user, tour: self.tour }.tell(&original)?;
-        if !env.is_attended() {
+        if self.tour || !env.is_attended() {
             return self.tell(env, &format!("\nThat took {}.", duration(begun.elapsed())));
         }
         self.tell(env, &invitation(&stage, resources))?;

@@ -103,13 +103,18 @@ fn tell(env: &mut Env, code: u8, fields: &Fields, items: &[Found]) -> Result<(),
     list(env, items)
 }
 
-/// Prints items, one a line, without what they could do to a terminal.
+/// Prints items, one a line.
 pub(super) fn list(env: &mut Env, items: &[Found]) -> Result<(), Stop> {
-    for Found { what, node, path } in items {
-        let node = node.map_or(String::new(), |node| format!("  node {node}"));
-        env.data(&format!("{}{node}  {}", printable(what), printable(path)))?;
+    for item in items {
+        env.data(&item_line(item))?;
     }
     env.flush()
+}
+
+/// An item without what it could do to a terminal: `wrong  node 2  /demo/photo.jpg`.
+pub(crate) fn item_line(Found { what, node, path }: &Found) -> String {
+    let node = node.map_or(String::new(), |node| format!("  node {node}"));
+    format!("{}{node}  {}", printable(what), printable(path))
 }
 
 /// An exit status as the end of a command.

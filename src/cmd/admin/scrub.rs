@@ -115,7 +115,7 @@ fn tell(env: &mut Env, report: &Scrubbed, was_stop: bool) {
 }
 
 /// What a scrub came to, most of all what is not as it should be.
-fn summary(scrub: &Scrubbing) -> Vec<String> {
+pub(crate) fn summary(scrub: &Scrubbing) -> Vec<String> {
     let how = match scrub.phase {
         ScrubPhase::Stopped => "Stopped after",
         _ => "Scrubbed",

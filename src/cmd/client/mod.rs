@@ -45,7 +45,7 @@ mod sync;
 mod tally;
 pub(crate) mod transfer;
 mod trust;
-mod undo;
+pub(crate) mod undo;
 mod update;
 mod upload;
 mod uploads;

@@ -55,7 +55,7 @@ impl Undo {
 }
 
 /// How undoing failed, with advice.
-pub(super) fn failure(text: &str, error: &Error) -> crate::cmd::failure::Failure {
+pub(crate) fn failure(text: &str, error: &Error) -> crate::cmd::failure::Failure {
     let what = format!("cannot undo {text}");
     match error.code() {
         Code::NoSuchFile | Code::NotAllowed => {
@@ -80,7 +80,7 @@ fn undo(connection: &mut Connection, text: &str) -> Result<(Vec<String>, Value),
 }
 
 /// What has come of undoing, for people.
-pub(super) fn summary(path: &FilePath, outcome: &Outcome) -> String {
+pub(crate) fn summary(path: &FilePath, outcome: &Outcome) -> String {
     match outcome {
         Outcome::Former(_) => format!("{path} is its former version again"),
         Outcome::FileBack(_) => format!("{path} is back"),

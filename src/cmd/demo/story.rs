@@ -17,7 +17,7 @@ use super::resources::Who;
 use crate::cmd::client::local::Source;
 use crate::cmd::client::place::{Existing, Place};
 use crate::cmd::client::transfer::{fetch, send};
-use crate::cmd::env::{Asked, Env, duration};
+use crate::cmd::env::{Env, duration};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::io::reason;
@@ -28,6 +28,9 @@ use crate::core::wire::extended::Entry;
 
 /// Much longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a step of the tour stays on a terminal before the next one begins.
+const READING_TIME: Duration = Duration::from_millis(1500);
 
 /// The demo under way.
 pub(super) struct Story<'a> {
@@ -92,9 +95,7 @@ impl Story<'_> {
     pub(super) fn tell(&mut self, original: &Original) -> Result<(), Stop> {
         self.chapter("1. Store a file")?;
         self.explain(
-            "The server cuts the file into four blocks (A1 A2 B1 B2) and computes four more from\n\
-             them (O1 to O4), so that any two nodes together know the whole file. Each node gets\n\
-             two blocks. They are ordinary files, with a trailer that says what they are.",
+            "Four blocks are the file itself, four are parity: any two nodes know all of it.",
         )?;
         let bytes = self.store(original)?;
         self.wait_until("its blocks are on all nodes", |story| {
@@ -107,19 +108,20 @@ impl Story<'_> {
         let lost: NodeSet = [first, second].into_iter().collect();
         self.chapter(&format!("2. Lose two nodes: killing {lost}"))?;
         self.explain(
-            "Their processes are ended at once, as a power cut would. Half of all blocks are out of\n\
-             reach now, possibly all four that hold the file's own bytes.",
+            "They end at once, as by a power cut, and half of all blocks are out of reach.",
         )?;
         self.cluster.kill(first);
         self.cluster.kill(second);
         self.read_back(original)?;
 
         self.chapter("3. Give them back")?;
-        self.explain(
-            "A file can be stored while one node is away; what it misses is noted, and rebuilt from\n\
-             the others as soon as it is there again.",
-        )?;
-        self.give_back(first, second)
+        self.explain("What a node missed is rebuilt from the others as soon as it is back.")?;
+        self.give_back(first, second)?;
+        if self.tour {
+            self.flip_a_bit(original)?;
+            self.undo_a_deletion(original)?;
+        }
+        Ok(())
     }
 
     fn store(&mut self, original: &Original) -> Result<u64, Stop> {
@@ -128,7 +130,7 @@ impl Story<'_> {
         Ok(bytes)
     }
 
-    fn read_back(&mut self, original: &Original) -> Result<(), Stop> {
+    pub(super) fn read_back(&mut self, original: &Original) -> Result<(), Stop> {
         let path = &original.path;
         let back = self.cluster.folder().join("read_back").join(path.name());
         let failed = |error| Failure::of(&format!("cannot read {path} back"), &error);
@@ -191,7 +193,7 @@ impl Story<'_> {
         Ok(whole)
     }
 
-    fn wait_until(
+    pub(super) fn wait_until(
         &mut self,
         what: &str,
         mut is_so: impl FnMut(&mut Self) -> Result<bool, Stop>,
@@ -207,23 +209,19 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Begins a step: on a tour, when the user is ready.
-    fn chapter(&mut self, title: &str) -> Result<(), Stop> {
+    /// Begins a step: on a tour, when what was said before can have been read.
+    pub(super) fn chapter(&mut self, title: &str) -> Result<(), Stop> {
         if self.tour && self.env.is_attended() {
-            let answer =
-                self.env.line("\n[Enter goes on, Ctrl-C ends the demo] ", Asked::Answer)?;
-            if answer.is_none() {
-                return Err(Stop::Told(Code::Interrupted));
-            }
+            thread::sleep(READING_TIME);
         }
         self.say(&format!("\n{title}"))
     }
 
-    fn explain(&mut self, text: &str) -> Result<(), Stop> {
-        if self.tour { self.say(&format!("{text}\n")) } else { Ok(()) }
+    pub(super) fn explain(&mut self, text: &str) -> Result<(), Stop> {
+        if self.tour { self.say(text) } else { Ok(()) }
     }
 
-    fn say(&mut self, line: &str) -> Result<(), Stop> {
+    pub(super) fn say(&mut self, line: &str) -> Result<(), Stop> {
         self.env.data(line)?;
         self.env.flush()
     }
@@ -267,7 +265,7 @@ fn two_nodes() -> [NodeId; 2] {
     two
 }
 
-fn digest(path: &Path) -> Result<Digest, Stop> {
+pub(super) fn digest(path: &Path) -> Result<Digest, Stop> {
     let mut hasher = blake3::Hasher::new();
     let read = File::open(path).and_then(|file| hasher.update_reader(file).map(drop));
     read.map_err(|error| {
