@@ -26,6 +26,7 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 const USUAL_SIZE: [usize; 2] = [80, 24];
 
 const ESCAPE: u8 = 0x1b;
+const CTRL_C: u8 = 3;
 
 /// The screen, until it is dropped.
 pub struct Display {
@@ -139,7 +140,7 @@ impl Keys {
             return bytes.is_empty();
         }
         self.after_escape = bytes == [ESCAPE];
-        !bytes.contains(&ESCAPE) && bytes.iter().any(|byte| matches!(byte, b'q' | b'Q'))
+        !bytes.contains(&ESCAPE) && bytes.iter().any(|byte| matches!(*byte, b'q' | b'Q' | CTRL_C))
     }
 }
 
@@ -148,12 +149,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn q_and_escape_leave_and_what_other_keys_send_does_not() {
+    fn q_escape_and_ctrl_c_leave_and_what_other_keys_send_does_not() {
         let leave = |reads: &[&[u8]]| {
             let mut keys = Keys::default();
             reads.iter().any(|bytes| keys.leave(bytes))
         };
-        assert!(leave(&[b"q"]) && leave(&[b"Q"]) && leave(&[b"abq"]));
+        assert!(leave(&[b"q"]) && leave(&[b"Q"]) && leave(&[b"ab\x03"]));
         assert!(leave(&[b"\x1b", b""]));
         // An arrow in one piece and in two, a key with Alt, other keys, none.
         assert!(!leave(&[b"\x1b[A", b""]) && !leave(&[b"\x1b", b"[A", b""]));

@@ -13,7 +13,7 @@ use crate::core::status::{Direction, Flow, RunningTransfer, Status, Transfers};
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// A server that has not answered for this long is shown as silent. It is asked every second.
-const LATE: Duration = Duration::from_secs(3);
+const LATE: Duration = Duration::from_secs(5);
 
 /// What is known.
 pub(super) struct View {
@@ -161,12 +161,12 @@ pub(super) mod tests {
     #[test]
     fn a_server_is_silent_if_it_fails_or_takes_long() {
         let mut view = View::new(Duration::ZERO, report());
-        assert_eq!(view.silence(2 * SECOND), None);
-        assert_eq!(view.silence(4 * SECOND), Some((4 * SECOND, "no answer yet")));
-        view.answered(4 * SECOND, report());
-        view.failed("connection refused".into());
-        assert_eq!(view.silence(5 * SECOND), Some((SECOND, "connection refused")));
+        assert_eq!(view.silence(4 * SECOND), None);
+        assert_eq!(view.silence(5 * SECOND), Some((5 * SECOND, "no answer yet")));
         view.answered(6 * SECOND, report());
-        assert_eq!(view.silence(6 * SECOND), None);
+        view.failed("connection refused".into());
+        assert_eq!(view.silence(7 * SECOND), Some((SECOND, "connection refused")));
+        view.answered(8 * SECOND, report());
+        assert_eq!(view.silence(8 * SECOND), None);
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr,
-    tcgetwinsize, tcsetattr,
+    InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush,
+    tcgetattr, tcgetwinsize, tcsetattr,
 };
 
 /// Forgets what was typed and has not been read yet. Of something else than a terminal nothing is
@@ -29,18 +29,18 @@ impl Settings {
 }
 
 /// Has a terminal give each key at once and show none. A read that gets no key ends after a tenth of a
-/// second with nothing. Ctrl-C still interrupts; Ctrl-Z stops nothing, since the program could not put
-/// the terminal in order before it is stopped.
+/// second with nothing. Ctrl-C, Ctrl-Z and Ctrl-S are keys like others: none of them ends, stops or holds
+/// up the program before it has put the terminal in order.
 ///
 /// # Errors
 /// If it is no terminal.
 pub fn read_keys(terminal: impl AsFd) -> io::Result<Settings> {
     let before = tcgetattr(&terminal)?;
     let mut settings = before.clone();
-    settings.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+    settings.input_modes -= InputModes::IXON;
+    settings.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
     settings.special_codes[SpecialCodeIndex::VMIN] = 0;
     settings.special_codes[SpecialCodeIndex::VTIME] = 1;
-    settings.special_codes[SpecialCodeIndex::VSUSP] = 0;
     tcsetattr(&terminal, OptionalActions::Flush, &settings)?;
     Ok(Settings(before))
 }
