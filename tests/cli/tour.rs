@@ -63,11 +63,17 @@ fn the_tour_explains_each_step_in_a_line_and_leaves_nothing() {
     let told = run(demo(folder.path(), &["--tour"])).code(0).stderr(is_empty());
     let said = String::from_utf8(told.get_output().stdout.clone()).unwrap();
     let chapters: Vec<&str> = said.split("\n\n").filter(|text| text.contains(". ")).collect();
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures/tour.svg");
+    let picture = fs::read_to_string(picture).unwrap();
     for number in 1..=5 {
         let title = format!("{number}. ");
         let chapter = chapters.iter().find(|text| text.starts_with(&title));
         let explanation = chapter.and_then(|text| text.lines().nth(1)).unwrap();
         assert!(explanation.ends_with('.') && explanation.len() < 80, "{explanation}");
+        assert!(
+            picture.contains(explanation),
+            "an old picture, see scripts/tour.sh: {explanation}"
+        );
     }
     assert_eq!(said.matches("bit for bit\n").count(), 3, "{said}");
     assert!(said.ends_with("\nGoodbye. All processes have ended and the data is removed.\n"));

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::background::{part, scrub_far};
+use super::object;
 use super::table::{NARROW, Sheet, nodes};
 use super::target::Server;
 use super::view::{View, flow, shown_rate};
-use super::words::{headline, owed, state, sums, trouble};
-use super::{object, span};
+use super::words::{counted, headline, owed, span, state, sums, trouble};
 use crate::cmd::failure::Stop;
 use crate::core::error::Code;
 use crate::core::health::State as NodeState;
 use crate::core::path::printable;
-use crate::core::status::{Direction, RunningTransfer, Status};
+use crate::core::status::{Direction, RunningTransfer, Status, Transfers};
 
 /// What stands below everything.
 const FOOTER: &str = "q leaves";
@@ -81,24 +81,25 @@ fn traffic(view: &View) -> String {
             Some(rate) if running > 0 || rate > 0 => format!(" at {}", shown_rate(rate)),
             _ => String::new(),
         };
-        format!("{}{at}", super::counted(running, word))
+        format!("{}{at}", counted(running, word))
     });
     parts.join(", ")
 }
 
-/// A line for each transfer, as many as there is room for.
+/// A line for each transfer, as many as there is room for. Where those are not all, the last line says how
+/// many are not shown.
 fn transfers(view: &View, width: usize, room: usize) -> Vec<String> {
-    let (transfers, mut lines) = (view.transfers(), Vec::new());
-    let all = transfers.stores.running + transfers.retrievals.running;
-    let all = usize::try_from(all).unwrap_or(usize::MAX);
-    let mut shown = transfers.running.len().min(room);
-    if shown > 0 && shown < all {
-        // The last line says how many are not shown.
-        shown = transfers.running.len().min(room - 1);
+    let Transfers { stores, retrievals, running } = view.transfers();
+    let all = usize::try_from(stores.running.saturating_add(retrievals.running));
+    let all = all.unwrap_or(usize::MAX);
+    if running.is_empty() || room == 0 {
+        return Vec::new();
     }
-    lines.extend(transfers.running[..shown].iter().map(|one| transfer(view, one, width)));
-    if !transfers.running.is_empty() && room > 0 && shown < all {
-        lines.push(format!("  and {} more", all - shown));
+    let most = if running.len() >= all && all <= room { room } else { room - 1 };
+    let shown = &running[..running.len().min(most)];
+    let mut lines: Vec<String> = shown.iter().map(|one| transfer(view, one, width)).collect();
+    if shown.len() < all {
+        lines.push(format!("  and {} more", all - shown.len()));
     }
     lines
 }
@@ -187,7 +188,7 @@ mod tests {
     use super::super::table::tests::report;
     use super::super::view::tests::transfer;
     use super::*;
-    use crate::core::status::{Debt, Flow, State, Transfers, Trouble};
+    use crate::core::status::{Debt, Flow, State, Trouble};
     use crate::core::types::NodeId;
 
     const SECOND: Duration = Duration::from_secs(1);
