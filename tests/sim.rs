@@ -67,6 +67,7 @@ mod workers;
 #[path = "sim/world.rs"]
 mod world;
 
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
@@ -96,8 +97,17 @@ const STEPS: u32 = 60;
 /// The user whose files the enumerated crashes are about.
 const DEMO: &str = USERS[0];
 
+/// Which seeds are run: `PALK_SIM_SEEDS` is how many, or `FROM..TO` where several machines share them.
+fn seed_range() -> Range<u64> {
+    let Ok(text) = std::env::var("PALK_SIM_SEEDS") else { return 0..SEEDS };
+    let (from, to) = text.split_once("..").unwrap_or(("0", &text));
+    let [from, to] = [from, to].map(|number| number.parse().expect("PALK_SIM_SEEDS is a number"));
+    from..to
+}
+
 fn seeds() -> u64 {
-    std::env::var("PALK_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
+    let Range { start, end } = seed_range();
+    end - start
 }
 
 /// For how long a run keeps what was replaced or deleted.
@@ -159,7 +169,7 @@ fn run(seed: u64, faults: Faults) -> Tally {
 /// Runs all seeds; those that fail are named.
 fn run_all(kind: &str, faults: fn(u64) -> Faults) -> Tally {
     let (mut all, mut failed) = (Tally::default(), Vec::new());
-    for seed in 0..seeds() {
+    for seed in seed_range() {
         match panic::catch_unwind(AssertUnwindSafe(|| run(seed, faults(seed)))) {
             Ok(tally) => all += tally,
             Err(_) => {
