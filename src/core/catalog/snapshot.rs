@@ -356,10 +356,13 @@ impl UserTeller<'_, '_> {
 
     /// Has a version other names than that of this entry, which can be told?
     fn has_others(&mut self, entry: i64, version: VersionId, top: i64) -> Result<bool> {
+        // The first one is enough as a rule, and a version may have a thousand copies.
         let select = "SELECT parent FROM entries WHERE version = ?1 AND id != ?2";
-        let values = rusqlite::params![version.0, entry];
-        for parent in all(self.connection, select, values, |row| row.get(0))? {
-            if self.home(parent, top)?.is_some() {
+        let connection = self.connection;
+        let mut query = connection.prepare_cached(select).map_err(catalog_error)?;
+        let mut rows = query.query(rusqlite::params![version.0, entry]).map_err(catalog_error)?;
+        while let Some(row) = rows.next().map_err(catalog_error)? {
+            if self.home(row.get(0).map_err(catalog_error)?, top)?.is_some() {
                 return Ok(true);
             }
         }
