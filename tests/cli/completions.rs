@@ -18,7 +18,7 @@ fn script(shell: &str) -> String {
 fn has_shell(shell: &str) -> bool {
     let found = Command::new(shell).args(["-c", "exit 0"]).status().is_ok_and(|it| it.success());
     if !found {
-        eprintln!("SKIPPED: there is no {shell} on this machine");
+        support::skip(&format!("there is no {shell} on this machine"));
     }
     found
 }

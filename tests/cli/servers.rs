@@ -159,7 +159,7 @@ fn an_address_that_is_none_is_told_from_a_name_that_nobody_knows() {
 fn an_address_of_the_newer_kind_needs_no_brackets() {
     // The usual port, which an address without brackets stands for, may be taken: then nothing is shown.
     if std::net::TcpListener::bind("[::1]:17777").is_err() {
-        eprintln!("SKIPPED: [::1]:17777 cannot be had on this machine");
+        support::skip("[::1]:17777 cannot be had on this machine");
         return;
     }
     let mut cluster = Cluster::prepare(&[]);

@@ -44,7 +44,7 @@ fn has_systemd() -> bool {
     let asked = Command::new("systemd-analyze").arg("--version").stdout(Stdio::null()).status();
     let found = asked.is_ok_and(|status| status.success());
     if !found {
-        eprintln!("SKIPPED: there is no systemd-analyze on this machine");
+        support::skip("there is no systemd-analyze on this machine");
     }
     found
 }
@@ -77,7 +77,7 @@ fn a_printed_unit_starts_the_same_command() {
             r#"ExecStart={program} server --dir "with space" --discoverable "50%% of $$HOME""#
         ),
         &format!(r#"ReadWritePaths="{here}/with space""#),
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        r#"ExecReload=/bin/sh -c "kill -HUP ${MAINPID}""#,
         "Environment=PALK_LISTEN=127.0.0.1:443",
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
     ] {

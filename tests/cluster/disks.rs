@@ -11,7 +11,7 @@ use palk::core::io::net::{Deadline, Stream};
 use palk::core::types::NodeId;
 use palk::core::wire::node::{Failure, PROTOCOL, Reply, Request};
 
-use crate::support::{Cluster, HANG, USER, noise, palk, until};
+use crate::support::{Cluster, HANG, USER, noise, palk, skip, until};
 
 /// The status as one line, and waits until it has all of these texts.
 fn status_says(cluster: &Cluster, texts: &[&str]) -> String {
@@ -31,7 +31,7 @@ fn set_mode(at: &Path, mode: u32) {
 fn obedient() -> Option<Cluster> {
     let mut cluster = Cluster::prepare(&["--scrub-every", "never"]);
     if !cluster.obey_permissions() {
-        eprintln!("SKIPPED: this machine has no way to give up the superuser's rights (setpriv)");
+        skip("there is no way to give up the superuser's rights (setpriv)");
         return None;
     }
     (1..=4).for_each(|node| cluster.start_node(node));
@@ -159,7 +159,7 @@ fn what_is_immutable_in_a_nodes_folder_is_named_with_its_path() {
     let all = vec![block.clone(), own.clone(), folder.clone(), shown.clone()];
     let immutable = Immutable(all);
     if !set_immutable(&block, true) {
-        eprintln!("SKIPPED: no file can be made immutable here (chattr +i)");
+        skip("no file can be made immutable here (chattr +i)");
         return;
     }
     let text = |at: &Path| at.display().to_string();
@@ -275,7 +275,7 @@ fn an_empty_mount_point_is_not_taken_for_a_node_that_expects_data() {
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(13), "{said}");
         assert!(said.contains("holds no node's files, and --expect-data is given"), "{said}");
-        assert!(said.contains("mount its disk"), "{said}");
+        assert!(said.contains("Mount its disk"), "{said}");
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is begun there");
     fs::remove_dir(&folder).unwrap();
