@@ -339,7 +339,7 @@ fn accounts_are_made_disabled_and_removed_by_whoever_runs_the_server() {
     let cluster = with_nodes();
     let policy = Policy { sign_up: false, quota: None };
     let (server, address) = server_of(&cluster, policy);
-    let closed = "E\r\naccounts are made by whoever runs this server, not by signing up\r\n\
+    let closed = "E\r\nnobody can sign up on this server, its operator makes the accounts\r\n\
                   not-allowed";
     let mut client = extended(&address);
     assert_eq!(client.ask(&["NEW", "ann", "pw"]), closed);

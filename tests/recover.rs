@@ -131,7 +131,7 @@ fn nothing_is_recovered_over_a_running_server_or_from_too_few_nodes() {
     refused(&cluster, "elsewhere", &[1, 2, 3, 4], 9, "a server is running");
     refused(&cluster, "elsewhere", &[3], 6, "at least 2 nodes");
     cluster.kill_server();
-    refused(&cluster, "user_database", &[1, 2], 9, "holds 1 accounts and 0 files already");
+    refused(&cluster, "user_database", &[1, 2], 9, "holds accounts (1) and files (0) already");
     fs::write(cluster.path("elsewhere/palk.db"), "this is no catalog, but long enough").unwrap();
     refused(&cluster, "elsewhere", &[1, 2], 9, "cannot be read");
 }

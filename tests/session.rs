@@ -629,7 +629,8 @@ fn a_file_is_stored() {
 
 #[test]
 fn a_refused_file_is_taken_and_dropped() {
-    let big = "E\r\nERROR 3 bytes are more than the 1 that a file may have here\r\n\r\n";
+    let big =
+        "E\r\nERROR a file may have at most 1 bytes on this server, and this one has 3\r\n\r\n";
     asking(&[b"STR\r\nfull\r\ntest\r\n3\r\n\r\nINF", INF], &[big, LISTED]);
     let folder = "E\r\nERROR a file path is needed: files lie in a folder, none directly in your \
                   top folder\r\n\r\n";
@@ -915,7 +916,7 @@ fn the_client_of_2020_is_told_of_a_refusal_after_its_bytes_were_taken() {
     let mut stage = Stage::new(Dialect::Year2020);
     stage.play(&[HI, DEMO, b"STR\r\nfull\r\ntest\r\n3\r\n\r\n", b"ab"]);
     assert_eq!(said(&stage), [GREETING_2020, WELCOME_2020]);
-    let big = "ERROR 3 bytes are more than the 1 that a file may have here";
+    let big = "ERROR a file may have at most 1 bytes on this server, and this one has 3";
     asking_2020(&[b"STR\r\nfull\r\ntest\r\n3\r\n\r\nabc", INF], &[big, LISTED_2020]);
     let absolute = format!("ERROR {}", PathError::Absolute);
     asking_2020(&[b"STR\r\na\r\n/test\r\n3\r\n\r\nabc", INF], &[&absolute, LISTED_2020]);
@@ -1001,7 +1002,7 @@ fn where_nobody_can_sign_up_a_yes_leads_back_to_the_sign_in() {
             _ => panic!("nothing else is to be done"),
         }
     }
-    let closed = "E\r\naccounts are made by whoever runs this server, not by signing up\r\n\
+    let closed = "E\r\nnobody can sign up on this server, its operator makes the accounts\r\n\
                   2\r\nUsername: \r\nPassword: \r\n\r\n";
     assert_eq!(said, [GREETING, UNKNOWN, closed, WELCOME]);
 }

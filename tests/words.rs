@@ -294,7 +294,7 @@ fn spec_4_a_folder_that_is_not_empty_or_not_there_is_not_removed() {
     session(&cluster, "RMDIR nothing\n")
         .code(4)
         .stderr(contains("cannot remove the folder nothing: there is no folder nothing\n"));
-    session(&cluster, "rmdir -r work\n").code(2).stderr(contains("If that is meant:  -r --yes"));
+    session(&cluster, "rmdir -r work\n").code(2).stderr(contains("To confirm it:  -r --yes"));
     session(&cluster, "cd work\nrmdir -r --yes .\npwd\n")
         .code(0)
         .stdout(contains("Removed work  with 1 file and 0 folders in it\n~ pwd\n/\n"));

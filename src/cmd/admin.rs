@@ -123,7 +123,7 @@ fn no_socket(dir: &Path) -> Error {
 
 /// The failure with what to do about it.
 pub(crate) fn failure(dir: &Path, error: &Error) -> Failure {
-    let failure = Failure::new(error.code(), error.to_string());
+    let failure = Failure::from(error);
     let dir = printable(&dir.to_string_lossy());
     match error.code() {
         Code::Unreachable => failure
@@ -139,7 +139,7 @@ pub(crate) fn failure(dir: &Path, error: &Error) -> Failure {
         }
         Code::TooFewNodes => failure.hint("See which are away:  palk admin status"),
         Code::InDoubt => {
-            failure.hint("Look what is there before you repeat it:  palk admin user list")
+            failure.hint("Check what is there before you repeat it:  palk admin user list")
         }
         Code::UserExists | Code::Usage => failure,
         _ => failure.hint("The server's log says more."),

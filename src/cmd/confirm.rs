@@ -2,6 +2,13 @@
 
 use crate::cmd::env::{Asked, Env};
 use crate::cmd::failure::{Failure, Stop};
+use crate::core::error::Code;
+
+/// The failure of a command that nobody can be asked about; `option` confirms it.
+pub(crate) fn unconfirmed(what: &str, option: &str) -> Failure {
+    let text = format!("cannot {what}: it has to be confirmed, and there is no terminal to ask at");
+    Failure::new(Code::Usage, text).hint(format!("Nothing was changed. To confirm it:  {option}"))
+}
 
 /// Asks a question that wants a yes or a no.
 ///

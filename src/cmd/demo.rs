@@ -222,7 +222,7 @@ fn exec(command: &OsString, stage: &Stage, resources: &Resources, env: &Env) -> 
         shell.env("PATH", path);
     }
     let child = shell.spawn().map_err(|error| {
-        Failure::new(Code::Unexpected, format!("cannot start a shell: {}", reason(&error)))
+        Failure::new(Code::Unexpected, format!("cannot start the shell sh: {}", reason(&error)))
     })?;
     resources.open().command = Some(child);
     loop {

@@ -294,7 +294,8 @@ impl Env {
             return Stop::ReaderGone;
         }
         let text = format!("cannot write to standard output: {}", reason(error));
-        Failure::new(Code::LocalFile, text).into()
+        let hint = "What was printed is not complete. Check where it goes to, then try again.";
+        Failure::new(Code::LocalFile, text).hint(hint).into()
     }
 
     /// A line for the user, unless `-q` or `--json`.
@@ -360,14 +361,25 @@ impl Env {
         }
         if self.args.iter().any(|arg| arg == "--json") {
             let text = plain.to_string();
-            let text = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
-            self.json("error", json!({"code": Code::Usage.exit_status(), "message": text}))?;
+            let lines = text.trim_start_matches("error: ").lines().map(str::trim);
+            let said: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+            let failure = Failure::new(Code::Usage, said.join(" "));
+            self.json_failure(&failure)?;
         } else {
             let colour = self.terminals.err && self.variable("NO_COLOR").is_none();
             let text = if colour { plain.ansi().to_string() } else { plain.to_string() };
             self.say(text.trim_end());
         }
         Err(Stop::Told(Code::Usage))
+    }
+
+    fn json_failure(&mut self, failure: &Failure) -> Result<(), Stop> {
+        let code = failure.code.exit_status();
+        let mut object = json!({"code": code, "message": failure.text});
+        if let Some(hint) = &failure.hint {
+            object["hint"] = json!(hint);
+        }
+        self.json("error", object)
     }
 
     /// Tells how a command ended, where that has not been done, and gives the exit status.
@@ -379,13 +391,10 @@ impl Env {
             Err(Stop::Ended(status)) => status,
             Err(Stop::Failed(failure)) => {
                 let code = failure.code.exit_status();
+                let failure = failure.with_usual_advice();
                 if self.manner.json {
-                    let mut object = json!({"code": code, "message": failure.text});
-                    if let Some(hint) = &failure.hint {
-                        object["hint"] = json!(hint);
-                    }
                     // Nobody reads it: then the status alone says it.
-                    let _ = self.json("error", object);
+                    let _ = self.json_failure(&failure);
                     let _ = self.settle();
                 } else if failure.code == Code::Interrupted {
                     self.say(&failure.text); // the user knows: it is no error
@@ -465,6 +474,7 @@ impl Env {
     fn edit_line(&mut self, prompt: &str, command: bool) -> Result<Line, Stop> {
         let failed = |error: rustyline::error::ReadlineError| {
             Failure::new(Code::LocalFile, format!("cannot read from the terminal: {error}"))
+                .hint("Begin the session again.")
         };
         let editor = match &mut self.editor {
             Some(editor) => editor,
@@ -537,10 +547,11 @@ fn is_hang_up(error: &io::Error) -> bool {
 
 fn input_failed(error: &io::Error) -> Stop {
     if error.kind() == ErrorKind::InvalidData {
-        return Failure::new(Code::Usage, "standard input is not UTF-8 text").into();
+        let failure = Failure::new(Code::Usage, "standard input is not UTF-8 text");
+        return failure.hint("Convert it, or check that it is the right file.").into();
     }
     let text = format!("cannot read standard input: {}", reason(error));
-    Failure::new(Code::LocalFile, text).into()
+    Failure::new(Code::LocalFile, text).hint("Check where it comes from, then try again.").into()
 }
 
 #[cfg(test)]

@@ -37,7 +37,17 @@ impl Failure {
 
     /// `what`, which could not be done because of `error`.
     pub fn of(what: &str, error: &Error) -> Failure {
-        Failure::new(error.code(), format!("{what}: {error}"))
+        let failure = Failure::from(error);
+        Failure { text: format!("{}: {}", printable(what), failure.text), ..failure }
+    }
+
+    /// The same with what helps with most failures of its kind, unless it has a hint.
+    #[must_use]
+    pub fn with_usual_advice(self) -> Failure {
+        match usual_advice(self.code) {
+            Some(advice) => self.hint(advice),
+            None => self,
+        }
     }
 
     /// The same with a hint, unless it has one.
@@ -48,6 +58,29 @@ impl Failure {
     }
 }
 
+/// What to do where no more is known than the kind of failure. Whoever interrupts knows what to do.
+fn usual_advice(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::Usage | Code::BadPath => "See:  palk --help",
+        Code::SomeFailed => "The lines above say why.",
+        Code::NoSuchFile | Code::NoSuchFolder => "See what is there:  palk client inf",
+        Code::SignIn | Code::NoSuchUser | Code::Disabled => "Check the user name and the password.",
+        Code::UserExists | Code::Exists => "Choose another name.",
+        Code::Unreachable | Code::TooFewNodes => "See what is down:  palk status",
+        Code::Damaged => "Put back a copy if there is one, and check the disk that it was on.",
+        Code::NoSpace => "Free some space, then try again.",
+        Code::TooBig | Code::OverQuota => "Ask the operator of the server for a higher limit.",
+        Code::Busy | Code::Changed | Code::Temporary => "Try again.",
+        Code::NotAllowed => "Nothing was changed.",
+        Code::Version => "Use the same version of Palk on both sides. See:  palk --version",
+        Code::ServerIdentity => "Nothing was sent. Compare the fingerprint with the server's log.",
+        Code::LocalFile => "Check that file or folder and its permissions, then try again.",
+        Code::InDoubt => "Check what is there before you repeat it:  palk client inf",
+        Code::Unexpected => "Try again. If it stays so, look for the cause with:  palk doctor",
+        Code::Interrupted => return None,
+    })
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Stop {
         Stop::Failed(failure)
@@ -56,7 +89,18 @@ impl From<Failure> for Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
-        Stop::Failed(Failure::new(error.code(), error.to_string()))
+        Stop::Failed(Failure::from(&error))
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Failure {
+        match error {
+            Error::Advised { code, text, advice } => {
+                Failure::new(*code, text).hint(printable(advice))
+            }
+            other => Failure::new(other.code(), other.to_string()),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl Keygen {
                 Code::Exists => "Use that one, or name another file.",
                 _ => "Check the folder, then try again.",
             };
-            Failure::new(error.code(), error.to_string()).hint(hint)
+            Failure::from(&error).hint(hint)
         })?;
         env.note(&format!("Made the key {shown}, fingerprint {}", key.fingerprint()));
         env.note(

@@ -55,7 +55,9 @@ enum Command {
 
 /// Reads a size (`10GB`, `1GiB`, `4096`), in bytes.
 fn parse_bytes(text: &str) -> Result<u64, String> {
-    Ok(text.parse::<bytesize::ByteSize>()?.as_u64())
+    let wrong =
+        |_| "a size is a number of bytes, kB, MB, GB, KiB, MiB or GiB: 4096, 10GB".to_owned();
+    text.parse().map(|size: bytesize::ByteSize| size.as_u64()).map_err(wrong)
 }
 
 /// Runs the program on its command line and gives its exit status.

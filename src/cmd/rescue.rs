@@ -104,7 +104,7 @@ impl Rescue {
 
 /// What was cannot be told.
 fn no_past(error: &Error) -> Failure {
-    Failure::new(error.code(), error.to_string()).hint("Leave out --at and --kept.")
+    Failure::from(error).hint("Leave out --at and --kept.")
 }
 
 /// Makes all folders and files, and tells of each that failed.
@@ -118,7 +118,7 @@ fn rescue(env: &mut Env, mut rescuer: Rescuer, survey: &Survey, out: &Path) -> R
         // If nothing can be written at all, the first file says so.
         if let Err(error) = rescuer.folder(user, folder) {
             let at = out.join(user.as_str()).join(folder.as_str());
-            tally.place(env, &at, Failure::new(error.code(), error.to_string()))?;
+            tally.place(env, &at, Failure::from(&error))?;
         }
     }
     let total = survey.files.iter().map(StoredFile::bytes).sum();
@@ -353,7 +353,7 @@ fn stopped(error: &Error, tally: &Tally, out: &Path) -> Failure {
         count(tally.asked, "file"),
         out.display()
     );
-    Failure::new(error.code(), error.to_string()).hint(printable(&hint))
+    Failure::from(error).hint(printable(&hint))
 }
 
 /// Is there anything of this user?

@@ -261,7 +261,8 @@ impl Server {
             4 => self.nodes.try_into().ok(),
             count => {
                 let text = format!("--node must be given four times (or not at all), not {count}");
-                return Err(Failure::new(Code::Usage, text).into());
+                let hint = "Name all four, or none: they are remembered from the first start.";
+                return Err(Failure::new(Code::Usage, text).hint(hint).into());
             }
         };
         let certificate = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
@@ -408,7 +409,7 @@ fn open_discovery(
         Err(error) => {
             let hint = "Another server or program may answer there already: name another address \
                         with --discovery-listen, or leave out --discoverable.";
-            Err(Failure::new(error.code(), error.to_string()).hint(hint))
+            Err(Failure::from(&error).hint(hint))
         }
     }
 }
@@ -436,7 +437,7 @@ fn announce(
         Discovery { name: name.clone(), palk: is_palk_found.then(announced), share }
     };
     let started = answering.start(discovery, state);
-    started.map_err(|error| Failure::new(error.code(), error.to_string()))
+    started.map_err(|error| Failure::from(&error))
 }
 
 fn log_door(door: &Door) {
@@ -445,7 +446,7 @@ fn log_door(door: &Door) {
     tracing::info!("door {kind} is open at {address}, for /{folder} of user {user}");
     if *is_open {
         tracing::warn!(
-            "door {kind} has no passwords and no encryption: whoever reaches {address} acts as {user}"
+            "door {kind} has no passwords and no encryption: anybody who reaches {address} acts as {user}"
         );
     }
 }
@@ -454,7 +455,7 @@ fn taken_over(epoch: u64) -> Failure {
     let text =
         format!("another server has taken over these nodes (epoch {epoch}); this one has ended");
     Failure::new(Code::NotAllowed, text)
-        .hint("Use the other one; to go back to this one, stop the other first")
+        .hint("Use the other one. To go back to this one, stop the other first.")
 }
 
 #[cfg(test)]

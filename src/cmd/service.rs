@@ -21,6 +21,7 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
 use crate::core::error::{Code, Error};
 use crate::core::io::listener::{STOP_WAIT, State};
+use crate::core::io::net::UNRESOLVED;
 use crate::core::io::tls::ClusterKey;
 use crate::core::path::printable;
 
@@ -158,7 +159,7 @@ impl Key {
                     Code::NotAllowed => format!("Make it private:  chmod 600 {shown}"),
                     _ => "A key is made by:  palk keygen FILE".to_owned(),
                 };
-                Err(Failure::new(error.code(), error.to_string()).hint(hint))
+                Err(Failure::from(&error).hint(hint))
             }
         }
     }
@@ -166,12 +167,18 @@ impl Key {
 
 /// Why a node or the server does not start, with what to do.
 pub fn not_started(error: &Error) -> Failure {
-    let failure = Failure::new(error.code(), error.to_string());
+    let failure = Failure::from(error);
     match error {
         Error::NeedsKey(_) => failure.hint(
             "Make a key once:  palk keygen cluster.key   copy it to every machine, and start the \
              server and the nodes with  --key cluster.key",
         ),
+        Error::Catalog(_) => Failure::of("cannot open the user database", error).hint(
+            "If the user database is damaged, move its folder away and make it anew from the nodes:  \
+             palk admin recover --help",
+        ),
+        Error::Other { code: Code::Unreachable, text } if text.ends_with(UNRESOLVED) => failure
+            .hint("Check how the name is spelled, and that it is one of this machine's."),
         _ => failure,
     }
 }

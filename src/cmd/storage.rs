@@ -139,8 +139,8 @@ fn check_data(disk: &dyn Disk, folder: &Path) -> Result<(), Stop> {
         return Ok(());
     }
     let text = format!("{} holds no node's files, and --expect-data is given", folder.display());
-    let hint = "mount its disk, or name the right folder with --dir; to begin a new folder, start the \
-                node once without --expect-data";
+    let hint = "Mount its disk, or name the right folder with --dir. To begin a new folder, start the \
+                node once without --expect-data.";
     Err(Failure::new(Code::LocalFile, text).hint(hint).into())
 }
 
@@ -149,7 +149,7 @@ fn lock(folder: &Path) -> Result<FolderLock, Stop> {
         .map_err(Error::io(format!("cannot lock the folder {}", folder.display())))?;
     taken.ok_or_else(|| {
         let text = format!("another storage node uses the folder {}", folder.display());
-        Failure::new(Code::Busy, text).hint("stop it, or name another folder with --dir").into()
+        Failure::new(Code::Busy, text).hint("Stop it, or name another folder with --dir.").into()
     })
 }
 

@@ -188,7 +188,7 @@ pub enum Error {
     Exists(FilePath),
     #[error("the name {what} is taken by {taken}")]
     NameCollision { what: String, taken: String },
-    #[error("{bytes} bytes are more than the {limit} that a file may have here")]
+    #[error("a file may have at most {limit} bytes on this server, and this one has {bytes}")]
     TooBig { bytes: u64, limit: u64 },
     #[error("at least {WRITE_QUORUM} of 4 nodes are needed to store; not available: {0}")]
     TooFewToStore(Troubles),
@@ -232,6 +232,9 @@ pub enum Error {
     /// Anything else, with the code it should count as.
     #[error("{text}")]
     Other { code: Code, text: String },
+    /// The same with what to do about it.
+    #[error("{text}. {advice}")]
+    Advised { code: Code, text: String, advice: String },
     /// Said in place of "no such user" and "wrong password" where the two must look the same.
     #[error("the user name or the password is wrong")]
     SignInRefused,
@@ -246,7 +249,7 @@ pub enum Error {
     Throttled { seconds: u64 },
     #[error("the account {0} is disabled")]
     Disabled(String),
-    #[error("accounts are made by whoever runs this server, not by signing up")]
+    #[error("nobody can sign up on this server, its operator makes the accounts")]
     SignUpClosed,
     #[error(
         "{bytes} bytes do not fit: {used} of the {quota} bytes that this account may store are used"
@@ -387,7 +390,9 @@ impl Error {
                 Code::TooFewNodes
             }
             Error::InDoubt { .. } => Code::InDoubt,
-            Error::Remote { code, .. } | Error::Other { code, .. } => *code,
+            Error::Remote { code, .. }
+            | Error::Other { code, .. }
+            | Error::Advised { code, .. } => *code,
             Error::SignInRefused | Error::TokenRefused | Error::PasswordChanged => Code::SignIn,
             Error::Throttled { .. } | Error::TooManySignUps { .. } => Code::Temporary,
             Error::Disabled(_) => Code::Disabled,
@@ -407,6 +412,11 @@ impl Error {
     /// An I/O error with what was being done: `cannot open /x/y`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what: what.into(), source }
+    }
+
+    /// The same with what to do about it, a sentence of its own.
+    pub fn advised(code: Code, text: impl Into<String>, advice: impl Into<String>) -> Error {
+        Error::Advised { code, text: text.into(), advice: advice.into() }
     }
 
     /// An error of a kind with a text of its own.

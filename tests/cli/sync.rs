@@ -192,7 +192,7 @@ fn what_only_the_target_has_goes_if_that_is_meant() {
     fs::remove_dir_all(cluster.path("d/deep")).unwrap();
     fs::remove_file(cluster.path("d/a.txt")).unwrap();
     client(&cluster, &["sync", "d", ":up"]).code(0).stderr(contains("2 only in :up; --delete"));
-    let refused = contains("nobody can be asked").and(contains("--delete --yes"));
+    let refused = contains("there is no terminal to ask at").and(contains("--delete --yes"));
     client(&cluster, &["sync", "d", ":up", "--delete"]).code(2).stderr(refused);
     client(&cluster, &["sync", "d", ":up", "--yes"]).code(2);
     client(&cluster, &["sync", "d", ":up", "--delete", "-n"])

@@ -185,7 +185,7 @@ fn a_snapshot_keeps_what_a_purge_lets_go_of() {
         |cluster: &Cluster| json(cluster, &["inf"]).pop().unwrap()["kept_bytes"].as_u64().unwrap();
     assert_eq!(kept(&cluster), 8 + 15);
     admin(&cluster, &["status"]).stdout(contains("23 B for undo and in 1 snapshot"));
-    admin(&cluster, &["purge"]).code(2).stderr(contains("nobody can be asked"));
+    admin(&cluster, &["purge"]).code(2).stderr(contains("there is no terminal to ask at"));
     admin(&cluster, &["purge", "--yes", "--user", "nobody"]).code(5);
     admin(&cluster, &["purge", "--yes"]).code(0);
     until("what no snapshot has is dropped", || kept(&cluster) == 8);
@@ -207,7 +207,7 @@ fn what_is_deleted_for_ever_is_gone() {
     store(&cluster, "secret", "two");
     client(&cluster, &["del", "--forever", "secret"])
         .code(2)
-        .stderr(contains("nobody can be asked"));
+        .stderr(contains("there is no terminal to ask at"));
     client(&cluster, &["del", "--forever", "--yes", "secret"])
         .code(0)
         .stderr(contains("Deleted secret with all its versions"));

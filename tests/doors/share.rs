@@ -165,7 +165,7 @@ fn the_largest_file_is_met_while_it_comes() {
     let mut client = Share::connect(&address);
     client.put("big.bin", &noise(1, 256 * 400 + 10));
     cluster.server().says("not stored");
-    cluster.server().says("are more than the 1000 that a file may have here");
+    cluster.server().says("a file may have at most 1000 bytes on this server");
     client.put("small.bin", &noise(2, 999));
     until_listed(&address, &["small.bin"]);
     assert!(client.get("small.bin") == noise(2, 999));

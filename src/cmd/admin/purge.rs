@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Common;
-use crate::cmd::confirm::confirm;
+use crate::cmd::confirm::{confirm, unconfirmed};
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
@@ -33,12 +33,10 @@ impl Purge {
             None => "of all accounts".to_owned(),
         };
         if !self.yes {
-            let text = format!(
-                "this lets go of all that is kept for undo {whose}, and nobody can be asked"
-            );
-            let unasked = Failure::new(Code::Usage, text).hint("If that is meant:  --yes");
-            let refused = Failure::new(Code::Interrupted, "Nothing was let go of.");
-            let question = format!("Let go of all that is kept for undo {whose} (yes or no)? ");
+            let what = format!("delete all that is kept for undo {whose}");
+            let unasked = unconfirmed(&what, "--yes");
+            let refused = Failure::new(Code::Interrupted, "Nothing was deleted.");
+            let question = format!("Delete all that is kept for undo {whose} (yes or no)? ");
             confirm(env, &question, unasked, refused)?;
         }
         let verb = Verb::Purge { user: self.user };

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Common;
 use crate::cmd::client::password::Source;
-use crate::cmd::confirm::confirm;
+use crate::cmd::confirm::{confirm, unconfirmed};
 use crate::cmd::env::{Asked, Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::parse_bytes;
@@ -166,8 +166,8 @@ impl Password {
 }
 
 fn confirm_removal(name: &str, env: &mut Env) -> Result<(), Stop> {
-    let unasked = Failure::new(Code::Usage, "removing an account has to be confirmed")
-        .hint("Say  --yes  if all of its files are to be removed.");
+    let what = format!("remove {} with all of its files", printable(name));
+    let unasked = unconfirmed(&what, "--yes");
     let refused = Failure::new(Code::NotAllowed, "nothing was removed");
     let question = format!("Remove {} with all of its files? (yes or no): ", printable(name));
     confirm(env, &question, unasked, refused)

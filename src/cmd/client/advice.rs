@@ -23,7 +23,7 @@ pub(super) fn own_or_usual(what: &str, error: &Error, own: &[(Code, &'static str
 
 /// A failure whose text says itself what could not be done.
 pub(super) fn plain(error: &Error) -> Failure {
-    let failure = Failure::new(error.code(), error.to_string());
+    let failure = Failure::from(error);
     match advice(error) {
         Some(advice) => failure.hint(advice),
         None => failure,
@@ -56,7 +56,8 @@ pub(super) const NOT_RUNNING: &str =
 /// What to do about what was found without the server, or without its answer.
 fn on_this_side(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code::Usage | Code::BadPath => "Nothing was sent. See:  palk client --help",
+        Code::Usage => "Nothing was sent. See:  palk client --help",
+        Code::BadPath => "Nothing was sent. Choose another name.",
         Code::Unreachable => NOT_RUNNING,
         Code::LocalFile => "Check the local file or folder, then try again.",
         Code::Exists => "Leave out --no-replace to replace it, or choose another name.",
@@ -68,7 +69,8 @@ fn on_this_side(code: Code) -> Option<&'static str> {
 /// What to do about the server's answer that it has not done what was asked for.
 fn after_refusal(code: Code) -> Option<&'static str> {
     Some(match code {
-        Code::Usage | Code::BadPath => "Nothing was changed. See:  palk client --help",
+        Code::Usage => "Nothing was changed. See:  palk client --help",
+        Code::BadPath => "Nothing was changed. Choose another name.",
         Code::NoSuchFile | Code::NoSuchFolder => "See what is there:  palk client inf",
         Code::SignIn => {
             "Check --user and the password. To make an account:  palk client signup --user NAME"
@@ -76,13 +78,18 @@ fn after_refusal(code: Code) -> Option<&'static str> {
         Code::NoSuchUser => "Check --user, or make the account:  palk client signup --user NAME",
         Code::UserExists => "Choose another name with --user.",
         Code::Unreachable => BROKEN,
-        Code::TooFewNodes => "Nothing was changed. Try again when enough storage nodes are up.",
+        Code::TooFewNodes => {
+            "Nothing was changed. See which nodes are down:  palk status   and start them."
+        }
         Code::Damaged => {
             "Nodes that come back do not help. Check what is left:  palk admin scrub   and store it \
              again if you have it elsewhere."
         }
         Code::NoSpace => "Nothing was changed. Free some space, then try again.",
-        Code::TooBig => "Nothing was stored. Store it in parts, or ask for a higher limit.",
+        Code::TooBig => {
+            "Nothing was stored. Split it, or ask the operator of the server for a higher limit \
+             (--max-file-size)."
+        }
         Code::Exists => "Leave out --no-replace to replace it, or choose another name.",
         Code::Busy | Code::Changed | Code::Temporary => "Nothing was changed. Try again.",
         Code::NotAllowed => "Nothing was changed. Choose another name.",
@@ -93,8 +100,8 @@ fn after_refusal(code: Code) -> Option<&'static str> {
         Code::OverQuota => {
             "Nothing was stored. Delete what is not needed, or ask for a higher quota."
         }
-        Code::InDoubt => "Look what is there before you repeat it:  palk client inf",
-        Code::Disabled => "Ask whoever runs the server to enable it.",
+        Code::InDoubt => "Check what is there before you repeat it:  palk client inf",
+        Code::Disabled => "Ask the operator of the server to enable it.",
         Code::SomeFailed | Code::ServerIdentity | Code::Interrupted => return None,
     })
 }

@@ -172,6 +172,11 @@ pub(super) fn by_saved(
 
 /// A sign-in that failed, with what to do.
 pub(super) fn sign_in_failed(user: &str, error: &Error) -> Failure {
+    if error.code() == Code::Temporary {
+        let hint = "Make sure of the password first. The operator of the server can set a new one:  palk \
+                    admin user passwd NAME";
+        return Failure::of(&format!("cannot sign in as {user}"), error).hint(hint);
+    }
     advice::failure(&format!("cannot sign in as {user}"), error)
 }
 

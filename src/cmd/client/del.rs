@@ -10,7 +10,7 @@ use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
 use crate::cmd::completions::STORED;
-use crate::cmd::confirm::confirm;
+use crate::cmd::confirm::{confirm, unconfirmed};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -81,8 +81,8 @@ impl Del {
 /// Makes sure that nothing is to bring these files back.
 fn confirm_forever(files: &str, env: &mut Env) -> Result<(), Stop> {
     let files = printable(files);
-    let text = format!("--forever lets go of all versions of {files}, and nobody can be asked");
-    let unasked = Failure::new(Code::Usage, text).hint("If that is meant:  --forever --yes");
+    let what = format!("delete {files} with all versions");
+    let unasked = unconfirmed(&what, "--forever --yes");
     let refused = Failure::new(Code::Interrupted, "Nothing was deleted.");
     let question = format!("Delete {files} with all versions, for ever (yes or no)? ");
     confirm(env, &question, unasked, refused)

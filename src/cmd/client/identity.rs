@@ -169,8 +169,9 @@ impl Settings {
         );
         let answer = env.ask(&question, Asked::Answer)?;
         if !answer.trim().eq_ignore_ascii_case("yes") {
-            let text = format!("the server {} is not trusted, nothing was sent", self.server);
-            return Err(Failure::new(Code::ServerIdentity, text).into());
+            let text = format!("the server {} is not trusted", self.server);
+            let hint = "Nothing was sent. Ask the operator of the server for its fingerprint.";
+            return Err(Failure::new(Code::ServerIdentity, text).hint(hint).into());
         }
         KnownServers::open(env)?.remember(&self.server, &found)?;
         self.fingerprint = Some(found);
@@ -195,7 +196,7 @@ impl Settings {
 
     /// A connection that was not made, with what to do.
     pub(crate) fn not_reached(&self, error: &Error) -> Failure {
-        let failure = Failure::new(error.code(), error.to_string());
+        let failure = Failure::from(error);
         let server = &self.server;
         match error {
             // Whoever answered there did not get as far as being a server.
@@ -206,7 +207,7 @@ impl Settings {
             )),
             Error::ChangedServer { .. } if self.fingerprint_is_given => failure.hint(
                 "Nothing was sent. Is it the right server, and the right fingerprint? Do not go on \
-                 before you know",
+                 before you know.",
             ),
             Error::ChangedServer { .. } if is_loopback(server).unwrap_or(false) => {
                 failure.hint(format!(
@@ -215,8 +216,8 @@ impl Settings {
                 ))
             }
             Error::ChangedServer { .. } => failure.hint(format!(
-                "Nothing was sent. Somebody may be between you and it: do not go on unless whoever \
-                 runs it says that its key is new. Then:  palk client trust {server} FINGERPRINT"
+                "Nothing was sent. Somebody may be between you and it: do not go on unless its \
+                 operator says that its key is new. Then:  palk client trust {server} FINGERPRINT"
             )),
             _ => advice::plain(error),
         }

@@ -9,8 +9,9 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use super::command::{Words, check_end};
 use crate::cmd::env::Env;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::open_at_once;
@@ -116,24 +117,23 @@ impl Source {
     /// [`Code::LocalFile`] if it could not be run or has failed.
     pub(crate) fn of_command(command: &str) -> Result<Source> {
         let failed = |why: String| {
-            Error::other(Code::LocalFile, format!("the command {command:?} failed: {why}"))
+            let text = format!("the command {command:?} failed: {why}");
+            let advice = "Nothing was stored. Run the command by itself to see why.";
+            Error::advised(Code::LocalFile, text, advice)
         };
-        let words = shlex::split(command).filter(|words| !words.is_empty());
-        let words = words.ok_or_else(|| failed("its quotes do not match".into()))?;
-        let mut child = Command::new(&words[0])
-            .args(&words[1..])
+        let words = Words::of(command).map_err(failed)?;
+        let mut child = words
+            .command()
             .stdin(Stdio::inherit())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
-            .map_err(|error| failed(reason(&error)))?;
+            .map_err(|error| failed(words.not_started(&error)))?;
         // Closed before the command is waited for: one that goes on writing must not wait for this.
         let source =
             child.stdout.take().map_or_else(|| spool(&mut io::empty()), |mut out| spool(&mut out));
         let status = child.wait().map_err(|error| failed(reason(&error)))?;
-        if !status.success() {
-            return Err(failed(status.to_string()));
-        }
+        check_end(status).map_err(failed)?;
         source
     }
 

@@ -46,7 +46,10 @@ impl Mkdir {
                 }
                 Err(error) => {
                     let own = [
-                        (Code::Exists, "Nothing was changed. With -p that is no error."),
+                        (
+                            Code::Exists,
+                            "Nothing was changed. To accept a folder that is there:  -p",
+                        ),
                         (Code::NoSuchFolder, "Nothing was changed. Make those above it too:  -p"),
                     ];
                     let what = format!("cannot make the folder {text}");

@@ -7,6 +7,7 @@ pub(crate) mod advice;
 mod bandwidth;
 mod cat;
 mod check;
+mod command;
 mod complete;
 mod config;
 pub(crate) mod connection;

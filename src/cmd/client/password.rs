@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use super::command::{Words, check_end};
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
@@ -52,7 +53,8 @@ impl Source {
         };
         let password = password.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&password).to_owned();
         if password.is_empty() {
-            return Err(Failure::new(Code::Usage, "the password is empty").into());
+            let hint = "Nothing was sent. Check where the password comes from.";
+            return Err(Failure::new(Code::Usage, "the password is empty").hint(hint).into());
         }
         Ok(password)
     }
@@ -63,15 +65,12 @@ fn from_command(command: &str) -> Result<String, Failure> {
         Failure::new(Code::LocalFile, format!("the password command failed: {why}"))
             .hint(format!("Run it by itself to see why:  {command}"))
     };
-    let words = shlex::split(command).filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| failed("its quotes do not match".into()))?;
+    let words = Words::of(command).map_err(failed)?;
     // It may ask the user: standard input and standard error stay the terminal's.
-    let mut child = Command::new(&words[0]);
-    child.args(&words[1..]).stdin(Stdio::inherit()).stderr(Stdio::inherit());
-    let output = child.output().map_err(|error| failed(reason(&error)))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
-    }
+    let mut child = words.command();
+    child.stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    let output = child.output().map_err(|error| failed(words.not_started(&error)))?;
+    check_end(output.status).map_err(failed)?;
     first_line(output.stdout.as_slice()).map_err(|error| failed(reason(&error)))
 }
 

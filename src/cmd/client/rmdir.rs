@@ -8,6 +8,7 @@ use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
 use crate::cmd::completions::STORED;
+use crate::cmd::confirm::unconfirmed;
 use crate::cmd::env::Env;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -90,8 +91,8 @@ pub(super) fn summary(folder: &FolderPath, removed: Removed) -> String {
 /// [`Code::Usage`] if nobody can be asked, [`Code::Interrupted`] for a no.
 pub(super) fn confirm(folders: &str, env: &mut Env) -> Result<(), Stop> {
     let folders = printable(folders);
-    let text = format!("-r removes {folders} and everything in it, and nobody can be asked");
-    let unasked = Failure::new(Code::Usage, text).hint("If that is meant:  -r --yes");
+    let what = format!("remove {folders} and everything in it");
+    let unasked = unconfirmed(&what, "-r --yes");
     let refused = Failure::new(Code::Interrupted, "Nothing was removed.");
     let question = format!("Remove {folders} and everything in it (yes or no)? ");
     crate::cmd::confirm::confirm(env, &question, unasked, refused)

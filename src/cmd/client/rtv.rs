@@ -131,7 +131,8 @@ impl Rtv {
         let to = if to == Path::new(".") { env.at(Path::new("")) } else { env.at(to) };
         if to.exists() && !to.is_dir() {
             let text = format!("{} is not a folder", to.display());
-            return Err(Failure::new(Code::LocalFile, text).into());
+            let hint = "Nothing was retrieved. Name a folder with --to DIR.";
+            return Err(Failure::new(Code::LocalFile, text).hint(hint).into());
         }
         let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
         let (paths, manner) = (&self.paths, self.manner);

@@ -358,7 +358,7 @@ fn failed_here(what: &str, error: &Error) -> Failure {
             Failure::of(what, error).hint("See what is there:  INF")
         }
         Code::InDoubt => {
-            Failure::of(what, error).hint("Look what is there before you repeat it:  INF")
+            Failure::of(what, error).hint("Check what is there before you repeat it:  INF")
         }
         _ => advice::failure(what, error),
     }

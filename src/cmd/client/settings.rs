@@ -140,7 +140,10 @@ impl Profile {
         if server.is_some() && server != self.server.as_deref() {
             return Ok(None);
         }
-        let failed = |why| Failure::new(Code::Usage, format!("the profile's fingerprint: {why}"));
+        let failed = |why| {
+            Failure::new(Code::Usage, format!("the profile's fingerprint: {why}"))
+                .hint("Correct it in the configuration file. The server's log has it.")
+        };
         text.parse().map(Some).map_err(failed)
     }
 }
@@ -201,7 +204,10 @@ fn from_environment(env: &Env) -> Result<Option<Source>, Failure> {
         (Some(file), None) => Ok(Some(Source::File(file.into()))),
         (None, Some(command)) => {
             let command = command.into_string();
-            let failed = |_| Failure::new(Code::Usage, "PALK_PASSWORD_COMMAND is not UTF-8 text");
+            let failed = |_| {
+                Failure::new(Code::Usage, "PALK_PASSWORD_COMMAND is not UTF-8 text")
+                    .hint("Correct or unset the variable.")
+            };
             Ok(Some(Source::Command(command.map_err(failed)?)))
         }
         (None, None) => Ok(None),

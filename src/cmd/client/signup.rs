@@ -47,7 +47,7 @@ fn failed(error: &Error) -> Failure {
     let what = "cannot make the account";
     match error.code() {
         Code::NotAllowed => {
-            Failure::of(what, error).hint("Ask whoever runs the server for an account.")
+            Failure::of(what, error).hint("Ask the operator of the server for an account.")
         }
         Code::InDoubt => {
             Failure::of(what, error).hint("Try whether it is there:  palk client login --user NAME")

@@ -59,8 +59,9 @@ fn shown_by(server: &str, before: Option<Fingerprint>, env: &mut Env) -> Result<
         );
         let answer = env.ask(&question, Asked::Answer)?;
         if !answer.trim().eq_ignore_ascii_case("yes") {
-            let text = "it is not trusted, nothing was changed";
-            return Err(Failure::new(Code::ServerIdentity, text).into());
+            let text = format!("the server {} is not trusted", printable(server));
+            let hint = "Nothing was changed. Ask the operator of the server for its fingerprint.";
+            return Err(Failure::new(Code::ServerIdentity, text).hint(hint).into());
         }
     }
     Ok(print)

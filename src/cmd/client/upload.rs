@@ -216,8 +216,8 @@ impl Upload {
             None => Source::open(file, env)?,
         };
         if source.is_empty_stream && !self.allow_empty {
-            let text = "nothing came from it; if an empty file is meant: --allow-empty";
-            return Err(Error::other(Code::LocalFile, text));
+            let advice = "Nothing was stored. If an empty file is meant:  --allow-empty";
+            return Err(Error::advised(Code::LocalFile, "nothing came from it", advice));
         }
         Ok(source)
     }

@@ -68,7 +68,8 @@ impl Unit {
         let owner = fs::metadata(&folder).map_err(|error| missing(&folder, &error))?;
         let mut used = vec![program.clone(), here.clone(), folder.clone()];
         for file in &self.files {
-            used.push(real(file, env)?);
+            let hint = "Put it in its place first, or correct its name.";
+            used.push(real(file, env).map_err(|failure| failure.hint(hint))?);
         }
         let lies_in = |roots: &[&str]| {
             used.iter().any(|path| roots.iter().any(|root| path.starts_with(root)))
@@ -98,7 +99,8 @@ impl Unit {
         line("Type=notify");
         line(&format!("ExecStart={command}"));
         if self.reloads {
-            line("ExecReload=/bin/kill -HUP $MAINPID");
+            // The shell's own: a small system has no other.
+            line("ExecReload=/bin/sh -c \"kill -HUP ${MAINPID}\"");
         }
         line(&format!("WorkingDirectory={}", plain(here.as_os_str())?));
         for (name, value) in variables(env) {
@@ -199,7 +201,7 @@ fn plain(text: &OsStr) -> Result<String, Failure> {
                 "a unit cannot have the word {:?}: it is not text of one line",
                 text.to_string_lossy()
             );
-            Err(Failure::new(Code::Usage, text))
+            Err(Failure::new(Code::Usage, text).hint("Give it another name."))
         }
     }
 }

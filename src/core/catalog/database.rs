@@ -294,17 +294,15 @@ fn connect(path: &Path) -> Result<Connection> {
 /// The version of the tables; 0 if there are none.
 fn format(connection: &Connection) -> Result<i64> {
     let format = one(connection, "PRAGMA user_version", [], |row| row.get(0))?;
-    let text = match format {
+    let (whose, advice) = match format {
         0 | FORMAT => return Ok(format),
-        1..FORMAT => format!(
-            "the catalog is of an older Palk (its format is {format}, this one reads {FORMAT} only): \
-             start with empty folders for the server and the nodes"
-        ),
-        _ => format!(
-            "the catalog is of a newer Palk (its format is {format}, this one reads {FORMAT} only)"
-        ),
+        1..FORMAT => ("an older", "Start with empty folders for the server and the nodes."),
+        _ => ("a newer", "Start the server with that version."),
     };
-    Err(Error::other(Code::Version, text))
+    let text = format!(
+        "the catalog is of {whose} Palk (its format is {format}, this one reads {FORMAT} only)"
+    );
+    Err(Error::advised(Code::Version, text, advice))
 }
 
 fn create_tables(connection: &Connection) -> Result<()> {

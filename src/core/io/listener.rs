@@ -160,15 +160,15 @@ impl Listener {
     /// As [`Listener::bind`].
     pub fn bind_for(address: &str, option: &str) -> Result<Listener> {
         let socket = TcpListener::bind(address).map_err(|error| {
-            let hint = match error.kind() {
+            let advice = match error.kind() {
                 std::io::ErrorKind::AddrInUse => format!(
-                    "; another program has it (maybe an outgoing connection that was given this \
-                     port): try again, or name another one with {option}"
+                    "Another program has it, perhaps an outgoing connection that was given this \
+                     port. Try again, or name another one with {option}."
                 ),
-                _ => String::new(),
+                _ => format!("Name an address of this machine with {option}."),
             };
-            let why = reason(&error);
-            Error::other(Code::Usage, format!("cannot listen on {address}: {why}{hint}"))
+            let text = format!("cannot listen on {address}: {}", reason(&error));
+            Error::advised(Code::Usage, text, advice)
         })?;
         let address = socket.local_addr().map_err(Error::io("cannot tell the own address"))?;
         Ok(Listener { socket, address, state: Arc::new(State::default()) })

@@ -19,9 +19,9 @@ pub const FOLDER_FORMAT: u32 = 4;
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
 /// What to do about a `node.toml` that is missing or damaged.
-const WAY_BACK: &str = "to keep the folder, copy node.toml from another node of the cluster, give its \
-                        line `node` this node's number and take out its line `sum`; or start with \
-                        an empty folder, which the server fills";
+const WAY_BACK: &str = "To keep the folder, copy node.toml from another node of the cluster, give its \
+                        line `node` this node's number and take out its line `sum`. Or start with \
+                        an empty folder, which the server fills.";
 
 /// What `node.toml` says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -97,11 +97,10 @@ impl Identity {
         if own == id {
             return Ok(self);
         }
-        let text = format!(
-            "this folder holds the files of node {own}, not of node {id}: start it with --id {own} \
-             or give node {id} a folder of its own with --dir"
-        );
-        Err(Error::other(Code::NotAllowed, text))
+        let text = format!("this folder holds the files of node {own}, not of node {id}");
+        let advice =
+            format!("Start it with --id {own}, or give node {id} a folder of its own with --dir.");
+        Err(Error::advised(Code::NotAllowed, text, advice))
     }
 
     /// The cluster that the node belongs to, and the server that it serves.
@@ -163,14 +162,17 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Identity> {
 }
 
 fn other_format(path: &Path, format: &toml::Value) -> Error {
-    let what = match format.as_integer() {
-        Some(old) if (1..FOLDER_FORMAT.into()).contains(&old) => format!(
-            "its format {old} is that of a development version before the first release; start with an \
-             empty folder, the server fills it"
+    let (what, advice) = match format.as_integer() {
+        Some(old) if (1..FOLDER_FORMAT.into()).contains(&old) => (
+            format!("its format {old} is that of a development version before the first release"),
+            "Start with an empty folder, which the server fills.",
         ),
-        _ => format!("its format {format} is not the {FOLDER_FORMAT} of this Palk"),
+        _ => (
+            format!("its format {format} is not the {FOLDER_FORMAT} of this Palk"),
+            "Start it with the version of Palk that it was last used with, or a newer one.",
+        ),
     };
-    Error::other(Code::Version, format!("{}: {what}", path.display()))
+    Error::advised(Code::Version, format!("{}: {what}", path.display()), advice)
 }
 
 fn sum_of(text: &str) -> String {
@@ -190,6 +192,5 @@ fn holds_files(disk: &dyn Disk, root: &Path) -> io::Result<bool> {
 }
 
 fn unusable(path: &Path, what: &str) -> Error {
-    let text = format!("cannot use {}: {what}; {WAY_BACK}", path.display());
-    Error::other(Code::Damaged, text)
+    Error::advised(Code::Damaged, format!("cannot use {}: {what}", path.display()), WAY_BACK)
 }

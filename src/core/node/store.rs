@@ -95,9 +95,9 @@ impl BlockStore {
         if root.as_os_str().len() > ROOT_BYTES_MAX {
             let text = format!(
                 "the path of the node's folder has more than {ROOT_BYTES_MAX} bytes, which leaves \
-                 no room for long names: give it a shorter one with --dir"
+                 no room for long names"
             );
-            return Err(Error::other(Code::Usage, text));
+            return Err(Error::advised(Code::Usage, text, "Give it a shorter one with --dir."));
         }
         let failed = |e| Error::io(format!("cannot prepare the folder {}", root.display()))(e);
         let known = Identity::read(&*disk, root, id)?;

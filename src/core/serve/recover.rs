@@ -63,16 +63,14 @@ pub fn recover(config: &Config, tell: &mut dyn FnMut(&str)) -> Result<Report> {
 
 fn check_empty(place: &Path) -> Result<()> {
     let refused = |what: String| {
-        let text = format!(
-            "{} {what}; start a server on it, or move the folder away to recover in its place",
-            place.display()
-        );
-        Error::other(Code::NotAllowed, text)
+        let text = format!("{} {what}; nothing was changed", place.display());
+        let advice = "Start a server on it, or move the folder away to recover in its place.";
+        Error::advised(Code::NotAllowed, text, advice)
     };
     match contents(place) {
         Ok(None | Some(Contents { accounts: 0, files: 0, .. })) => Ok(()),
         Ok(Some(Contents { accounts, files, .. })) => {
-            Err(refused(format!("holds {accounts} accounts and {files} files already")))
+            Err(refused(format!("holds accounts ({accounts}) and files ({files}) already")))
         }
         Err(error) => Err(refused(format!("is there and cannot be read ({error})"))),
     }
@@ -96,11 +94,9 @@ fn await_silence(nodes: &Nodes, tell: &mut dyn FnMut(&str)) -> Result<Survey> {
             }
             // Heard after the first answers: it lives.
             Some(begun) if ago < asked.duration_since(begun) => {
-                let text = format!(
-                    "a server is running: node {id} heard of it {:.1} s ago; stop it first",
-                    ago.as_secs_f64()
-                );
-                return Err(Error::other(Code::NotAllowed, text));
+                let ago = ago.as_secs_f64();
+                let text = format!("a server is running: node {id} heard of it {ago:.1} s ago");
+                return Err(Error::advised(Code::NotAllowed, text, "Stop it first."));
             }
             Some(_) => {}
         }

@@ -271,12 +271,8 @@ pub(super) fn lock_folder(folder: &Path) -> Result<FolderLock> {
     let lock = FolderLock::take(&folder.join("lock"))
         .map_err(Error::io(format!("cannot lock the folder {named}")))?
         .ok_or_else(|| {
-            Error::other(
-                Code::Busy,
-                format!(
-                    "another server uses the folder {named}; stop it, or name another with --dir"
-                ),
-            )
+            let text = format!("another server uses the folder {named}");
+            Error::advised(Code::Busy, text, "Stop it, or name another folder with --dir.")
         })?;
     for path in private::mend_all(folder)? {
         tracing::warn!("{} was open to others and is private again", path.display());

@@ -48,27 +48,31 @@ fn check_named(
     for (id, asked) in NodeId::ALL.into_iter().zip(link::who_serves_all(named, connector)) {
         let [before, now] = [remembered, named].map(|all| &all[id.index()]);
         let has_pieces = placements.iter().any(|one| one.files > 0 && one.placed.contains(id));
-        let why = match asked {
+        let (why, advice) = match asked {
             _ if before == now => continue,
             Ok(serves) if serves.cluster == Some(catalog.cluster()) => {
                 tracing::info!("node {id} is at {now} now, no more at {before}");
                 continue;
             }
             Ok(serves) if serves.cluster.is_none() && !has_pieces => continue,
-            Ok(serves) if serves.cluster.is_none() => format!(
-                "the one at {now} is empty. Name the old one, or leave out --node, and have it replaced: \
-                 palk admin replace {id} --to {now}"
+            Ok(serves) if serves.cluster.is_none() => (
+                format!("the one at {now} is empty"),
+                format!(
+                    "Name the old one, or leave out --node, and have it replaced:  \
+                     palk admin replace {id} --to {now}"
+                ),
             ),
-            Ok(serves) => {
-                format!("the one at {now} keeps the files of another cluster in {}", serves.folder)
-            }
-            Err(error) => format!(
-                "at {now} it is not found ({error}). Start it there, or name the old one, or leave out \
-                 --node"
+            Ok(serves) => (
+                format!("the one at {now} keeps the files of another cluster in {}", serves.folder),
+                "Name the right one, or leave out --node.".to_owned(),
+            ),
+            Err(error) => (
+                format!("at {now} it is not found ({error})"),
+                "Start it there, or name the old one, or leave out --node.".to_owned(),
             ),
         };
         let text = format!("node {id} of this cluster was at {before}; {why}");
-        return Err(Error::other(Code::NotAllowed, text));
+        return Err(Error::advised(Code::NotAllowed, text, advice));
     }
     Ok(())
 }
@@ -111,7 +115,7 @@ pub(super) fn settle_epoch(
                 look = Look::Again;
             }
             Decision::Refuse(why) => {
-                return Err(Error::other(Code::NotAllowed, text(why, nodes, folder)));
+                return Err(refused(why, nodes, folder));
             }
         }
     }
@@ -126,34 +130,33 @@ fn ask(nodes: &[String; 4], connector: Option<&Connector>) -> Vec<Serves> {
         .collect()
 }
 
-fn text(why: Refusal, nodes: &[String; 4], folder: &Path) -> String {
+fn refused(why: Refusal, nodes: &[String; 4], folder: &Path) -> Error {
     let dir = folder.display();
-    match why {
+    let (text, advice) = match why {
         Refusal::Recover(node) => {
             let named: Vec<String> = nodes.iter().map(|node| format!("--node {node}")).collect();
-            format!(
+            let text = format!(
                 "node {node} at {} holds the files of a cluster, but the user database in {dir} is \
-                 empty; nothing was changed. If the database was lost, make it anew from the nodes:  \
-                 palk admin recover --dir {dir} {}",
-                nodes[node.index()],
+                 empty; nothing was changed",
+                nodes[node.index()]
+            );
+            let advice = format!(
+                "If the database was lost, make it anew from the nodes:  palk admin recover --dir {dir} {}",
                 named.join(" ")
-            )
+            );
+            (text, advice)
         }
         Refusal::Running { node, ago, is_copy } => {
-            let (seconds, who) = (
-                ago.as_secs_f64(),
-                if is_copy {
-                    "a server with a copy of this user database"
-                } else {
-                    "another server"
-                },
-            );
-            format!(
-                "{who} is at work: node {node} heard of it {seconds:.1} s ago. Stop it, or end it from \
-                 here:  palk server --take-over"
-            )
+            let who = match is_copy {
+                true => "a server with a copy of this user database",
+                false => "another server",
+            };
+            let ago = ago.as_secs_f64();
+            let text = format!("{who} is at work: node {node} heard of it {ago:.1} s ago");
+            (text, "Stop it, or end it from here:  palk server --take-over".to_owned())
         }
-    }
+    };
+    Error::advised(Code::NotAllowed, text, advice)
 }
 
 #[cfg(test)]
@@ -164,13 +167,15 @@ mod tests {
     #[test]
     fn a_refusal_says_what_to_do() {
         let nodes = ["a:1", "b:2", "c:3", "d:4"].map(str::to_owned);
-        let said = text(Refusal::Recover(NodeId::ALL[1]), &nodes, Path::new("/srv/db"));
+        let said = refused(Refusal::Recover(NodeId::ALL[1]), &nodes, Path::new("/srv/db"));
+        let said = said.to_string();
         let command =
             "palk admin recover --dir /srv/db --node a:1 --node b:2 --node c:3 --node d:4";
         assert!(said.starts_with("node 2 at b:2 holds") && said.ends_with(command), "{said}");
         let (node, ago) = (NodeId::ALL[2], Duration::from_millis(340));
         for (is_copy, who) in [(false, "another server"), (true, "a server with a copy")] {
-            let said = text(Refusal::Running { node, ago, is_copy }, &nodes, Path::new("db"));
+            let said = refused(Refusal::Running { node, ago, is_copy }, &nodes, Path::new("db"));
+            let said = said.to_string();
             assert!(
                 said.starts_with(who) && said.contains("node 3 heard of it 0.3 s ago"),
                 "{said}"

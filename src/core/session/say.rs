@@ -251,6 +251,9 @@ mod tests {
         assert_eq!(said, b"E\r\nERROR the catalog: database is locked\r\n\r\n");
         let refused = Error::TooBig { bytes: 2, limit: 1 };
         let said = Manner::Year2020.failure(Opcode::Store, &refused);
-        assert_eq!(said, b"ERROR 2 bytes are more than the 1 that a file may have here");
+        assert_eq!(
+            said,
+            b"ERROR a file may have at most 1 bytes on this server, and this one has 2"
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::super::advice;
 use super::super::connection::Connection;
 use super::super::settings::Common;
 use super::Filter;
@@ -53,7 +54,7 @@ pub(in super::super) fn check(
     for (path, error) in &aside.bad {
         tally.failed += 1;
         let shown = path.display().to_string();
-        fail(&shown, Failure::of(&format!("cannot look at {shown}"), error), env)?;
+        fail(&shown, advice::failure(&format!("cannot look at {shown}"), error), env)?;
     }
     tally.finish(&aside.left_out.lines(), env)
 }
@@ -75,7 +76,7 @@ impl Tally {
             Verdict::Unreadable(path, error) => {
                 self.failed += 1;
                 let shown = trees.shown(&path);
-                let why = Failure::of(&format!("cannot read {shown}"), &error);
+                let why = advice::failure(&format!("cannot read {shown}"), &error);
                 return within(bar, || fail(&shown, why, env));
             }
             // What is in it says so as well.

@@ -32,7 +32,7 @@ use super::sides::{Listing, Obstacle, Top, local_path, obstacle};
 use super::trees::Trees;
 use super::walk::{LeftOut, Links};
 use super::{Download, Filter, Manner, Upload, download, upload};
-use crate::cmd::confirm::confirm;
+use crate::cmd::confirm::{confirm, unconfirmed};
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error, Result};
@@ -67,9 +67,8 @@ pub(in super::super) fn sync(
     env: &mut Env,
 ) -> std::result::Result<(), Stop> {
     if sync.delete && !sync.yes && !sync.manner.dry_run && !env.can_ask() {
-        let text = "--delete removes what only the target has, and nobody can be asked";
-        let hint = "If that is meant:  --delete --yes   To look first:  --delete -n";
-        return Err(Failure::new(Code::Usage, text).hint(hint).into());
+        let option = "--delete --yes   To look first:  --delete -n";
+        return Err(unconfirmed("delete what only the target has", option).into());
     }
     let trees = Trees::open(sync.local, &sync.stored, sync.filter, env)?;
     if sync.direction == Direction::Up {
@@ -173,8 +172,7 @@ impl Run<'_> {
             Direction::Down => ", for ever",
         };
         let question = format!("Delete {what} that only {target} has{how} (yes or no)? ");
-        let unasked =
-            Failure::new(Code::Usage, "nobody can be asked").hint("If that is meant:  --yes");
+        let unasked = unconfirmed("delete what only the target has", "--delete --yes");
         let refused = Failure::new(Code::Interrupted, "Nothing was changed.");
         confirm(env, &question, unasked, refused)
     }

@@ -143,7 +143,7 @@ impl Running<'_> {
         let made = self.remote.borrow_mut().make_folder(&folder, operation.has("-p"));
         made.map_err(|error| {
             let own = [
-                (Code::Exists, "Nothing was changed. With -p that is no error."),
+                (Code::Exists, "Nothing was changed. To accept a folder that is there:  -p"),
                 (Code::NoSuchFolder, "Nothing was changed. Make those above it too:  mkdir -p"),
             ];
             advice::own_or_usual(&format!("cannot make the folder {folder}"), &error, &own)

@@ -37,7 +37,8 @@ impl Running<'_> {
                 return Ok(Next::Operations);
             }
             if said.questions.is_empty() {
-                return Err(Failure::new(Code::SignIn, "the server did not let you in").into());
+                let failure = Failure::new(Code::SignIn, "the server did not let you in");
+                return Err(failure.hint("Its log says why.").into());
             }
             let Some(answers) = self.ask_all(&said)? else {
                 return self.leave_unanswered(&said);
@@ -80,7 +81,8 @@ impl Running<'_> {
         if said.success || self.env.input_is_terminal() {
             return Ok(Next::Leave);
         }
-        Err(Failure::new(Code::SignIn, format!("not signed in: {}", said.text)).into())
+        let failure = Failure::new(Code::SignIn, format!("not signed in: {}", said.text));
+        Err(failure.hint("Check the user name and the password in the input.").into())
     }
 }
 

@@ -94,7 +94,7 @@ fn the_first_failure_ends_a_piped_session_with_its_status() {
         ("rmdir nothing", 4, "there is no folder nothing"),
         ("mv nothing else", 4, "cannot move nothing: there is no file nothing"),
         ("ls nothing", 4, "cannot list nothing"),
-        ("rmdir -r x", 2, "nobody can be asked"),
+        ("rmdir -r x", 2, "there is no terminal to ask at"),
         ("connect 127.0.0.1 1", 9, "you are connected to server"),
     ] {
         let input = format!("demo\npw\n{line}\nINF\n");

@@ -402,8 +402,8 @@ fn a_folder_is_of_one_node() {
 fn a_folder_of_an_older_format_is_refused_with_a_clear_word() {
     let text = |format| {
         format!(
-            "its format {format} is that of a development version before the first release; start with \
-             an empty folder, the server fills it"
+            "its format {format} is that of a development version before the first release. Start with \
+             an empty folder, which the server fills."
         )
     };
     let f = fixture();

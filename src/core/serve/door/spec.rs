@@ -73,10 +73,11 @@ impl Spec {
         let Spec { kind, address, user, .. } = self;
         let text = format!(
             "the door {kind} at {address} is not on this machine alone, and knows neither passwords \
-             nor encryption: whoever reaches it {does} the files of {user}. If that is meant, add \
-             \",open\" to it"
+             nor encryption: whoever reaches it {does} the files of {user}"
         );
-        Err(Error::other(Code::NotAllowed, text))
+        let advice = "Name an address of this machine (127.0.0.1). If others are meant to reach it, add \
+                      \",open\" to the door.";
+        Err(Error::advised(Code::NotAllowed, text, advice))
     }
 }
 
