@@ -45,3 +45,7 @@ bench-floor *args:
 # 4 KiB files with 1 and 16 clients, beside the same program's log mode: FLOOR=path just small_files 50000
 small_files *files:
     cargo bench --bench small_files -- {{files}}
+
+# A Debian package, static where that can be built: just package
+package *target:
+    bash scripts/package.sh {{target}}
