@@ -91,7 +91,15 @@ const HOMES: [(&str, &[&str]); 39] = [
     ("globset", &["src/cmd/client/find.rs"]),
     ("ignore", &["src/cmd/client/folder/walk.rs"]),
     ("indicatif", &["src/cmd/env/"]),
-    ("jiff", &["src/cmd/", "src/core/error.rs", "src/core/serve/schedule.rs"]),
+    (
+        "jiff",
+        &[
+            "src/cmd/",
+            "src/core/error.rs",
+            "src/core/serve/history.rs",
+            "src/core/serve/schedule.rs",
+        ],
+    ),
     // SIGHUP, which the crate for the other signals cannot tell from them.
     ("nix", &["src/cmd/env/hangup.rs"]),
     ("plotters", &["src/cmd/client/rate/picture.rs"]),
