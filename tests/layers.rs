@@ -127,7 +127,7 @@ const HOMES: [(&str, &[&str]); 39] = [
     // The same password from every keyboard.
     ("unicode_normalization", &["src/core/catalog/accounts.rs"]),
     // How many columns a name takes on a terminal.
-    ("unicode_width", &["src/cmd/status/"]),
+    ("unicode_width", &["src/cmd/status/", "src/cmd/env/progress/"]),
     ("walkdir", &["src/cmd/client/folder/walk.rs"]),
     // Tools of the language rather than of one room; the pure layer has no threads and no log.
     ("crossbeam_channel", NOT_PURE),

@@ -34,7 +34,7 @@ pub use editor::{Completions, StoredNames};
 pub use hangup::Hangups;
 pub use interrupt::{Interrupts, Temporary};
 pub use patient::Patient;
-pub use progress::{Bar, Meter, duration, size};
+pub use progress::{Bar, ETA_HIDDEN, Meter, Reached, duration, part, size};
 
 /// What a command was told about how to speak.
 #[derive(Clone, Copy, Default, Debug)]

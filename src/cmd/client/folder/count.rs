@@ -1,21 +1,18 @@
 //! How a folder's transfer goes, and what it has come to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::pool::Shared;
-use crate::cmd::env::{Bar, Env, duration, size};
+use crate::cmd::env::{Bar, ETA_HIDDEN, Env, duration, part, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::path::printable;
 
 /// So many failures are told as they come, and once more at the end; the rest are counted.
 const TOLD_MAX: usize = 20;
-
-/// Before this much time nobody can say how long the rest takes.
-const GUESS_AFTER: Duration = Duration::from_secs(2);
 
 /// What there is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -53,30 +50,32 @@ impl Count {
         Count { words, all, done, given_up, failed, told, began, bar }
     }
 
-    /// Shows how far it is: `moving` are the bytes of files that are on their way.
-    fn show(&mut self, moving: &AtomicU64) {
-        let moving = moving.load(Ordering::Relaxed);
-        let bytes = self.done.bytes + moving;
+    /// Shows how far it is.
+    fn show(&mut self, shared: &Shared) {
+        let bytes = self.done.bytes + shared.moving.load(Ordering::Relaxed);
+        let moved = bytes.saturating_sub(shared.skipped.load(Ordering::Relaxed));
         // By bytes, and where there are none by files.
-        let (settled, all) = match self.all.bytes {
-            0 => (self.done.files + self.failed, self.all.files),
-            all => (bytes + self.given_up, all),
+        let (settled, all, pace) = match self.all.bytes {
+            0 => {
+                let settled = self.done.files + self.failed;
+                (settled, self.all.files, settled)
+            }
+            all => (bytes + self.given_up, all, moved),
         };
-        let took = self.began.elapsed();
-        let mut text = format!(
-            "{} of {} files  {} of {}",
+        let mut reached = part(settled, all);
+        reached.amounts = format!(
+            "{}/{} files  {}/{}",
             self.done.files,
             self.all.files,
             size(bytes),
             size(self.all.bytes)
         );
-        if took > GUESS_AFTER
-            && let Some(left) = left(took, settled, all)
-        {
-            let rate = size(rate(bytes, took));
-            text.push_str(&format!("  {rate}/s  {} s left", left.as_secs().max(1)));
+        let took = self.began.elapsed();
+        if took > ETA_HIDDEN {
+            reached.left = left(took, pace, all.saturating_sub(settled));
+            reached.rate = (moved > 0).then(|| rate(moved, took));
         }
-        self.bar.say((100 * settled).checked_div(all).unwrap_or(0).min(100), &text);
+        self.bar.show_all(shared.running(), reached);
     }
 
     /// One is done: a file of so many bytes, or a folder.
@@ -119,7 +118,7 @@ impl Count {
         if let Some(outcome) = outcome {
             tell(self, outcome, env)?;
         }
-        self.show(&shared.moving);
+        self.show(shared);
         Ok(())
     }
 
@@ -201,11 +200,11 @@ pub(super) fn counted(files: u64) -> String {
     }
 }
 
-/// How long the rest takes if it goes on like this.
-fn left(took: Duration, settled: u64, all: u64) -> Option<Duration> {
-    let rest = all.checked_sub(settled).filter(|rest| *rest > 0)?;
-    let micros = took.as_micros() * u128::from(rest) / u128::from(settled.max(1));
-    (settled > 0).then(|| Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
+/// How long the rest takes if it goes on as what was done in this time.
+fn left(took: Duration, done: u64, rest: u64) -> Option<Duration> {
+    let micros = took.as_micros() * u128::from(rest) / u128::from(done.max(1));
+    let left = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+    (done > 0 && rest > 0).then_some(left)
 }
 
 /// Bytes a second.
@@ -221,9 +220,9 @@ mod tests {
     #[test]
     fn the_time_left_is_that_of_the_rest_at_the_rate_so_far() {
         let seconds = Duration::from_secs;
-        assert_eq!(left(seconds(10), 250, 1000), Some(seconds(30)));
+        assert_eq!(left(seconds(10), 250, 750), Some(seconds(30)));
         assert_eq!(left(seconds(10), 0, 1000), None, "nobody can say");
-        assert_eq!(left(seconds(10), 1000, 1000), None, "there is none");
+        assert_eq!(left(seconds(10), 1000, 0), None, "there is none");
         assert_eq!(rate(3_000_000, seconds(2)), 1_500_000);
         assert_eq!(rate(0, Duration::ZERO), 0);
     }

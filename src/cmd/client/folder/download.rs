@@ -139,6 +139,7 @@ impl Download<'_> {
                 let wanted = Selection { which, range: None };
                 let done = shared.persist(connection, true, &mut |remote, moving| {
                     let place = Place::create(&local, true, self.existing, interrupts)?;
+                    moving.begin(path.name(), bytes);
                     let resume = !shared.patience.no_resume;
                     let reach = &mut |at: Progress| moving.reach(at.bytes);
                     let watch = &mut shared.limiter.watch(reach);

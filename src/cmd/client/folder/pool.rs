@@ -1,5 +1,6 @@
 //! Jobs over several connections at once, each of which is patient with a server that goes away.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,17 +11,26 @@ use parking_lot::Mutex;
 use super::super::bandwidth::Limiter;
 use super::super::connection::Connection;
 use super::super::retry::{Patience, Rule, persist};
+use crate::cmd::env::{Reached, part};
 use crate::cmd::failure::Stop;
 use crate::core::error::{Error, Result};
+use crate::core::path::printable;
 use crate::core::remote::Remote;
 
 /// How often it is shown how far the jobs are, while none of them ends.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 
+/// So many files are shown at most while they are on their way.
+const SHOWN_MAX: usize = 8;
+
 /// What all connections share.
 pub(super) struct Shared {
     /// The bytes of files that are on their way.
     pub(super) moving: AtomicU64,
+    /// The bytes that were there before, of files that are on their way or done.
+    pub(super) skipped: AtomicU64,
+    /// The files that are on their way, in the order in which they were begun.
+    running: Mutex<Vec<Arc<Running>>>,
     pub(super) patience: Patience,
     pub(super) limiter: Limiter,
     /// Why somebody waits for it.
@@ -30,8 +40,25 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(patience: Patience, limiter: Limiter) -> Shared {
-        let (moving, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-        Shared { moving, patience, limiter, waiting: Mutex::default(), is_over }
+        Shared {
+            moving: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            running: Mutex::default(),
+            patience,
+            limiter,
+            waiting: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// How far each file is that is on its way.
+    pub(super) fn running(&self) -> Vec<Reached> {
+        let running = self.running.lock();
+        let shown = running.iter().take(SHOWN_MAX).map(|own| Reached {
+            label: printable(&own.name),
+            ..part(own.bytes.load(Ordering::Relaxed), own.total)
+        });
+        shown.collect()
     }
 
     /// Why the server is being waited for; said once for each time that it goes away.
@@ -56,7 +83,7 @@ impl Shared {
             !self.is_over.load(Ordering::Relaxed)
         };
         persist(connection, rule, &mut waits, &mut |remote, has_got_on| {
-            let mut moving = Moving { all: &self.moving, own: 0, first: None };
+            let mut moving = Moving { shared: self, own: 0, first: None, running: None };
             let tried = try_once(remote, &mut moving);
             has_got_on.set(moving.first.is_some_and(|first| first < moving.own));
             tried
@@ -64,26 +91,50 @@ impl Shared {
     }
 }
 
+/// A file on its way, as others see it.
+struct Running {
+    name: String,
+    bytes: AtomicU64,
+    total: u64,
+}
+
 /// The bytes of one try, taken back when it ends: a file that is done counts as such.
 pub(super) struct Moving<'a> {
-    all: &'a AtomicU64,
+    shared: &'a Shared,
     own: u64,
     /// How far it was at first.
     first: Option<u64>,
+    running: Option<Arc<Running>>,
 }
 
 impl Moving<'_> {
+    /// It is the file of this name that moves.
+    pub(super) fn begin(&mut self, name: &str, total: u64) {
+        let running = Running { name: name.to_owned(), bytes: AtomicU64::new(0), total };
+        let running = self.running.insert(Arc::new(running));
+        self.shared.running.lock().push(running.clone());
+    }
+
     pub(super) fn reach(&mut self, bytes: u64) {
-        self.first.get_or_insert(bytes);
+        if self.first.is_none() {
+            self.first = Some(bytes);
+            self.shared.skipped.fetch_add(bytes, Ordering::Relaxed);
+        }
         let more = bytes.saturating_sub(self.own);
         self.own += more;
-        self.all.fetch_add(more, Ordering::Relaxed);
+        self.shared.moving.fetch_add(more, Ordering::Relaxed);
+        if let Some(running) = &self.running {
+            running.bytes.store(self.own, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.own, Ordering::Relaxed);
+        self.shared.moving.fetch_sub(self.own, Ordering::Relaxed);
+        if let Some(running) = &self.running {
+            self.shared.running.lock().retain(|own| !Arc::ptr_eq(own, running));
+        }
     }
 }
 

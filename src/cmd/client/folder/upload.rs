@@ -160,6 +160,7 @@ impl Upload<'_> {
             Job::File(name, path, bytes) => {
                 let done = shared.persist(connection, is_harmless, &mut |remote, moving| {
                     let mut source = Source::regular(&name)?;
+                    moving.begin(path.name(), source.bytes);
                     let reach = &mut |at: Progress| moving.reach(at.bytes);
                     let watch = &mut shared.limiter.watch(reach);
                     let resume = !shared.patience.no_resume;
