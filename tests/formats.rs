@@ -35,8 +35,8 @@ use palk::core::status::{
     ScrubPhase, Scrubbing, State as Health, Status, Stored, Transfers, Trouble, Upkeep,
 };
 use palk::core::types::{
-    Block, Claim, ClusterId, Digest, FileAttributes, Moment, NodeId, NodeSet, Precondition, Seq,
-    ServerId, VersionId,
+    Block, Claim, ClusterId, Digest, FileAttributes, FileKind, Moment, NodeId, NodeSet,
+    Precondition, Seq, ServerId, VersionId,
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
 use palk::core::wire::extended::{
@@ -101,7 +101,7 @@ fn kept(joined: bool) -> KeptVersion {
         stored_ms: -1,
         placed: NodeSet::from_bits(0b1011),
         by: "demo".into(),
-        attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+        attributes: FileAttributes { modified_ms: Some(-1), kind: Some(FileKind::Executable) },
         joined,
     }
 }
@@ -257,11 +257,11 @@ fn what_a_node_says_of_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = BlockStore::open(Arc::new(RealDisk), folder.path(), NodeId::ALL[1]).unwrap();
     let text = || std::fs::read_to_string(folder.path().join(".palk/node.toml")).unwrap();
-    assert_eq!(text(), "sum = \"b2d72de18bb0feb6\"\nformat = 4\nnode = 2\n");
+    assert_eq!(text(), "sum = \"e0a463426c9602e2\"\nformat = 5\nnode = 2\n");
     store.register(CLUSTER, CLAIM, Duration::ZERO).unwrap();
     let (cluster, server) = ("22".repeat(16), "44".repeat(16));
     let expected = format!(
-        "sum = \"3cbcb8443d4e8ad3\"\nformat = 4\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
+        "sum = \"ec3f651d70d8bb4e\"\nformat = 5\nnode = 2\ncluster = \"{cluster}\"\nepoch = 300\n\
          server = \"{server}\"\n"
     );
     assert_eq!(text(), expected);
@@ -325,7 +325,7 @@ fn stored(inline: bool) -> Change {
         placed: NodeSet::from_bits(0b1011),
         inline,
         by: "demo".into(),
-        attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+        attributes: FileAttributes { modified_ms: Some(-1), kind: Some(FileKind::Executable) },
     }
 }
 
@@ -347,7 +347,7 @@ fn every_request_to_a_node() {
         (
             Request::Hello { protocol, cluster: CLUSTER, node, claim: CLAIM },
             0,
-            "00000025 00000000 00072222 22222222 22222222 22222222 222203ac 02444444 \
+            "00000025 00000000 00082222 22222222 22222222 22222222 222203ac 02444444 \
              44444444 44444444 44444444 44",
         ),
         (Request::Ping { decided: 300 }, 0, "00000003 00000000 01ac02"),
@@ -413,7 +413,7 @@ fn every_request_to_a_node() {
         (
             Request::Snapshot(SnapshotRequest::Begin(snapshot_head())),
             0,
-            "00000029 00000000 0b000422 22222222 22222222 22222222 22222211 ac02ac02 \
+            "00000029 00000000 0b000522 22222222 22222222 22222222 22222211 ac02ac02 \
              44444444 44444444 44444444 44444444 05",
         ),
         (
@@ -446,7 +446,7 @@ fn every_request_to_a_node() {
         ),
         (Request::CloseGap { gap: 300 }, 0, "00000003 00000000 0fac02"),
         (Request::CheckView, 0, "00000001 00000000 10"),
-        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110703"),
+        (Request::WhoServes { protocol, node }, 0, "00000003 00000000 110803"),
         (Request::Bye, 0, "00000001 00000000 12"),
         (Request::ProveDisk, 0, "00000001 00000000 13"),
         (Request::Shorten { file_bytes: 300 }, 0, "00000003 00000000 14ac02"),
@@ -486,7 +486,7 @@ fn every_request_to_a_node() {
         }] = true;
     }
     assert_eq!(seen, [true; 25]);
-    assert_eq!(PROTOCOL, 7);
+    assert_eq!(PROTOCOL, 8);
 }
 
 #[test]
@@ -582,7 +582,7 @@ fn every_reply_of_a_node() {
         (
             Reply::Snapshot(SnapshotReply::Heads(vec![snapshot_head()])),
             0,
-            "0000002a 00000000 09010104 22222222 22222222 22222222 22222222 11ac02ac \
+            "0000002a 00000000 09010105 22222222 22222222 22222222 22222222 11ac02ac \
              02444444 44444444 44444444 44444444 4405",
         ),
         (Reply::Snapshot(SnapshotReply::Chunk), 5, "00000002 00000005 0902"),
@@ -646,7 +646,7 @@ fn every_reply_of_a_node() {
 #[test]
 fn every_change_of_the_journal() {
     let key = Moment(150);
-    let changes: [(Change, &str); 45] = [
+    let changes: [(Change, &str); 46] = [
         (Change::Led { server: CLAIM.server }, "00444444 44444444 44444444 44444444 44"),
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
@@ -807,7 +807,7 @@ fn every_change_of_the_journal() {
                 place: place(),
                 bytes: Some(300),
                 begun_ms: -1,
-                attributes: FileAttributes { modified_ms: Some(-1), executable: None },
+                attributes: FileAttributes { modified_ms: Some(-1), kind: None },
             }),
             "24111111 11111111 11111111 11111111 11046465 6d6f0875 702f612e 74787401 \
              ac020101 0100",
@@ -862,9 +862,16 @@ fn every_change_of_the_journal() {
             "2a111111 11111111 11111111 11111111 1101ac02 55555555 55555555 55555555 \
              55555555 07080000",
         ),
+        (
+            Change::AttributesSet {
+                version: VERSION,
+                attributes: FileAttributes { modified_ms: Some(-1), kind: Some(FileKind::Link) },
+            },
+            "2b111111 11111111 11111111 11111111 11010101 02",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 43];
+    let mut seen = [false; 44];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -911,9 +918,10 @@ fn every_change_of_the_journal() {
             Change::UploadCompleted { .. } => 40,
             Change::UploadsDropped { .. } => 41,
             Change::Extents { .. } => 42,
+            Change::AttributesSet { .. } => 43,
         }] = true;
     }
-    assert_eq!(seen, [true; 43]);
+    assert_eq!(seen, [true; 44]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "1d02b67f 89bdb248 a744924a e7a6da11");
     golden.check(
@@ -956,7 +964,7 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a segment of the journal",
         &read("journal-0-0"),
-        "24000000 f9a9985a b59a4a5d 04222222 22222222 22222222 22222222 22000000 \
+        "24000000 77644b30 5b784b4e 05222222 22222222 22222222 22222222 22000000 \
          1d02b67f 89bdb248 a744924a e7a6da11 28000000 00418c61 26ef0abd 01ac02ac \
          02110044 44444444 44444444 44444444 4444449b d1cb9d62 193c54d9 5c9531ff \
          98516700 20000000 dff3315b 8486f9e1 02ac02ae 02090104 64656d6f 01780147 \
@@ -984,11 +992,11 @@ fn the_files_of_a_journal_and_a_snapshot() {
     golden.check(
         "a snapshot",
         &read("snapshot-300-3"),
-        "27000000 2d54de5b 3fe84b76 04222222 22222222 22222222 22222222 2203ac02 \
+        "27000000 e274c39d a1fcc672 05222222 22222222 22222222 22222222 2203ac02 \
          b002bf8a ad67392d fcb7339c 07ca3029 d0190109 000000f5 1daa973b a8a45e01 \
          ac020504 64656d6f",
     );
-    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (4, 262_144));
+    assert_eq!((snapshot::FORMAT, snapshot::CHUNK_BYTES), (5, 262_144));
 }
 
 // ---- the extended session ----
@@ -1015,7 +1023,7 @@ fn every_request_of_the_extended_session() {
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
     let top = FolderPath::top;
     let up = || FolderPath::parse("up").unwrap();
-    let requests: [(Request, &str); 44] = [
+    let requests: [(Request, &str); 45] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -1056,7 +1064,10 @@ fn every_request_of_the_extended_session() {
                 path: path(),
                 bytes: 353,
                 precondition: Precondition::Unchanged(VERSION),
-                attributes: FileAttributes { modified_ms: Some(-1), executable: Some(true) },
+                attributes: FileAttributes {
+                    modified_ms: Some(-1),
+                    kind: Some(FileKind::Executable),
+                },
                 keep: Some(VersionId([0x55; 16])),
             },
             &format!(
@@ -1095,7 +1106,7 @@ fn every_request_of_the_extended_session() {
                 path: up(),
                 extent: Extent::All,
                 at: Some(When::parse("daily").unwrap()),
-                times: false,
+                attributes: false,
             },
             "INF\r\n/up\r\nat=daily\r\n\r\n",
         ),
@@ -1113,22 +1124,33 @@ fn every_request_of_the_extended_session() {
         (Request::History(HistoryRequest::Forget { path: path() }), "FGT\r\n/up/a.txt\r\n\r\n"),
         (Request::History(HistoryRequest::Usage), "USE\r\n\r\n"),
         (Request::Delete { path: path() }, "DEL\r\n/up/a.txt\r\n\r\n"),
-        (Request::List { path: top(), extent: Extent::All, at: None, times: false }, "INF\r\n\r\n"),
         (
-            Request::List { path: up(), extent: Extent::All, at: None, times: false },
+            Request::SetAttributes {
+                path: path(),
+                version: VERSION,
+                attributes: FileAttributes { modified_ms: Some(-1), kind: None },
+            },
+            "ATR\r\n/up/a.txt\r\n11111111111111111111111111111111\r\nmodified_ms=-1\r\n\r\n",
+        ),
+        (
+            Request::List { path: top(), extent: Extent::All, at: None, attributes: false },
+            "INF\r\n\r\n",
+        ),
+        (
+            Request::List { path: up(), extent: Extent::All, at: None, attributes: false },
             "INF\r\n/up\r\n\r\n",
         ),
         (
-            Request::List { path: top(), extent: Extent::Children, at: None, times: false },
+            Request::List { path: top(), extent: Extent::Children, at: None, attributes: false },
             "INF\r\n/\r\nscope=children\r\n\r\n",
         ),
         (
-            Request::List { path: up(), extent: Extent::Itself, at: None, times: false },
+            Request::List { path: up(), extent: Extent::Itself, at: None, attributes: false },
             "INF\r\n/up\r\nscope=self\r\n\r\n",
         ),
         (
-            Request::List { path: top(), extent: Extent::All, at: None, times: true },
-            "INF\r\n/\r\ntimes=yes\r\n\r\n",
+            Request::List { path: top(), extent: Extent::All, at: None, attributes: true },
+            "INF\r\n/\r\nattributes=yes\r\n\r\n",
         ),
         (Request::MakeFolder { folder: up(), parents: false }, "MKD\r\n/up\r\n\r\n"),
         (Request::MakeFolder { folder: up(), parents: true }, "MKD\r\n/up\r\nparents=yes\r\n\r\n"),
@@ -1174,7 +1196,7 @@ fn every_request_of_the_extended_session() {
                 path: path(),
                 bytes: Some(353),
                 precondition: Precondition::Absent,
-                attributes: FileAttributes { modified_ms: Some(-1), executable: None },
+                attributes: FileAttributes { modified_ms: Some(-1), kind: None },
             }),
             "BEG\r\n/up/a.txt\r\nbytes=353\r\nreplace=no\r\nmodified_ms=-1\r\n\r\n",
         ),
@@ -1197,7 +1219,7 @@ fn every_request_of_the_extended_session() {
         (Request::Upload(UploadRequest::List { path: None }), "UPL\r\n\r\n"),
         (Request::Upload(UploadRequest::List { path: Some(path()) }), "UPL\r\n/up/a.txt\r\n\r\n"),
     ];
-    let mut seen = [false; 28];
+    let mut seen = [false; 29];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -1229,9 +1251,10 @@ fn every_request_of_the_extended_session() {
             Request::Upload(UploadRequest::Complete { .. }) => 25,
             Request::Upload(UploadRequest::Drop { .. }) => 26,
             Request::Upload(UploadRequest::List { .. }) => 27,
+            Request::SetAttributes { .. } => 28,
         }] = true;
     }
-    assert_eq!(seen, [true; 28]);
+    assert_eq!(seen, [true; 29]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -1269,13 +1292,19 @@ fn the_lines_of_a_listing() {
         version: VERSION,
         blake3: DIGEST,
         placed: NodeSet::from_bits(0b1011),
-        modified_ms: Some(1_600_000_000_000),
+        attributes: FileAttributes {
+            modified_ms: Some(1_600_000_000_000),
+            kind: Some(FileKind::Link),
+        },
     };
     let (version, digest) = ("11".repeat(16), "33".repeat(32));
     let line = format!("F\t/up/a.txt\t353\t1700000000000\t{version}\t{digest}\t11");
     assert_eq!(Listed::File(file.clone()).encode(false), line);
-    assert_eq!(Listed::File(file.clone()).encode(true), format!("{line}\t1600000000000"));
-    let unknown = Listed::File(FileEntry { modified_ms: None, ..file });
+    assert_eq!(
+        Listed::File(file.clone()).encode(true),
+        format!("{line}\tmodified_ms=1600000000000\tlink=yes")
+    );
+    let unknown = Listed::File(FileEntry { attributes: Default::default(), ..file });
     assert_eq!(unknown.encode(true), line);
     assert_eq!(Listed::decode(&line).unwrap(), unknown);
     for wrong in ["", "soon", "1\t2"] {
@@ -1482,7 +1511,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 102);
+    assert_eq!(version, 104);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -1518,15 +1547,15 @@ fn the_tables_of_the_catalog() {
             "tokens: hash BLOB key, user_id INTEGER, machine TEXT, created_ms INTEGER, \
              used_ms INTEGER",
             "uploads: id BLOB key, user_id INTEGER, path TEXT, bytes INTEGER null, begun_ms \
-             INTEGER, touched INTEGER, modified_ms INTEGER null, executable INTEGER null",
+             INTEGER, touched INTEGER, modified_ms INTEGER null, kind INTEGER null",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, \
-             disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, files \
+             disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, kept_since INTEGER, files \
              INTEGER, bytes INTEGER, versions INTEGER, stored INTEGER, stored_bytes INTEGER, \
              retired_bytes INTEGER",
             "versions: version BLOB key, user_id INTEGER, bytes INTEGER, blake3 BLOB, \
              stored_ms INTEGER, seq INTEGER, placed INTEGER, placed_at INTEGER, stored_by \
              TEXT, retired INTEGER, kept INTEGER, predecessor BLOB null, modified_ms INTEGER null, \
-             executable INTEGER null, uncertain INTEGER, joined INTEGER",
+             kind INTEGER null, uncertain INTEGER, joined INTEGER",
         ]
     );
     let indices =
@@ -1576,7 +1605,7 @@ fn the_tables_of_the_catalog() {
 fn a_catalog_of_a_version_before_the_first_release_is_refused_with_a_clear_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("palk.db");
-    for format in [1, 6, 99, 100, 101, 103] {
+    for format in [1, 6, 99, 100, 101, 102, 103, 105] {
         let database = rusqlite::Connection::open(&file).unwrap();
         database.pragma_update(None, "user_version", format).unwrap();
         drop(database);

@@ -182,7 +182,7 @@ proptest! {
             version: VersionId([7; 16]),
             blake3: Digest([8; 32]),
             placed: NodeSet::ALL,
-            modified_ms: Some(-7),
+            attributes: Default::default(),
         });
         prop_assert_eq!(Listed::decode(&entry.encode(true)).unwrap(), entry);
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use palk::core::error::{Code, Error, Result};
 use palk::core::path::{FilePath, FolderPath, PathError, UserName};
 use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
-use palk::core::types::{Digest, NodeSet, Precondition, VersionId};
+use palk::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
 use palk::core::wire::chunk;
 use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed, UploadRequest};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
@@ -180,6 +180,11 @@ impl Stage {
                 self.list_on();
             }
             Step::ListOn => self.list_on(),
+            Step::SetAttributes { path, version, attributes } => {
+                self.note(&format!("<set /{path} {version} {attributes:?}>"));
+                let outcome = self.find(&path).map(drop);
+                self.session.folder_made(outcome);
+            }
             Step::MakeFolder { folder, parents } => {
                 self.note(&format!("<make /{folder} {parents}>"));
                 let there = folder.as_str() == "test" && !parents;
@@ -326,7 +331,7 @@ impl Stage {
                 version: VersionId([1; 16]),
                 blake3: Digest([2; 32]),
                 placed: NodeSet::ALL,
-                modified_ms: Some(6),
+                attributes: FileAttributes { modified_ms: Some(6), kind: None },
             };
             entries.insert(key, Entry::File(file));
         }

@@ -392,10 +392,10 @@ mod tests {
     fn folders_that_cannot_be_meant_are_refused_with_what_to_do() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 4\nnode = 1\n");
-        let also_one = node(temporary.path(), "also", "format = 4\nnode = 1\n");
+        let one = node(temporary.path(), "one", "format = 5\nnode = 1\n");
+        let also_one = node(temporary.path(), "also", "format = 5\nnode = 1\n");
         let cluster = |n: u8| {
-            format!("format = 4\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
+            format!("format = 5\nnode = {n}\ncluster = \"{}\"\n", format!("{n:02x}").repeat(16))
         };
         let two = node(temporary.path(), "two", &cluster(2));
         let three = node(temporary.path(), "three", &cluster(3));
@@ -425,8 +425,8 @@ mod tests {
     fn files_never_go_where_something_is() {
         let temporary = tempfile::tempdir().unwrap();
         let at = |name: &str| temporary.path().join(name).to_str().unwrap().to_owned();
-        let one = node(temporary.path(), "one", "format = 4\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 4\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 5\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 5\nnode = 2\n");
         std::os::unix::fs::symlink(&one, at("link")).unwrap();
         fs::write(at("file"), "").unwrap();
         fs::create_dir(at("full")).unwrap();
@@ -453,8 +453,8 @@ mod tests {
     fn empty_folders_give_an_empty_folder() {
         let temporary = tempfile::tempdir().unwrap();
         let out = temporary.path().join("deep/out");
-        let one = node(temporary.path(), "one", "format = 4\nnode = 1\n");
-        let two = node(temporary.path(), "two", "format = 4\nnode = 2\n");
+        let one = node(temporary.path(), "one", "format = 5\nnode = 1\n");
+        let two = node(temporary.path(), "two", "format = 5\nnode = 2\n");
         let (status, said) = run(&[&one, &two, "--out", out.to_str().unwrap(), "--user", "demo"]);
         assert_eq!(status, 4, "{said}");
         assert!(said.contains("nothing of a user demo") && !out.exists(), "{said}");

@@ -197,6 +197,7 @@ impl Names {
             | Change::TokenMade { .. }
             | Change::TokenUsed { .. }
             | Change::TokenRevoked { .. }
+            | Change::AttributesSet { .. }
             | Change::Dropped { .. }
             | Change::Placed { .. }
             | Change::Lost { .. }

@@ -395,9 +395,38 @@ pub enum Precondition {
 pub struct FileAttributes {
     /// When it was last changed, in milliseconds since 1970 by the clock of whoever stored it.
     pub modified_ms: Option<i64>,
-    /// May it be run as a program?
-    pub executable: Option<bool>,
+    /// What kind of file it is.
+    pub kind: Option<FileKind>,
 }
+
+impl FileAttributes {
+    /// Is it a symbolic link?
+    pub fn is_link(&self) -> bool {
+        self.kind == Some(FileKind::Link)
+    }
+
+    /// These, and what is not known by them from others.
+    pub fn or(self, others: FileAttributes) -> FileAttributes {
+        FileAttributes {
+            modified_ms: self.modified_ms.or(others.modified_ms),
+            kind: self.kind.or(others.kind),
+        }
+    }
+}
+
+/// What kind of file was stored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum FileKind {
+    /// One that may not be run.
+    Plain,
+    /// One that may be run as a program.
+    Executable,
+    /// A symbolic link: its bytes are the path that it leads to.
+    Link,
+}
+
+/// The longest path that a symbolic link leads to, in bytes: what systems take.
+pub const LINK_BYTES_MAX: u64 = 4095;
 
 /// What a server registers with at every node: of two servers the one with the higher epoch is the
 /// cluster's, and no two share one.

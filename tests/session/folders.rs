@@ -51,6 +51,25 @@ fn an_extended_client_makes_removes_and_moves() {
 }
 
 #[test]
+fn an_extended_client_changes_what_a_file_keeps_besides_its_bytes() {
+    let version = "11".repeat(16);
+    let set = format!("ATR\r\n/test/yeet.txt\r\n{version}\r\nmodified_ms=7\r\n\r\n");
+    let link = format!("ATR\r\n/no\r\n{version}\r\nlink=yes\r\n\r\n");
+    let attributes = "FileAttributes { modified_ms: Some(7), kind: None }";
+    asking_extended(
+        &[set.as_bytes(), link.as_bytes()],
+        &[
+            &format!("<set /test/yeet.txt {version} {attributes}>"),
+            "S\r\n\r\n",
+            &format!(
+                "<set /no {version} FileAttributes {{ modified_ms: None, kind: Some(Link) }}>"
+            ),
+            "E\r\nthere is no file no\r\nno-such-file\r\n\r\n",
+        ],
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_request_about_folders_costs_one_answer() {
     for (message, what) in [
         (&b"MKD\r\n\r\n"[..], "wrong number of fields for MKD"),

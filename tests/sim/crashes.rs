@@ -18,7 +18,7 @@ use super::whole::PAIRS;
 use super::world::World;
 
 /// What is done while something crashes.
-const DOINGS: [&str; 28] = [
+const DOINGS: [&str; 29] = [
     "store small",
     "store large",
     "overwrite small",
@@ -47,6 +47,7 @@ const DOINGS: [&str; 28] = [
     "store kept",
     "complete parts",
     "drop upload",
+    "set time",
 ];
 
 /// Who crashes.
@@ -171,6 +172,7 @@ fn act(world: &mut World, doing: &str) {
         "move folder" => world.relocate(DEMO, "x", "z"),
         "copy over" => world.copy(DEMO, "x/a", "b"),
         "copy folder" => world.copy(DEMO, "x", "z"),
+        "set time" => world.set_time(DEMO, "x/a"),
         "remove folder" => world.remove_folder(DEMO, "x"),
         "undo overwriting" | "undo deletion" => world.undo(DEMO, "x/a"),
         "undo move" => world.undo(DEMO, "b"),
@@ -285,7 +287,12 @@ fn every_crash_point_leaves_an_upload_or_the_whole_stored_file() {
 
 #[test]
 fn every_crash_point_leaves_an_upload_or_its_file_or_nothing() {
-    every_crash_point(&DOINGS[26..]);
+    every_crash_point(&DOINGS[26..28]);
+}
+
+#[test]
+fn every_crash_point_leaves_the_old_or_the_new_time() {
+    every_crash_point(&DOINGS[28..]);
 }
 
 /// One test would take as long as all of them together.

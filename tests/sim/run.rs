@@ -58,7 +58,7 @@ impl World {
     }
 
     fn step_on(&mut self, user: &'static str, path: &'static str, depth: u32) {
-        match self.random.random_range(0..95) {
+        match self.random.random_range(0..97) {
             0..=19 => {
                 let content = self.content();
                 self.store(user, path, &content, depth);
@@ -92,6 +92,10 @@ impl World {
                 self.attend();
             }
             68 => self.attend(),
+            69..=70 => {
+                let path = self.a_path_to_read(user);
+                self.set_time(user, &path);
+            }
             _ => self.fault(),
         }
     }

@@ -145,7 +145,7 @@ impl World {
         sending.remember(&self.site.contents);
         self.intended.insert(label, content.clone().into());
         let (files, keep) = (self.server().files.clone(), Some(self.version()));
-        let attributes = FileAttributes { modified_ms: Some(label), executable: None };
+        let attributes = FileAttributes { modified_ms: Some(label), kind: None };
         let at = file(path);
         let precondition = Precondition::Any;
         let wanted = Wanted { path: &at, bytes, precondition, attributes, keep };

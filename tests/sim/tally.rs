@@ -6,6 +6,8 @@ pub(crate) struct Tally {
     pub(crate) answered: u64,
     pub(crate) moved: u64,
     pub(crate) copied: u64,
+    /// Files that got another time.
+    pub(crate) times_set: u64,
     pub(crate) groups: u64,
     pub(crate) in_doubt: u64,
     pub(crate) read: u64,
@@ -42,6 +44,7 @@ impl std::ops::AddAssign for Tally {
         self.answered += other.answered;
         self.moved += other.moved;
         self.copied += other.copied;
+        self.times_set += other.times_set;
         self.groups += other.groups;
         self.in_doubt += other.in_doubt;
         self.read += other.read;

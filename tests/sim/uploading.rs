@@ -125,7 +125,7 @@ impl World {
         if let Some(content) = content {
             self.intended.insert(label, Arc::new(content));
         }
-        let attributes = FileAttributes { modified_ms: Some(label), executable: None };
+        let attributes = FileAttributes { modified_ms: Some(label), kind: None };
         let files = self.server().files.clone();
         let (at, any) = (file(path), Precondition::Any);
         // What is in its way is in the way of its completion, too.

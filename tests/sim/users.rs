@@ -9,7 +9,8 @@ use palk::core::catalog::{Draft, NewFile, Quota, TokenId};
 use palk::core::code::coded::CodedStripe;
 use palk::core::error::{Code, Error, Result};
 use palk::core::path::{FilePath, FolderPath, UserName};
-use palk::core::types::{Digest, Precondition, WRITE_QUORUM};
+use palk::core::types::{Digest, FileAttributes, Precondition, WRITE_QUORUM};
+use palk::core::wire::extended::Entry;
 use palk::core::wire::node::INLINE_FILE_BYTES_MAX;
 use rand::RngExt;
 
@@ -165,6 +166,30 @@ impl World {
         let deleted =
             self.change(user, what, |world| files.delete(&world.user(user)?, &file(path)));
         deleted.is_ok()
+    }
+
+    /// Gives a file another time of modification, which no tree shows.
+    pub(crate) fn set_time(&mut self, user: &'static str, path: &str) -> bool {
+        let files = self.server().files.clone();
+        let attributes = FileAttributes { modified_ms: Some(self.random.random()), kind: None };
+        let look = |world: &mut World| match files.look(&world.user(user)?, &folder(path))? {
+            Entry::File(file) => Ok(file),
+            Entry::Folder(_) => Err(Error::NoSuchFile(file(path))),
+        };
+        let Ok(there) = look(self) else { return false };
+        let set = self
+            .user(user)
+            .and_then(|owner| files.set_attributes(&owner, &there.path, there.version, attributes));
+        answer_of(&set, false);
+        if set.is_ok() {
+            self.tally.times_set += 1;
+            // Unless the server was taken over meanwhile.
+            if let Ok(found) = look(self) {
+                let now = (found.version, found.attributes.modified_ms);
+                assert_eq!(now, (there.version, attributes.modified_ms));
+            }
+        }
+        set.is_ok()
     }
 
     pub(crate) fn make_folder(&mut self, user: &'static str, path: &'static str) -> bool {

@@ -101,6 +101,7 @@ pub(crate) fn assert_names(change: &Change) {
         Change::Led { .. }
         | Change::TokenUsed { .. }
         | Change::TokenRevoked { .. }
+        | Change::AttributesSet { .. }
         | Change::Dropped { .. }
         | Change::Placed { .. }
         | Change::Lost { .. }

@@ -6,7 +6,7 @@
 use palk::core::error::{Code, Error};
 use palk::core::path::{FilePath, UserName};
 use palk::core::session::{Dialect, Found, Framing, Patience, Session, Step, Stored};
-use palk::core::types::{Digest, NodeSet, VersionId};
+use palk::core::types::{Digest, FileAttributes, FileKind, NodeSet, VersionId};
 use palk::core::wire::chunk::{self, Head};
 use palk::core::wire::extended::{Entry, FileEntry, Moved, Removed, UploadRequest};
 use palk::core::wire::lines::MESSAGE_BYTES_MAX;
@@ -186,6 +186,13 @@ impl<'a> Loop<'a> {
                 self.list_on();
             }
             Step::ListOn => self.list_on(),
+            Step::SetAttributes { path, version, attributes } => {
+                assert_inside(&path);
+                self.note_of_user(format!("set {path:?} {version} {attributes:?}"));
+                let failed = self.outcome() == 0;
+                let missing = Error::NoSuchFile(path);
+                self.session.folder_made(if failed { Err(missing) } else { Ok(()) });
+            }
             Step::MakeFolder { folder, parents } => {
                 assert_folder_inside(&folder);
                 self.note_of_user(format!("make {folder:?} {parents}"));
@@ -372,7 +379,7 @@ fn listing() -> Vec<Entry> {
         version: VersionId([1; 16]),
         blake3: Digest([2; 32]),
         placed: NodeSet::ALL,
-        modified_ms: Some(4),
+        attributes: FileAttributes { modified_ms: Some(4), kind: Some(FileKind::Link) },
     };
     vec![Entry::Folder(path.folder()), Entry::File(file)]
 }

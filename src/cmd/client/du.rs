@@ -163,7 +163,7 @@ mod tests {
                     version: VersionId([1; 16]),
                     blake3: Digest([2; 32]),
                     placed: NodeSet::ALL,
-                    modified_ms: None,
+                    attributes: Default::default(),
                 }),
             };
             told.extend(sums.add(&entry));

@@ -153,7 +153,7 @@ mod tests {
             version: VersionId([1; 16]),
             blake3: Digest([2; 32]),
             placed: NodeSet::from_bits(0b1011),
-            modified_ms: None,
+            attributes: Default::default(),
         })
     }
 

@@ -17,7 +17,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::open_at_once;
 use crate::core::io::reason;
 use crate::core::path::printable;
-use crate::core::types::FileAttributes;
+use crate::core::types::{FileAttributes, FileKind};
 
 /// A file without a block on the disk may be made up while it is read, as those of `/proc` and `/sys`
 /// are: its size says nothing then. Up to this size it is read to its end first.
@@ -200,7 +200,9 @@ impl Stamp {
 pub(super) fn attributes_of(found: &Metadata) -> FileAttributes {
     let fraction = found.mtime_nsec() / 1_000_000;
     let modified_ms = found.mtime().checked_mul(1000).and_then(|ms| ms.checked_add(fraction));
-    FileAttributes { modified_ms, executable: Some(found.mode() & 0o100 != 0) }
+    let is_executable = found.mode() & 0o100 != 0;
+    let kind = if is_executable { FileKind::Executable } else { FileKind::Plain };
+    FileAttributes { modified_ms, kind: Some(kind) }
 }
 
 fn unreadable(error: io::Error) -> Error {

@@ -326,6 +326,7 @@ fn failed(path: &Path, existing: Existing, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::types::FileKind;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
@@ -471,9 +472,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let interrupts = Interrupts::default();
         let path = folder.path().join("run.sh");
-        let kept = |modified_ms, executable| {
+        let kept = |modified_ms, executable: Option<bool>| {
             let place = Place::create(&path, false, Existing::Replaced, &interrupts).unwrap();
-            place.keep_with(FileAttributes { modified_ms, executable }).unwrap();
+            let kind =
+                executable.map(|yes| if yes { FileKind::Executable } else { FileKind::Plain });
+            place.keep_with(FileAttributes { modified_ms, kind }).unwrap();
             let found = fs::metadata(&path).unwrap();
             (found.mtime(), found.mode() & 0o777)
         };

@@ -19,7 +19,7 @@ use crate::core::error::{Error, Result};
 use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::remote::{Progress, Remote, Retrieved, Selection, Stored, ToStore};
-use crate::core::types::{NODE_COUNT, Precondition, VersionId};
+use crate::core::types::{FileKind, NODE_COUNT, Precondition, VersionId};
 
 /// A store that succeeded.
 pub(crate) struct Sent {
@@ -285,12 +285,13 @@ impl Fetched {
 
     pub(crate) fn json(&self) -> Value {
         let nodes: Vec<u8> = self.retrieved.nodes.iter().map(|node| node.number()).collect();
+        let kind = self.retrieved.attributes.kind;
         let mut all = json!({"code": 0, "path": rooted(&self.path), "bytes": self.retrieved.bytes,
                "resumed_bytes": self.resumed, "seconds": self.took.as_secs_f64(), "version": self.retrieved.version.to_string(),
                "blake3": self.retrieved.blake3.to_string(),
                "stored_ms": self.retrieved.stored_ms,
                "modified_ms": self.retrieved.attributes.modified_ms,
-               "executable": self.retrieved.attributes.executable, "nodes": nodes});
+               "executable": kind.map(|kind| kind == FileKind::Executable), "nodes": nodes});
         if self.range.is_some() {
             let Range { start, end } = self.retrieved.part;
             all["range"] = json!({"from": start, "bytes": end - start});

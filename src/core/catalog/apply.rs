@@ -8,6 +8,7 @@
 use rusqlite::{Connection, params};
 
 use crate::core::catalog::database::{execute, first, set_setting};
+use crate::core::catalog::files::{kind_number, set_attributes};
 use crate::core::catalog::past::{self, Binding, NO_FOLDER, Target};
 use crate::core::catalog::tree::{self, Item};
 use crate::core::catalog::{
@@ -64,6 +65,9 @@ pub(super) fn change(connection: &Connection, id: u64, at: Moment, change: &Chan
         },
         Change::Stored { .. } => stored(connection, id, at, change),
         Change::Named { place, version } => named(connection, place, *version, at),
+        Change::AttributesSet { version, attributes } => {
+            set_attributes(connection, *version, *attributes)
+        }
         Change::Deleted { place } => match users::live(connection, &place.user)? {
             Some((user, top)) => match tree::file(connection, top, &place.path)? {
                 Some((entry, _)) => unname(connection, user, entry, at),
@@ -329,12 +333,12 @@ pub(super) fn add_version(
     before: Option<VersionId>,
 ) -> Result<bool> {
     let insert = "INSERT INTO versions (version, user_id, bytes, blake3, stored_ms, seq, placed,
-                      placed_at, stored_by, retired, predecessor, modified_ms, executable, joined)
+                      placed_at, stored_by, retired, predecessor, modified_ms, kind, joined)
                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12, ?13)
                   ON CONFLICT DO NOTHING";
     // Bits of no node would hide a version from the indexes. One without pieces misses none.
     let placed = if kept.joined { NodeSet::ALL } else { NodeSet::from_bits(kept.placed.bits()) };
-    let FileAttributes { modified_ms, executable } = kept.attributes;
+    let FileAttributes { modified_ms, kind } = kept.attributes;
     let values = params![
         kept.version.0,
         user.0,
@@ -347,7 +351,7 @@ pub(super) fn add_version(
         kept.by,
         before.map(|old| old.0),
         modified_ms,
-        executable,
+        kind.map(kind_number),
         kept.joined
     ];
     Ok(execute(connection, insert, values)? > 0)

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables. Those below are of Palks that were never released.
-const FORMAT: i64 = 103;
+const FORMAT: i64 = 104;
 
 /// The tables with what the journal adds up to.
 pub(super) const CONTENT: [&str; 11] = [
@@ -127,7 +127,7 @@ const TABLES: &str = "
         kept      INTEGER NOT NULL DEFAULT 0,  -- names were it, none is
         predecessor BLOB,                  -- the version that it has replaced
         modified_ms INTEGER,               -- of the file that was stored, by its own clock
-        executable  INTEGER,               -- may that be run? NULL, as above: not known
+        kind        INTEGER,               -- of that: 0 plain, 1 may be run, 2 a link; NULL, as above: not known
         uncertain INTEGER NOT NULL DEFAULT 0,  -- its predecessor is kept until it is known to be readable
         joined    INTEGER NOT NULL DEFAULT 0   -- made of extents; it has no pieces, and counts as placed
     ) STRICT, WITHOUT ROWID;
@@ -158,7 +158,7 @@ const TABLES: &str = "
         begun_ms    INTEGER NOT NULL,
         touched     INTEGER NOT NULL,      -- the moment of its last change
         modified_ms INTEGER,               -- as of a version
-        executable  INTEGER
+        kind        INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX uploads_by_user ON uploads (user_id, path);
     CREATE INDEX uploads_by_age ON uploads (touched);

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, params};
 
 use crate::core::catalog::accounts::{Account, Proof};
-use crate::core::catalog::database::{first, one};
+use crate::core::catalog::database::{execute, first, one};
 use crate::core::catalog::{Catalog, Draft, UserId, tree, users};
 use crate::core::code::coded::CodedStripe;
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::path::FilePath;
-use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, Seq, VersionId};
+use crate::core::types::{Digest, FileAttributes, FileKind, NodeSet, Precondition, Seq, VersionId};
 use crate::core::wire::extended::FileEntry;
 use crate::core::wire::journal::Change;
 use crate::core::wire::node::Place;
@@ -43,7 +43,7 @@ pub(super) const RECORD: &str = "seq, versions.bytes, blake3, stored_ms,
         (SELECT min(of.placed & 1) + min(of.placed & 2) + min(of.placed & 4) + min(of.placed & 8)
          FROM extents JOIN versions of ON of.version = extents.version
          WHERE file = versions.version) END,
-    modified_ms, executable, joined";
+    modified_ms, kind, joined";
 
 /// A version about to become the current one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +101,42 @@ impl Draft<'_> {
             None => self.record(change)?,
         };
         Ok(replaced.is_some())
+    }
+
+    /// Changes what a file keeps besides its bytes, if it has this version. What is not given stays as it
+    /// was.
+    ///
+    /// # Errors
+    /// Those of [`Precondition::Unchanged`]; [`Code::NotAllowed`] where other files have the same version,
+    /// which would be changed with it.
+    pub fn set_attributes(
+        &mut self,
+        user: UserId,
+        path: &FilePath,
+        version: VersionId,
+        attributes: FileAttributes,
+    ) -> Result<()> {
+        let (_, top) = users::still_there(self.connection, user)?;
+        check_store(self.connection, top, path, Precondition::Unchanged(version))?;
+        let select = "SELECT count(*) FROM entries WHERE version = ?1";
+        let names: u64 = one(self.connection, select, [version.0], |row| row.get(0))?;
+        if names > 1 {
+            let text = format!("{path} has copies, which would be changed with it");
+            return Err(Error::other(Code::NotAllowed, text));
+        }
+        let Some(record) = record_of(self.connection, version)? else {
+            return Err(Error::NoSuchFile(path.clone()));
+        };
+        let is_link = record.attributes.is_link();
+        if attributes.kind.is_some() && attributes.is_link() != is_link {
+            let text = format!("{path} is {}a symbolic link", if is_link { "" } else { "not " });
+            return Err(Error::other(Code::NotAllowed, text));
+        }
+        let attributes = attributes.or(record.attributes);
+        if attributes == record.attributes {
+            return Ok(());
+        }
+        self.record(Change::AttributesSet { version, attributes }).map(drop)
     }
 
     /// Deletes a file.
@@ -163,7 +199,7 @@ impl FileRecord {
             version: self.version,
             blake3: self.blake3,
             placed: self.placed,
-            modified_ms: self.attributes.modified_ms,
+            attributes: self.attributes,
         }
     }
 }
@@ -242,9 +278,40 @@ pub(super) fn read_record(row: &Row<'_>, at: usize) -> rusqlite::Result<FileReco
         blake3: Digest(row.get(at + 3)?),
         stored_ms: row.get(at + 4)?,
         placed: NodeSet::from_bits(row.get(at + 5)?),
-        attributes: FileAttributes { modified_ms: row.get(at + 6)?, executable: row.get(at + 7)? },
+        attributes: read_attributes(row, at + 6)?,
         joined: row.get(at + 8)?,
     })
+}
+
+/// Reads the attributes of a file, which are this column and the one behind it.
+pub(super) fn read_attributes(row: &Row<'_>, at: usize) -> rusqlite::Result<FileAttributes> {
+    let kind: Option<i64> = row.get(at + 1)?;
+    Ok(FileAttributes {
+        modified_ms: row.get(at)?,
+        kind: kind.and_then(|number| KINDS.into_iter().find(|kind| kind_number(*kind) == number)),
+    })
+}
+
+const KINDS: [FileKind; 3] = [FileKind::Plain, FileKind::Executable, FileKind::Link];
+
+/// A kind of file as the catalog has it.
+pub(super) fn kind_number(kind: FileKind) -> i64 {
+    match kind {
+        FileKind::Plain => 0,
+        FileKind::Executable => 1,
+        FileKind::Link => 2,
+    }
+}
+
+/// Changes what a version keeps besides its bytes.
+pub(super) fn set_attributes(
+    connection: &Connection,
+    version: VersionId,
+    attributes: FileAttributes,
+) -> Result<()> {
+    let update = "UPDATE versions SET modified_ms = ?2, kind = ?3 WHERE version = ?1";
+    let FileAttributes { modified_ms, kind } = attributes;
+    execute(connection, update, params![version.0, modified_ms, kind.map(kind_number)]).map(drop)
 }
 
 /// Which part of a path that has no file is missing.
@@ -298,6 +365,32 @@ mod tests {
         group.commit().unwrap();
         let last = journal(&f.catalog).pop().unwrap().change().unwrap();
         assert!(matches!(last, Change::Stored { inline: true, version, .. } if version == v(1)));
+    }
+
+    #[test]
+    fn what_a_file_keeps_besides_its_bytes_is_changed_where_only_it_has_that_version() {
+        let f = fixture();
+        f.store("x/a", 1);
+        let attributes = |ms, kind| FileAttributes { modified_ms: Some(ms), kind };
+        let set = |n, new| f.change(|draft| draft.set_attributes(f.user, &path("x/a"), v(n), new));
+        let now = || f.catalog.file(f.user, &path("x/a")).unwrap();
+        let before = now();
+        set(1, attributes(5, Some(FileKind::Executable))).unwrap();
+        set(1, attributes(7, None)).unwrap();
+        let expected = attributes(7, Some(FileKind::Executable));
+        assert_eq!(now(), FileRecord { attributes: expected, ..before }, "and nothing else");
+        let entries = journal(&f.catalog).len();
+        set(1, attributes(7, None)).unwrap();
+        assert_eq!(journal(&f.catalog).len(), entries, "it is that already");
+        assert_eq!(set(2, attributes(8, None)).unwrap_err().code(), Code::Changed);
+        let link = attributes(8, Some(FileKind::Link));
+        assert_eq!(set(1, link).unwrap_err().code(), Code::NotAllowed);
+        let plan = f.catalog.plan_copy(f.user, &path("x/a"), &folder("b"), false).unwrap();
+        f.change(|draft| draft.copy_file(f.user, &path("x/a"), &folder("b"), &plan)).unwrap();
+        let refused = set(1, attributes(8, None)).unwrap_err();
+        assert_eq!(refused.code(), Code::NotAllowed);
+        assert!(refused.to_string().starts_with("x/a has copies"), "{refused}");
+        assert_eq!(now().attributes, expected);
     }
 
     #[test]

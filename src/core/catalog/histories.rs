@@ -10,13 +10,15 @@ use crate::core::catalog::database::{all, one};
 use crate::core::catalog::fixture::{CLUSTER, change, empty, journal, name, shown};
 use crate::core::catalog::{
     Catalog, Completion, Draft, ExtentRecord, Group, Held, Loader, NamedMoment, NewExtent, NewFile,
-    Quota, Scope, TokenId, Upload, UserRecord, UserState, extents, tree, users,
+    Quota, Scope, TokenId, Upload, UserRecord, UserState, extents, files, tree, users,
 };
 use crate::core::code::digest::{Subtree, TreePart};
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::status::{Debt, Placement};
-use crate::core::types::{Digest, Moment, NodeId, NodeSet, Precondition, Seq, VersionId};
+use crate::core::types::{
+    Digest, FileAttributes, Moment, NodeId, NodeSet, Precondition, Seq, VersionId,
+};
 use crate::core::wire::extended::Entry;
 use crate::core::wire::extents::Extent;
 use crate::core::wire::journal::{SnapshotName, UploadBegun};
@@ -45,6 +47,7 @@ enum Step {
         placed: u8,
         new_only: bool,
     },
+    SetTime(usize, String, i64),
     Delete(usize, String),
     MakeFolder(usize, String, bool),
     RemoveFolder(usize, String, bool),
@@ -135,6 +138,7 @@ fn steps() -> impl Strategy<Value = Step> {
         24 => (user(), paths(), any::<u32>(), 0..16_u8, any::<bool>()).prop_map(
             |(user, at, bytes, placed, new_only)| Step::Store { user, at, bytes, placed, new_only }
         ),
+        3 => (user(), paths(), any::<i64>()).prop_map(|(user, at, ms)| Step::SetTime(user, at, ms)),
         4 => (user(), paths()).prop_map(|(user, at)| Step::Delete(user, at)),
         4 => (user(), paths(), any::<bool>())
             .prop_map(|(user, at, parents)| Step::MakeFolder(user, at, parents)),
@@ -243,6 +247,14 @@ fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
                 attributes: Default::default(),
             };
             draft.store(&new, None).map(drop)
+        }
+        Step::SetTime(index, at, ms) => {
+            let id = draft.account(&user(index))?.id;
+            let (_, top) = users::still_there(draft.connection, id)?;
+            let there = files::there(draft.connection, top, &file(at))?;
+            let version = there.ok_or_else(|| Error::NoSuchFile(file(at)))?;
+            let attributes = FileAttributes { modified_ms: Some(*ms), kind: None };
+            draft.set_attributes(id, &file(at), version, attributes)
         }
         Step::Delete(index, at) => {
             let id = draft.account(&user(index))?.id;

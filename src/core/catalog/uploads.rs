@@ -15,7 +15,7 @@ use rusqlite::{Connection, Row, params};
 use crate::core::catalog::apply::{add_version, name_file};
 use crate::core::catalog::database::{all, execute, first, limit, one};
 use crate::core::catalog::extents;
-use crate::core::catalog::files::check_store;
+use crate::core::catalog::files::{check_store, kind_number, read_attributes, set_attributes};
 use crate::core::catalog::{Catalog, Draft, UserId, past, tree, users};
 use crate::core::code::digest::TreePart;
 use crate::core::error::{Code, Error, Result};
@@ -349,7 +349,7 @@ fn no_such_upload(upload: VersionId) -> Error {
 }
 
 /// The columns that [`read_upload`] reads.
-const UPLOAD: &str = "id, path, bytes, begun_ms, touched, modified_ms, executable";
+const UPLOAD: &str = "id, path, bytes, begun_ms, touched, modified_ms, kind";
 
 struct UploadRow {
     id: VersionId,
@@ -361,7 +361,7 @@ struct UploadRow {
 }
 
 fn read_upload(row: &Row<'_>) -> rusqlite::Result<UploadRow> {
-    let attributes = FileAttributes { modified_ms: row.get(5)?, executable: row.get(6)? };
+    let attributes = read_attributes(row, 5)?;
     Ok(UploadRow {
         id: VersionId(row.get(0)?),
         path: row.get(1)?,
@@ -447,11 +447,12 @@ pub(super) fn begin(connection: &Connection, begun: &UploadBegun, at: Moment) ->
     let UploadBegun { upload, place, bytes, begun_ms, attributes } = begun;
     let Some((user, _)) = users::live(connection, &place.user)? else { return Ok(()) };
     let insert = "INSERT INTO uploads (id, user_id, path, bytes, begun_ms, touched, modified_ms,
-                      executable)
+                      kind)
                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
-    let FileAttributes { modified_ms, executable } = attributes;
+    let FileAttributes { modified_ms, kind } = attributes;
     let path = place.path.as_str();
-    let values = params![upload.0, user.0, path, bytes, begun_ms, at.0, modified_ms, executable];
+    let values =
+        params![upload.0, user.0, path, bytes, begun_ms, at.0, modified_ms, kind.map(kind_number)];
     execute(connection, insert, values).map(drop)
 }
 
@@ -510,11 +511,9 @@ pub(super) fn complete(
         let forget = "UPDATE extents SET tree = NULL WHERE file = ?1";
         execute(connection, forget, [upload.0])?;
     } else {
-        let update = "UPDATE versions SET stored_ms = ?2, stored_by = ?3, modified_ms = ?4,
-                          executable = ?5 WHERE version = ?1";
-        let FileAttributes { modified_ms, executable } = kept.attributes;
-        let values = params![kept.version.0, kept.stored_ms, kept.by, modified_ms, executable];
-        execute(connection, update, values)?;
+        let update = "UPDATE versions SET stored_ms = ?2, stored_by = ?3 WHERE version = ?1";
+        execute(connection, update, params![kept.version.0, kept.stored_ms, kept.by])?;
+        set_attributes(connection, kept.version, kept.attributes)?;
     }
     let version = Some((kept.version, kept.bytes));
     name_file(connection, user, folder, place.path.name(), there, version, at)?;

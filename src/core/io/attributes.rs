@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
-use crate::core::types::FileAttributes;
+use crate::core::types::{FileAttributes, FileKind};
 
 /// Gives a file the time and the right to be run that were stored with it. Who may read it may run it, as
 /// with any new program.
@@ -13,12 +13,12 @@ use crate::core::types::FileAttributes;
 /// # Errors
 /// As the operating system says; a time that it cannot keep is left out.
 pub fn give(attributes: FileAttributes, file: &File) -> io::Result<()> {
-    let FileAttributes { modified_ms, executable } = attributes;
+    let FileAttributes { modified_ms, kind } = attributes;
     let mode = file.metadata()?.mode() & 0o777;
-    let wanted = match executable {
-        None => mode,
-        Some(true) => mode | (mode & 0o444) >> 2,
-        Some(false) => mode & !0o111,
+    let wanted = match kind {
+        None | Some(FileKind::Link) => mode,
+        Some(FileKind::Executable) => mode | (mode & 0o444) >> 2,
+        Some(FileKind::Plain) => mode & !0o111,
     };
     if wanted != mode {
         file.set_permissions(Permissions::from_mode(wanted))?;

@@ -13,7 +13,7 @@ use crate::core::path::UserName;
 use crate::core::types::{Claim, ClusterId, NodeId};
 
 /// The version of the folder's layout that this program writes, and the only one that it reads.
-pub const FOLDER_FORMAT: u32 = 4;
+pub const FOLDER_FORMAT: u32 = 5;
 
 /// `node.toml` is a few lines.
 const IDENTITY_BYTES_MAX: u64 = 4096;

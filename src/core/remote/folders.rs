@@ -3,6 +3,7 @@
 use super::{ANSWER, LONG_ANSWER, Remote, SEND};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
+use crate::core::types::{FileAttributes, VersionId};
 use crate::core::wire::extended::{Entry, Extent, Moved, Removed, Request, When};
 
 impl Remote {
@@ -39,27 +40,7 @@ impl Remote {
         at: Option<When>,
         each: &mut dyn FnMut(Entry) -> Result<()>,
     ) -> Result<()> {
-        self.list_as(Request::List { path: path.clone(), extent, at, times: false }, each)
-    }
-
-    /// The same of everything below a folder, with the files' times of modification.
-    ///
-    /// # Errors
-    /// As [`Remote::list_below`].
-    pub fn list_with_times(
-        &mut self,
-        path: &FolderPath,
-        each: &mut dyn FnMut(Entry) -> Result<()>,
-    ) -> Result<()> {
-        let (path, extent) = (path.clone(), Extent::All);
-        self.list_as(Request::List { path, extent, at: None, times: true }, each)
-    }
-
-    fn list_as(
-        &mut self,
-        request: Request,
-        each: &mut dyn FnMut(Entry) -> Result<()>,
-    ) -> Result<()> {
+        let request = Request::List { path: path.clone(), extent, at, attributes: true };
         self.send(&request.encode(), &SEND)?;
         let first = self.line()?;
         if first != "S" {
@@ -97,6 +78,20 @@ impl Remote {
         })?;
         let missing = || Error::other(Code::NoSuchFile, format!("there is no {path}"));
         found.ok_or_else(missing)
+    }
+
+    /// Changes what a file of this version keeps besides its bytes: what is given, and the rest stays.
+    ///
+    /// # Errors
+    /// [`Code::Changed`], [`Code::NotAllowed`] where it has copies, and those of any change.
+    pub fn set_attributes(
+        &mut self,
+        path: &FilePath,
+        version: VersionId,
+        attributes: FileAttributes,
+    ) -> Result<()> {
+        let path = path.clone();
+        self.change(&Request::SetAttributes { path, version, attributes }).map(drop)
     }
 
     /// Makes a folder; with `parents` also those above it, and then one that is there is no error.

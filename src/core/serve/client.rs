@@ -317,6 +317,13 @@ impl Connection<'_> {
                 Event { path: Some(&path), ..self.event("deleted", begun) }.end(&outcome);
                 self.session.deleted(outcome);
             }
+            Step::SetAttributes { path, version, attributes } => {
+                let outcome = self
+                    .user()
+                    .and_then(|user| door.files.set_attributes(user, &path, version, attributes));
+                Event { path: Some(&path), ..self.event("attributes set", begun) }.end(&outcome);
+                self.session.folder_made(outcome);
+            }
             Step::List { path, extent, at } => self.list(path, extent, at),
             Step::History(request) => self.history(&request),
             Step::ListOn => self.list_on(),

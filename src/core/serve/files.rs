@@ -18,7 +18,7 @@ use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Room, Usage};
 use crate::core::serve::store::EXTENT_BYTES;
-use crate::core::types::{NodeId, NodeSet, VersionId};
+use crate::core::types::{FileAttributes, NodeId, NodeSet, VersionId};
 use crate::core::wire::extended::{Entry, Moved, When};
 use crate::core::wire::node::{PieceMeta, Place};
 use crate::core::wire::token::Token;
@@ -302,6 +302,23 @@ impl Files {
         self.change(move |draft| draft.delete(id, &path))?;
         self.cluster.notifier.notify();
         Ok(())
+    }
+
+    /// Changes what a file of this version keeps besides its bytes: what is given, and the rest stays. No
+    /// file becomes a link by that, nor does a link become a file.
+    ///
+    /// # Errors
+    /// Those of [`Precondition::Unchanged`], [`Code::NotAllowed`] where other files have the same version;
+    /// those of any change.
+    pub fn set_attributes(
+        &self,
+        user: &User,
+        path: &FilePath,
+        version: VersionId,
+        attributes: FileAttributes,
+    ) -> Result<()> {
+        let (id, path) = (user.account.id, path.clone());
+        self.change(move |draft| draft.set_attributes(id, &path, version, attributes))
     }
 
     /// Makes a folder; with `parents` also those above it, and it may be there already.

@@ -24,7 +24,9 @@ use crate::core::path::FilePath;
 use crate::core::serve::files::{Files, User, place};
 use crate::core::serve::quota::Reservation;
 use crate::core::status::Direction;
-use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId, WRITE_QUORUM};
+use crate::core::types::{
+    Digest, FileAttributes, LINK_BYTES_MAX, NodeSet, Precondition, VersionId, WRITE_QUORUM,
+};
 use crate::core::wire::extents::{Extent, PlacedExtent};
 use crate::core::wire::journal::UploadBegun;
 use crate::core::wire::node::{PieceMeta, Place};
@@ -78,6 +80,18 @@ pub(super) enum PartPlace {
 /// A part with this number has the positions from the first on, up to before the second.
 pub(super) fn positions_of(number: u32) -> [u64; 2] {
     [u64::from(number) << 32, u64::from(number + 1) << 32]
+}
+
+/// A link leads to a path, which is known to be short before anything is taken.
+pub(super) fn check_link(attributes: FileAttributes, bytes: Option<u64>) -> Result<()> {
+    match bytes {
+        Some(1..=LINK_BYTES_MAX) => Ok(()),
+        _ if !attributes.is_link() => Ok(()),
+        _ => {
+            let text = format!("a symbolic link leads to a path of 1 to {LINK_BYTES_MAX} bytes");
+            Err(Error::other(Code::Usage, text))
+        }
+    }
 }
 
 /// Bytes that are being stored. Dropped before it is finished, it leaves everything as it was, but for the
@@ -152,6 +166,7 @@ impl Files {
     pub fn store_wanted(&self, user: &User, wanted: &Wanted<'_>) -> Result<Store<'_>> {
         let &Wanted { path, bytes, precondition, attributes, keep } = wanted;
         self.check_size(bytes)?;
+        check_link(attributes, Some(bytes))?;
         let sender = keep.map(|id| self.sender(id)).transpose()?;
         if keep.is_some_and(|id| self.cluster.catalog.upload(user.account.id, id).is_ok()) {
             let text = "there is an upload of this id already: go on with it, or take another id";

@@ -16,7 +16,7 @@ use crate::core::path::FilePath;
 use crate::core::range::ByteRange;
 use crate::core::serve::content::Content;
 use crate::core::serve::files::{Files, User, place};
-use crate::core::serve::store::{PartPlace, Store, Stored, completed_as, positions_of};
+use crate::core::serve::store::{PartPlace, Store, Stored, check_link, completed_as, positions_of};
 use crate::core::types::{Digest, FileAttributes, Precondition, VersionId};
 use crate::core::wire::extended::{PendingUpload, Which};
 use crate::core::wire::extents::{Extent, PlacedExtent};
@@ -39,6 +39,7 @@ impl Files {
         attributes: FileAttributes,
     ) -> Result<VersionId> {
         self.check_size(bytes.unwrap_or(0))?;
+        check_link(attributes, bytes)?;
         self.may_change()?;
         self.cluster.catalog.check_room()?;
         let id = user.account.id;

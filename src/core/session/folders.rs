@@ -9,9 +9,15 @@ use crate::core::wire::extended::{Entry, Extent, Moved, Removed, Reply, When};
 
 impl Session {
     /// Asks for a listing of what is below a folder, or of one file or folder.
-    pub(super) fn list(&mut self, path: FolderPath, extent: Extent, at: Option<When>, times: bool) {
+    pub(super) fn list(
+        &mut self,
+        path: FolderPath,
+        extent: Extent,
+        at: Option<When>,
+        attributes: bool,
+    ) {
         let Some(user) = self.user.clone() else { return self.misuse("nobody is signed in") };
-        let listing = Listing::new(self.manner, user, times);
+        let listing = Listing::new(self.manner, user, attributes);
         self.ask_loop(Step::List { path, extent, at }, Waiting::List(Box::new(listing)));
     }
 

@@ -16,8 +16,8 @@ use crate::core::wire::lines::{self, CRLF};
 pub(super) struct Listing {
     manner: Manner,
     user: UserName,
-    /// Are the files' times of modification told?
-    times: bool,
+    /// Are the files' attributes of modification told?
+    attributes: bool,
     is_begun: bool,
     /// The last page, until it is known whether it is the last.
     held: Vec<u8>,
@@ -26,9 +26,9 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Nothing has been listed yet.
-    pub(super) fn new(manner: Manner, user: UserName, times: bool) -> Listing {
+    pub(super) fn new(manner: Manner, user: UserName, attributes: bool) -> Listing {
         let segment = Segment::default();
-        Listing { manner, user, times, is_begun: false, held: Vec::new(), segment }
+        Listing { manner, user, attributes, is_begun: false, held: Vec::new(), segment }
     }
 
     /// Has anything been said of it?
@@ -71,7 +71,7 @@ impl Listing {
 
     fn line(&self, entry: &Entry) -> String {
         match self.manner {
-            Manner::Extended => entry.encode(self.times),
+            Manner::Extended => entry.encode(self.attributes),
             _ => self.as_specified(entry),
         }
     }

@@ -167,6 +167,15 @@ pub enum Step {
     /// Send the body (chunks: with its end, or *given up* on a failure), then
     /// [`Session::retrieved`].
     SendBody,
+    /// Change what a file of this version keeps besides its bytes, then [`Session::folder_made`].
+    SetAttributes {
+        /// Which.
+        path: FilePath,
+        /// Which version it has to have.
+        version: VersionId,
+        /// What is given, and the rest as it was.
+        attributes: FileAttributes,
+    },
     /// Delete a file, then [`Session::deleted`].
     Delete {
         /// Which.

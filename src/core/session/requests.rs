@@ -95,7 +95,13 @@ impl Session {
             }
             Request::Retrieve { path, which, range } => self.retrieve(path, which, range),
             Request::Delete { path } => self.delete(path),
-            Request::List { path, extent, at, times } => self.list(path, extent, at, times),
+            Request::List { path, extent, at, attributes } => {
+                self.list(path, extent, at, attributes);
+            }
+            Request::SetAttributes { path, version, attributes } => {
+                let step = Step::SetAttributes { path, version, attributes };
+                self.ask_loop(step, Waiting::Folder);
+            }
             Request::History(request) => self.ask_loop(Step::History(request), Waiting::History),
             Request::SignOut => self.sign_out(),
             Request::Status => self.ask_loop(Step::Status, Waiting::Status),

@@ -72,13 +72,20 @@ pub enum Request {
     Delete {
         path: FilePath,
     },
+    /// What the file of this path and version keeps besides its bytes: what is given here, and the rest
+    /// as it was.
+    SetAttributes {
+        path: FilePath,
+        version: VersionId,
+        attributes: FileAttributes,
+    },
     /// A plain `INF` is everything below the top folder.
     List {
         path: FolderPath,
         extent: Extent,
         at: Option<When>,
-        /// Are the files' times of modification told?
-        times: bool,
+        /// Is it told what files keep besides their bytes?
+        attributes: bool,
     },
     SignOut,
     Status,
@@ -120,10 +127,10 @@ pub enum Request {
 }
 
 /// All opcodes.
-const OPCODES: [&str; 28] = [
-    "SND", "BEG", "HOW", "CMP", "DRP", "UPL", "LGN", "NEW", "STR", "RTV", "DEL", "INF", "LGO",
-    "STA", "TOK", "ISS", "REV", "PWD", "MKD", "RMD", "MOV", "CPY", "VER", "GON", "UND", "RVT",
-    "FGT", "USE",
+const OPCODES: [&str; 29] = [
+    "ATR", "SND", "BEG", "HOW", "CMP", "DRP", "UPL", "LGN", "NEW", "STR", "RTV", "DEL", "INF",
+    "LGO", "STA", "TOK", "ISS", "REV", "PWD", "MKD", "RMD", "MOV", "CPY", "VER", "GON", "UND",
+    "RVT", "FGT", "USE",
 ];
 
 /// The switches of requests, as lines.
@@ -162,16 +169,21 @@ impl Request {
                 lines::encode(&request)
             }
             Request::Delete { path } => lines::encode(&["DEL", &rooted(path)]),
-            Request::List { path, extent: Extent::All, at: None, times: false }
+            Request::SetAttributes { path, version, attributes } => {
+                let mut request = vec!["ATR".to_owned(), rooted(path), version.to_string()];
+                request.extend(attributes::to_fields(*attributes));
+                lines::encode(&request)
+            }
+            Request::List { path, extent: Extent::All, at: None, attributes: false }
                 if path.is_top() =>
             {
                 lines::encode(&["INF"])
             }
-            Request::List { path, extent, at, times } => {
+            Request::List { path, extent, at, attributes } => {
                 let mut request = vec!["INF".to_owned(), rooted_folder(path)];
                 request.extend(options::of_extent(*extent));
                 request.extend(at.as_ref().map(|at| format!("at={at}")));
-                switched(request, *times, options::TIMES)
+                switched(request, *attributes, options::ATTRIBUTES)
             }
             Request::SignOut => lines::encode(&["LGO"]),
             Request::Status => lines::encode(&["STA"]),
@@ -231,15 +243,21 @@ impl Request {
                 let (which, range) = options::of_retrieval(options)?;
                 Ok(Request::Retrieve { path, which, range })
             }
+            ["ATR", path, version, options @ ..] => {
+                let path = FilePath::parse_rooted(path)?;
+                let version = uploads::id(version)?;
+                let attributes = attributes::only(options)?;
+                Ok(Request::SetAttributes { path, version, attributes })
+            }
             ["DEL", path] => Ok(Request::Delete { path: FilePath::parse_rooted(path)? }),
             ["INF"] => {
                 let (path, extent) = (FolderPath::top(), Extent::All);
-                Ok(Request::List { path, extent, at: None, times: false })
+                Ok(Request::List { path, extent, at: None, attributes: false })
             }
             ["INF", path, options @ ..] => {
                 let path = FolderPath::parse_rooted(path)?;
-                let (extent, at, times) = options::of_listing(options)?;
-                Ok(Request::List { path, extent, at, times })
+                let (extent, at, attributes) = options::of_listing(options)?;
+                Ok(Request::List { path, extent, at, attributes })
             }
             ["LGO"] => Ok(Request::SignOut),
             ["STA"] => Ok(Request::Status),
@@ -389,14 +407,14 @@ pub struct FileEntry {
     pub blake3: Digest,
     /// The nodes that hold it.
     pub placed: NodeSet,
-    /// When it was last changed before it was stored, if that is known and was asked for.
-    pub modified_ms: Option<i64>,
+    /// What it keeps of the file that was stored, if that is known and was asked for.
+    pub attributes: FileAttributes,
 }
 
 impl Entry {
-    /// The entry as a line, its parts kept apart by tabs (which no name contains). The time of
-    /// modification is a part more, for those who have asked for it.
-    pub fn encode(&self, times: bool) -> String {
+    /// The entry as a line, its parts kept apart by tabs (which no name contains). The attributes of a file
+    /// are further parts, for those who have asked for them.
+    pub fn encode(&self, attributes: bool) -> String {
         match self {
             Entry::Folder(path) => format!("D\t/{}", path.as_str()),
             Entry::File(file) => {
@@ -409,8 +427,10 @@ impl Entry {
                     file.blake3,
                     file.placed.bits(),
                 );
-                if let Some(ms) = file.modified_ms.filter(|_| times) {
-                    line.push_str(&format!("\t{ms}"));
+                if attributes {
+                    for field in attributes::to_fields(file.attributes) {
+                        line.push_str(&format!("\t{field}"));
+                    }
                 }
                 line
             }
@@ -430,12 +450,8 @@ impl Entry {
         let parts: Vec<&str> = line.split('\t').collect();
         match parts.as_slice() {
             ["D", path] => Ok(Entry::Folder(FolderPath::parse_rooted(path).map_err(elsewhere)?)),
-            ["F", path, bytes, stored_ms, version, blake3, placed, modified_ms @ ..] => {
-                let modified_ms = match modified_ms {
-                    [] => None,
-                    [ms] => Some(ms.parse().map_err(|_| malformed())?),
-                    _ => return Err(malformed()),
-                };
+            ["F", path, bytes, stored_ms, version, blake3, placed, attributes @ ..] => {
+                let attributes = attributes::only(attributes).map_err(|_| malformed())?;
                 Ok(Entry::File(FileEntry {
                     path: FilePath::parse_rooted(path).map_err(elsewhere)?,
                     bytes: bytes.parse().map_err(|_| malformed())?,
@@ -443,7 +459,7 @@ impl Entry {
                     version: version.parse().map_err(|_| malformed())?,
                     blake3: blake3.parse().map_err(|_| malformed())?,
                     placed: NodeSet::from_bits(placed.parse().map_err(|_| malformed())?),
-                    modified_ms,
+                    attributes,
                 }))
             }
             _ => Err(malformed()),
@@ -454,7 +470,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::Moment;
+    use crate::core::types::{FileKind, Moment};
 
     fn round_trip(request: Request) {
         let bytes = request.encode();
@@ -476,8 +492,8 @@ mod tests {
         ] {
             for attributes in [
                 FileAttributes::default(),
-                FileAttributes { modified_ms: Some(-1), executable: Some(true) },
-                FileAttributes { modified_ms: None, executable: Some(false) },
+                FileAttributes { modified_ms: Some(-1), kind: Some(FileKind::Executable) },
+                FileAttributes { modified_ms: None, kind: Some(FileKind::Plain) },
             ] {
                 let path = path.clone();
                 let keep = Some(VersionId([4; 16]));
@@ -505,12 +521,15 @@ mod tests {
         round_trip(Request::History(HistoryRequest::Forget { path: path.clone() }));
         round_trip(Request::History(HistoryRequest::Usage));
         round_trip(Request::Delete { path: path.clone() });
+        let attributes = FileAttributes { modified_ms: Some(7), kind: None };
+        let version = VersionId([7; 16]);
+        round_trip(Request::SetAttributes { path: path.clone(), version, attributes });
         for folder in [FolderPath::top(), path.folder()] {
             for extent in [Extent::Itself, Extent::Children, Extent::All] {
                 for at in [None, Some(When::At(Moment(7)))] {
-                    for times in [false, true] {
+                    for attributes in [false, true] {
                         let (path, at) = (folder.clone(), at.clone());
-                        round_trip(Request::List { path, extent, at, times });
+                        round_trip(Request::List { path, extent, at, attributes });
                     }
                 }
             }
@@ -570,7 +589,8 @@ mod tests {
             let (message, _) = lines::decode(&bytes, bytes.len()).unwrap().unwrap();
             assert_eq!(Reply::decode(&message).unwrap(), reply);
         }
-        for modified_ms in [None, Some(-5)] {
+        let link = FileAttributes { modified_ms: Some(-5), kind: Some(FileKind::Link) };
+        for attributes in [FileAttributes::default(), link] {
             let file = Entry::File(FileEntry {
                 path: FilePath::parse_rooted("a/b").unwrap(),
                 bytes: 7,
@@ -578,7 +598,7 @@ mod tests {
                 version: VersionId([1; 16]),
                 blake3: Digest([2; 32]),
                 placed: NodeSet::from_bits(0b1011),
-                modified_ms,
+                attributes,
             });
             assert_eq!(Entry::decode(&file.encode(true)).unwrap(), file);
         }

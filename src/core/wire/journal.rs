@@ -380,6 +380,13 @@ pub enum Change {
         /// At most [`EXTENTS_MAX`].
         extents: Vec<PlacedExtent>,
     },
+    /// What a version keeps besides its bytes was changed.
+    AttributesSet {
+        /// Which version.
+        version: VersionId,
+        /// All of it.
+        attributes: FileAttributes,
+    },
 }
 
 const _: () = assert!(EXTENTS_MAX * (EXTENT_SUBTREES_MAX * 34 + 48) + 64 < RECORD_BYTES_MAX);

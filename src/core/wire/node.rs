@@ -29,7 +29,7 @@ use crate::core::wire::snapshot::{SnapshotReply, SnapshotRequest};
 use crate::core::wire::trailer::{Header, PartOf};
 
 /// The version of this protocol. A node and a server that differ do not talk.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// The size of a frame's head.
 pub const HEAD_BYTES: usize = 16;

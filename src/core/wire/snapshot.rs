@@ -25,7 +25,7 @@ use crate::core::wire::journal::{Entry, Point, RECORD_BYTES_MAX, Told};
 use crate::core::wire::node::{BODY_BYTES_MAX, INLINE_UNIT_BYTES_MAX};
 
 /// The version of these files. Another one is left alone.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// What stands before a frame's bytes.
 pub const FRAME_HEAD_BYTES: usize = 12;

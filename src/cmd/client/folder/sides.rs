@@ -16,7 +16,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 use crate::core::path::FolderPath;
 use crate::core::remote::Remote;
-use crate::core::wire::extended::Entry;
+use crate::core::wire::extended::{Entry, Extent};
 
 /// What a tree is at its top.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,7 +159,7 @@ impl Listing {
             Err(error) => return Err(error),
         };
         if top != Top::Missing {
-            remote.list_with_times(root, &mut note)?;
+            remote.list_below(root, Extent::All, &mut note)?;
         }
         let mut file = out.into_inner().map_err(|error| failed(error.into_error()))?;
         file.rewind().map_err(failed)?;
@@ -196,7 +196,8 @@ fn raw_item(entry: Entry, root: &FolderPath, top: Top) -> Result<Item<StoredFile
     let (path, kind) = match entry {
         Entry::Folder(folder) => (folder.as_str().to_owned(), Kind::Folder { is_empty: true }),
         Entry::File(file) => {
-            let (bytes, modified_ms, blake3) = (file.bytes, file.modified_ms, file.blake3);
+            let (bytes, modified_ms, blake3) =
+                (file.bytes, file.attributes.modified_ms, file.blake3);
             let kind = Kind::File(StoredFile { bytes, modified_ms, blake3 });
             (file.path.as_str().to_owned(), kind)
         }

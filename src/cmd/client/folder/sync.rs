@@ -377,7 +377,7 @@ impl Run<'_> {
     fn set_times(&self, count: &mut Count, env: &mut Env) -> std::result::Result<(), Stop> {
         for (path, ms) in &self.plan.times {
             let local = local_path(&self.trees.root, path);
-            let attributes = FileAttributes { modified_ms: Some(*ms), executable: None };
+            let attributes = FileAttributes { modified_ms: Some(*ms), kind: None };
             if let Err(error) = File::open(&local).and_then(|file| give(attributes, &file)) {
                 let shown = local.display().to_string();
                 let error = Error::other(Code::LocalFile, reason(&error));

@@ -65,6 +65,9 @@ impl History {
                 self.last_seq = self.last_seq.max(kept.seq);
                 self.attributes.insert(kept.version, kept.attributes);
             }
+            Change::AttributesSet { version, attributes } => {
+                self.attributes.insert(*version, *attributes);
+            }
             Change::Dropped { versions } => {
                 for version in versions {
                     self.attributes.remove(version);

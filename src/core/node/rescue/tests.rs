@@ -86,7 +86,7 @@ impl Bench {
         for node in 1..=4 {
             fs::create_dir_all(bench.at(node, ".palk/pieces")).unwrap();
             fs::create_dir(bench.at(node, "backup")).unwrap();
-            let toml = format!("format = 4\nnode = {node}\n");
+            let toml = format!("format = 5\nnode = {node}\n");
             fs::write(bench.at(node, ".palk/node.toml"), toml).unwrap();
         }
         bench

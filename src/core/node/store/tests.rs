@@ -412,7 +412,7 @@ fn a_folder_of_an_older_format_is_refused_with_a_clear_word() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join(".palk/staging")).unwrap();
     for (root, format) in [(f.folder.path(), 1), (f.folder.path(), 2), (folder.path(), 1)] {
-        fs::write(&toml, now.replace("format = 4", &format!("format = {format}"))).unwrap();
+        fs::write(&toml, now.replace("format = 5", &format!("format = {format}"))).unwrap();
         let error = open(&f.disk, root, 2).err().unwrap();
         assert_eq!(error.code(), Code::Version);
         assert!(error.to_string().ends_with(&text(format)), "{error}");

@@ -229,6 +229,7 @@ impl Client {
             Ok(Request::History(HistoryRequest::Usage)) => {
                 self.say(&["S", "files=0", "bytes=0", "kept=0"])?;
             }
+            Ok(Request::SetAttributes { .. }) => self.say(&["S"])?,
             Ok(Request::History(_)) => panic!("this server keeps nothing"),
             Ok(Request::Upload(UploadRequest::List { .. })) => self.say(&["S"])?,
             Ok(Request::Upload(_) | Request::Send { .. }) => {

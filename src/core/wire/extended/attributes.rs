@@ -2,14 +2,18 @@
 //! retrieval. What is not known has no line.
 
 use crate::core::error::{Error, Result};
-use crate::core::types::FileAttributes;
+use crate::core::types::{FileAttributes, FileKind};
 
 /// As lines.
 pub fn to_fields(attributes: FileAttributes) -> Vec<String> {
-    let FileAttributes { modified_ms, executable } = attributes;
+    let FileAttributes { modified_ms, kind } = attributes;
     let modified = modified_ms.map(|ms| format!("modified_ms={ms}"));
-    let executable = executable.map(|yes| format!("executable={}", if yes { "yes" } else { "no" }));
-    modified.into_iter().chain(executable).collect()
+    let kind = kind.map(|kind| match kind {
+        FileKind::Plain => "executable=no".to_owned(),
+        FileKind::Executable => "executable=yes".to_owned(),
+        FileKind::Link => "link=yes".to_owned(),
+    });
+    modified.into_iter().chain(kind).collect()
 }
 
 /// Takes them out of a request's options or an answer's fields; the others are left.
@@ -25,10 +29,11 @@ pub fn split_off<'a>(lines: &[&'a str]) -> Result<(FileAttributes, Vec<&'a str>)
             Some(("modified_ms", ms)) => {
                 attributes.modified_ms = Some(ms.parse().map_err(|_| wrong())?);
             }
-            Some(("executable", word)) => {
-                attributes.executable = Some(match word {
-                    "yes" => true,
-                    "no" => false,
+            Some((key @ ("executable" | "link"), word)) => {
+                attributes.kind = Some(match (key, word) {
+                    ("executable", "no") => FileKind::Plain,
+                    ("executable", "yes") => FileKind::Executable,
+                    ("link", "yes") => FileKind::Link,
                     _ => return Err(wrong()),
                 });
             }
@@ -36,4 +41,15 @@ pub fn split_off<'a>(lines: &[&'a str]) -> Result<(FileAttributes, Vec<&'a str>)
         }
     }
     Ok((attributes, others))
+}
+
+/// The same where nothing else may stand.
+///
+/// # Errors
+/// As [`split_off`], and for another line.
+pub fn only(lines: &[&str]) -> Result<FileAttributes> {
+    match split_off(lines)? {
+        (attributes, others) if others.is_empty() => Ok(attributes),
+        (_, others) => Err(Error::Protocol(format!("unknown option {:?}", others[0]))),
+    }
 }

@@ -88,19 +88,19 @@ pub(super) fn of_extent(extent: Extent) -> Option<String> {
     (extent != Extent::All).then(|| word.to_owned())
 }
 
-/// The option of a listing that asks for the files' times of modification.
-pub(super) const TIMES: &str = "times=yes";
+/// The option of a listing that asks for what files keep besides their bytes.
+pub(super) const ATTRIBUTES: &str = "attributes=yes";
 
-/// Reads the options of a listing: how much is listed, as of when, and whether with times. Of several of
-/// a kind the last counts.
+/// Reads the options of a listing: how much is listed, as of when, and whether with
+/// attributes. Of several of a kind the last counts.
 ///
 /// # Errors
 /// [`Error::Protocol`] for one that is not known.
 pub(super) fn of_listing(options: &[&str]) -> Result<(Extent, Option<When>, bool)> {
-    let (mut extent, mut at, mut times) = (Extent::All, None, false);
+    let (mut extent, mut at, mut attributes) = (Extent::All, None, false);
     for option in options {
-        if *option == TIMES {
-            times = true;
+        if *option == ATTRIBUTES {
+            attributes = true;
             continue;
         }
         if let Some(when) = option.strip_prefix("at=") {
@@ -110,7 +110,7 @@ pub(super) fn of_listing(options: &[&str]) -> Result<(Extent, Option<When>, bool
         let found = EXTENTS.into_iter().find(|(_, word)| word == option);
         (extent, _) = found.ok_or_else(|| unknown(option))?;
     }
-    Ok((extent, at, times))
+    Ok((extent, at, attributes))
 }
 
 /// Reads the switches that a request has.

@@ -196,6 +196,7 @@ impl PendingUpload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::types::FileKind;
     use crate::core::wire::extended::Request;
     use crate::core::wire::lines;
 
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn every_request_comes_back_as_it_was() {
         let upload = VersionId([7; 16]);
-        let attributes = FileAttributes { modified_ms: Some(-5), executable: Some(true) };
+        let attributes = FileAttributes { modified_ms: Some(-5), kind: Some(FileKind::Executable) };
         let requests = [
             UploadRequest::Begin {
                 path: path("/a/b"),
@@ -268,7 +269,7 @@ mod tests {
             arrived: 4,
             begun_ms: -1,
             touched_ms: 2,
-            attributes: FileAttributes { modified_ms: None, executable: Some(false) },
+            attributes: FileAttributes { modified_ms: None, kind: Some(FileKind::Link) },
             blake3: Some(Digest([3; 32])),
         };
         assert_eq!(PendingUpload::decode(&told.encode()).unwrap(), told);

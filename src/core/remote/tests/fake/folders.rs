@@ -37,7 +37,7 @@ impl Client {
                 version: VERSION,
                 blake3: blake3_of(content),
                 placed: NodeSet::ALL,
-                modified_ms: None,
+                attributes: Default::default(),
             };
             entries.insert(rooted(path.as_str()), Entry::File(entry));
         }
