@@ -13,6 +13,10 @@ mod copies;
 mod doctor;
 #[path = "cli/folders.rs"]
 mod folders;
+#[path = "cli/globs.rs"]
+mod globs;
+#[path = "cli/links.rs"]
+mod links;
 #[path = "cli/local.rs"]
 mod local;
 #[path = "cli/looking.rs"]
@@ -34,6 +38,8 @@ mod trees;
 mod undo;
 #[path = "cli/uploads.rs"]
 mod uploads;
+#[path = "cli/verbs.rs"]
+mod verbs;
 #[path = "cli/watch.rs"]
 mod watch;
 

@@ -88,7 +88,7 @@ const HOMES: [(&str, &[&str]); 39] = [
     ("comfy_table", &["src/cmd/status/", "src/cmd/admin/user.rs"]),
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),
-    ("globset", &["src/cmd/client/find.rs"]),
+    ("globset", &["src/cmd/client/glob.rs"]),
     ("ignore", &["src/cmd/client/folder/walk.rs"]),
     ("indicatif", &["src/cmd/env/"]),
     (

@@ -114,6 +114,65 @@ fn what_only_the_target_has_is_asked_about_and_stays_without_a_yes() {
 }
 
 #[test]
+fn deleting_what_matches_a_pattern_is_asked_about() {
+    let cluster = Cluster::start();
+    for name in ["a.tmp", "b.tmp", "c.txt"] {
+        cluster.store(name, b"1").unwrap();
+    }
+    for (answer, status) in [("no", "130"), ("yes", "0")] {
+        let mut command = cluster.client_command(&["del", "*.tmp"]);
+        command.stdin(Stdio::inherit());
+        let mut session = on_terminal(command);
+        session.exp_string("Delete a.tmp, b.tmp (yes or no)? ").unwrap();
+        session.send_line(answer).unwrap();
+        assert_eq!(end(session).1, status);
+    }
+    let listed = cluster.client(&["inf"]);
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), "/c.txt\n");
+}
+
+#[test]
+fn a_session_on_a_terminal_deals_with_folders_and_patterns() {
+    let cluster = Cluster::start();
+    fs::create_dir_all(cluster.path("c_files/up/deep")).unwrap();
+    for (name, text) in [("a.jpg", "1"), ("b.jpg", "22"), ("deep/c", "333")] {
+        fs::write(cluster.path("c_files/up").join(name), text).unwrap();
+    }
+    let mut command = palk();
+    command.current_dir(cluster.folder.path()).args(["client", "--server", cluster.address()]);
+    command.args(["--user", USER, "--password-file", "password"]);
+    let mut session = on_terminal(command);
+    session.exp_string("~ ").unwrap();
+    // Tab completes words, local folders after STR and stored ones after the others.
+    assert!(operate(&mut session, "STR -r u\t").contains("Stored 3 files, 6 B"));
+    assert!(operate(&mut session, "du up/d\t").contains("1 file  /up/deep/"));
+    assert!(operate(&mut session, "cat up/deep/c\t").contains("333"));
+    assert!(operate(&mut session, "uplo\t").contains("No upload waits."));
+    fs::remove_dir_all(cluster.path("c_files/up")).unwrap();
+    let said = operate(&mut session, "RTV up/*.jpg");
+    assert!(said.contains("retrieved file a.jpg") && said.contains("file b.jpg"), "{said:?}");
+    assert!(operate(&mut session, "RTV -r up/de\t").contains("Retrieved 1 file, 3 B"));
+    assert_eq!(fs::read(cluster.path("c_files/up/deep/c")).unwrap(), b"333");
+    assert!(operate(&mut session, "DEL *.png").contains("nothing that is stored matches"));
+    session.send_line("DEL up/*.jpg").unwrap();
+    session.exp_string("Delete up/a.jpg, up/b.jpg (yes or no)? ").unwrap();
+    session.send_line("yes").unwrap();
+    session.exp_string("Successfully removed file b.jpg").unwrap();
+    session.exp_string("~ ").unwrap();
+    session.send_line("DEL -r up").unwrap();
+    session.exp_string("Remove up and everything in it (yes or no)? ").unwrap();
+    session.send_line("yes").unwrap();
+    session.exp_string("Removed up  with 1 file and 1 folder in it").unwrap();
+    session.exp_string("~ ").unwrap();
+    let help = operate(&mut session, "help");
+    for word in ["cat NAME...", "head -c N NAME", "du [-s] [PATH]", "find [PATH] GLOB", "uploads"] {
+        assert!(help.contains(word), "{word}: {help:?}");
+    }
+    session.send_control('d').unwrap();
+    assert_eq!(end(session).1, "0");
+}
+
+#[test]
 fn signing_in_once_and_changing_the_password_on_a_terminal() {
     let cluster = Cluster::start();
     let start = |verb: &str| {

@@ -185,6 +185,37 @@ fn what_differs_is_retrieved_and_times_are_set() {
 }
 
 #[test]
+fn where_only_the_time_differs_a_stored_file_gets_it_without_a_byte() {
+    let cluster = Cluster::start();
+    write(&cluster, "d", &[("a", "one"), ("b", "two"), ("c", "three")]);
+    client(&cluster, &["sync", "d", ":up"]).code(0);
+    let version = |path: &str| {
+        let lines = json_lines(&client(&cluster, &["--json", "inf", path]).code(0));
+        (lines[0]["version"].clone(), lines[0]["modified_ms"].clone())
+    };
+    let before = version("up/a");
+    client(&cluster, &["cp", "up/b", "copy"]).code(0);
+    set_time(&cluster.path("d/a"), 1_000_000_000);
+    set_time(&cluster.path("d/b"), 1_000_000_001);
+    client(&cluster, &["sync", "d", ":up", "-n"]).code(0).stdout("");
+    assert_eq!(version("up/a"), before);
+    let copied = version("up/b");
+    client(&cluster, &["sync", "d", ":up"])
+        .code(0)
+        .stderr(contains(
+            "2 files are the same but for the time of modification, which becomes the",
+        ))
+        .stderr(contains("1 file keeps its time, since it has copies"));
+    assert_eq!(version("up/a"), (before.0, Value::from(1_000_000_000_000_u64)));
+    assert_eq!((version("up/b"), version("copy")), (copied.clone(), copied));
+    let again = result(&cluster, &["sync", "d", ":up"], 0);
+    assert_eq!((&again["same"], &again["only_time"]), (&2.into(), &1.into()));
+    // It comes back with it, on a server that was restarted as well.
+    client(&cluster, &["sync", ":up", "back"]).code(0);
+    assert_eq!(time_of(&cluster.path("back/a")), 1_000_000_000);
+}
+
+#[test]
 fn what_only_the_target_has_goes_if_that_is_meant() {
     let cluster = Cluster::start_with(&["--keep-versions", "7d"]);
     write(&cluster, "d", &SAMPLE);

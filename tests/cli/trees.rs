@@ -106,7 +106,7 @@ fn what_is_left_out_is_said_and_what_would_be_done_is_shown() {
     let without = ["store", "-r", "src", "--exclude", "target/", "--exclude", "*.tmp"];
     client(&cluster, &[&without[..], &["-n"]].concat()).code(0).stdout("/src/a.rs\n").stderr(
         contains("Nothing was sent: 1 file, 2 B, would be stored.").and(contains(
-            "1 symbolic link was left out; what they lead to counts with --links follow",
+            "1 symbolic link was left out; --links store keeps them, --links follow takes what they lead to",
         )),
     );
     client(&cluster, &["inf"]).code(0).stdout("");

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use clap::Args;
 
 use super::advice;
-use super::connection::Connection;
+use super::glob::{self, Meant, Named};
 use super::settings::Common;
 use super::tally::Tally;
 use crate::cmd::completions::STORED;
@@ -20,10 +20,11 @@ use crate::core::wire::extended::{Entry, When, Which};
 
 /// Write files to standard output, one behind the other
 ///
-/// They are checked as "rtv" checks them. What fails half-way ends with an error after what was written.
+/// They are checked as "rtv" checks them. What fails half-way ends with an error after what was written. A
+/// PATH may be a pattern in quotes ("log/2026-*"): then all files that match it are meant, in their order.
 #[derive(Args, Debug)]
 pub(super) struct Cat {
-    /// Stored files, as "inf" shows them
+    /// Stored files, as "inf" shows them, or patterns
     #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
@@ -34,8 +35,8 @@ pub(super) struct Cat {
 
 impl Cat {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> std::result::Result<(), Stop> {
-        let wanted = Selection { which: which(self.at), range: None };
-        write_out(&self.paths, common, env, &mut |remote, path, env| {
+        let wanted = Selection { which: which(self.at.clone()), range: None };
+        write_out(&self.paths, self.at.as_ref(), common, env, &mut |remote, path, env| {
             remote.retrieve(path, &wanted, &mut env.out(), &mut |_| {}).map(drop)
         })
     }
@@ -62,7 +63,8 @@ pub(super) struct Head {
 impl Head {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> std::result::Result<(), Stop> {
         let Some(last) = self.bytes.checked_sub(1) else {
-            return write_out(&[self.path], common, env, &mut |remote, path, _| match remote
+            let at = self.at.as_ref();
+            return write_out(&[self.path], at, common, env, &mut |remote, path, _| match remote
                 .look_at(&path.as_folder(), self.at.clone())?
             {
                 Entry::File(_) => Ok(()),
@@ -70,8 +72,8 @@ impl Head {
             });
         };
         let range = Some(ByteRange::From { first: 0, last: Some(last) });
-        let wanted = Selection { which: which(self.at), range };
-        write_out(&[self.path], common, env, &mut |remote, path, env| {
+        let wanted = Selection { which: which(self.at.clone()), range };
+        write_out(&[self.path], self.at.as_ref(), common, env, &mut |remote, path, env| {
             match remote.retrieve(path, &wanted, &mut env.out(), &mut |_| {}) {
                 // An empty file has no first byte.
                 Err(Error::Remote { code: Code::Usage, .. }) => Ok(()),
@@ -90,6 +92,7 @@ type Write<'a> = &'a mut dyn FnMut(&mut Remote, &FilePath, &Env) -> Result<()>;
 
 fn write_out(
     paths: &[String],
+    at: Option<&When>,
     common: &Common,
     env: &mut Env,
     write: Write<'_>,
@@ -99,14 +102,10 @@ fn write_out(
         let hint = "For both:  palk client rtv --to FILE --json";
         return Err(Failure::new(Code::Usage, text).hint(hint).into());
     }
-    let mut tally = Tally::new(paths.len());
-    let jobs: Vec<_> = paths.iter().map(|text| (text, FilePath::parse_rooted(text))).collect();
-    let mut connection = match jobs.iter().any(|(_, path)| path.is_ok()) {
-        true => Some(Connection::open(common, env)?),
-        false => None,
-    };
-    for (text, path) in jobs {
-        let written = path.map_err(Error::from).and_then(|path| {
+    let (mut connection, jobs) = glob::open(paths, Meant::Files, at, common, env)?;
+    let mut tally = Tally::new(jobs.len());
+    for Named { text, path, .. } in jobs {
+        let written = path.and_then(|path| {
             let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
             write(connection.remote()?, &path, env)
         });
@@ -118,7 +117,7 @@ fn write_out(
             }
             Err(error) => {
                 let why = advice::failure(&format!("cannot retrieve {text}"), &error);
-                tally.failed(env, text, why)?;
+                tally.failed(env, &text, why)?;
             }
         }
     }

@@ -30,6 +30,16 @@ pub(super) struct Another {
 }
 
 impl Another {
+    /// One that signs in with a password.
+    pub(super) fn by_password(settings: Settings, user: String, password: String) -> Another {
+        Another { settings, user, proof: Proof::Password(password) }
+    }
+
+    /// One that signs in with a saved sign-in.
+    pub(super) fn by_saved(settings: Settings, saved: SignIn) -> Another {
+        Another { settings, user: saved.user, proof: Proof::Token(saved.token) }
+    }
+
     /// Connects and signs in.
     ///
     /// # Errors

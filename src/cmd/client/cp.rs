@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::advice;
+use super::glob::Meant;
 use super::mv::{self, Into};
 use super::settings::Common;
 use crate::cmd::completions::STORED;
@@ -16,10 +17,11 @@ use crate::core::wire::extended::Moved;
 ///
 /// If TO is a folder the copies go into it, else the copy gets this path. No byte travels, and none is
 /// stored twice; a copy counts by its size for your quota all the same. What is done to the one later does
-/// not touch the other.
+/// not touch the other. A FROM may be a pattern in quotes ("*.jpg"): then all files that match it are meant,
+/// with -r also folders.
 #[derive(Args, Debug)]
 pub(super) struct Cp {
-    /// What is copied
+    /// What is copied; also patterns
     #[arg(required = true, value_name = "FROM", value_hint = STORED)]
     from: Vec<String>,
 
@@ -39,7 +41,8 @@ pub(super) struct Cp {
 impl Cp {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
         let how = [self.recursive, self.replace];
-        let into = Into { from: &self.from, to: &self.to, summary, failed };
+        let meant = if self.recursive { Meant::Trees } else { Meant::Files };
+        let into = Into { from: &self.from, meant, to: &self.to, summary, failed };
         into.run(common, env, &mut |remote, from, to| remote.copy(from, to, how))
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::advice;
-use super::connection::Connection;
+use super::glob::{self, Meant, Named};
 use super::rmdir;
 use super::settings::Common;
 use super::tally::Tally;
@@ -19,9 +19,12 @@ use crate::core::remote::Remote;
 use crate::core::wire::extended::{Entry, Removed};
 
 /// Delete files
+///
+/// A PATH may be a pattern in quotes ("tmp/*.log", "tmp/**"): then all files that match it are meant, with -r
+/// also folders. If it matches more than one, it asks first.
 #[derive(Args, Debug)]
 pub(super) struct Del {
-    /// Stored files, as "inf" shows them
+    /// Stored files, as "inf" shows them, or patterns
     #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
@@ -40,21 +43,20 @@ pub(super) struct Del {
 
 impl Del {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        let jobs: Vec<_> =
-            self.paths.iter().map(|path| (path, FilePath::parse_rooted(path))).collect();
+        let asks = (self.recursive || self.forever) && !self.yes;
+        if asks && !env.can_ask() {
+            self.confirm(&self.paths.join(", "), env)?; // says what to do
+        }
+        let meant = if self.recursive { Meant::Trees } else { Meant::Files };
+        let (mut connection, jobs) = glob::open(&self.paths, meant, None, common, env)?;
+        let matches = jobs.iter().filter(|job| job.is_match).count();
+        if asks || (matches > 1 && !self.yes) {
+            let names: Vec<&str> = jobs.iter().map(|job| job.text.as_str()).collect();
+            self.confirm(&glob::shown(names.into_iter()), env)?;
+        }
         let mut tally = Tally::new(jobs.len());
-        if self.recursive && !self.yes {
-            rmdir::confirm(&self.paths.join(", "), env)?;
-        }
-        if self.forever && !self.yes {
-            confirm_forever(&self.paths.join(", "), env)?;
-        }
-        let mut connection = match jobs.iter().any(|(_, path)| path.is_ok()) {
-            true => Some(Connection::open(common, env)?),
-            false => None,
-        };
-        for (text, path) in jobs {
-            let deleted = path.map_err(Error::from).and_then(|path| {
+        for Named { text, path, .. } in jobs {
+            let deleted = path.and_then(|path| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
                 delete(connection.remote()?, path, self.recursive, self.forever)
             });
@@ -70,12 +72,30 @@ impl Del {
                 }
                 Err(error) => {
                     let why = advice::failure(&format!("cannot delete {text}"), &error);
-                    tally.failed(env, text, why)?;
+                    tally.failed(env, &text, why)?;
                 }
             }
         }
         tally.finish(env)
     }
+
+    /// Makes sure that these are to go.
+    fn confirm(&self, names: &str, env: &mut Env) -> Result<(), Stop> {
+        match (self.recursive, self.forever) {
+            (true, _) => rmdir::confirm(names, env),
+            (false, true) => confirm_forever(names, env),
+            (false, false) => confirm_matches(names, env),
+        }
+    }
+}
+
+/// Makes sure that all files that match are to go.
+pub(super) fn confirm_matches(files: &str, env: &mut Env) -> Result<(), Stop> {
+    let text = format!("several files match ({files}), and nobody can be asked");
+    let unasked =
+        Failure::new(Code::Usage, text).hint("Nothing was deleted. If all are meant:  --yes");
+    let refused = Failure::new(Code::Interrupted, "Nothing was deleted.");
+    confirm(env, &format!("Delete {files} (yes or no)? "), unasked, refused)
 }
 
 /// Makes sure that nothing is to bring these files back.
@@ -89,12 +109,16 @@ fn confirm_forever(files: &str, env: &mut Env) -> Result<(), Stop> {
 }
 
 /// What was deleted.
-enum Deleted {
+pub(super) enum Deleted {
     File(FilePath),
     Folder(FolderPath, Removed),
 }
 
-fn delete(
+/// Deletes a file; with `recursive` also a folder with all that is in it.
+///
+/// # Errors
+/// [`Code::NoSuchFile`], and those of any change.
+pub(super) fn delete(
     remote: &mut Remote,
     path: FilePath,
     recursive: bool,

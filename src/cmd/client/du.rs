@@ -1,27 +1,33 @@
 //! `palk client du [PATH]`: how much is in each folder.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::advice;
 use super::connection::Connection;
 use super::entries;
+use super::glob::{self, Meant};
 use super::settings::Common;
+use super::tally::Tally;
 use crate::cmd::completions::STORED;
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
+use crate::core::error::Error;
 use crate::core::path::{FolderPath, printable};
+use crate::core::remote::Remote;
 use crate::core::wire::extended::{Entry, Extent, When};
 
 /// Show how much is in each folder
 ///
 /// The bytes and files of each folder with all that is below it, the inner ones first, PATH last. A copy
-/// counts like any other file, as it does for the quota.
+/// counts like any other file, as it does for the quota. PATH may be a pattern in quotes ("photos/*"): then
+/// each folder and file that matches it.
 #[derive(Args, Debug)]
 pub(super) struct Du {
-    /// A stored folder or file; "/" is your top folder
+    /// Stored folders or files, or patterns; "/" is your top folder
     #[arg(value_name = "PATH", default_value = "/", hide_default_value = true, value_hint = STORED)]
-    path: String,
+    paths: Vec<String>,
 
     /// Only the sum of PATH
     #[arg(short, long)]
@@ -34,14 +40,61 @@ pub(super) struct Du {
 
 impl Du {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        let what = format!("cannot look through {}", self.path);
-        let path = entries::folder(&self.path, &what)?;
         let mut connection = Connection::open(common, env)?;
-        let mut sums = Sums::new(&path);
+        let mut jobs = Vec::new();
+        for text in &self.paths {
+            let named = connection.remote().and_then(|remote| self.named(remote, text));
+            match named {
+                Ok(named) => jobs.extend(named.into_iter().map(|path| (text.clone(), Ok(path)))),
+                Err(error) => jobs.push((text.clone(), Err(error))),
+            }
+        }
+        let mut tally = Tally::new(jobs.len());
+        for (text, path) in jobs {
+            let what = format!("cannot look through {text}");
+            let shown = match path.and_then(|path| Ok((connection.remote()?, path))) {
+                Ok((remote, path)) => self.show(remote, &path, &what, env),
+                Err(error) => Err(advice::failure(&what, &error).into()),
+            };
+            match shown {
+                Ok(object) => tally.done(env, &[], object)?,
+                Err(Stop::Failed(why)) => tally.failed(env, &text, why)?,
+                Err(stop) => return Err(stop),
+            }
+        }
+        tally.finish(env)
+    }
+
+    /// For a session: with or without each folder.
+    pub(super) fn of(summarize: bool) -> Du {
+        Du { paths: Vec::new(), summarize, at: None }
+    }
+
+    /// What a path names.
+    fn named(&self, remote: &mut Remote, text: &str) -> Result<Vec<FolderPath>, Error> {
+        match glob::matches(remote, text, Meant::Entries, self.at.as_ref())? {
+            None => Ok(vec![FolderPath::parse_rooted(text)?]),
+            Some(found) => {
+                let paths = found.iter().map(|own| FolderPath::parse(glob::path_of(own)));
+                Ok(paths.collect::<Result<_, _>>()?)
+            }
+        }
+    }
+
+    /// Shows how much is at a path; gives the same for programs. `what` it could not do otherwise.
+    pub(super) fn show(
+        &self,
+        remote: &mut Remote,
+        path: &FolderPath,
+        what: &str,
+        env: &mut Env,
+    ) -> Result<Value, Stop> {
+        let json = env.manner().json;
+        let mut sums = Sums::new(path);
         let mut folders = 0_u64;
         let mut tell = |env: &mut Env, done: &Sum| {
             folders += 1;
-            match (self.summarize, common.json) {
+            match (self.summarize, json) {
                 (true, _) => Ok(()),
                 (false, true) => env.json(
                     "item",
@@ -51,18 +104,18 @@ impl Du {
                 (false, false) => env.data(&row(done, "/")),
             }
         };
-        entries::walk(&mut connection, &path, Extent::All, self.at, &what, &mut |entry| {
+        entries::walk(remote, path, Extent::All, self.at.clone(), what, &mut |entry| {
             sums.add(&entry).iter().try_for_each(|done| tell(env, done))
         })?;
         let (rest, whole) = sums.end();
         rest.iter().try_for_each(|done| tell(env, done))?;
-        if common.json {
-            let kind = if whole.is_file { "file" } else { "folder" };
-            let object = json!({"code": 0, "kind": kind, "path": format!("/{}", whole.path),
-                                "bytes": whole.bytes, "files": whole.files, "folders": folders});
-            return env.json("result", object);
+        if !json {
+            let slash = if whole.is_file || whole.path.is_empty() { "" } else { "/" };
+            env.data(&row(&whole, slash))?;
         }
-        env.data(&row(&whole, if whole.is_file || whole.path.is_empty() { "" } else { "/" }))
+        let kind = if whole.is_file { "file" } else { "folder" };
+        Ok(json!({"code": 0, "kind": kind, "path": format!("/{}", whole.path),
+                  "bytes": whole.bytes, "files": whole.files, "folders": folders}))
     }
 }
 

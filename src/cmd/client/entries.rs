@@ -6,7 +6,6 @@ use jiff::{Timestamp, Zoned};
 use serde_json::{Value, json};
 
 use super::advice;
-use super::connection::Connection;
 use super::transfer::rooted;
 use crate::cmd::env::size;
 use crate::cmd::failure::{Failure, Stop};
@@ -41,7 +40,7 @@ pub(super) fn folder(text: &str, what: &str) -> Result<FolderPath, Failure> {
 /// # Errors
 /// The first of `show`; those of listing, as what could not be done.
 pub(super) fn walk(
-    connection: &mut Connection,
+    remote: &mut Remote,
     path: &FolderPath,
     extent: Extent,
     at: Option<When>,
@@ -49,13 +48,11 @@ pub(super) fn walk(
     show: &mut dyn FnMut(Entry) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let mut stop = None;
-    let listed = connection.remote().and_then(|remote| {
-        remote.list_at(path, extent, at, &mut |entry| {
-            // Only a text of this side's is lost here: `stop` has the reason.
-            show(entry).map_err(|why| {
-                stop = Some(why);
-                Error::other(Code::Interrupted, "nobody reads the listing")
-            })
+    let listed = remote.list_at(path, extent, at, &mut |entry| {
+        // Only a text of this side's is lost here: `stop` has the reason.
+        show(entry).map_err(|why| {
+            stop = Some(why);
+            Error::other(Code::Interrupted, "nobody reads the listing")
         })
     });
     match stop {
@@ -72,7 +69,7 @@ pub(super) fn line(entry: &Entry) -> String {
     }
 }
 
-/// The same with size, time and nodes before it; a folder ends in `/`.
+/// The same with size, time and nodes before it; a folder ends in `/`, a link in `@`.
 pub(super) fn row(entry: &Entry, nodes: Nodes) -> String {
     let (bytes, stored, nodes) = match entry {
         Entry::Folder(_) => Default::default(),
@@ -80,11 +77,12 @@ pub(super) fn row(entry: &Entry, nodes: Nodes) -> String {
             (size(*bytes), time(*stored_ms), told(*placed, nodes))
         }
     };
-    let slash = match entry {
+    let ending = match entry {
         Entry::Folder(folder) if !folder.is_top() => "/",
+        Entry::File(file) if file.attributes.is_link() => "@",
         _ => "",
     };
-    format!("{bytes:>9}  {stored:16}  {nodes:8}  {}{slash}", line(entry))
+    format!("{bytes:>9}  {stored:16}  {nodes:8}  {}{ending}", line(entry))
 }
 
 /// Its own name, as people see it in a list of what is in one folder; a folder's ends in `/`.
@@ -133,9 +131,11 @@ pub(super) fn object(entry: &Entry) -> Value {
         Entry::Folder(folder) => json!({"kind": "folder", "path": format!("/{}", folder.as_str())}),
         Entry::File(file) => {
             let nodes: Vec<u8> = file.placed.iter().map(|node| node.number()).collect();
-            json!({"kind": "file", "path": rooted(&file.path), "bytes": file.bytes,
-                   "stored_ms": file.stored_ms, "version": file.version.to_string(),
-                   "blake3": file.blake3.to_string(), "nodes": nodes})
+            let kind = if file.attributes.is_link() { "link" } else { "file" };
+            json!({"kind": kind, "path": rooted(&file.path), "bytes": file.bytes,
+                   "stored_ms": file.stored_ms, "modified_ms": file.attributes.modified_ms,
+                   "version": file.version.to_string(), "blake3": file.blake3.to_string(),
+                   "nodes": nodes})
         }
     }
 }

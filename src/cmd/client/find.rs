@@ -1,17 +1,18 @@
 //! `palk client find [PATH] GLOB`: what has a name of this form.
 
 use clap::{Args, ValueEnum};
-use globset::{GlobBuilder, GlobMatcher};
 use serde_json::json;
 
 use super::connection::Connection;
 use super::entries::{self, Nodes, line, object, row};
+use super::glob::{Pattern, path_of};
 use super::settings::Common;
 use crate::cmd::completions::STORED;
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, Manner};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
 use crate::core::path::{FolderPath, printable};
+use crate::core::remote::Remote;
 use crate::core::wire::extended::{Entry, Extent, When};
 
 /// Find files and folders by their names
@@ -53,23 +54,44 @@ impl Find {
         let what = format!("cannot look through {text}");
         let path = entries::folder(text, &what)?;
         let mut connection = Connection::open(common, env)?;
+        self.look(connection.remote()?, &path, &what, env)
+    }
+
+    /// What is called `text` below a folder, whatever it is.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(super) fn of(text: &str) -> Result<Find, String> {
+        Ok(Find { path: None, glob: Pattern::parse(text)?, kind: None, at: None })
+    }
+
+    /// Shows what it finds below a folder; `what` it could not do otherwise.
+    pub(super) fn look(
+        &self,
+        remote: &mut Remote,
+        path: &FolderPath,
+        what: &str,
+        env: &mut Env,
+    ) -> Result<(), Stop> {
+        let Manner { json, verbose, .. } = env.manner();
         let mut found = 0_u64;
-        entries::walk(&mut connection, &path, Extent::All, self.at, &what, &mut |entry| {
-            let (own, kind) = match &entry {
-                Entry::Folder(folder) => (folder.as_str(), Kind::Folder),
-                Entry::File(file) => (file.path.as_str(), Kind::File),
+        entries::walk(remote, path, Extent::All, self.at.clone(), what, &mut |entry| {
+            let kind = match &entry {
+                Entry::Folder(_) => Kind::Folder,
+                Entry::File(_) => Kind::File,
             };
-            if self.kind.is_some_and(|wanted| wanted != kind) || !self.glob.fits(own, &path) {
+            let is_wanted = self.kind.is_none_or(|wanted| wanted == kind);
+            if !is_wanted || !self.glob.fits(path_of(&entry), path) {
                 return Ok(());
             }
             found += 1;
-            match (common.json, common.verbose) {
+            match (json, verbose) {
                 (true, _) => env.json("item", object(&entry)),
                 (false, true) => env.data(&row(&entry, Nodes::Named)),
                 (false, false) => env.data(&line(&entry)),
             }
         })?;
-        if common.json {
+        if json {
             return env.json("result", json!({"code": 0, "found": found}));
         }
         env.flush()?;
@@ -77,76 +99,5 @@ impl Find {
             env.note(&format!("Nothing is called {}", printable(&self.glob.text)));
         }
         Ok(())
-    }
-}
-
-/// What names look like.
-#[derive(Clone, Debug)]
-struct Pattern {
-    text: String,
-    matcher: GlobMatcher,
-    /// Is it about whole paths?
-    of_paths: bool,
-}
-
-impl Pattern {
-    fn parse(text: &str) -> Result<Pattern, String> {
-        let glob = GlobBuilder::new(text.strip_prefix('/').unwrap_or(text))
-            .literal_separator(true)
-            .build()
-            .map_err(|error| error.kind().to_string())?;
-        let (text, of_paths) = (text.to_owned(), text.contains('/'));
-        Ok(Pattern { text, matcher: glob.compile_matcher(), of_paths })
-    }
-
-    /// Is this a path of the form, seen from a folder that it lies in?
-    fn fits(&self, path: &str, below: &FolderPath) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        if !self.of_paths {
-            return self.matcher.is_match(name);
-        }
-        // What was asked for may be one file.
-        let inner = path.strip_prefix(below.as_str()).unwrap_or(path).trim_start_matches('/');
-        self.matcher.is_match(if inner.is_empty() { name } else { inner })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fits(glob: &str, below: &str, path: &str) -> bool {
-        Pattern::parse(glob).unwrap().fits(path, &FolderPath::parse(below).unwrap())
-    }
-
-    #[test]
-    fn a_star_stays_within_a_name_and_two_cross_folders() {
-        for (glob, below, path, expected) in [
-            ("*.txt", "", "a.txt", true),
-            ("*.txt", "", "up/deep/a.txt", true),
-            ("*.txt", "up", "up/deep/a.txt", true),
-            ("*.txt", "", "a.txt/b", false),
-            ("*", "", ".hidden", true),
-            ("A*", "", "a", false),
-            ("up/*.txt", "", "up/a.txt", true),
-            ("/up/*.txt", "", "up/a.txt", true),
-            ("up/*.txt", "", "up/deep/a.txt", false),
-            ("up/**/*.txt", "", "up/deep/er/a.txt", true),
-            ("up/**/*.txt", "", "up/a.txt", true),
-            ("**/deep", "", "up/deep", true),
-            ("deep/*", "up", "up/deep/a", true),
-            ("deep/*", "", "up/deep/a", false),
-            ("/*", "", "a", true),
-            ("/*", "", "up/a", false),
-            ("/*", "up", "up/a", true),
-            ("[ab]?.{jpg,png}", "", "x/b1.png", true),
-            ("[ab]?.{jpg,png}", "", "x/c1.png", false),
-            ("a\\*", "", "a*", true),
-            ("a\\*", "", "ab", false),
-            ("/a*", "up/a.txt", "up/a.txt", true),
-        ] {
-            assert_eq!(fits(glob, below, path), expected, "{glob} in /{below}: {path}");
-        }
-        assert!(Pattern::parse("[a").is_err() && Pattern::parse("{a").is_err());
     }
 }

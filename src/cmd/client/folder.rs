@@ -29,13 +29,16 @@ pub(super) use download::{Download, download};
 pub(super) use plan::Direction;
 pub(super) use sync::{Sync, sync};
 pub(super) use upload::{Upload, upload};
-pub(super) use walk::Filter;
+pub(super) use walk::{Filter, Links};
+
+/// So many files travel at a time where nobody says otherwise.
+const TRANSFERS: u8 = 4;
 
 /// How many files travel at a time, and whether any does.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Manner {
     /// How many files travel at a time, each over a connection of its own
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = TRANSFERS)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) transfers: u8,
 
@@ -44,9 +47,16 @@ pub(super) struct Manner {
     pub(super) dry_run: bool,
 }
 
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner { transfers: TRANSFERS, dry_run: false }
+    }
+}
+
 /// What belongs to whole folders, where a verb takes them only with `-r`.
 pub(super) fn only_with_recursive(arg: Arg) -> Arg {
-    const OWN: [&str; 6] = ["exclude", "include", "exclude_from", "links", "transfers", "dry_run"];
+    const OWN: [&str; 7] =
+        ["exclude", "include", "exclude_from", "links", "unsafe_links", "transfers", "dry_run"];
     match OWN.contains(&arg.get_id().as_str()) {
         true => arg.requires("recursive").help_heading("With -r"),
         false => arg,

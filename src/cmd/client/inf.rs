@@ -6,6 +6,7 @@ use serde_json::json;
 use super::advice;
 use super::connection::Connection;
 use super::entries::{self, Nodes, line, object, row};
+use super::glob::{self, Meant};
 use super::settings::Common;
 use crate::cmd::completions::STORED;
 use crate::cmd::env::{Env, size};
@@ -21,10 +22,10 @@ use crate::core::wire::extended::{Entry, Extent, When};
 ///
 /// Without PATH the paths of everything, one a line (with sizes, times and nodes: -v). With PATH
 /// what is in that folder, or that file, with its size, when it was stored, and how many of the four
-/// nodes hold it.
+/// nodes hold it. PATH may be a pattern in quotes ("*.txt", "photos/**"): then what matches it, each itself.
 #[derive(Args, Debug)]
 pub(super) struct Inf {
-    /// A stored folder or file; "/" is your top folder
+    /// A stored folder or file, or a pattern; "/" is your top folder
     #[arg(value_name = "PATH", value_hint = STORED)]
     path: Option<String>,
 
@@ -72,7 +73,8 @@ impl Inf {
             (Some(_), false) => Extent::Children,
             _ => Extent::All,
         };
-        let path = entries::folder(self.path.as_deref().unwrap_or_default(), &what)?;
+        let text = self.path.as_deref().unwrap_or_default();
+        let path = entries::folder(text, &what)?;
         let nodes = if common.verbose { Nodes::Named } else { Nodes::Counted };
         let in_rows = common.verbose || self.path.is_some();
         let mut connection = Connection::open(common, env)?;
@@ -81,7 +83,7 @@ impl Inf {
             return show_deleted(&deleted.map_err(|error| failed(&error))?, env);
         }
         let mut sum = Sum::default();
-        entries::walk(&mut connection, &path, extent, self.at.clone(), &what, &mut |entry| {
+        let mut show = |entry: Entry| {
             sum.add(&entry);
             if common.json {
                 env.json("item", object(&entry))
@@ -90,7 +92,16 @@ impl Inf {
             } else {
                 env.data(&line(&entry))
             }
-        })?;
+        };
+        let remote = connection.remote()?;
+        let matches = glob::matches(remote, text, Meant::Entries, self.at.as_ref());
+        match matches.map_err(|error| failed(&error))? {
+            Some(matches) => matches.into_iter().try_for_each(show)?,
+            None => {
+                let at = self.at.clone();
+                entries::walk(remote, &path, extent, at, &what, &mut show)?;
+            }
+        }
         let Sum { folders, files, bytes } = sum;
         // What is kept is of the whole account.
         let usage = match path.is_top() && self.at.is_none() && (common.json || common.verbose) {

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -76,6 +77,17 @@ impl Source {
             return Err(Error::other(Code::LocalFile, "it is no regular file any more"));
         }
         Source::of_file(file)
+    }
+
+    /// A symbolic link as what it is: the path that it leads to.
+    ///
+    /// # Errors
+    /// [`Code::LocalFile`] if it cannot be read, or is none any more.
+    pub(crate) fn of_link(path: &Path) -> Result<Source> {
+        let target = fs::read_link(path).map_err(unreadable)?;
+        let source = spool(&mut target.as_os_str().as_bytes())?;
+        let attributes = FileAttributes { modified_ms: None, kind: Some(FileKind::Link) };
+        Ok(Source { attributes, is_empty_stream: false, ..source })
     }
 
     fn of_file(mut file: File) -> Result<Source> {

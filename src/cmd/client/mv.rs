@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::advice;
-use super::connection::Connection;
+use super::glob::{self, Meant, Named};
 use super::settings::Common;
 use super::tally::Tally;
 use super::transfer::rooted;
@@ -18,10 +18,11 @@ use crate::core::wire::extended::{Entry, Moved};
 
 /// Move or rename files and folders
 ///
-/// If TO is a folder they go into it, else the one that is moved gets this path.
+/// If TO is a folder they go into it, else the one that is moved gets this path. A FROM may be a pattern in
+/// quotes ("*.jpg"): then all that matches it is meant.
 #[derive(Args, Debug)]
 pub(super) struct Mv {
-    /// What is moved
+    /// What is moved; also patterns
     #[arg(required = true, value_name = "FROM", value_hint = STORED)]
     from: Vec<String>,
 
@@ -36,7 +37,8 @@ pub(super) struct Mv {
 
 impl Mv {
     pub(super) fn run(self, common: &Common, env: &mut Env) -> Result<(), Stop> {
-        let into = Into { from: &self.from, to: &self.to, summary, failed };
+        let meant = Meant::Trees;
+        let into = Into { from: &self.from, meant, to: &self.to, summary, failed };
         into.run(common, env, &mut |remote, from, to| remote.move_to(from, to, self.replace))
     }
 }
@@ -44,6 +46,8 @@ impl Mv {
 /// Files and folders that get another place, or one more.
 pub(super) struct Into<'a> {
     pub(super) from: &'a [String],
+    /// Of what matches a pattern.
+    pub(super) meant: Meant,
     pub(super) to: &'a str,
     /// For people, of one of them.
     pub(super) summary: fn(&FilePath, &Moved) -> String,
@@ -62,13 +66,8 @@ impl Into<'_> {
         let to = FolderPath::parse_rooted(self.to);
         let to =
             to.map_err(|error| (self.failed)(&self.from.join(", "), self.to, &error.into()))?;
-        let jobs: Vec<_> =
-            self.from.iter().map(|text| (text, FilePath::parse_rooted(text))).collect();
+        let (mut connection, jobs) = glob::open(self.from, self.meant, None, common, env)?;
         let mut tally = Tally::new(jobs.len());
-        let mut connection = match jobs.iter().any(|(_, from)| from.is_ok()) {
-            true => Some(Connection::open(common, env)?),
-            false => None,
-        };
         if let (Some(connection), true) = (&mut connection, jobs.len() > 1) {
             // Else the first would get its name, and the second take its place.
             let found = connection.remote().and_then(|remote| remote.look(&to));
@@ -78,8 +77,8 @@ impl Into<'_> {
                 return Err(Failure::new(Code::Usage, text).hint(hint).into());
             }
         }
-        for (text, from) in jobs {
-            let carried = from.map_err(Error::from).and_then(|from| {
+        for Named { text, path, .. } in jobs {
+            let carried = path.and_then(|from| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
                 let carried = carry(connection.remote()?, &from, &to)?;
                 Ok((from, carried))
@@ -92,7 +91,7 @@ impl Into<'_> {
                                         "files": carried.files, "replaced": carried.replaced});
                     tally.done(env, &[(self.summary)(&from, &carried)], object)?;
                 }
-                Err(error) => tally.failed(env, text, (self.failed)(text, self.to, &error))?,
+                Err(error) => tally.failed(env, &text, (self.failed)(&text, self.to, &error))?,
             }
         }
         tally.finish(env)

@@ -21,6 +21,11 @@ pub(super) enum Verb {
     RemoveFolder,
     Move,
     Copy,
+    Cat,
+    Head,
+    DiskUsage,
+    Find,
+    Uploads,
     Connect,
     SignOut,
     Help,
@@ -28,6 +33,27 @@ pub(super) enum Verb {
     Scan,
     Versions,
     Undo,
+}
+
+impl Verb {
+    /// Those after which something stored is named.
+    pub(super) const OF_STORED: [Verb; 15] = [
+        Verb::Retrieve,
+        Verb::Delete,
+        Verb::Everything,
+        Verb::List,
+        Verb::Details,
+        Verb::ChangeFolder,
+        Verb::RemoveFolder,
+        Verb::Move,
+        Verb::Copy,
+        Verb::Cat,
+        Verb::Head,
+        Verb::DiskUsage,
+        Verb::Find,
+        Verb::Versions,
+        Verb::Undo,
+    ];
 }
 
 /// How a line with a verb looks.
@@ -51,15 +77,16 @@ const NOTHING: &str = "this stands alone on its line";
 
 /// Everything there is to do.
 #[rustfmt::skip]
-pub(super) const SHAPES: [Shape; 21] = [
-    Shape { verb: Verb::Store, least: 0, most: 2, switches: &[], follows: "NAME [PATH]",
-            does: "store a local file", needs: A_FILE },
+pub(super) const SHAPES: [Shape; 26] = [
+    Shape { verb: Verb::Store, least: 0, most: 2, switches: &["-r"], follows: "[-r] NAME [PATH]",
+            does: "store a local file; -r: a folder with all that is in it", needs: A_FILE },
     Shape { verb: Verb::Update, least: 0, most: 2, switches: &[], follows: "NAME [PATH]",
             does: "store a local file if the server has it already", needs: A_FILE },
-    Shape { verb: Verb::Retrieve, least: 0, most: 2, switches: &[], follows: "NAME [PATH]",
-            does: "retrieve a file", needs: A_FILE },
-    Shape { verb: Verb::Delete, least: 0, most: 2, switches: &[], follows: "NAME [PATH]",
-            does: "delete a file", needs: A_FILE },
+    Shape { verb: Verb::Retrieve, least: 0, most: 2, switches: &["-r"], follows: "[-r] NAME [PATH]",
+            does: "retrieve a file, or all that match, as in *.jpg; -r: folders too", needs: A_FILE },
+    Shape { verb: Verb::Delete, least: 0, most: 2, switches: &["-r", "--yes"],
+            follows: "[-r] [--yes] NAME [PATH]",
+            does: "delete a file, or all that match; -r: folders too", needs: A_FILE },
     Shape { verb: Verb::Everything, least: 0, most: 1, switches: &[], follows: "[PATH]",
             does: "all your folders and files, or what is at PATH",
             needs: "a listing is of one folder or file" },
@@ -89,6 +116,19 @@ pub(super) const SHAPES: [Shape; 21] = [
             follows: "[-r] [--replace] FROM TO",
             does: "copy a file on the server; -r: a folder with all that is in it",
             needs: "what is copied and where to are two paths" },
+    Shape { verb: Verb::Cat, least: 1, most: usize::MAX, switches: &[], follows: "NAME...",
+            does: "show files", needs: "a file is to be shown" },
+    Shape { verb: Verb::Head, least: 2, most: 2, switches: &["-c"], follows: "-c N NAME",
+            does: "show the first N bytes of a file",
+            needs: "how many bytes, and of which file, are two things" },
+    Shape { verb: Verb::DiskUsage, least: 0, most: 1, switches: &["-s"], follows: "[-s] [PATH]",
+            does: "how much is in each folder; -s: the sum",
+            needs: "the sums are those of one folder or file" },
+    Shape { verb: Verb::Find, least: 1, most: 2, switches: &[], follows: "[PATH] GLOB",
+            does: "find files and folders by their names, as in *.jpg",
+            needs: "a pattern is to be found, in one folder" },
+    Shape { verb: Verb::Uploads, least: 0, most: 0, switches: &[], follows: "",
+            does: "what was not stored to its end and waits to go on", needs: NOTHING },
     Shape { verb: Verb::Versions, least: 1, most: 1, switches: &[], follows: "PATH",
             does: "what a path is and was", needs: "the versions are those of one path" },
     Shape { verb: Verb::Undo, least: 1, most: 1, switches: &[], follows: "PATH",
@@ -107,7 +147,7 @@ pub(super) const SHAPES: [Shape; 21] = [
 ];
 
 /// Every word, in lower case, and what it stands for; the first of a verb is the one that is shown.
-pub(super) const WORDS: [(&str, Verb); 42] = [
+pub(super) const WORDS: [(&str, Verb); 47] = [
     ("str", Verb::Store),
     ("put", Verb::Store),
     ("upload", Verb::Store),
@@ -137,6 +177,11 @@ pub(super) const WORDS: [(&str, Verb); 42] = [
     ("rename", Verb::Move),
     ("cp", Verb::Copy),
     ("copy", Verb::Copy),
+    ("cat", Verb::Cat),
+    ("head", Verb::Head),
+    ("du", Verb::DiskUsage),
+    ("find", Verb::Find),
+    ("uploads", Verb::Uploads),
     ("versions", Verb::Versions),
     ("undo", Verb::Undo),
     ("connect", Verb::Connect),
@@ -346,7 +391,9 @@ mod tests {
         assert_eq!(remove.arguments, ["up"]);
         assert!(parse("mv -- --replace b").arguments == ["--replace", "b"]);
         // A file may be called so.
-        assert_eq!(parse("rm -r").arguments, ["-r"]);
-        assert!(!parse("rm -r").has("-r"));
+        assert_eq!(parse("rm -- -r").arguments, ["-r"]);
+        assert!(!parse("rm -- -r").has("-r"));
+        assert_eq!(parse("cat -r").arguments, ["-r"]);
+        assert_eq!(parse("head -c 10 a").arguments, ["10", "a"]);
     }
 }

@@ -10,9 +10,10 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
+use super::link::{self, Confines};
 use super::local::{is_mount_point, unused_name, write_in_place};
 use super::partial::{self, Partial};
 use crate::cmd::env::{Interrupts, Patient, Temporary};
@@ -25,7 +26,10 @@ use crate::core::types::{FileAttributes, VersionId};
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Existing {
+    /// It is replaced; a link is followed to the file that it stands for.
     Replaced,
+    /// It is replaced, also a link itself.
+    ReplacedItself,
     /// It stays, and writing fails with [`Code::Exists`].
     Kept,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Place {
     way: Way,
     /// Made for this file.
     folders: Folders,
+    /// Where a link may lead that is to be one here; `None`: it becomes a file with its target in it.
+    links: Option<Confines>,
 }
 
 /// How the bytes get there.
@@ -98,14 +104,16 @@ impl Place {
         }
         let mut target = path.to_owned();
         let mut former = None;
-        if let Ok(there) = fs::metadata(path) {
+        if existing == Existing::ReplacedItself && path.is_symlink() {
+            // Nothing is handed on by a link.
+        } else if let Ok(there) = fs::metadata(path) {
             if there.is_dir() {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
             if !there.is_file() {
                 let device = OpenOptions::new().write(true).open(path)?;
                 let way = Way::Into(Patient::new(device));
-                return Ok(Place { way, folders: Folders::default() });
+                return Ok(Place { way, folders: Folders::default(), links: None });
             }
             // Through a link to the file that it stands for, as any other writing goes.
             target = fs::canonicalize(path)?;
@@ -128,7 +136,12 @@ impl Place {
         }
         let file = options.open(temporary.path())?;
         let way = Way::Beside(file, Pending { temporary, target, existing, former });
-        Ok(Place { way, folders })
+        Ok(Place { way, folders, links: None })
+    }
+
+    /// The same place, in which a stored link becomes a link again if it leads to where it may.
+    pub(super) fn with_links(self, confines: Confines) -> Place {
+        Place { links: Some(confines), ..self }
     }
 
     /// What is left of earlier retrievals into this place.
@@ -184,11 +197,16 @@ impl Place {
     /// # Errors
     /// As [`Place::keep`].
     pub(crate) fn keep_with(self, attributes: FileAttributes) -> Result<()> {
-        let Place { way, mut folders } = self;
+        let Place { way, mut folders, links } = self;
         match way {
             Way::Beside(mut file, pending) => {
                 let (target, existing) = (pending.target.clone(), pending.existing);
-                let kept = pending.keep(&mut file, attributes);
+                let kept = match links {
+                    Some(confines) if attributes.is_link() => {
+                        pending.keep_as_link(&mut file, confines)
+                    }
+                    _ => pending.keep(&mut file, attributes),
+                };
                 kept.map_err(|error| failed(&target, existing, &error))?;
             }
             Way::Into(mut device) => device.settle().map_err(|error| {
@@ -214,7 +232,7 @@ impl Pending {
         file.sync_all()?;
         match existing {
             Existing::Kept => temporary.keep_as_new(&target)?,
-            Existing::Replaced => match temporary.keep_as(&target) {
+            Existing::Replaced | Existing::ReplacedItself => match temporary.keep_as(&target) {
                 Err(error) if is_mount_point(&error) => return write_over(&target, file),
                 renamed => renamed?,
             },
@@ -222,6 +240,21 @@ impl Pending {
         // A file system that cannot do this keeps names in its own way.
         let _ = File::open(folder_of(&target)).and_then(|folder| folder.sync_all());
         Ok(())
+    }
+}
+
+impl Pending {
+    /// Makes a link of what has come.
+    fn keep_as_link(self, file: &mut File, confines: Confines) -> io::Result<()> {
+        let Pending { temporary, target, existing, .. } = self;
+        file.rewind()?;
+        let leads_to = link::read_target(file, confines)?;
+        fs::remove_file(temporary.path())?;
+        symlink(leads_to, temporary.path())?;
+        match existing {
+            Existing::Kept => temporary.keep_as_new(&target),
+            Existing::Replaced | Existing::ReplacedItself => temporary.keep_as(&target),
+        }
     }
 }
 
@@ -486,5 +519,47 @@ mod tests {
         assert_eq!(kept(Some(-5_000), None), (-5, 0o750));
         assert_eq!(kept(Some(i64::MAX), Some(false)).1, 0o640);
         assert_eq!(kept(Some(i64::MIN), None).1, 0o640);
+    }
+
+    const LINK: FileAttributes = FileAttributes { modified_ms: None, kind: Some(FileKind::Link) };
+
+    /// Keeps a link of this target at a path; how that ends.
+    fn keep_link(
+        path: &Path,
+        leads_to: &str,
+        confines: Confines,
+        existing: Existing,
+    ) -> Result<()> {
+        let place = Place::create(path, true, existing, &Interrupts::default())?;
+        let mut place = place.with_links(confines);
+        place.write_all(leads_to.as_bytes()).unwrap();
+        place.keep_with(LINK)
+    }
+
+    #[test]
+    fn a_stored_link_is_a_link_again_and_replaces_what_is_there_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, other) = (folder.path().join("link"), folder.path().join("other"));
+        fs::write(&other, "other").unwrap();
+        let itself = Existing::ReplacedItself;
+        keep_link(&link, "other", Confines::within(folder.path(), &link), itself).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("other"));
+        keep_link(&link, "/etc/passwd", Confines::Nowhere, itself).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/etc/passwd"));
+        assert_eq!(
+            keep_link(&link, "x", Confines::Nowhere, Existing::Kept).unwrap_err().code(),
+            Code::Exists
+        );
+        for bad in ["", "a\0b", &"x".repeat(5000)] {
+            let error = keep_link(&link, bad, Confines::Nowhere, itself).unwrap_err();
+            assert!(error.to_string().ends_with("leads to no path"), "{error}");
+        }
+        // A file that comes in its place is not written through it.
+        keep_link(&link, "other", Confines::Nowhere, itself).unwrap();
+        let mut place = Place::create(&link, false, itself, &Interrupts::default()).unwrap();
+        place.write_all(b"new").unwrap();
+        place.keep().unwrap();
+        assert!(!link.is_symlink() && fs::read(&other).unwrap() == b"other");
+        assert_eq!(names(folder.path()).len(), 2);
     }
 }

@@ -15,6 +15,8 @@ use crate::core::remote::Remote;
 /// How long to wait for a server that cannot be reached, before the first try and at most between two.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// For how long, unless somebody says otherwise: that of `--retry-for`.
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// What happens to transfers that break off, and how fast they may be.
 #[derive(Args, Clone, Copy, Debug)]
@@ -30,6 +32,12 @@ pub(super) struct Patience {
     /// The most that all transfers together move in a second: 10MB, or up and down 10MB:2MB
     #[arg(long, value_name = "RATE")]
     bwlimit: Option<Bandwidth>,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { retry_for: RETRY_FOR, no_resume: false, bwlimit: None }
+    }
 }
 
 impl Patience {

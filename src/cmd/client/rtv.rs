@@ -9,6 +9,7 @@ use clap::Args;
 use super::advice;
 use super::connection::Connection;
 use super::folder::{self, Download};
+use super::glob::{self, Meant, Named};
 use super::place::{Existing, Place};
 use super::rate::{Rate, subject};
 use super::retry::Patience;
@@ -26,10 +27,13 @@ use crate::core::remote::Selection;
 use crate::core::wire::extended::{When, Which};
 
 /// Retrieve files
+///
+/// A PATH may be a pattern in quotes ("photos/*.jpg", "**/*.txt"): then all files that match it are meant,
+/// with -r also folders.
 #[derive(Args, Debug)]
 #[command(mut_args(folder::only_with_recursive))]
 pub(super) struct Rtv {
-    /// Stored files, as "inf" shows them
+    /// Stored files, as "inf" shows them, or patterns
     #[arg(required = true, value_name = "PATH", value_hint = STORED)]
     paths: Vec<String>,
 
@@ -57,6 +61,14 @@ pub(super) struct Rtv {
     #[arg(short, long, conflicts_with_all = ["range", "rate"])]
     recursive: bool,
 
+    /// What becomes of stored symbolic links, and of local ones in the way
+    #[arg(long, value_name = "HOW", default_value = "store")]
+    links: folder::Links,
+
+    /// Make links that lead out of their folder too
+    #[arg(long)]
+    unsafe_links: bool,
+
     #[command(flatten)]
     manner: folder::Manner,
 
@@ -78,10 +90,16 @@ impl Rtv {
         if self.recursive {
             return self.run_recursive(common, env);
         }
-        self.check(common, env)?;
+        self.check(common, env, self.paths.len())?;
+        let named = glob::open(&self.paths, Meant::Files, self.at.as_ref(), common, env)?;
+        let (mut connection, named) = named;
+        self.check(common, env, named.len())?;
         let mut taken = HashSet::new();
-        let plan = |path: &String| (path.clone(), self.plan(path, &mut taken, env));
-        let jobs: Vec<_> = self.paths.iter().map(plan).collect();
+        let plan = |named: Named| {
+            let planned = named.path.and_then(|path| self.plan(path, &mut taken, env));
+            (named.text, planned)
+        };
+        let jobs: Vec<_> = named.into_iter().map(plan).collect();
         let mut tally = Tally::new(jobs.len());
         let targets = jobs.iter().filter_map(|(_, job)| match job {
             Ok((_, Target::File(file))) => Some(file.as_path()),
@@ -89,12 +107,9 @@ impl Rtv {
         });
         let recording = self.rate.open(targets, env)?;
         let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
-        let mut connection = match jobs.iter().any(|(_, job)| job.is_ok()) {
-            true => Some(Connection::open(common, env)?),
-            false => None,
-        };
         recording.begin(env);
         let wanted = self.wanted();
+        let names: Vec<String> = jobs.iter().map(|(text, _)| name_of(text)).collect();
         for (text, job) in jobs {
             let fetched = job.and_then(|(path, target)| {
                 let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
@@ -103,7 +118,9 @@ impl Rtv {
             });
             match fetched {
                 Ok(fetched) => {
-                    tally.done(env, &[fetched.summary(), fetched.digest()], fetched.json())?;
+                    let mut lines = vec![fetched.summary(), fetched.digest()];
+                    lines.extend(fetched.remark());
+                    tally.done(env, &lines, fetched.json())?;
                 }
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
                     return Err(Stop::ReaderGone);
@@ -114,8 +131,7 @@ impl Rtv {
                 }
             }
         }
-        let names = self.paths.iter().map(|path| path.rsplit('/').next().unwrap_or(path));
-        let names: Vec<&str> = names.collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         recording.finish(&subject(&names), "Retrieved", env)?;
         tally.finish(env)
     }
@@ -137,8 +153,21 @@ impl Rtv {
         let existing = if self.no_replace { Existing::Kept } else { Existing::Replaced };
         let (paths, manner) = (&self.paths, self.manner);
         let patience = self.patience;
-        let download = Download { paths, at: self.at, to, existing, manner, patience };
-        folder::download(&download, common, env)
+        let keeps_paths = false;
+        let at = self.at.clone();
+        let (links, unsafe_links) = (self.links, self.unsafe_links);
+        let download = Download {
+            paths,
+            at,
+            to,
+            keeps_paths,
+            existing,
+            links,
+            unsafe_links,
+            manner,
+            patience,
+        };
+        folder::download(&download, Connection::open(common, env)?, env)
     }
 
     fn wanted(&self) -> Selection {
@@ -147,14 +176,14 @@ impl Rtv {
         Selection { which, range: self.range }
     }
 
-    fn check(&self, common: &Common, env: &Env) -> Result<(), Failure> {
+    fn check(&self, common: &Common, env: &Env, files: usize) -> Result<(), Failure> {
         let Some(to) = &self.to else { return Ok(()) };
         if to == Path::new("-") {
             if common.json {
                 let text = "standard output cannot be the file and the JSON";
                 return Err(Failure::new(Code::Usage, text).hint("Name a file with --to FILE."));
             }
-        } else if self.paths.len() > 1 && !is_folder(to, env) {
+        } else if files > 1 && !is_folder(to, env) {
             let text = format!("{} is not a folder, but several files go there", to.display());
             return Err(
                 Failure::new(Code::Usage, text).hint("Make it first, or end it with \"/\".")
@@ -165,11 +194,10 @@ impl Rtv {
 
     fn plan(
         &self,
-        path: &str,
+        path: FilePath,
         taken: &mut HashSet<PathBuf>,
         env: &Env,
     ) -> Result<(FilePath, Target), Error> {
-        let path = FilePath::parse_rooted(path)?;
         let file = match &self.to {
             Some(to) if to == Path::new("-") => return Ok((path, Target::StandardOutput)),
             Some(to) if !is_folder(to, env) => env.at(to),
@@ -182,6 +210,10 @@ impl Rtv {
         }
         Ok((path, Target::File(file)))
     }
+}
+
+fn name_of(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
 }
 
 fn parse_version(text: &str) -> Result<Which, String> {

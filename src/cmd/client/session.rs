@@ -17,9 +17,12 @@ mod current;
 mod files;
 mod folders;
 mod history;
+mod looking;
+mod meant;
 mod names;
 mod sign_in;
 mod transfers;
+mod trees;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,6 +33,7 @@ use clap::Args;
 
 use self::current::Current;
 pub(crate) use self::files::LocalFiles;
+use super::connection::Another;
 use super::operation::{Line, Operation, SHAPES, Verb, offered, split, words_of};
 use super::settings::{Common, Settings};
 use super::{advice, password, scan};
@@ -101,6 +105,8 @@ struct Running<'a> {
     current: Rc<RefCell<Current>>,
     /// The versions that this session has last retrieved or stored.
     seen: HashMap<FilePath, VersionId>,
+    /// How to open a further connection, once it is known with what.
+    again: Option<Another>,
     extra: Option<&'a mut dyn Extra>,
 }
 
@@ -158,7 +164,8 @@ impl Session {
 impl<'a> Running<'a> {
     fn new(env: &'a mut Env, files: LocalFiles, settings: Settings, remote: Remote) -> Running<'a> {
         let (remote, current) = (Rc::new(RefCell::new(remote)), Rc::default());
-        Running { env, files, settings, remote, current, seen: HashMap::new(), extra: None }
+        let seen = HashMap::new();
+        Running { env, files, settings, remote, current, seen, again: None, extra: None }
     }
 }
 
@@ -231,29 +238,12 @@ impl Running<'_> {
     }
 
     fn offer_completions(&mut self) {
-        use Verb::{
-            ChangeFolder, Copy, Delete, Details, Everything, List, Move, RemoveFolder, Retrieve,
-            Undo, Versions,
-        };
         let extra = self.extra.as_ref().map_or(&[][..], |extra| extra.words());
-        let stored = [
-            Retrieve,
-            Delete,
-            Everything,
-            List,
-            Details,
-            ChangeFolder,
-            RemoveFolder,
-            Move,
-            Copy,
-            Versions,
-            Undo,
-        ];
         self.env.set_completions(Completions {
             verbs: offered().into_iter().chain(extra.iter().copied()).collect(),
             local_verbs: words_of(&[Verb::Store, Verb::Update, Verb::Local]),
             folder: self.files.folder().map(Path::to_owned),
-            stored_verbs: words_of(&stored),
+            stored_verbs: words_of(&Verb::OF_STORED),
             stored: Some(names::stored_names(&self.remote, &self.current)),
         });
     }
@@ -320,8 +310,10 @@ impl Running<'_> {
     /// Does what leaves the session where it is.
     fn carry_out(&mut self, operation: &Operation) -> Result<(), Stop> {
         match operation.verb {
+            Verb::Store if operation.has("-r") => self.store_tree(operation),
             Verb::Store => self.store(operation),
             Verb::Update => self.update(operation),
+            Verb::Retrieve if operation.has("-r") => self.retrieve_tree(operation),
             Verb::Retrieve => self.retrieve(operation),
             Verb::Delete => self.delete(operation),
             Verb::Everything => self.everything(operation),
@@ -334,6 +326,11 @@ impl Running<'_> {
             Verb::RemoveFolder => self.remove_folder(operation),
             Verb::Move => self.move_to(operation),
             Verb::Copy => self.copy(operation),
+            Verb::Cat => self.cat(operation),
+            Verb::Head => self.head(operation),
+            Verb::DiskUsage => self.disk_usage(operation),
+            Verb::Find => self.find(operation),
+            Verb::Uploads => self.uploads(),
             Verb::Versions => self.versions(operation),
             Verb::Undo => self.undo(operation),
             Verb::Scan => scan::show(self.env),

@@ -21,7 +21,7 @@ use crate::core::path::FolderPath;
 /// retrieves it.
 ///
 /// Files of the same size and time of modification are taken for the same. Where only the times differ the
-/// digest decides. A file or folder that only TARGET has stays, unless --delete is given. The rights of
+/// digest decides, and TARGET gets the time. A file or folder that only TARGET has stays, unless --delete is given. The rights of
 /// files are not compared.
 #[derive(Args, Debug)]
 pub(super) struct Sync {
@@ -45,6 +45,10 @@ pub(super) struct Sync {
     #[arg(long, requires = "delete")]
     yes: bool,
 
+    /// With --links store: retrieve links that lead out of the folder too
+    #[arg(long)]
+    unsafe_links: bool,
+
     #[command(flatten)]
     filter: folder::Filter,
 
@@ -65,6 +69,7 @@ impl Sync {
             checksum: self.checksum,
             delete: self.delete,
             yes: self.yes,
+            unsafe_links: self.unsafe_links,
             filter: &self.filter,
             manner: self.manner,
             patience: self.patience,

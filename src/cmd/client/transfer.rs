@@ -270,6 +270,12 @@ impl Fetched {
         format!("Retrieved {what}  {how}  from {}", self.retrieved.nodes)
     }
 
+    /// What is to be said of a link that came as a file.
+    pub(crate) fn remark(&self) -> Option<String> {
+        let is_link = self.retrieved.attributes.is_link();
+        is_link.then(|| "  It is a symbolic link; rtv -r makes it one again.".to_owned())
+    }
+
     /// The version that it is.
     pub(crate) fn version(&self) -> VersionId {
         self.retrieved.version
@@ -292,6 +298,9 @@ impl Fetched {
                "stored_ms": self.retrieved.stored_ms,
                "modified_ms": self.retrieved.attributes.modified_ms,
                "executable": kind.map(|kind| kind == FileKind::Executable), "nodes": nodes});
+        if kind == Some(FileKind::Link) {
+            all["link"] = json!(true);
+        }
         if self.range.is_some() {
             let Range { start, end } = self.retrieved.part;
             all["range"] = json!({"from": start, "bytes": end - start});

@@ -166,7 +166,7 @@ impl Upload {
             manner,
             patience: self.patience,
         };
-        folder::upload(&upload, common, env)
+        folder::upload(&upload, |env| Connection::open(common, env), env)
     }
 
     fn check(&self, wish: Wish, common: &Common) -> Result<(), Failure> {

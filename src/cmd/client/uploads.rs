@@ -38,7 +38,7 @@ impl Uploads {
         let mut connection = Connection::open(common, env)?;
         let uploads = connection.remote()?.uploads(None).map_err(|error| failed(&error))?;
         if self.drop.is_empty() && !self.drop_all {
-            return list(&uploads, common, env);
+            return list(&uploads, env);
         }
         let wanted: Vec<String> = match self.drop_all {
             true => uploads.iter().map(|upload| upload.id.to_string()).collect(),
@@ -80,8 +80,12 @@ fn drop_one<'a>(
     Ok(upload)
 }
 
-fn list(uploads: &[PendingUpload], common: &Common, env: &mut Env) -> Result<(), Stop> {
-    if common.json {
+/// Shows what waits.
+///
+/// # Errors
+/// Those of printing.
+pub(super) fn list(uploads: &[PendingUpload], env: &mut Env) -> Result<(), Stop> {
+    if env.manner().json {
         for upload in uploads {
             env.json("item", object(upload))?;
         }

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 
 use crate::core::error::Result;
-use crate::core::types::Digest;
+use crate::core::types::{Digest, VersionId};
 
 /// Something in a tree: a file of which so much is known, or a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,8 @@ pub(super) enum Kind<F> {
 pub(super) struct LocalFile {
     pub(super) bytes: u64,
     pub(super) modified_ms: Option<i64>,
+    /// Is it a symbolic link, which is meant itself?
+    pub(super) is_link: bool,
 }
 
 /// What is known of a stored file.
@@ -39,6 +41,8 @@ pub(super) struct LocalFile {
 pub(super) struct StoredFile {
     pub(super) bytes: u64,
     pub(super) modified_ms: Option<i64>,
+    pub(super) is_link: bool,
+    pub(super) version: VersionId,
     pub(super) blake3: Digest,
 }
 
@@ -138,7 +142,7 @@ fn together(here: Item<LocalFile>, there: Item<StoredFile>) -> Pair {
 pub(super) fn glance(here: &LocalFile, there: &StoredFile, by: By) -> Glance {
     let has_same_time = here.modified_ms.is_some() && here.modified_ms == there.modified_ms;
     match by {
-        _ if here.bytes != there.bytes => Glance::Different,
+        _ if (here.bytes, here.is_link) != (there.bytes, there.is_link) => Glance::Different,
         By::Time if has_same_time => Glance::Same,
         By::Time | By::Digest => Glance::Digest,
     }
@@ -152,12 +156,20 @@ mod tests {
     const SAME: Digest = Digest([1; 32]);
 
     fn here(path: &str) -> Item<LocalFile> {
-        let file = LocalFile { bytes: 1, modified_ms: Some(5) };
-        item(path, file)
+        item(path, local(1, Some(5)))
     }
 
     fn there(path: &str) -> Item<StoredFile> {
-        item(path, StoredFile { bytes: 1, modified_ms: Some(5), blake3: SAME })
+        item(path, stored(1, Some(5)))
+    }
+
+    fn local(bytes: u64, modified_ms: Option<i64>) -> LocalFile {
+        LocalFile { bytes, modified_ms, is_link: false }
+    }
+
+    fn stored(bytes: u64, modified_ms: Option<i64>) -> StoredFile {
+        let version = VersionId([1; 16]);
+        StoredFile { bytes, modified_ms, is_link: false, version, blake3: SAME }
     }
 
     /// A path that ends in `/` is an empty folder, in `/.` one that is not.
@@ -251,10 +263,8 @@ mod tests {
 
     #[test]
     fn a_digest_is_asked_for_where_size_and_time_do_not_decide() {
-        let told = |bytes, modified_ms, by| {
-            let there = StoredFile { bytes: 7, modified_ms: Some(5), blake3: SAME };
-            glance(&LocalFile { bytes, modified_ms }, &there, by)
-        };
+        let told =
+            |bytes, modified_ms, by| glance(&local(bytes, modified_ms), &stored(7, Some(5)), by);
         assert_eq!(told(7, Some(5), By::Time), Glance::Same);
         assert_eq!(told(7, Some(6), By::Time), Glance::Digest);
         assert_eq!(told(7, None, By::Time), Glance::Digest);
@@ -262,8 +272,10 @@ mod tests {
         for by in [By::Time, By::Digest] {
             assert_eq!(told(8, Some(5), by), Glance::Different, "no digest can be the same");
         }
-        let unknown = StoredFile { bytes: 7, modified_ms: None, blake3: SAME };
-        let here = LocalFile { bytes: 7, modified_ms: None };
-        assert_eq!(glance(&here, &unknown, By::Time), Glance::Digest);
+        assert_eq!(glance(&local(7, None), &stored(7, None), By::Time), Glance::Digest);
+        let link = LocalFile { is_link: true, ..local(7, None) };
+        assert_eq!(glance(&link, &stored(7, Some(5)), By::Time), Glance::Different);
+        let other = StoredFile { is_link: true, ..stored(7, None) };
+        assert_eq!(glance(&link, &other, By::Time), Glance::Digest, "a link has no time");
     }
 }

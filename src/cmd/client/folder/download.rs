@@ -7,13 +7,16 @@ use serde_json::json;
 
 use super::super::advice;
 use super::super::connection::Connection;
+use super::super::glob::{self, Meant};
+use super::super::link::Confines;
 use super::super::place::{Existing, Place};
 use super::super::retry::Patience;
-use super::super::settings::Common;
 use super::super::transfer::{Fetched, fetch_watched, rooted};
 use super::Manner;
 use super::count::{Count, Sum, Words, counted};
 use super::pool::{self, Shared};
+use super::sides::obstacle;
+use super::walk::{LeftOut, Links};
 use crate::cmd::env::{Env, Interrupts, size};
 use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error, Result};
@@ -32,14 +35,21 @@ pub(in super::super) struct Download<'a> {
     pub(in super::super) at: Option<When>,
     /// The folder that it goes to.
     pub(in super::super) to: PathBuf,
+    /// Each under its whole stored path, and not under its own name.
+    pub(in super::super) keeps_paths: bool,
     pub(in super::super) existing: Existing,
+    /// What becomes of stored links, and of local ones that are in the way.
+    pub(in super::super) links: Links,
+    /// Links may lead out of the folder that is retrieved.
+    pub(in super::super) unsafe_links: bool,
     pub(in super::super) manner: Manner,
     pub(in super::super) patience: Patience,
 }
 
 /// One thing to do, or what cannot be done.
 pub(super) enum Job {
-    File(FilePath, PathBuf, u64),
+    /// A file, or a link that is confined to a folder.
+    File(FilePath, PathBuf, u64, Option<PathBuf>),
     Folder(PathBuf),
     Bad(String, Error),
 }
@@ -58,19 +68,28 @@ pub(super) struct Outcome {
 /// ended with.
 pub(in super::super) fn download(
     download: &Download<'_>,
-    common: &Common,
+    mut connection: Connection,
     env: &mut Env,
 ) -> std::result::Result<(), Stop> {
-    let mut connection = Connection::open(common, env)?;
-    let mut jobs = Vec::new();
+    let (mut jobs, mut left_out) = (Vec::new(), LeftOut::default());
     for path in download.paths {
-        if let Err(error) = download.list(&mut connection, path, &mut jobs) {
+        let listed = connection
+            .remote()
+            .and_then(|remote| glob::matches(remote, path, Meant::Trees, download.at.as_ref()))
+            .and_then(|matches| match matches {
+                None => download.list(&mut connection, path, &mut jobs, &mut left_out),
+                Some(matches) => matches.iter().try_for_each(|own| {
+                    let path = glob::path_of(own);
+                    download.list(&mut connection, path, &mut jobs, &mut left_out)
+                }),
+            });
+        if let Err(error) = listed {
             jobs.push(Job::Bad(path.clone(), error));
         }
     }
     let mut all = Sum::default();
     for job in &jobs {
-        if let Job::File(_, _, bytes) = job {
+        if let Job::File(_, _, bytes, _) = job {
             all.files += 1;
             all.bytes += bytes;
         }
@@ -78,46 +97,93 @@ pub(in super::super) fn download(
     if download.manner.dry_run {
         return tell_planned(&jobs, all, env);
     }
-    let most = usize::from(download.manner.transfers).min(jobs.len()).max(1);
     let shared = Shared::new(download.patience, download.patience.bandwidth().down());
     let mut count = Count::begin(WORDS, all, env);
-    let interrupts = env.interrupts().clone();
-    let work =
-        |connection: &mut Connection, job| download.work(connection, &shared, job, &interrupts);
-    pool::run(connection, most, &shared, jobs.into_iter(), &work, &mut |outcome| {
-        count.follow(&shared, outcome, env, tell)
-    })?;
-    count.finish(env, &[], json!({}))
+    download.run(connection, &shared, jobs, &mut count, env)?;
+    count.finish(env, &left_out.lines(), json!({"links_left_out": left_out.links}))
 }
 
 impl Download<'_> {
     /// Adds what is at a path, as `cp -r` has it: a folder under its own name, what is in the top folder
     /// without one.
-    fn list(&self, connection: &mut Connection, path: &str, jobs: &mut Vec<Job>) -> Result<()> {
+    fn list(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        jobs: &mut Vec<Job>,
+        left_out: &mut LeftOut,
+    ) -> Result<()> {
         let root = FolderPath::parse_rooted(path)?;
-        let above = root.split().map_or(FolderPath::top(), |(above, _)| above);
+        let above = root.split().filter(|_| !self.keeps_paths);
+        let above = above.map_or(FolderPath::top(), |(above, _)| above);
         let local = |path: &str| self.to.join(below(path, above.as_str()));
-        let job = |entry| match entry {
-            Entry::File(file) => {
-                let at = local(file.path.as_str());
-                Job::File(file.path, at, file.bytes)
-            }
-            Entry::Folder(folder) => Job::Folder(local(folder.as_str())),
-        };
         let remote = connection.remote()?;
         let first = remote.look_at(&root, self.at.clone())?;
         let is_folder = matches!(first, Entry::Folder(_));
-        jobs.push(job(first));
+        let confines = if is_folder { local(root.as_str()) } else { self.to.clone() };
+        let mut add = |entry| {
+            let job = match entry {
+                Entry::Folder(folder) => Job::Folder(local(folder.as_str())),
+                Entry::File(file) => {
+                    let (at, is_link) = (local(file.path.as_str()), file.attributes.is_link());
+                    if is_link && self.links != Links::Store {
+                        left_out.links += 1;
+                        return Ok(());
+                    }
+                    Job::File(file.path, at, file.bytes, is_link.then(|| confines.clone()))
+                }
+            };
+            jobs.push(job);
+            Ok(())
+        };
+        add(first)?;
         if !is_folder {
             return Ok(());
         }
-        remote.list_at(&root, Extent::All, self.at.clone(), &mut |entry| {
-            jobs.push(job(entry));
-            Ok(())
-        })
+        remote.list_at(&root, Extent::All, self.at.clone(), &mut add)
     }
 
-    pub(super) fn work(
+    /// Does all jobs, several at a time. Links are made when everything else is there, one after the other:
+    /// so nothing is written through one of them.
+    ///
+    /// # Errors
+    /// Those of connecting, and of `tell`.
+    pub(super) fn run(
+        &self,
+        connection: Connection,
+        shared: &Shared,
+        jobs: Vec<Job>,
+        count: &mut Count,
+        env: &mut Env,
+    ) -> std::result::Result<(), Stop> {
+        let again = connection.another();
+        let is_link = |job: &Job| matches!(job, Job::File(.., Some(_)));
+        let (links, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_link);
+        let interrupts = env.interrupts().clone();
+        let work =
+            |connection: &mut Connection, job| self.work(connection, shared, job, &interrupts);
+        let most = usize::from(self.manner.transfers).min(others.len()).max(1);
+        let mut follow = |outcome: Option<Outcome>| count.follow(shared, outcome, env, tell);
+        pool::run(connection, most, shared, others.into_iter(), &work, &mut follow)?;
+        if links.is_empty() {
+            return Ok(());
+        }
+        let opened = again.open().map_err(|error| advice::failure("cannot retrieve links", &error));
+        pool::run(opened?, 1, shared, links.into_iter(), &work, &mut follow)
+    }
+
+    /// Fails where a local link is in the way that is not to be followed.
+    fn check_way(&self, local: &Path) -> Result<()> {
+        let below = local.strip_prefix(&self.to).ok().and_then(Path::to_str);
+        match below.and_then(|below| obstacle(&self.to, below, self.links)) {
+            Some(what) if self.links != Links::Follow => {
+                Err(Error::other(Code::LocalFile, format!("{}: {}", local.display(), what.error())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn work(
         &self,
         connection: &mut Connection,
         shared: &Shared,
@@ -127,18 +193,33 @@ impl Download<'_> {
         match job {
             Job::Bad(name, error) => Outcome { name, bytes: 0, done: Err(error) },
             Job::Folder(local) => {
-                let made = fs::create_dir_all(&local).map_err(|error| {
-                    let text = format!("cannot make {}: {}", local.display(), reason(&error));
-                    Error::other(Code::LocalFile, text)
-                });
+                let make = || {
+                    fs::create_dir_all(&local).map_err(|error| {
+                        let text = format!("cannot make {}: {}", local.display(), reason(&error));
+                        Error::other(Code::LocalFile, text)
+                    })
+                };
+                let made = self.check_way(&local).and_then(|()| make());
                 let name = local.display().to_string();
                 Outcome { name, bytes: 0, done: made.map(|()| None) }
             }
-            Job::File(path, local, bytes) => {
+            Job::File(path, local, bytes, confines) => {
+                let existing = match (self.existing, self.links) {
+                    (Existing::Replaced, Links::Store) => Existing::ReplacedItself,
+                    (existing, _) => existing,
+                };
+                let confines = confines.map(|folder| match self.unsafe_links {
+                    true => Confines::Nowhere,
+                    false => Confines::within(&folder, &local),
+                });
                 let which = self.at.clone().map(Which::At).unwrap_or_default();
                 let wanted = Selection { which, range: None };
                 let done = shared.persist(connection, true, &mut |remote, moving| {
-                    let place = Place::create(&local, true, self.existing, interrupts)?;
+                    self.check_way(&local)?;
+                    let mut place = Place::create(&local, true, existing, interrupts)?;
+                    if let Some(confines) = confines {
+                        place = place.with_links(confines);
+                    }
                     moving.begin(path.name(), bytes);
                     let resume = !shared.patience.no_resume;
                     let reach = &mut |at: Progress| moving.reach(at.bytes);
@@ -162,12 +243,12 @@ fn tell_planned(jobs: &[Job], all: Sum, env: &mut Env) -> std::result::Result<()
     let json = env.manner().json;
     for job in jobs {
         match job {
-            Job::File(path, local, bytes) if json => {
+            Job::File(path, local, bytes, _) if json => {
                 let object = json!({"path": rooted(path), "bytes": bytes,
                                     "local": local.display().to_string(), "dry_run": true});
                 env.json("item", object)?;
             }
-            Job::File(_, local, _) => env.data(&local.display().to_string())?,
+            Job::File(_, local, ..) => env.data(&local.display().to_string())?,
             Job::Folder(_) => {}
             Job::Bad(name, error) => env.tell(&advice::failure(&cannot(name), error)),
         }

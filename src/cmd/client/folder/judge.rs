@@ -30,7 +30,7 @@ pub(super) enum Verdict {
     Same,
     Folders,
     /// Files of the same bytes that differ in their times.
-    OnlyTime(String, StoredFile),
+    OnlyTime(String, LocalFile, StoredFile),
     Different(String, LocalFile, StoredFile),
     /// The local file could not be read.
     Unreadable(String, Error),
@@ -74,6 +74,7 @@ pub(super) fn judge(
 /// A local file that is to be read, and who wants to know.
 struct Question {
     path: PathBuf,
+    is_link: bool,
     answer: Sender<Result<Digest>>,
 }
 
@@ -96,7 +97,11 @@ fn look(pair: Pair, by: By, root: &Path, ask: &Sender<Question>) -> Waiting {
         Glance::Digest => {
             let (sender, answer) = bounded(1);
             // A question that nobody takes is one that nobody answers.
-            let _ = ask.send(Question { path: local_path(root, &path), answer: sender });
+            let _ = ask.send(Question {
+                path: local_path(root, &path),
+                is_link: here.is_link,
+                answer: sender,
+            });
             Waiting::Reading { path, here, there, answer }
         }
     }
@@ -113,26 +118,27 @@ impl Waiting {
             Err(error) => Verdict::Unreadable(path, error),
             Ok(digest) if digest != there.blake3 => Verdict::Different(path, here, there),
             Ok(_) if here.modified_ms == there.modified_ms => Verdict::Same,
-            Ok(_) => Verdict::OnlyTime(path, there),
+            Ok(_) => Verdict::OnlyTime(path, here, there),
         }
     }
 }
 
 fn read_all(asked: &Receiver<Question>, is_over: &AtomicBool) {
-    for Question { path, answer } in asked {
+    for Question { path, is_link, answer } in asked {
         if is_over.load(Ordering::Relaxed) {
             break;
         }
         // Whoever asked may not wait any more.
-        let _ = answer.send(digest_of(&path, is_over));
+        let _ = answer.send(digest_of(&path, is_link, is_over));
     }
 }
 
 /// The digest of a file that nobody changes meanwhile.
-fn digest_of(path: &Path, is_over: &AtomicBool) -> Result<Digest> {
+fn digest_of(path: &Path, is_link: bool, is_over: &AtomicBool) -> Result<Digest> {
     let mut digester = Digester::default();
+    let source = if is_link { Source::of_link(path)? } else { Source::regular(path)? };
     digester
-        .read(&mut Unless { is_over, source: Source::regular(path)? })
+        .read(&mut Unless { is_over, source })
         .map_err(|error| Error::other(Code::LocalFile, reason(&error)))?;
     Ok(digester.digest())
 }
@@ -158,6 +164,7 @@ mod tests {
 
     use super::super::compare::Kind;
     use super::*;
+    use crate::core::types::VersionId;
 
     fn told(verdict: &Verdict) -> String {
         match verdict {
@@ -165,7 +172,7 @@ mod tests {
             Verdict::There(item) => format!("> {}", item.path),
             Verdict::Same => "=".into(),
             Verdict::Folders => "/".into(),
-            Verdict::OnlyTime(path, _) => format!("t {path}"),
+            Verdict::OnlyTime(path, ..) => format!("t {path}"),
             Verdict::Different(path, ..) => format!("~ {path}"),
             Verdict::Unreadable(path, error) => format!("! {path}: {error}"),
         }
@@ -175,7 +182,8 @@ mod tests {
         let mut digester = Digester::default();
         digester.update(content.as_bytes());
         let bytes = content.len() as u64;
-        StoredFile { bytes, modified_ms: Some(5), blake3: digester.digest() }
+        let (version, blake3) = (VersionId([1; 16]), digester.digest());
+        StoredFile { bytes, modified_ms: Some(5), is_link: false, version, blake3 }
     }
 
     #[test]
@@ -183,7 +191,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("large"), vec![b'x'; 3_000_000]).unwrap();
         fs::write(folder.path().join("small"), "new").unwrap();
-        let here = |bytes, modified_ms| LocalFile { bytes, modified_ms: Some(modified_ms) };
+        let here = |bytes, modified_ms| LocalFile {
+            bytes,
+            modified_ms: Some(modified_ms),
+            is_link: false,
+        };
         let pairs = || {
             let large = stored(&"x".repeat(3_000_000));
             let gone = Kind::File(here(1, 1));
@@ -219,7 +231,7 @@ mod tests {
     fn a_stop_ends_it_at_once() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("f"), "new").unwrap();
-        let here = LocalFile { bytes: 3, modified_ms: None };
+        let here = LocalFile { bytes: 3, modified_ms: None, is_link: false };
         let pairs = (0..5000).map(|_| Ok(Pair::Files("f".into(), here.clone(), stored("old"))));
         let mut count = 0;
         let failed = |error: &Error| -> Stop { panic!("{error}") };

@@ -7,6 +7,7 @@ use super::compare::{Item, Kind};
 use super::count::Sum;
 use super::judge::Verdict;
 use crate::core::error::Error;
+use crate::core::types::VersionId;
 
 /// Which side is made like the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,8 @@ pub(in super::super) enum Direction {
 pub(super) struct Wanted {
     pub(super) path: String,
     pub(super) kind: WantedKind,
+    /// Is it a symbolic link?
+    pub(super) is_link: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +44,15 @@ pub(super) struct Extra {
     pub(super) is_folder: bool,
 }
 
+/// The time that a file of the target is to get.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct NewTime {
+    pub(super) path: String,
+    pub(super) ms: i64,
+    /// What is stored.
+    pub(super) version: VersionId,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -54,9 +66,9 @@ pub(super) struct Plan {
     /// How many files and empty folders only the target has.
     pub(super) only_target: u64,
     pub(super) same: u64,
-    /// Files that differ in their times alone, and the times that are stored.
+    /// Files that differ in their times alone, and the times that the target is to get.
     pub(super) only_time: u64,
-    pub(super) times: Vec<(String, i64)>,
+    pub(super) times: Vec<NewTime>,
     pub(super) bad: Vec<(PathBuf, Error)>,
 }
 
@@ -78,21 +90,25 @@ impl Plan {
         match verdict {
             Verdict::Folders => {}
             Verdict::Same => self.same += 1,
-            Verdict::OnlyTime(path, there) => {
+            Verdict::OnlyTime(path, here, there) => {
                 self.only_time += 1;
-                let time = there.modified_ms.filter(|_| self.direction == Direction::Down);
-                self.times.extend(time.map(|ms| (path, ms)));
+                let is_up = self.direction == Direction::Up;
+                let time = if is_up { here.modified_ms } else { there.modified_ms };
+                self.times.extend(time.map(|ms| NewTime { path, ms, version: there.version }));
             }
             Verdict::Different(path, here, there) => {
-                let bytes = if self.direction == Direction::Up { here.bytes } else { there.bytes };
-                self.want(path, WantedKind::Changed(bytes));
+                let (bytes, is_link) = match self.direction {
+                    Direction::Up => (here.bytes, here.is_link),
+                    Direction::Down => (there.bytes, there.is_link),
+                };
+                self.want(path, WantedKind::Changed(bytes), is_link);
             }
             Verdict::Unreadable(path, error) => self.bad.push((path.into(), error)),
             Verdict::Here(item) => {
-                self.one_sided(item, Direction::Up, |file| file.bytes);
+                self.one_sided(item, Direction::Up, |file| (file.bytes, file.is_link));
             }
             Verdict::There(item) => {
-                self.one_sided(item, Direction::Down, |file| file.bytes);
+                self.one_sided(item, Direction::Down, |file| (file.bytes, file.is_link));
             }
         }
     }
@@ -101,13 +117,18 @@ impl Plan {
         &mut self,
         item: Item<F>,
         from: Direction,
-        bytes: impl Fn(&F) -> u64,
+        facts: impl Fn(&F) -> (u64, bool),
     ) {
         let Item { path, kind } = item;
         let is_source = from == self.direction;
         match kind {
-            Kind::File(file) if is_source => self.want(path, WantedKind::New(bytes(&file))),
-            Kind::Folder { is_empty: true } if is_source => self.want(path, WantedKind::Folder),
+            Kind::File(file) if is_source => {
+                let (bytes, is_link) = facts(&file);
+                self.want(path, WantedKind::New(bytes), is_link);
+            }
+            Kind::Folder { is_empty: true } if is_source => {
+                self.want(path, WantedKind::Folder, false);
+            }
             // It comes into being with what is in it.
             Kind::Folder { .. } if is_source => {}
             kind => {
@@ -119,12 +140,12 @@ impl Plan {
     }
 
     /// Adds something that the target is to get.
-    pub(super) fn want(&mut self, path: String, kind: WantedKind) {
+    pub(super) fn want(&mut self, path: String, kind: WantedKind, is_link: bool) {
         if let WantedKind::New(bytes) | WantedKind::Changed(bytes) = kind {
             self.sum.files += 1;
             self.sum.bytes += bytes;
         }
-        self.wanted.push(Wanted { path, kind });
+        self.wanted.push(Wanted { path, kind, is_link });
     }
 
     /// Takes something out that cannot be done.
@@ -179,9 +200,14 @@ mod tests {
     use super::*;
     use crate::core::types::Digest;
 
-    const HERE: LocalFile = LocalFile { bytes: 3, modified_ms: Some(1) };
-    const THERE: StoredFile =
-        StoredFile { bytes: 5, modified_ms: Some(2), blake3: Digest([1; 32]) };
+    const HERE: LocalFile = LocalFile { bytes: 3, modified_ms: Some(1), is_link: false };
+    const THERE: StoredFile = StoredFile {
+        bytes: 5,
+        modified_ms: Some(2),
+        is_link: false,
+        version: VersionId([7; 16]),
+        blake3: Digest([1; 32]),
+    };
 
     fn item<F>(path: &str, file: F) -> Item<F> {
         match path.strip_suffix('/') {
@@ -201,7 +227,7 @@ mod tests {
             Verdict::There(Item { path: "full".into(), kind: Kind::Folder { is_empty: false } }),
             Verdict::There(item("full/x", THERE)),
             Verdict::Different("both".into(), HERE, THERE),
-            Verdict::OnlyTime("old".into(), THERE),
+            Verdict::OnlyTime("old".into(), HERE, THERE),
         ] {
             plan.take(verdict);
         }
@@ -225,18 +251,21 @@ mod tests {
         assert_eq!(wanted(&up), [("mine", New(3)), ("my folder", Folder), ("both", Changed(3))]);
         assert_eq!(extra(&up.extra), ["theirs", "full/", "full/x"]);
         assert_eq!((up.sum, up.same, up.only_target), (Sum { files: 2, bytes: 6 }, 1, 2));
-        assert!(up.times.is_empty() && up.only_time == 1, "no time of a stored file is set");
+        let time = |ms| NewTime { path: "old".into(), ms, version: THERE.version };
+        assert_eq!((&up.times[..], up.only_time), (&[time(1)][..], 1));
         let down = plan(Direction::Down, false);
         assert_eq!(wanted(&down), [("theirs", New(5)), ("full/x", New(5)), ("both", Changed(5))]);
         assert!(down.extra.is_empty() && down.only_target == 2, "nothing goes by itself");
-        assert_eq!(down.times, [("old".to_owned(), 2)]);
+        assert_eq!(down.times, [time(2)]);
     }
 
     #[test]
     fn what_is_in_the_way_is_told_from_the_rest() {
         let mut plan = Plan::new(Direction::Up, true);
-        ["f", "d/x/y", "e"].into_iter().for_each(|path| plan.want(path.into(), WantedKind::New(1)));
-        plan.want("g".into(), WantedKind::Folder);
+        ["f", "d/x/y", "e"]
+            .into_iter()
+            .for_each(|path| plan.want(path.into(), WantedKind::New(1), false));
+        plan.want("g".into(), WantedKind::Folder, false);
         // A folder where the file f is wanted, a file where the folder d is, and neighbours of both.
         for path in
             ["f/", "f/a", "f/b/", "f/b/c", "f.txt", "fa", "d", "d.txt", "e2", "g", "h/", "h/f"]

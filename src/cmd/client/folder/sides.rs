@@ -5,6 +5,7 @@
 //! between two lines of it, and a long listing is never in memory.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(super) struct Aside {
     pub(super) left_out: LeftOut,
     /// What could not be looked at.
     pub(super) bad: Vec<(PathBuf, Error)>,
+    /// Stored links that are left out: what is here under their names is not only here.
+    pub(super) stored_links: HashSet<String>,
 }
 
 /// What a local path leads to.
@@ -71,12 +74,14 @@ impl Obstacle {
     }
 }
 
-/// What is in the way at a path of a local tree. The top may be a link, which somebody has named.
-pub(super) fn obstacle(root: &Path, below: &str) -> Option<Obstacle> {
+/// What is in the way at a path of a local tree. The top may be a link, which somebody has named; where
+/// links are kept as such, one that is there itself gives way.
+pub(super) fn obstacle(root: &Path, below: &str, links: Links) -> Option<Obstacle> {
     let ends = below.match_indices('/').map(|(end, _)| end).chain([below.len()]);
     ends.filter(|end| *end > 0).find_map(|end| {
         let kind = fs::symlink_metadata(root.join(&below[..end])).ok()?.file_type();
         match (kind.is_symlink(), kind.is_file() || kind.is_dir()) {
+            (true, _) if links == Links::Store && end == below.len() => None,
             (true, _) => Some(Obstacle::Link),
             (false, true) => None,
             (false, false) => Some(Obstacle::Special),
@@ -96,10 +101,15 @@ pub(super) fn local_items(
         let (path, kind) = match found {
             Found::File(path, found) => {
                 let modified_ms = attributes_of(&found).modified_ms;
-                (path, Kind::File(LocalFile { bytes: found.len(), modified_ms }))
+                let bytes = found.len();
+                (path, Kind::File(LocalFile { bytes, modified_ms, is_link: false }))
+            }
+            Found::Link(path, found) if links == Links::Store => {
+                let bytes = found.len();
+                (path, Kind::File(LocalFile { bytes, modified_ms: None, is_link: true }))
             }
             Found::Folder { path, is_empty } => (path, Kind::Folder { is_empty }),
-            Found::Link => {
+            Found::Link(..) => {
                 aside.left_out.links += 1;
                 return None;
             }
@@ -166,10 +176,12 @@ impl Listing {
         Ok(Listing { file, root: root.clone(), top, count })
     }
 
-    /// What was listed, without what is left out.
+    /// What was listed, without what is left out: links are, unless they are kept as such.
     pub(super) fn items(
         self,
         patterns: Patterns,
+        links: Links,
+        aside: &RefCell<Aside>,
     ) -> impl Iterator<Item = Result<Item<StoredFile>>> {
         let Listing { file, root, top, .. } = self;
         let entries = BufReader::new(file).lines().map(move |line| {
@@ -186,7 +198,18 @@ impl Listing {
             let is_left_out = |item: &Item<StoredFile>| {
                 patterns.leave_out(&item.path, matches!(item.kind, Kind::Folder { .. }))
             };
-            !item.as_ref().is_ok_and(is_left_out)
+            let Ok(item) = item else { return true };
+            if is_left_out(item) {
+                return false;
+            }
+            let is_link = matches!(&item.kind, Kind::File(file) if file.is_link);
+            if is_link && links != Links::Store {
+                let mut aside = aside.borrow_mut();
+                aside.left_out.links += 1;
+                aside.stored_links.insert(item.path.clone());
+                return false;
+            }
+            true
         })
     }
 }
@@ -196,9 +219,14 @@ fn raw_item(entry: Entry, root: &FolderPath, top: Top) -> Result<Item<StoredFile
     let (path, kind) = match entry {
         Entry::Folder(folder) => (folder.as_str().to_owned(), Kind::Folder { is_empty: true }),
         Entry::File(file) => {
-            let (bytes, modified_ms, blake3) =
-                (file.bytes, file.attributes.modified_ms, file.blake3);
-            let kind = Kind::File(StoredFile { bytes, modified_ms, blake3 });
+            let is_link = file.attributes.is_link();
+            let kind = Kind::File(StoredFile {
+                bytes: file.bytes,
+                modified_ms: file.attributes.modified_ms.filter(|_| !is_link),
+                is_link,
+                version: file.version,
+                blake3: file.blake3,
+            });
             (file.path.as_str().to_owned(), kind)
         }
     };
@@ -270,10 +298,11 @@ impl<I: Iterator<Item = Result<Item<StoredFile>>>> Iterator for InOrder<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::types::Digest;
+    use crate::core::types::{Digest, VersionId};
 
     fn raw(shown: &str) -> Item<StoredFile> {
-        let file = StoredFile { bytes: 1, modified_ms: None, blake3: Digest([1; 32]) };
+        let (version, blake3) = (VersionId([1; 16]), Digest([1; 32]));
+        let file = StoredFile { bytes: 1, modified_ms: None, is_link: false, version, blake3 };
         match shown.strip_suffix('/') {
             Some(path) => Item { path: path.into(), kind: Kind::Folder { is_empty: true } },
             None => Item { path: shown.into(), kind: Kind::File(file) },

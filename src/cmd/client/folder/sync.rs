@@ -13,6 +13,7 @@
 
 mod delete;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -20,13 +21,13 @@ use serde_json::{Value, json};
 
 use self::delete::Deleted;
 use super::super::advice;
-use super::super::connection::Connection;
+use super::super::connection::{Another, Connection};
 use super::super::place::Existing;
 use super::super::retry::{Patience, Rule, persist};
 use super::super::settings::Common;
 use super::compare::By;
 use super::count::{Count, counted};
-use super::plan::{Direction, Plan, WantedKind, counted_extra};
+use super::plan::{Direction, NewTime, Plan, WantedKind, counted_extra};
 use super::pool::{self, Shared};
 use super::sides::{Listing, Obstacle, Top, local_path, obstacle};
 use super::trees::Trees;
@@ -51,6 +52,8 @@ pub(in super::super) struct Sync<'a> {
     pub(in super::super) checksum: bool,
     pub(in super::super) delete: bool,
     pub(in super::super) yes: bool,
+    /// Links that are retrieved may lead out of the folder.
+    pub(in super::super) unsafe_links: bool,
     pub(in super::super) filter: &'a Filter,
     pub(in super::super) manner: Manner,
     pub(in super::super) patience: Patience,
@@ -86,8 +89,11 @@ pub(in super::super) fn sync(
         Ok(())
     })?;
     plan.bad.extend(aside.bad);
+    if sync.direction == Direction::Down {
+        plan.extra.retain(|own| !is_at_or_below(&own.path, &aside.stored_links));
+    }
     if plan.wanted.is_empty() && matches!(tops, (Top::Missing, _) | (_, Top::Missing)) {
-        plan.want(String::new(), WantedKind::Folder);
+        plan.want(String::new(), WantedKind::Folder, false);
     }
     let mut run = Run { sync, trees, plan, left_out: aside.left_out };
     run.keep_off_links();
@@ -127,9 +133,10 @@ impl Run<'_> {
     /// Takes out of the plan what would be done through a link, or to something that was left out.
     fn keep_off_links(&mut self) {
         let (root, plan) = (&self.trees.root, &mut self.plan);
-        let is_followed = self.sync.filter.links == Links::Follow;
+        let links = self.sync.filter.links;
+        let is_followed = links == Links::Follow;
         let bad = &mut plan.bad;
-        plan.extra.retain(|own| match obstacle(root, &own.path) {
+        plan.extra.retain(|own| match obstacle(root, &own.path, links) {
             None => true,
             Some(what) if self.sync.direction == Direction::Down && is_followed => {
                 bad.push((local_path(root, &own.path), what.error()));
@@ -140,7 +147,7 @@ impl Run<'_> {
         });
         if self.sync.direction == Direction::Down {
             plan.refuse(|wanted| {
-                let what = obstacle(root, &wanted.path)?;
+                let what = obstacle(root, &wanted.path, links)?;
                 let is_meant = is_followed && what == Obstacle::Link;
                 (!is_meant).then(|| (local_path(root, &wanted.path), what.error()))
             });
@@ -264,7 +271,8 @@ impl Run<'_> {
         if only_time > 0 {
             let how = match (self.sync.direction, self.plan.times.is_empty()) {
                 (Direction::Down, false) => ", which becomes the stored one",
-                _ => "; nothing travels for that",
+                (Direction::Up, false) => ", which becomes the local one",
+                (_, true) => "; nothing travels for that",
             };
             lines
                 .push(format!("{} the same but for the time of modification{how}", are(only_time)));
@@ -300,8 +308,8 @@ impl Run<'_> {
         let mut deleted = Deleted::default();
         self.delete(&in_the_way, &again, &shared, &mut deleted, &mut count, env)?;
         self.transfer(connection, &shared, &mut count, env)?;
-        self.set_times(&mut count, env)?;
         let mut lines = self.lines();
+        lines.extend(self.set_times(&again, &shared, &mut count, env)?);
         match count.has_failed() && !self.plan.extra.is_empty() {
             false => {
                 self.delete(&self.plan.extra, &again, &shared, &mut deleted, &mut count, env)?
@@ -339,6 +347,11 @@ impl Run<'_> {
                     match (upload::join(stored, &own.path), own.kind) {
                         (Err(error), _) => upload::Job::Bad(local, error),
                         (Ok(at), WantedKind::Folder) => upload::Job::Folder(at.as_folder()),
+                        (Ok(at), WantedKind::New(bytes) | WantedKind::Changed(bytes))
+                            if own.is_link =>
+                        {
+                            upload::Job::Link(local, at, bytes)
+                        }
                         (Ok(at), WantedKind::New(bytes) | WantedKind::Changed(bytes)) => {
                             upload::Job::File(local, at, bytes)
                         }
@@ -350,43 +363,111 @@ impl Run<'_> {
                 })
             }
             Direction::Down => {
-                let (to, existing) = (root.clone(), Existing::Replaced);
-                let all = Download { paths: &[], at: None, to, existing, manner, patience };
+                let all = Download {
+                    paths: &[],
+                    at: None,
+                    to: root.clone(),
+                    keeps_paths: false,
+                    existing: Existing::Replaced,
+                    links: filter.links,
+                    unsafe_links: self.sync.unsafe_links,
+                    manner,
+                    patience,
+                };
                 let jobs = wanted.map(|own| {
                     let local = local_path(root, &own.path);
                     match (upload::join(stored, &own.path), own.kind) {
                         (_, WantedKind::Folder) => download::Job::Folder(local),
                         (Err(error), _) => download::Job::Bad(own.path.clone(), error),
                         (Ok(at), WantedKind::New(bytes) | WantedKind::Changed(bytes)) => {
-                            download::Job::File(at, local, bytes)
+                            let confines = own.is_link.then(|| root.clone());
+                            download::Job::File(at, local, bytes, confines)
                         }
                     }
                 });
-                let interrupts = env.interrupts().clone();
-                let work = |connection: &mut Connection, job| {
-                    all.work(connection, shared, job, &interrupts)
-                };
-                pool::run(connection, most, shared, jobs, &work, &mut |outcome| {
-                    count.follow(shared, outcome, env, download::tell)
-                })
+                all.run(connection, shared, jobs.collect(), count, env)
             }
         }
     }
 
-    /// Gives local files that are the same otherwise the times that are stored.
-    fn set_times(&self, count: &mut Count, env: &mut Env) -> std::result::Result<(), Stop> {
-        for (path, ms) in &self.plan.times {
-            let local = local_path(&self.trees.root, path);
-            let attributes = FileAttributes { modified_ms: Some(*ms), kind: None };
-            if let Err(error) = File::open(&local).and_then(|file| give(attributes, &file)) {
-                let shown = local.display().to_string();
-                let error = Error::other(Code::LocalFile, reason(&error));
-                let why = advice::failure(&format!("cannot set the time of {shown}"), &error);
-                count.failed(env, &shown, 0, why)?;
+    /// Gives files of the target that are the same otherwise the times of the source. Gives what is to be
+    /// said of it.
+    fn set_times(
+        &self,
+        again: &Another,
+        shared: &Shared,
+        count: &mut Count,
+        env: &mut Env,
+    ) -> std::result::Result<Option<String>, Stop> {
+        let times = self.plan.times.iter();
+        if times.len() == 0 {
+            return Ok(None);
+        }
+        let mut shared_with_copies = 0_u64;
+        let mut tell = |count: &mut Count, (own, done): (&NewTime, Result<()>), env: &mut Env| {
+            let Err(error) = done else { return Ok(()) };
+            if self.sync.direction == Direction::Up && error.code() == Code::NotAllowed {
+                shared_with_copies += 1;
+                return Ok(());
+            }
+            let shown = self.trees.shown(&own.path);
+            let why = advice::failure(&format!("cannot set the time of {shown}"), &error);
+            count.failed(env, &shown, 0, why)
+        };
+        match self.sync.direction {
+            Direction::Down => {
+                for own in times {
+                    tell(count, (own, self.set_local_time(own)), env)?;
+                }
+            }
+            Direction::Up => {
+                let work = |connection: &mut Connection, own| {
+                    (own, self.set_stored_time(own, connection, shared))
+                };
+                let most = usize::from(self.sync.manner.transfers).min(times.len());
+                let what = "cannot set the times of stored files";
+                let opened = again.clone().open().map_err(|error| advice::failure(what, &error))?;
+                pool::run(opened, most, shared, times, &work, &mut |outcome| {
+                    count.follow(shared, outcome, env, &mut tell)
+                })?;
             }
         }
-        Ok(())
+        Ok(match shared_with_copies {
+            0 => None,
+            1 => {
+                Some("1 file keeps its time, since it has copies that would get it too".to_owned())
+            }
+            n => Some(format!(
+                "{n} files keep their times, since they have copies that would get them too"
+            )),
+        })
     }
+
+    fn set_local_time(&self, own: &NewTime) -> Result<()> {
+        let attributes = FileAttributes { modified_ms: Some(own.ms), kind: None };
+        let set = File::open(local_path(&self.trees.root, &own.path))
+            .and_then(|file| give(attributes, &file));
+        set.map_err(|error| Error::other(Code::LocalFile, reason(&error)))
+    }
+
+    fn set_stored_time(
+        &self,
+        own: &NewTime,
+        connection: &mut Connection,
+        shared: &Shared,
+    ) -> Result<()> {
+        let path = upload::join(&self.sync.stored, &own.path)?;
+        let attributes = FileAttributes { modified_ms: Some(own.ms), kind: None };
+        shared.persist(connection, true, &mut |remote, _| {
+            remote.set_attributes(&path, own.version, attributes)
+        })
+    }
+}
+
+/// Is this one of these paths, or does it lie below one?
+fn is_at_or_below(path: &str, paths: &HashSet<String>) -> bool {
+    let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+    !paths.is_empty() && ends.into_iter().any(|end| paths.contains(&path[..end]))
 }
 
 /// `42 files are`

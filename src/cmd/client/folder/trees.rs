@@ -115,7 +115,7 @@ impl<'a> Trees<'a> {
         let (aside, all) = (RefCell::new(Aside::default()), listing.count);
         let here = local_items(&self.root, self.patterns.clone(), self.filter.links, &aside);
         let here = here.take_while(|_| self.local_top != Top::Missing);
-        let there = listing.items(self.patterns.clone());
+        let there = listing.items(self.patterns.clone(), self.filter.links, &aside);
         let failed = |error: &Error| self.failure(error).into();
         let mut seen = 0_u64;
         judge(pairs(here, there), by, &self.root, &failed, &mut |verdict| {

@@ -8,11 +8,10 @@ use super::super::advice;
 use super::super::connection::Connection;
 use super::super::local::Source;
 use super::super::retry::Patience;
-use super::super::settings::Common;
 use super::super::transfer::{Sent, rooted, send_watched};
 use super::count::{Count, Sum, Words, counted};
 use super::pool::{self, Shared};
-use super::walk::{Found, LeftOut, walk};
+use super::walk::{Found, LeftOut, Links, walk};
 use super::{Filter, Manner};
 use crate::cmd::env::{Env, size};
 use crate::cmd::failure::Stop;
@@ -46,6 +45,8 @@ enum Item {
 /// One thing to do, or what cannot be done.
 pub(super) enum Job {
     File(PathBuf, FilePath, u64),
+    /// A symbolic link that is stored as what it is.
+    Link(PathBuf, FilePath, u64),
     Folder(FolderPath),
     Bad(PathBuf, Error),
 }
@@ -63,7 +64,7 @@ pub(super) enum Done {
     Folder(FolderPath),
 }
 
-/// Stores it. A first walk tells how much there is, a second one passes it on: however many files there
+/// Stores it, over a connection that is made once it is known what there is. A first walk tells how much there is, a second one passes it on: however many files there
 /// are, they are never all in memory.
 ///
 /// # Errors
@@ -71,7 +72,7 @@ pub(super) enum Done {
 /// with.
 pub(in super::super) fn upload(
     upload: &Upload<'_>,
-    common: &Common,
+    connect: impl FnOnce(&mut Env) -> std::result::Result<Connection, Stop>,
     env: &mut Env,
 ) -> std::result::Result<(), Stop> {
     let (mut all, mut left_out, mut jobs) = (Sum::default(), LeftOut::default(), 0);
@@ -81,7 +82,7 @@ pub(in super::super) fn upload(
             Item::Special => left_out.others += 1,
             Item::Job(job) => {
                 jobs += 1;
-                if let Job::File(_, _, bytes) = &job {
+                if let Job::File(_, _, bytes) | Job::Link(_, _, bytes) = &job {
                     all.files += 1;
                     all.bytes += bytes;
                 }
@@ -96,9 +97,9 @@ pub(in super::super) fn upload(
         env.note(&format!("Nothing was sent: {files}, {bytes}, would be stored."));
         left_out.lines().iter().for_each(|line| env.note(line));
         let result = json!({"code": 0, "dry_run": true, "files": all.files, "bytes": all.bytes});
-        return if common.json { env.json("result", result) } else { Ok(()) };
+        return if env.manner().json { env.json("result", result) } else { Ok(()) };
     }
-    let connection = Connection::open(common, env)?;
+    let connection = connect(env)?;
     if !upload.patience.no_resume {
         env.interrupts().note_resumable();
     }
@@ -123,9 +124,12 @@ impl Upload<'_> {
         let mut parts: Vec<Box<dyn Iterator<Item = Item> + Send>> = Vec::new();
         for file in self.files {
             let local = env.at(file);
-            let found = walk(&local, self.filter.patterns(&local, env)?, self.filter.links);
+            let links = self.filter.links;
+            let found = walk(&local, self.filter.patterns(&local, env)?, links);
             parts.push(match self.root(file) {
-                Ok(root) => Box::new(found.filter_map(move |found| item(found, &local, &root))),
+                Ok(root) => {
+                    Box::new(found.filter_map(move |found| item(found, links, &local, &root)))
+                }
                 Err(error) => Box::new(std::iter::once(Item::Job(Job::Bad(file.clone(), error)))),
             });
         }
@@ -148,7 +152,6 @@ impl Upload<'_> {
     }
 
     pub(super) fn work(&self, connection: &mut Connection, shared: &Shared, job: Job) -> Outcome {
-        let is_harmless = self.precondition == Precondition::Any;
         match job {
             Job::Bad(name, error) => Outcome { name, bytes: 0, done: Err(error) },
             Job::Folder(folder) => {
@@ -158,17 +161,34 @@ impl Upload<'_> {
                 Outcome { name, bytes: 0, done: made.map(|()| Done::Folder(folder)) }
             }
             Job::File(name, path, bytes) => {
-                let done = shared.persist(connection, is_harmless, &mut |remote, moving| {
-                    let mut source = Source::regular(&name)?;
-                    moving.begin(path.name(), source.bytes);
-                    let reach = &mut |at: Progress| moving.reach(at.bytes);
-                    let watch = &mut shared.limiter.watch(reach);
-                    let resume = !shared.patience.no_resume;
-                    send_watched(remote, &mut source, &path, self.precondition, resume, watch)
-                });
+                let open = || Source::regular(&name);
+                let done = self.send(connection, shared, &open, &path);
+                Outcome { name, bytes, done: done.map(Done::File) }
+            }
+            Job::Link(name, path, bytes) => {
+                let open = || Source::of_link(&name);
+                let done = self.send(connection, shared, &open, &path);
                 Outcome { name, bytes, done: done.map(Done::File) }
             }
         }
+    }
+
+    fn send(
+        &self,
+        connection: &mut Connection,
+        shared: &Shared,
+        open: &dyn Fn() -> Result<Source>,
+        path: &FilePath,
+    ) -> Result<Sent> {
+        let is_harmless = self.precondition == Precondition::Any;
+        shared.persist(connection, is_harmless, &mut |remote, moving| {
+            let mut source = open()?;
+            moving.begin(path.name(), source.bytes);
+            let reach = &mut |at: Progress| moving.reach(at.bytes);
+            let watch = &mut shared.limiter.watch(reach);
+            let resume = !shared.patience.no_resume;
+            send_watched(remote, &mut source, path, self.precondition, resume, watch)
+        })
     }
 }
 
@@ -176,7 +196,7 @@ fn not_text() -> Error {
     Error::other(Code::BadPath, "its name is not UTF-8 text")
 }
 
-fn item(found: Found, folder: &Path, root: &FolderPath) -> Option<Item> {
+fn item(found: Found, links: Links, folder: &Path, root: &FolderPath) -> Option<Item> {
     Some(Item::Job(match found {
         Found::File(path, found) => match stored_path(&path, folder, root) {
             Ok(at) => Job::File(path, at, found.len()),
@@ -189,7 +209,13 @@ fn item(found: Found, folder: &Path, root: &FolderPath) -> Option<Item> {
             Err(error) => Job::Bad(path, error),
         },
         Found::Bad(path, error) => Job::Bad(path, error),
-        Found::Link => return Some(Item::Link),
+        Found::Link(path, found) if links == Links::Store => {
+            match stored_path(&path, folder, root) {
+                Ok(at) => Job::Link(path, at, found.len()),
+                Err(error) => Job::Bad(path, error),
+            }
+        }
+        Found::Link(..) => return Some(Item::Link),
         Found::Special => return Some(Item::Special),
     }))
 }
@@ -213,10 +239,10 @@ pub(super) fn join(root: &FolderPath, below: &str) -> Result<FilePath> {
 fn tell_planned(job: Job, env: &mut Env) -> std::result::Result<(), Stop> {
     let json = env.manner().json;
     match job {
-        Job::File(_, path, bytes) if json => {
+        Job::File(_, path, bytes) | Job::Link(_, path, bytes) if json => {
             env.json("item", json!({"path": rooted(&path), "bytes": bytes, "dry_run": true}))
         }
-        Job::File(_, path, _) => env.data(&format!("/{path}")),
+        Job::File(_, path, _) | Job::Link(_, path, _) => env.data(&format!("/{path}")),
         Job::Folder(folder) if json => {
             env.json("item", json!({"path": format!("/{}", folder.as_str()), "dry_run": true}))
         }

@@ -13,16 +13,19 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
 
 /// What becomes of symbolic links.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
 pub(in super::super) enum Links {
     /// They are left out.
+    #[default]
     Skip,
     /// What they lead to counts in their place.
     Follow,
+    /// They are kept as links.
+    Store,
 }
 
 /// Which files of a folder are meant.
-#[derive(Args, Debug)]
+#[derive(Args, Default, Debug)]
 pub(in super::super) struct Filter {
     /// Leave out what matches; patterns are those of .gitignore
     #[arg(long, value_name = "PATTERN")]
@@ -50,8 +53,8 @@ pub(super) enum Found {
         path: PathBuf,
         is_empty: bool,
     },
-    /// A symbolic link that is left out.
-    Link,
+    /// A symbolic link that is not followed.
+    Link(PathBuf, Metadata),
     /// A pipe, a socket, a device.
     Special,
     /// Something that cannot be looked at.
@@ -157,13 +160,14 @@ fn found(entry: DirEntry) -> Option<Found> {
         let is_empty = fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
         return (depth > 0).then(|| Found::Folder { path: entry.into_path(), is_empty });
     }
-    if kind.is_symlink() {
-        return (depth > 0).then_some(Found::Link);
+    if kind.is_symlink() && depth == 0 {
+        return None;
     }
-    if !kind.is_file() {
+    if !kind.is_file() && !kind.is_symlink() {
         return Some(Found::Special);
     }
     Some(match entry.metadata() {
+        Ok(found) if kind.is_symlink() => Found::Link(entry.into_path(), found),
         Ok(found) => Found::File(entry.into_path(), found),
         Err(error) => Found::Bad(entry.into_path(), bad(&error)),
     })
@@ -185,7 +189,8 @@ impl LeftOut {
         let mut lines = Vec::new();
         if self.links > 0 {
             lines.push(format!(
-                "{} symbolic {} left out; what they lead to counts with --links follow",
+                "{} symbolic {} left out; --links store keeps them, --links follow takes what they \
+                 lead to",
                 self.links,
                 if self.links == 1 { "link was" } else { "links were" }
             ));
@@ -223,7 +228,7 @@ mod tests {
             Found::File(path, found) => format!("{} {}", name(&path), found.len()),
             Found::Folder { path, is_empty: true } => format!("{}/ empty", name(&path)),
             Found::Folder { path, .. } => format!("{}/", name(&path)),
-            Found::Link => "link".into(),
+            Found::Link(..) => "link".into(),
             Found::Special => "special".into(),
             Found::Bad(path, why) => format!("{}: {why}", name(&path)),
         });

@@ -26,6 +26,15 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// Both in one, as it may be typed.
+    pub(super) fn whole(&self) -> String {
+        match self.folder.as_deref().map(|folder| folder.trim_end_matches('/')) {
+            None => self.name.clone(),
+            Some("") if self.folder.as_deref() == Some("") => self.name.clone(),
+            Some(folder) => format!("{folder}/{}", self.name),
+        }
+    }
+
     /// The stored file of this name, as seen from a folder.
     pub(super) fn stored(&self, current: &Current) -> Result<FilePath, PathError> {
         match &self.folder {

@@ -167,13 +167,17 @@ impl Running<'_> {
                 _ => failed_here(&what, &error),
             }
         })?;
-        // Nobody stays where nothing is.
+        self.leave(&folder);
+        self.env.data(&rmdir::summary(&folder, removed))
+    }
+
+    /// Leaves a folder that is gone: nobody stays where nothing is.
+    pub(super) fn leave(&mut self, folder: &FolderPath) {
         let here = self.current.borrow().folder_itself().clone();
-        if here.ancestry().contains(&folder) {
+        if here.ancestry().contains(folder) {
             let above = folder.split().map(|(above, _)| above).unwrap_or_default();
             *self.current.borrow_mut() = super::Current::at(above);
         }
-        self.env.data(&rmdir::summary(&folder, removed))
     }
 
     /// `mv`

@@ -2,7 +2,7 @@
 
 use super::{Next, Running};
 use crate::cmd::client::advice;
-use crate::cmd::client::connection::{by_saved, sign_in_failed};
+use crate::cmd::client::connection::{Another, by_saved, sign_in_failed};
 use crate::cmd::env::Asked;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
@@ -43,6 +43,7 @@ impl Running<'_> {
             let Some(answers) = self.ask_all(&said)? else {
                 return self.leave_unanswered(&said);
             };
+            self.remember(&said.questions, &answers);
             let next = self.remote.borrow_mut().answer(&answers);
             said = next.map_err(|error| advice::plain(&error))?;
         }
@@ -54,15 +55,27 @@ impl Running<'_> {
             && by_saved(&mut self.remote.borrow_mut(), &self.settings, &saved, self.env)?
         {
             self.settings.was_used(&self.remote.borrow(), self.env);
+            self.again = Some(Another::by_saved(self.settings.clone(), saved));
             self.env.data(&format!("Signed in as {}", printable(&user)))?;
             return Ok(Next::Operations);
         }
         let password = self.settings.password(&user, self.env)?;
         let failed = |error| sign_in_failed(&user, &error);
         self.remote.borrow_mut().sign_in(&user, &password).map_err(failed)?;
+        self.again = Some(Another::by_password(self.settings.clone(), user.clone(), password));
         self.settings.was_used(&self.remote.borrow(), self.env);
         self.env.data(&format!("Signed in as {}", printable(&user)))?;
         Ok(Next::Operations)
+    }
+
+    /// Remembers user and password for further connections. They count only once somebody is in.
+    fn remember(&mut self, questions: &[String], answers: &[String]) {
+        let all = questions.iter().zip(answers);
+        let (secret, open): (Vec<_>, Vec<_>) = all.partition(|(question, _)| is_secret(question));
+        if let (Some((_, user)), Some((_, password))) = (open.first(), secret.first()) {
+            let (settings, user) = (self.settings.clone(), (*user).clone());
+            self.again = Some(Another::by_password(settings, user, (*password).clone()));
+        }
     }
 
     fn ask_all(&mut self, said: &Said) -> Result<Option<Vec<String>>, Stop> {

@@ -1,20 +1,21 @@
-//! One file to the server or from it, or away, in a session.
+//! Files to the server or from it, in a session.
 
-use super::files::Named;
+use std::path::Path;
+
 use super::{Running, failed_here};
 use crate::cmd::client::advice;
+use crate::cmd::client::glob::Meant;
 use crate::cmd::client::local::Source;
 use crate::cmd::client::operation::Operation;
 use crate::cmd::client::place::{Existing, Place};
 use crate::cmd::client::transfer::{Sent, fetch, send};
-use crate::cmd::env::Asked;
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, PathError, printable};
 use crate::core::remote::Selection;
 use crate::core::types::Precondition;
 
-fn wrong(error: PathError) -> Failure {
+pub(super) fn wrong(error: PathError) -> Failure {
     advice::plain(&Error::BadPath(error))
 }
 
@@ -25,31 +26,6 @@ struct Done {
 }
 
 impl Running<'_> {
-    /// What the user names: in the line's arguments, or asked for.
-    fn named(&mut self, operation: &Operation) -> Result<Option<Named>, Stop> {
-        match operation.arguments.as_slice() {
-            [name] => Ok(Some(Named { name: name.clone(), folder: None })),
-            [name, folder, ..] => {
-                Ok(Some(Named { name: name.clone(), folder: Some(folder.clone()) }))
-            }
-            [] => {
-                let name = self.env.line("Enter the file name: ", Asked::Answer)?;
-                let Some(name) = name else { return Ok(None) };
-                let folder = self.env.line("Enter the file path: ", Asked::Answer)?;
-                let Some(folder) = folder else { return Ok(None) };
-                let folder = Some(folder.trim().to_owned());
-                Ok(Some(Named { name: name.trim().to_owned(), folder }))
-            }
-        }
-    }
-
-    /// The stored file that is meant.
-    fn stored(&mut self, operation: &Operation) -> Result<Option<FilePath>, Stop> {
-        let Some(named) = self.named(operation)? else { return Ok(None) };
-        let path = named.stored(&self.current.borrow()).map_err(wrong)?;
-        Ok(Some(path))
-    }
-
     /// `STR`: whatever is there.
     pub(super) fn store(&mut self, operation: &Operation) -> Result<(), Stop> {
         let failed =
@@ -94,9 +70,7 @@ impl Running<'_> {
         let (local, path) =
             self.files.source(&named, &self.current.borrow(), self.env).map_err(wrong)?;
         if !local.is_file() {
-            self.env.data("file path was invalid!")?;
-            self.env.note(&format!("  There is no file {}", printable(&local.to_string_lossy())));
-            return Err(Stop::Told(Code::LocalFile));
+            return self.no_local_file(&local).map(|()| None);
         }
         let precondition = precondition(self, &path);
         let mut source = Source::open(&local, self.env).map_err(|error| failed(&path, &error))?;
@@ -114,9 +88,24 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// What is said where no local file can be stored.
+    pub(super) fn no_local_file(&mut self, local: &Path) -> Result<(), Stop> {
+        self.env.data("file path was invalid!")?;
+        let shown = printable(&local.to_string_lossy());
+        self.env.note(&match local.is_dir() {
+            true => format!("  {shown} is a folder. With all that is in it:  STR -r"),
+            false => format!("  There is no file {shown}"),
+        });
+        Err(Stop::Told(Code::LocalFile))
+    }
+
     /// `RTV`
     pub(super) fn retrieve(&mut self, operation: &Operation) -> Result<(), Stop> {
-        let Some(path) = self.stored(operation)? else { return Ok(()) };
+        let Some(found) = self.meant(operation, Meant::Files, "retrieve")? else { return Ok(()) };
+        self.with_each(found.paths, &mut Running::retrieve_one)
+    }
+
+    fn retrieve_one(&mut self, path: FilePath) -> Result<(), Stop> {
         let (local, remark) = self.files.target(&path, self.env);
         let failed = |error: Error| failed_here(&format!("cannot retrieve {path}"), &error);
         let interrupts = self.env.interrupts();
@@ -128,20 +117,11 @@ impl Running<'_> {
         self.env.data(&format!("Successfully retrieved file {name} from the file system"))?;
         self.env.note(&fetched.summary());
         self.env.note(&fetched.digest());
+        fetched.remark().iter().for_each(|line| self.env.note(line));
         if let Some(remark) = remark {
             self.env.note(&format!("  {}", printable(&remark)));
         }
         self.seen.insert(path, fetched.version());
         Ok(())
-    }
-
-    /// `DEL`
-    pub(super) fn delete(&mut self, operation: &Operation) -> Result<(), Stop> {
-        let Some(path) = self.stored(operation)? else { return Ok(()) };
-        let failed = |error: Error| failed_here(&format!("cannot delete {path}"), &error);
-        self.remote.borrow_mut().delete(&path).map_err(failed)?;
-        self.seen.remove(&path);
-        let name = printable(path.name());
-        self.env.data(&format!("Successfully removed file {name} from the file system"))
     }
 }
