@@ -189,7 +189,7 @@ fn run_all(kind: &str, faults: fn(u64) -> Faults) -> Tally {
 fn nothing_answered_is_lost_whatever_crashes() {
     let all = run_all("one-server", one_server);
     assert!(all.answered > 3 * seeds() && all.moved > seeds() / 4, "the runs do something");
-    assert!(all.copied > seeds() / 10 && all.moved + all.copied > seeds() / 2);
+    assert!(all.copied > seeds() / 15 && all.moved + all.copied > seeds() / 2);
     assert!(all.times_set > seeds() / 10, "{all:?}");
     assert!(all.groups > seeds() && all.read > seeds() && all.in_doubt > seeds() / 10);
     assert!(all.recoveries > seeds() / 10 && all.damaged > seeds() / 4 && all.undone > seeds() / 6);

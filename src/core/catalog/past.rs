@@ -257,10 +257,10 @@ pub(super) fn remove(connection: &Connection, id: i64, version: Option<VersionId
     version.map_or(Ok(()), |version| settle(connection, version))
 }
 
-/// Dooms those of these detached folders that nothing names any more.
+/// Dooms these detached folders. That nothing names them was seen when the change was made; here a doomed folder
+/// may still have a name of one, if it has not been swept yet.
 pub(super) fn forget_folders(connection: &Connection, keys: &[Moment]) -> Result<()> {
-    let update = "UPDATE detached SET doomed = 1 WHERE key = ?1
-                  AND NOT EXISTS (SELECT 1 FROM past WHERE folder = detached.entry)";
+    let update = "UPDATE detached SET doomed = 1 WHERE key = ?1";
     keys.iter().try_for_each(|key| execute(connection, update, [key.0]).map(drop))
 }
 
