@@ -198,8 +198,9 @@ fn version(n: u8) -> VersionId {
 const UPLOADS: u8 = 8;
 
 /// The id of one of them.
+/// No step has such a number.
 fn upload(n: u8) -> VersionId {
-    version(200 + n)
+    version(240 + n)
 }
 
 /// What an extent with this number has at most at its position.
