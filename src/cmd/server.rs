@@ -311,17 +311,19 @@ impl Server {
             announce(answering, self.discoverable, &server)?;
         }
         reload_on_hangup(hangups, &server);
-        notify::ready(&status(&server));
-        if notify::is_heard() {
-            let told = server.clone();
-            thread::spawn(move || tell_status(&told));
-        }
+        let told = server.clone();
+        let tell_ready = move || {
+            notify::ready(&status(&told));
+            if notify::is_heard() {
+                thread::spawn(move || tell_status(&told));
+            }
+        };
         let (tell, by_itself) = bounded(1);
         let (running, watched) = (server.clone(), server.clone());
         thread::spawn(move || running.run());
         thread::spawn(move || tell.send(taken_over(watched.wait_until_taken_over())));
         let ending = Ending { by_itself, last: Box::new(move || server.say_bye()) };
-        Ok(self.service.wait_or(env, &state, ending)?)
+        Ok(self.service.wait_or(env, &state, tell_ready, ending)?)
     }
 }
 

@@ -94,11 +94,12 @@ impl Service {
     }
 
     /// Waits for Ctrl-C, SIGTERM or the end of standard input, then lets what is running finish. A
-    /// second signal ends the process at once.
-    pub fn wait(&self, env: &mut Env, state: &Arc<State>) {
+    /// second signal ends the process at once. `tell_ready` is called when a signal would be heard: a service
+    /// manager may stop what it has just started.
+    pub fn wait(&self, env: &mut Env, state: &Arc<State>, tell_ready: impl FnOnce()) {
         let never = Ending { by_itself: crossbeam_channel::never(), last: Box::new(|| {}) };
         // It cannot end by itself, so there is nothing to tell.
-        let _ = self.wait_or(env, state, never);
+        let _ = self.wait_or(env, state, tell_ready, never);
     }
 
     /// The same for a service that may have to end by itself.
@@ -109,9 +110,11 @@ impl Service {
         &self,
         env: &mut Env,
         state: &Arc<State>,
+        tell_ready: impl FnOnce(),
         ending: Ending,
     ) -> Result<(), Failure> {
         let signals = env.interrupts().hand_over();
+        tell_ready();
         let input =
             if self.exit_with_stdin { env.end_of_input() } else { crossbeam_channel::never() };
         let told = select! {

@@ -113,9 +113,9 @@ impl Storage {
         let listener = Listener::bind(&listen)?;
         tracing::info!("storage node {id} listening on {}", listener.address());
         let state = listener.state();
-        notify::ready(&format!("node {id} listens on {}", listener.address()));
+        let status = format!("node {id} listens on {}", listener.address());
         thread::spawn(move || node_service::run(&listener, &store, acceptor));
-        self.service.wait(env, &state);
+        self.service.wait(env, &state, || notify::ready(&status));
         Ok(())
     }
 }

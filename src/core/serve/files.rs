@@ -308,7 +308,7 @@ impl Files {
     /// file becomes a link by that, nor does a link become a file.
     ///
     /// # Errors
-    /// Those of [`Precondition::Unchanged`], [`Code::NotAllowed`] where other files have the same version;
+    /// [`Error::ChangedMeanwhile`] if it is another version now, [`Code::NotAllowed`] where other files have the same version;
     /// those of any change.
     pub fn set_attributes(
         &self,
