@@ -76,7 +76,7 @@ fn deleting_what_matches_wants_a_yes_if_it_is_more_than_one() {
     client(&cluster, &["del", "tmp/**"])
         .code(2)
         .stderr(told("several files match (tmp/deep/y, tmp/x)").and(contains("--yes")));
-    client(&cluster, &["del", "-r", "t*"]).code(2).stderr(told("nobody can be asked"));
+    client(&cluster, &["del", "-r", "t*"]).code(2).stderr(told("there is no terminal to ask at"));
     assert_eq!(stored(&cluster), before);
     client(&cluster, &["rm", "photos/*.png"]).code(0).stderr("Deleted photos/c.png\n");
     client(&cluster, &["del", "--yes", "tmp/**"])

@@ -91,7 +91,7 @@ impl Del {
 
 /// Makes sure that all files that match are to go.
 pub(super) fn confirm_matches(files: &str, env: &mut Env) -> Result<(), Stop> {
-    let text = format!("several files match ({files}), and nobody can be asked");
+    let text = format!("several files match ({files}), and there is no terminal to ask at");
     let unasked =
         Failure::new(Code::Usage, text).hint("Nothing was deleted. If all are meant:  --yes");
     let refused = Failure::new(Code::Interrupted, "Nothing was deleted.");
