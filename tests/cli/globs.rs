@@ -133,7 +133,7 @@ fn a_session_takes_patterns_from_the_folder_that_it_is_in() {
         assert!(cluster.path("c_files").join(path).exists(), "{path}");
     }
     session("RTV *.md\nINF\n").code(4).stderr(contains("nothing that is stored matches"));
-    session("DEL photos/*\nINF\n").code(2).stderr(contains("nobody can be asked"));
+    session("DEL photos/*\nINF\n").code(2).stderr(contains("there is no terminal to ask at"));
     session("cd photos\nDEL --yes *\nDEL -r --yes old\nDEL -r --yes ../t*\n").code(0);
     assert_eq!(stored(&cluster), "/notes.txt\n/photos\n");
 }
