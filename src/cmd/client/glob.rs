@@ -218,9 +218,21 @@ pub(super) fn matches(
     meant: Meant,
     at: Option<&When>,
 ) -> Result<Option<Vec<Entry>>> {
-    let Some(glob) = top_glob(text) else { return Ok(None) };
-    match FilePath::parse_rooted(text) {
-        Ok(path) if is_stored(remote, &path.as_folder(), at)? => Ok(None),
+    let literal = FilePath::parse_rooted(text).ok();
+    matches_unless_stored(remote, top_glob(text), literal.as_ref(), meant, at)
+}
+
+/// What matches a pattern; `None` if there is none, or something is stored under its very name.
+fn matches_unless_stored(
+    remote: &mut Remote,
+    glob: Option<Glob>,
+    literal: Option<&FilePath>,
+    meant: Meant,
+    at: Option<&When>,
+) -> Result<Option<Vec<Entry>>> {
+    let Some(glob) = glob else { return Ok(None) };
+    match literal {
+        Some(path) if is_stored(remote, &path.as_folder(), at)? => Ok(None),
         _ => glob.matches(remote, meant, at.cloned()).map(Some),
     }
 }
@@ -241,14 +253,11 @@ pub(super) fn named(
     meant: Meant,
     folder: impl FnOnce(&str) -> Option<FolderPath>,
 ) -> Result<Vec<Named>> {
-    let Some(glob) = Glob::parse(text, folder) else { return Ok(vec![Named::of(literal?)]) };
-    if let Ok(path) = literal
-        && is_stored(remote, &path.as_folder(), None)?
-    {
-        return Ok(vec![Named::of(path)]);
+    let glob = Glob::parse(text, folder);
+    match matches_unless_stored(remote, glob, literal.as_ref().ok(), meant, None)? {
+        Some(found) => Ok(found.iter().map(Named::matching).collect()),
+        None => Ok(vec![Named::of(literal?)]),
     }
-    let found = glob.matches(remote, meant, None)?;
-    Ok(found.iter().map(Named::matching).collect())
 }
 
 /// Is something stored under this very name?
