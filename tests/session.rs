@@ -183,13 +183,13 @@ impl Stage {
             Step::SetAttributes { path, version, attributes } => {
                 self.note(&format!("<set /{path} {version} {attributes:?}>"));
                 let outcome = self.find(&path).map(drop);
-                self.session.folder_made(outcome);
+                self.session.changed(outcome);
             }
             Step::MakeFolder { folder, parents } => {
                 self.note(&format!("<make /{folder} {parents}>"));
                 let there = folder.as_str() == "test" && !parents;
                 let outcome = if there { Err(Error::FolderExists(folder)) } else { Ok(()) };
-                self.session.folder_made(outcome);
+                self.session.changed(outcome);
             }
             Step::RemoveFolder { folder, recursive } => {
                 self.note(&format!("<remove /{folder} {recursive}>"));

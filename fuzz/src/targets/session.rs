@@ -191,14 +191,14 @@ impl<'a> Loop<'a> {
                 self.note_of_user(format!("set {path:?} {version} {attributes:?}"));
                 let failed = self.outcome() == 0;
                 let missing = Error::NoSuchFile(path);
-                self.session.folder_made(if failed { Err(missing) } else { Ok(()) });
+                self.session.changed(if failed { Err(missing) } else { Ok(()) });
             }
             Step::MakeFolder { folder, parents } => {
                 assert_folder_inside(&folder);
                 self.note_of_user(format!("make {folder:?} {parents}"));
                 let failed = self.outcome() == 0;
                 let exists = Error::FolderExists(folder);
-                self.session.folder_made(if failed { Err(exists) } else { Ok(()) });
+                self.session.changed(if failed { Err(exists) } else { Ok(()) });
             }
             Step::RemoveFolder { folder, recursive } => {
                 assert_folder_inside(&folder);

@@ -322,7 +322,7 @@ impl Connection<'_> {
                     .user()
                     .and_then(|user| door.files.set_attributes(user, &path, version, attributes));
                 Event { path: Some(&path), ..self.event("attributes set", begun) }.end(&outcome);
-                self.session.folder_made(outcome);
+                self.session.changed(outcome);
             }
             Step::List { path, extent, at } => self.list(path, extent, at),
             Step::History(request) => self.history(&request),

@@ -41,19 +41,19 @@ impl Session {
         }
     }
 
-    /// The outcome of [`Step::MakeFolder`].
-    pub fn folder_made(&mut self, outcome: Result<()>) {
-        self.folder_done(outcome.map(|()| Vec::new()));
+    /// The outcome of [`Step::MakeFolder`] and of [`Step::SetAttributes`].
+    pub fn changed(&mut self, outcome: Result<()>) {
+        self.change_done(outcome.map(|()| Vec::new()));
     }
 
     /// The outcome of [`Step::RemoveFolder`].
     pub fn folder_removed(&mut self, outcome: Result<Removed>) {
-        self.folder_done(outcome.map(Removed::to_fields));
+        self.change_done(outcome.map(Removed::to_fields));
     }
 
     /// The outcome of [`Step::Move`] and of [`Step::Copy`].
     pub fn moved(&mut self, outcome: Result<Moved>) {
-        self.folder_done(outcome.map(|moved| moved.to_fields()));
+        self.change_done(outcome.map(|moved| moved.to_fields()));
     }
 
     /// The outcome of [`Step::History`]: the lines of the answer. Only the extended session asks.
@@ -67,9 +67,9 @@ impl Session {
     }
 
     /// Only the extended session asks for any of these.
-    fn folder_done(&mut self, outcome: Result<Vec<String>>) {
+    fn change_done(&mut self, outcome: Result<Vec<String>>) {
         let Some(waiting) = self.take_waiting() else { return };
-        let Waiting::Folder = waiting else { return self.misuse("no folder was changed") };
+        let Waiting::Change = waiting else { return self.misuse("nothing was to be changed") };
         self.reply(match outcome {
             Ok(fields) => Reply::Success(fields).encode(),
             Err(error) => say::extended_failure(&error),

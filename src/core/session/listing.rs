@@ -16,7 +16,7 @@ use crate::core::wire::lines::{self, CRLF};
 pub(super) struct Listing {
     manner: Manner,
     user: UserName,
-    /// Are the files' attributes of modification told?
+    /// Are the files' attributes told?
     attributes: bool,
     is_begun: bool,
     /// The last page, until it is known whether it is the last.

@@ -25,7 +25,7 @@
 //!  BEG HOW DRP UPL  Upload --- history_told ---> reply      CMP  Upload --- upload_completed --> reply
 //!  INF  List ----- listed, a page -> page, ListOn, and so on; no entries: the end, reply
 //!  VER GON UND RVT FGT USE  History --- history_told --> reply
-//!  MKD RMD  MakeFolder, RemoveFolder --- folder_made, folder_removed --> reply
+//!  MKD RMD  MakeFolder, RemoveFolder --- changed, folder_removed --> reply
 //!  MOV CPY  Move, Copy --- moved ------> reply
 //!  ISS REV PWD  IssueToken, RevokeToken, ChangePassword --- account_done --------> reply
 //! ```
@@ -167,7 +167,7 @@ pub enum Step {
     /// Send the body (chunks: with its end, or *given up* on a failure), then
     /// [`Session::retrieved`].
     SendBody,
-    /// Change what a file of this version keeps besides its bytes, then [`Session::folder_made`].
+    /// Change what a file of this version keeps besides its bytes, then [`Session::changed`].
     SetAttributes {
         /// Which.
         path: FilePath,
@@ -219,7 +219,7 @@ pub enum Step {
         /// As it was typed.
         new: String,
     },
-    /// Make a folder, then [`Session::folder_made`].
+    /// Make a folder, then [`Session::changed`].
     MakeFolder {
         /// Which.
         folder: FolderPath,
@@ -314,7 +314,7 @@ enum Waiting {
     List(Box<Listing>),
     Status,
     Account,
-    Folder,
+    Change,
     History,
     Completion,
 }

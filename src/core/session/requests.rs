@@ -100,7 +100,7 @@ impl Session {
             }
             Request::SetAttributes { path, version, attributes } => {
                 let step = Step::SetAttributes { path, version, attributes };
-                self.ask_loop(step, Waiting::Folder);
+                self.ask_loop(step, Waiting::Change);
             }
             Request::History(request) => self.ask_loop(Step::History(request), Waiting::History),
             Request::SignOut => self.sign_out(),
@@ -113,16 +113,16 @@ impl Session {
                 self.ask_loop(Step::ChangePassword { old, new }, Waiting::Account);
             }
             Request::MakeFolder { folder, parents } => {
-                self.ask_loop(Step::MakeFolder { folder, parents }, Waiting::Folder);
+                self.ask_loop(Step::MakeFolder { folder, parents }, Waiting::Change);
             }
             Request::RemoveFolder { folder, recursive } => {
-                self.ask_loop(Step::RemoveFolder { folder, recursive }, Waiting::Folder);
+                self.ask_loop(Step::RemoveFolder { folder, recursive }, Waiting::Change);
             }
             Request::Move { from, to, replace } => {
-                self.ask_loop(Step::Move { from, to, replace }, Waiting::Folder);
+                self.ask_loop(Step::Move { from, to, replace }, Waiting::Change);
             }
             Request::Copy { from, to, recursive, replace } => {
-                self.ask_loop(Step::Copy { from, to, recursive, replace }, Waiting::Folder);
+                self.ask_loop(Step::Copy { from, to, recursive, replace }, Waiting::Change);
             }
         }
     }

@@ -112,7 +112,7 @@ impl Connection<'_> {
         let begun = Instant::now();
         let made = self.user().and_then(|user| self.door.files.make_folder(user, folder, parents));
         self.tell("folder made", folder, begun, &made);
-        self.session.folder_made(made);
+        self.session.changed(made);
     }
 
     /// Removes a folder.
