@@ -104,8 +104,9 @@ fn enter_files(cluster: &Cluster, count: usize) {
             WITH RECURSIVE counted(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted LIMIT @COUNT)
             SELECT n, randomblob(16) AS version FROM counted;
         INSERT INTO versions
-            (version, user_id, bytes, blake3, stored_ms, seq, placed, placed_at, stored_by, retired)
-            SELECT many.version, users.id, 100, zeroblob(32), 0, 1, 15, 1, '', 0
+            (version, user_id, bytes, blake3, stored_ms, seq, placed, placed_at, stored_by, retired,
+             joined)
+            SELECT many.version, users.id, 100, zeroblob(32), 0, 1, 15, 1, '', 0, 0
             FROM many, users WHERE users.id = (SELECT min(id) FROM users);
         INSERT INTO entries (parent, name, version, bytes, made)
             SELECT (SELECT id FROM entries WHERE name = 'much'), printf('f%06d', n), version, 100, 1 FROM many;

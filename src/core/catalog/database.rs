@@ -129,7 +129,7 @@ const TABLES: &str = "
         modified_ms INTEGER,               -- of the file that was stored, by its own clock
         kind        INTEGER,               -- of that: 0 plain, 1 may be run, 2 a link; NULL, as above: not known
         uncertain INTEGER NOT NULL DEFAULT 0,  -- its predecessor is kept until it is known to be readable
-        joined    INTEGER NOT NULL DEFAULT 0   -- made of extents; it has no pieces, and counts as placed
+        joined    INTEGER NOT NULL             -- made of extents; it has no pieces, and counts as placed
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX versions_uncertain ON versions (predecessor) WHERE uncertain = 1;
     CREATE INDEX missing_1 ON versions (version, bytes) WHERE placed & 1 = 0 AND retired = 0;
