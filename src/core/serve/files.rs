@@ -308,8 +308,8 @@ impl Files {
     /// file becomes a link by that, nor does a link become a file.
     ///
     /// # Errors
-    /// [`Error::ChangedMeanwhile`] if it is another version now, [`Code::NotAllowed`] where other files have the same version;
-    /// those of any change.
+    /// [`Error::ChangedMeanwhile`] if it is another version now, [`Code::NotAllowed`] where other files
+    /// have the same version; those of any change.
     pub fn set_attributes(
         &self,
         user: &User,
