@@ -34,7 +34,9 @@ pub use editor::{Completions, StoredNames};
 pub use hangup::Hangups;
 pub use interrupt::{Interrupts, Temporary};
 pub use patient::Patient;
-pub use progress::{Bar, ETA_HIDDEN, Meter, Reached, duration, part, size};
+pub use progress::{
+    Bar, ETA_HIDDEN, Meter, Reached, beginning, duration, part, plural, shown_rate, size,
+};
 
 /// What a command was told about how to speak.
 #[derive(Clone, Copy, Default, Debug)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cmd::env::{Env, Manner, Temporary, size};
+use crate::cmd::env::{Env, Manner, Temporary, plural, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::when;
 use crate::core::error::{Code, Error};
@@ -202,7 +202,7 @@ impl Tally {
         let out = printable(&out.display().to_string());
         let of = if self.done == self.asked { String::new() } else { format!("{} of ", self.done) };
         let summary =
-            format!("Rescued {of}{}, {}  to {out}", count(self.asked, "file"), size(self.bytes));
+            format!("Rescued {of}{}, {}  to {out}", plural(self.asked, "file"), size(self.bytes));
         let failed = self.asked - self.done;
         let mut object =
             json!({"done": self.done, "failed": failed, "bytes": self.bytes, "out": out});
@@ -238,8 +238,8 @@ impl Tally {
 
     fn what_failed(&self) -> String {
         let failed = self.asked - self.done;
-        let files = || format!("{failed} of {} could not be rebuilt", count(self.asked, "file"));
-        let places = || format!("{} could not be read or made", count(self.places, "folder"));
+        let files = || format!("{failed} of {} could not be rebuilt", plural(self.asked, "file"));
+        let places = || format!("{} could not be read or made", plural(self.places, "folder"));
         match (failed, self.places) {
             (_, 0) => files(),
             (0, _) => places(),
@@ -254,11 +254,6 @@ fn describe(object: &mut Value, written: &Written) {
     object["blake3"] = json!(written.blake3.to_string());
     object["version"] = json!(written.version.to_string());
     object["seq"] = json!(written.seq.0);
-}
-
-/// `1 file`, `2 files`.
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Says what is read, and what is odd about it.
@@ -350,7 +345,7 @@ fn stopped(error: &Error, tally: &Tally, out: &Path) -> Failure {
     let hint = format!(
         "{} of {} are in {}. Make room, or name another folder with --out.",
         tally.done,
-        count(tally.asked, "file"),
+        plural(tally.asked, "file"),
         out.display()
     );
     Failure::from(error).hint(printable(&hint))

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cmd::admin::Common;
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, plural};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::service::{self, Key};
 use crate::core::error::{Code, Error};
@@ -63,10 +63,10 @@ fn finish(env: &mut Env, report: &Report, dir: &str) -> Result<(), Stop> {
     let contents = report.contents;
     env.note(&format!(
         "Recovered {}, {} and {}  to {dir}\n  {} from the nodes' journals",
-        count(contents.accounts, "account"),
-        count(contents.folders, "folder"),
-        count(contents.files, "file"),
-        count(report.from_journal, "change"),
+        plural(contents.accounts, "account"),
+        plural(contents.folders, "folder"),
+        plural(contents.files, "file"),
+        plural(report.from_journal, "change"),
     ));
     if env.manner().json {
         let object = json!({
@@ -80,11 +80,6 @@ fn finish(env: &mut Env, report: &Report, dir: &str) -> Result<(), Stop> {
         env.json("result", object)?;
     }
     Ok(())
-}
-
-/// `1 file`, `2 files`.
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::glob::{self, Meant};
 use super::settings::Common;
 use super::tally::Tally;
 use crate::cmd::completions::STORED;
-use crate::cmd::env::{Env, size};
+use crate::cmd::env::{Env, plural, size};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
 use crate::core::error::Error;
@@ -121,7 +121,7 @@ impl Du {
 
 fn row(sum: &Sum, slash: &str) -> String {
     let Sum { path, bytes, files, .. } = sum;
-    let files = if *files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+    let files = plural(*files, "file");
     format!("{:>9}  {files:>13}  /{}{slash}", size(*bytes), printable(path))
 }
 

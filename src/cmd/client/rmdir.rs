@@ -9,7 +9,7 @@ use super::settings::Common;
 use super::tally::Tally;
 use crate::cmd::completions::STORED;
 use crate::cmd::confirm::unconfirmed;
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, plural};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FolderPath, printable};
@@ -73,15 +73,11 @@ pub(super) fn object(folder: &FolderPath, removed: Removed) -> Value {
 
 /// `Removed up  with 3 files and 1 folder in it`
 pub(super) fn summary(folder: &FolderPath, removed: Removed) -> String {
-    let counted = |count: u64, what: &str| match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    };
     let inside = removed.folders.saturating_sub(1);
     if removed.files + inside == 0 {
         return format!("Removed {folder}");
     }
-    let (files, folders) = (counted(removed.files, "file"), counted(inside, "folder"));
+    let (files, folders) = (plural(removed.files, "file"), plural(inside, "folder"));
     format!("Removed {folder}  with {files} and {folders} in it")
 }
 

@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::settings::Common;
 use super::tally::Tally;
 use crate::cmd::completions::STORED;
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, plural};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
 use crate::core::error::{Code, Error};
@@ -84,8 +84,7 @@ pub(crate) fn summary(path: &FilePath, outcome: &Outcome) -> String {
     match outcome {
         Outcome::Former(_) => format!("{path} is its former version again"),
         Outcome::FileBack(_) => format!("{path} is back"),
-        Outcome::FolderBack(1) => format!("{path} is back  with 1 file"),
-        Outcome::FolderBack(files) => format!("{path} is back  with {files} files"),
+        Outcome::FolderBack(files) => format!("{path} is back  with {}", plural(*files, "file")),
         Outcome::MovedBack { from, to } => format!("Moved {from} back to {to}"),
         Outcome::Deleted => format!("Deleted {path}, which was new"),
     }

@@ -3,7 +3,7 @@
 use super::blocks;
 use super::cluster::{Cluster, State};
 use crate::cmd::client::session::Extra;
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, plural};
 use crate::cmd::failure::{Failure, Stop};
 use crate::cmd::status::grouped;
 use crate::core::error::{Code, Error};
@@ -104,8 +104,7 @@ impl Prompt<'_> {
             let (number, address) = (id.number(), self.cluster.address(id));
             let lacks = match placed.iter().filter(|placed| !placed.contains(id)).count() {
                 0 => "nothing".to_owned(),
-                1 => "1 file".to_owned(),
-                count => format!("{count} files"),
+                lacking => plural(lacking, "file"),
             };
             env.data(&format!(
                 "  {number:>4}  {state:24}  {address:21}  {files:>6}  {bytes:>13}  {lacks}"

@@ -4,6 +4,7 @@
 mod line;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
 use serde_json::json;
 
-pub use self::line::Reached;
+pub use self::line::{Reached, beginning};
 use super::{Env, Screen};
 use crate::core::io::terminal::window;
 use crate::core::path::printable;
@@ -241,6 +242,16 @@ fn json_line(label: &str, progress: Progress) -> String {
 /// A number of bytes as people read it: `62.0 MB`.
 pub fn size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
+}
+
+/// `1 file`, `12 files`
+pub fn plural<N: Copy + fmt::Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    format!("{number} {what}{}", if number == N::from(1) { "" } else { "s" })
+}
+
+/// `10.0 MB/s`
+pub fn shown_rate(bytes_per_second: u64) -> String {
+    format!("{}/s", size(bytes_per_second))
 }
 
 /// How long something took, as people say it: `22 ms`, `0.6 s`.

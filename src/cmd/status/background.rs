@@ -1,7 +1,7 @@
 //! What goes on in the background, in words: a line each for what there is to say.
 
 use super::words::{counted, grouped, span};
-use crate::cmd::env::size;
+use crate::cmd::env::{shown_rate, size};
 use crate::core::path::printable;
 use crate::core::status::{Backup, Healed, Kept, Replacing, ScrubPhase, Scrubbing, Upkeep};
 use crate::core::types::NodeSet;
@@ -66,7 +66,7 @@ pub(crate) fn scrub_far(scrub: &Scrubbing) -> String {
             format!("all is read, {errors}, {left} still to be mended")
         }
         _ => {
-            let rate = scrub.bytes_per_second.map(|rate| format!(", {}/s", size(rate)));
+            let rate = scrub.bytes_per_second.map(|bytes| format!(", {}", shown_rate(bytes)));
             let left = scrub.left_ms.map(|ms| format!(", about {} left", about(ms)));
             format!(
                 "{} %, {}{}{}, {errors}",

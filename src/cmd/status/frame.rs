@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::background::{part, scrub_far};
 use super::object;
 use super::table::{NARROW, Sheet, nodes};
 use super::target::Server;
-use super::view::{View, flow, shown_rate};
+use super::view::{View, flow};
 use super::words::{counted, headline, owed, span, state, sums, trouble};
+use crate::cmd::env::{beginning, shown_rate};
 use crate::cmd::failure::Stop;
 use crate::core::error::Code;
 use crate::core::health::State as NodeState;
@@ -121,17 +122,6 @@ fn transfer(view: &View, one: &RunningTransfer, width: usize) -> String {
     let facts = format!("  {word:5}  {percent:>3} %{far}  {rate:>10}");
     let name = ending(&printable(&one.name), width.saturating_sub(indent.len() + facts.len()));
     format!("{indent}{name}{facts}")
-}
-
-/// The beginning of a text, as much as fits into a width.
-fn beginning(text: &str, width: usize) -> &str {
-    let mut taken = 0;
-    let fits = |(_, c): &(usize, char)| {
-        taken += c.width().unwrap_or(0);
-        taken <= width
-    };
-    let end = text.char_indices().take_while(fits).last();
-    end.map_or("", |(at, c)| &text[..at + c.len_utf8()])
 }
 
 /// A text that fills a width: with blanks behind it, or without its beginning.

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::cmd::env::size;
 use crate::core::status::{Direction, Flow, RunningTransfer, Status, Transfers};
 
 /// Rates are averages over this time, since bytes come in stripes of up to 1 MiB.
@@ -105,11 +104,6 @@ pub(super) fn flow(transfers: &Transfers, direction: Direction) -> Flow {
 fn rate(bytes: u64, time: Duration) -> Option<u64> {
     let rate = (u128::from(bytes) * 1000).checked_div(time.as_millis())?;
     Some(u64::try_from(rate).unwrap_or(u64::MAX))
-}
-
-/// `10.0 MB/s`
-pub(super) fn shown_rate(rate: u64) -> String {
-    format!("{}/s", size(rate))
 }
 
 #[cfg(test)]

@@ -9,11 +9,10 @@ use super::super::connection::Connection;
 use super::super::settings::Common;
 use super::Filter;
 use super::compare::{By, Item, Kind};
-use super::count::counted;
 use super::judge::Verdict;
 use super::sides::Listing;
 use super::trees::Trees;
-use crate::cmd::env::{Bar, Env};
+use crate::cmd::env::{Bar, Env, plural};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::path::FolderPath;
@@ -135,7 +134,7 @@ impl Tally {
                 failed => format!(", {failed} could not be read"),
             };
             env.note(&match is_same {
-                true => format!("No difference: {}", counted(same)),
+                true => format!("No difference: {}", plural(same, "file")),
                 false => format!(
                     "{only_here} only here, {only_there} only there, {different} different, \
                      {same} the same{unread}"

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::pool::Shared;
-use crate::cmd::env::{Bar, ETA_HIDDEN, Env, duration, part, size};
+use crate::cmd::env::{Bar, ETA_HIDDEN, Env, duration, part, plural, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::Code;
 use crate::core::path::printable;
@@ -163,7 +163,7 @@ impl Count {
         let Count { words, all, done, failed, told, began, bar, .. } = self;
         drop(bar);
         let took = began.elapsed();
-        let (files, bytes) = (counted(done.files), size(done.bytes));
+        let (files, bytes) = (plural(done.files, "file"), size(done.bytes));
         let rate = size(rate(done.bytes, took));
         if all.files > 0 || more.is_empty() {
             env.note(&format!("{} {files}, {bytes}, in {} ({rate}/s)", words.done, duration(took)));
@@ -189,14 +189,6 @@ impl Count {
         Err(Failure::new(Code::SomeFailed, text)
             .hint("The lines above say why. The same command tries again.")
             .into())
-    }
-}
-
-/// `1 file`, `12 files`
-pub(super) fn counted(files: u64) -> String {
-    match files {
-        1 => "1 file".to_owned(),
-        files => format!("{files} files"),
     }
 }
 

@@ -13,11 +13,11 @@ use super::super::place::{Existing, Place};
 use super::super::retry::Patience;
 use super::super::transfer::{Fetched, fetch_watched, rooted};
 use super::Manner;
-use super::count::{Count, Sum, Words, counted};
+use super::count::{Count, Sum, Words};
 use super::pool::{self, Shared};
 use super::sides::obstacle;
 use super::walk::{LeftOut, Links};
-use crate::cmd::env::{Env, Interrupts, size};
+use crate::cmd::env::{Env, Interrupts, plural, size};
 use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::reason;
@@ -253,7 +253,7 @@ fn tell_planned(jobs: &[Job], all: Sum, env: &mut Env) -> std::result::Result<()
             Job::Bad(name, error) => env.tell(&advice::failure(&cannot(name), error)),
         }
     }
-    let (files, bytes) = (counted(all.files), size(all.bytes));
+    let (files, bytes) = (plural(all.files, "file"), size(all.bytes));
     env.note(&format!("Nothing was written: {files}, {bytes}, would be retrieved."));
     let result = json!({"code": 0, "dry_run": true, "files": all.files, "bytes": all.bytes});
     if json { env.json("result", result) } else { Ok(()) }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::compare::{Item, Kind};
 use super::count::Sum;
 use super::judge::Verdict;
+use crate::cmd::env::plural;
 use crate::core::error::Error;
 use crate::core::types::VersionId;
 
@@ -181,16 +182,10 @@ impl Plan {
 
 /// How many files and folders these are: `2 files and 1 folder`.
 pub(super) fn counted_extra(files: usize, folders: usize) -> String {
-    let counted = |count: usize, what: &str| match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    };
     match (files, folders) {
-        (files, 0) => counted(files, "file"),
-        (0, folders) => counted(folders, "folder"),
-        (files, folders) => {
-            format!("{} and {}", counted(files, "file"), counted(folders, "folder"))
-        }
+        (files, 0) => plural(files, "file"),
+        (0, folders) => plural(folders, "folder"),
+        (files, folders) => format!("{} and {}", plural(files, "file"), plural(folders, "folder")),
     }
 }
 

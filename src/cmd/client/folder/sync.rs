@@ -26,7 +26,7 @@ use super::super::place::Existing;
 use super::super::retry::{Patience, Rule, persist};
 use super::super::settings::Common;
 use super::compare::By;
-use super::count::{Count, counted};
+use super::count::Count;
 use super::plan::{Direction, NewTime, Plan, WantedKind, counted_extra};
 use super::pool::{self, Shared};
 use super::sides::{Listing, Obstacle, Top, local_path, obstacle};
@@ -34,7 +34,7 @@ use super::trees::Trees;
 use super::walk::{LeftOut, Links};
 use super::{Download, Filter, Manner, Upload, download, upload};
 use crate::cmd::confirm::{confirm, unconfirmed};
-use crate::cmd::env::{Env, size};
+use crate::cmd::env::{Env, plural, size};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::attributes::give;
@@ -219,7 +219,7 @@ impl Run<'_> {
             let what = format!("cannot bring {} over", path.display());
             env.tell(&advice::failure(&what, error));
         }
-        let (files, bytes) = (counted(sum.files), size(sum.bytes));
+        let (files, bytes) = (plural(sum.files, "file"), size(sum.bytes));
         let verb = match self.sync.direction {
             Direction::Up => "stored",
             Direction::Down => "retrieved",
@@ -472,7 +472,7 @@ fn is_at_or_below(path: &str, paths: &HashSet<String>) -> bool {
 
 /// `42 files are`
 fn are(files: u64) -> String {
-    format!("{} {}", counted(files), if files == 1 { "is" } else { "are" })
+    format!("{} {}", plural(files, "file"), if files == 1 { "is" } else { "are" })
 }
 
 const IN_THE_WAY: &str =

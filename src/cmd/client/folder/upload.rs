@@ -9,11 +9,11 @@ use super::super::connection::Connection;
 use super::super::local::Source;
 use super::super::retry::Patience;
 use super::super::transfer::{Sent, rooted, send_watched};
-use super::count::{Count, Sum, Words, counted};
+use super::count::{Count, Sum, Words};
 use super::pool::{self, Shared};
 use super::walk::{Found, LeftOut, Links, walk};
 use super::{Filter, Manner};
-use crate::cmd::env::{Env, size};
+use crate::cmd::env::{Env, plural, size};
 use crate::cmd::failure::Stop;
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
@@ -93,7 +93,7 @@ pub(in super::super) fn upload(
         }
     }
     if upload.manner.dry_run {
-        let (files, bytes) = (counted(all.files), size(all.bytes));
+        let (files, bytes) = (plural(all.files, "file"), size(all.bytes));
         env.note(&format!("Nothing was sent: {files}, {bytes}, would be stored."));
         left_out.lines().iter().for_each(|line| env.note(line));
         let result = json!({"code": 0, "dry_run": true, "files": all.files, "bytes": all.bytes});

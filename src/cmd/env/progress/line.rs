@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::size;
+use super::shown_rate;
 
 /// How long a bar is at most, in columns.
 const BAR_MAX: usize = 28;
@@ -41,7 +41,7 @@ impl Reached {
     /// What may stand behind the bar, the longest first.
     fn figures(&self) -> [String; 4] {
         let percent = format!("{:>3} %", self.percent);
-        let rate = self.rate.map(|rate| format!("{}/s", size(rate)));
+        let rate = self.rate.map(shown_rate);
         let left = self.left.map(|left| format!("{} left", rough(left)));
         let joined = |first: &str, others: &[Option<String>]| {
             let others = others.iter().flatten().map(String::as_str);
@@ -94,16 +94,19 @@ fn cut(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
     }
-    let mut room = columns.saturating_sub(1);
-    let fits = |c: &char| {
-        let width = c.width().unwrap_or(0);
-        let fits = width <= room;
-        room = room.saturating_sub(width);
-        fits
+    let more = if columns > 0 { "…" } else { "" };
+    format!("{}{more}", beginning(text, columns.saturating_sub(1)))
+}
+
+/// The beginning of a text, as much as fits into so many columns.
+pub fn beginning(text: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    let fits = |(_, c): &(usize, char)| {
+        taken += c.width().unwrap_or(0);
+        taken <= columns
     };
-    let mut text: String = text.chars().take_while(fits).collect();
-    text.extend((columns > 0).then_some('…'));
-    text
+    let end = text.char_indices().take_while(fits).last();
+    end.map_or("", |(at, c)| &text[..at + c.len_utf8()])
 }
 
 /// A time as somebody who waits wants to know it: `5 s`, `12 min`, `3 h`.
