@@ -249,6 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn of_several_names_one_that_is_there_now_is_told() {
+        let f = fixture();
+        f.store("x/a", 1);
+        copy(&f, "x", "y", false).unwrap();
+        let told = || f.catalog.version(v(1)).unwrap().unwrap().place.path;
+        f.change(|draft| draft.remove_folder(f.user, &folder("x"), true)).unwrap();
+        assert_eq!(told(), path("y/a"));
+        f.change(|draft| draft.forget_history(f.user, &path("x"))).unwrap();
+        assert_eq!(told(), path("y/a"));
+    }
+
+    #[test]
     fn copies_count_by_their_sizes_and_are_stored_once() {
         let f = fixture();
         f.store("x/a", 1);

@@ -587,11 +587,11 @@ impl Draft<'_> {
 
 /// The path of a name in a folder that is in the tree now.
 fn live_path(connection: &Connection, at: &Binding) -> Result<Option<FilePath>> {
-    if at.parent == past::NO_FOLDER || !tree::is_live(connection, at.parent)? {
+    if at.parent == past::NO_FOLDER {
         return Ok(None);
     }
-    let folder = Places::new(connection).folder(at.parent)?;
-    Ok(folder.map(|(_, folder)| folder.join(&at.name)).transpose()?)
+    let folder = Places::new(connection).folder(at.parent)?.filter(|folder| folder.is_live);
+    Ok(folder.map(|folder| folder.path.join(&at.name)).transpose()?)
 }
 
 fn refused(text: String) -> Error {

@@ -194,7 +194,16 @@ pub(super) fn above(connection: &Connection, id: i64) -> Result<Option<(Option<i
 /// Finds out where versions are or were, and remembers the folders on the way.
 pub(super) struct Places<'a> {
     connection: &'a Connection,
-    folders: HashMap<i64, Option<(UserName, FolderPath)>>,
+    folders: HashMap<i64, Option<FolderPlace>>,
+}
+
+/// Where a folder is, or was when it was detached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct FolderPlace {
+    pub(super) user: UserName,
+    pub(super) path: FolderPath,
+    /// Is it there now?
+    pub(super) is_live: bool,
 }
 
 impl<'a> Places<'a> {
@@ -203,17 +212,25 @@ impl<'a> Places<'a> {
     }
 
     /// A file of which this is the version, or an extent of it, or was before it was replaced, deleted or
-    /// moved; `None` if nothing can bring such a file back.
+    /// moved; `None` if nothing can bring such a file back. One that is there now, if there is one.
     pub(super) fn of(&mut self, version: VersionId) -> Result<Option<Place>> {
         let now = "SELECT parent, name FROM entries WHERE version = ?1";
         let past = "SELECT parent, name FROM past WHERE version = ?1 ORDER BY gone DESC";
         for select in [now, past] {
             let names: Vec<(i64, String)> =
                 all(self.connection, select, [version.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let mut first = None;
             for (parent, name) in names {
-                if let Some((user, folder)) = self.folder(parent)? {
-                    return Ok(Some(Place { user, path: folder.join(&name)? }));
+                if let Some(FolderPlace { user, path, is_live }) = self.folder(parent)? {
+                    let place = Place { user, path: path.join(&name)? };
+                    if is_live {
+                        return Ok(Some(place));
+                    }
+                    first = first.or(Some(place));
                 }
+            }
+            if first.is_some() {
+                return Ok(first);
             }
         }
         for file in extents::files_of(self.connection, version)? {
@@ -228,8 +245,8 @@ impl<'a> Places<'a> {
         Ok(None)
     }
 
-    /// Where a folder is, or was when it was detached; `None` if it is doomed or below one that is.
-    pub(super) fn folder(&mut self, id: i64) -> Result<Option<(UserName, FolderPath)>> {
+    /// Where a folder is or was; `None` if it is doomed or below one that is.
+    pub(super) fn folder(&mut self, id: i64) -> Result<Option<FolderPlace>> {
         if let Some(known) = self.folders.get(&id) {
             return Ok(known.clone());
         }
@@ -242,21 +259,23 @@ impl<'a> Places<'a> {
         Ok(found)
     }
 
-    fn join(&mut self, parent: i64, name: &str) -> Result<Option<(UserName, FolderPath)>> {
+    fn join(&mut self, parent: i64, name: &str) -> Result<Option<FolderPlace>> {
         Ok(match self.folder(parent)? {
-            Some((user, folder)) => Some((user, folder.join(name)?.as_folder())),
+            Some(at) => Some(FolderPlace { path: at.path.join(name)?.as_folder(), ..at }),
             None => None,
         })
     }
 
     /// A folder that is in no other one.
-    fn detached(&mut self, id: i64) -> Result<Option<(UserName, FolderPath)>> {
-        let owner = "SELECT name FROM users WHERE removed = 0 AND (root = ?1 OR id =
+    fn detached(&mut self, id: i64) -> Result<Option<FolderPlace>> {
+        let owner = "SELECT name, root IS ?1 FROM users WHERE removed = 0 AND (root = ?1 OR id =
                          (SELECT user_id FROM detached WHERE entry = ?1 AND doomed = 0))";
-        let Some(name) = first(self.connection, owner, [id], |row| row.get::<_, String>(0))? else {
-            return Ok(None);
-        };
-        let top = Some((UserName::parse(&name)?, FolderPath::top()));
+        let owner = first(self.connection, owner, [id], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+        })?;
+        let Some((name, is_live)) = owner else { return Ok(None) };
+        let top =
+            Some(FolderPlace { user: UserName::parse(&name)?, path: FolderPath::top(), is_live });
         // It may have been in a folder that is in it now.
         self.folders.insert(id, top.clone());
         let was = "SELECT parent, name FROM past WHERE folder = ?1 AND parent != 0
@@ -265,7 +284,8 @@ impl<'a> Places<'a> {
         let was: Option<(i64, String)> =
             first(self.connection, was, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let Some((parent, name)) = was else { return Ok(top) };
-        Ok(self.join(parent, &name).ok().flatten().or(top))
+        let was = self.join(parent, &name).ok().flatten();
+        Ok(was.map(|was| FolderPlace { is_live: false, ..was }).or(top))
     }
 }
 
