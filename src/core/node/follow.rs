@@ -71,6 +71,8 @@ pub(super) struct Follower {
     view: View,
     /// Followed durably up to there.
     saved: AtomicU64,
+    /// Followed up to there; also in the middle of a step.
+    reached: AtomicU64,
     state: Mutex<State>,
     /// What may not be changed in the view, until a check has put everything right.
     protected: Mutex<Option<String>>,
@@ -163,6 +165,7 @@ impl Follower {
             root: root.to_path_buf(),
             id,
             saved: AtomicU64::new(position),
+            reached: AtomicU64::new(position),
             state: Mutex::new(state),
             protected: Mutex::default(),
         })
@@ -171,6 +174,11 @@ impl Follower {
     /// Up to which entry the journal has been followed durably.
     pub(super) fn position(&self) -> u64 {
         self.saved.load(Ordering::Relaxed)
+    }
+
+    /// Up to which entry it has been followed.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// Follows some entries, or does what is to be done when there are none. True if there is more.
@@ -221,10 +229,15 @@ impl Follower {
                 Some(change) => self.show(state, entry.at, change),
                 None => {}
             }
-            state.position = entry.id;
+            self.reach(state, entry.id);
             state.dropped = state.dropped.max(entry.id);
         }
         Ok(())
+    }
+
+    fn reach(&self, state: &mut State, id: u64) {
+        state.position = id;
+        self.reached.store(id, Ordering::Relaxed);
     }
 
     /// The journal begins behind what was followed: a snapshot was installed in place of the entries
@@ -236,7 +249,7 @@ impl Follower {
         };
         self.write(self.position(), true)?;
         state.is_moved_saved = true;
-        state.position = head.at.id;
+        self.reach(state, head.at.id);
         state.dropped = state.dropped.max(head.at.id);
         state.check = None;
         state.want_check();

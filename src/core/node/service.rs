@@ -168,6 +168,21 @@ fn turn_away(socket: TcpStream, peer: SocketAddr, why: String) -> Result<()> {
 /// How often pieces are written out. A name is in the view within two seconds.
 const WRITE_OUT_EVERY: Duration = Duration::from_millis(700);
 
+/// A node that went on confirming what it cannot follow would fill its disk with pieces that were dropped, and
+/// show names later and later. Its answers wait when it is so many entries behind.
+const BEHIND_MAX: u64 = 4096;
+
+/// For so long, as those wait too who have caused none of it.
+const AWAIT_FOLLOWED: Duration = Duration::from_millis(500);
+
+/// Waits until the background has followed all but so many entries.
+fn await_followed(store: &BlockStore, most: u64) {
+    let begun = Instant::now();
+    while store.behind() > most && begun.elapsed() < AWAIT_FOLLOWED {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Follows the journal and writes out pieces until the process ends.
 fn run_background(store: &BlockStore) {
     let complaint = Complaint::default();
@@ -358,6 +373,7 @@ impl Connection {
             Request::Append(append) => {
                 let appended = store.append(&append, &self.body);
                 drop(admitted);
+                await_followed(&store, BEHIND_MAX);
                 self.reply(appended.map(Reply::Journal))
             }
             Request::PointAt { id } => {

@@ -481,6 +481,11 @@ impl BlockStore {
         }
     }
 
+    /// How many decided entries of the journal have not been followed yet.
+    pub fn behind(&self) -> u64 {
+        self.journal.decided().saturating_sub(self.follower.reached())
+    }
+
     /// Does what decided entries of the journal mean for the node, a few of them; true if there are
     /// more.
     ///

@@ -148,8 +148,14 @@ impl View {
         if self.what_is(&at)? == There::Block {
             // Not in the same folder, where a crash would leave it for everyone to see.
             let beside = self.root.join(".palk").join(format!("link_{block}"));
-            self.disk.remove(&beside)?;
-            self.disk.link(&piece, &beside)?;
+            if let Err(e) = self.disk.link(&piece, &beside) {
+                if e.kind() != io::ErrorKind::AlreadyExists {
+                    return Err(e);
+                }
+                // A crash has left it there.
+                self.disk.remove(&beside)?;
+                self.disk.link(&piece, &beside)?;
+            }
             self.disk.rename(&beside, &at)?;
             return Ok(Linked::Made);
         }

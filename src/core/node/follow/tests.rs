@@ -355,6 +355,27 @@ fn a_folder_that_is_attached_once_more_after_a_crash_is_shown() {
 }
 
 #[test]
+fn how_far_it_is_behind_counts_what_is_decided_and_not_followed() {
+    let mut bench = Bench::new();
+    bench.store(1, "a").store(2, "b").send();
+    assert_eq!(bench.store.behind(), 3, "the user, too");
+    bench.follow();
+    assert_eq!(bench.store.behind(), 0);
+}
+
+#[test]
+fn a_link_that_a_crash_has_left_before_its_rename_is_in_nobodys_way() {
+    let mut bench = Bench::new();
+    bench.store(1, "a").store(2, "b").follow();
+    let [first, _] = NODE.blocks();
+    let beside = bench.at(".palk").join(format!("link_{first}"));
+    fs::hard_link(bench.shown_at("b"), &beside).unwrap();
+    bench.store(3, "a").follow();
+    bench.expect(&[("a", 3), ("b", 2)], &[]);
+    assert!(!beside.exists());
+}
+
+#[test]
 fn a_dropped_version_is_gone_with_its_pieces() {
     let mut bench = Bench::new();
     bench.store(1, "a").follow().store(2, "a").follow();
