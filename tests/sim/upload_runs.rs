@@ -3,11 +3,16 @@
 use std::panic;
 use std::time::Duration;
 
+use palk::core::error::Code;
+use palk::core::serve::store::{Store, Wanted};
+use palk::core::types::{FileAttributes, Precondition};
+
 use super::faults::Faults;
 use super::past::KEEPS;
 use super::sending::Sending;
 use super::upload::KEPT_US;
 use super::uploading::Source;
+use super::users::file;
 use super::world::World;
 use super::{DEMO, failures, run, run_all, seeds};
 
@@ -131,6 +136,45 @@ fn a_part_that_breaks_off_is_what_has_come_of_it() {
     assert_eq!(world.uploads(DEMO)[0].arrived(), 2 << 20);
     assert!(world.complete_upload(DEMO, id, label));
     world.make_whole();
+}
+
+/// A file whose upload somebody drops while it is sent is not stored, and leaves no upload without its
+/// beginning.
+#[test]
+fn an_upload_that_is_dropped_while_its_file_is_sent_does_not_begin_again() {
+    let mut world = World::new(3, Faults::default());
+    let (files, owner, upload) =
+        (world.server().files.clone(), world.user(DEMO).unwrap(), world.version());
+    let (at, content) = (file("b"), world.noise(4 * MIB));
+    let wanted = Wanted {
+        path: &at,
+        bytes: content.len() as u64,
+        precondition: Precondition::Any,
+        attributes: FileAttributes::default(),
+        keep: Some(upload),
+    };
+    let mut store = files.store_wanted(&owner, &wanted).unwrap();
+    let mut rest = &content[..];
+    let mut send = |store: &mut Store<'_>| {
+        let room = store.room()?;
+        let (now, later) = rest.split_at(room.len());
+        room.copy_from_slice(now);
+        rest = later;
+        store.push()
+    };
+    let has_come = |world: &mut World| !world.uploads(DEMO).is_empty();
+    while !has_come(&mut world) {
+        send(&mut store).unwrap();
+    }
+    files.drop_upload(&owner, upload).unwrap();
+    let refused = loop {
+        if let Err(error) = send(&mut store) {
+            break error;
+        }
+    };
+    assert_eq!(refused.code(), Code::Changed, "{refused}");
+    drop(store);
+    assert!(!has_come(&mut world) && !rest.is_empty());
 }
 
 // ---- canaries ----

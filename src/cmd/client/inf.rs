@@ -9,7 +9,7 @@ use super::entries::{self, Nodes, line, object, row};
 use super::glob::{self, Meant};
 use super::settings::Common;
 use crate::cmd::completions::STORED;
-use crate::cmd::env::{Env, size};
+use crate::cmd::env::{Env, plural, size};
 use crate::cmd::failure::Stop;
 use crate::cmd::when;
 use crate::core::error::Error;
@@ -123,7 +123,7 @@ impl Inf {
             let note = if path.is_top() { "No files in database" } else { "The folder is empty" };
             env.note(note);
         }
-        env.detail(&format!("{files} files, {}", size(bytes)));
+        env.detail(&format!("{}, {}", plural(files, "file"), size(bytes)));
         if let Some(usage) = usage {
             env.detail(&format!(
                 "{} more are kept for undo and in snapshots",

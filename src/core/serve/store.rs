@@ -467,7 +467,7 @@ impl Store<'_> {
             precondition,
         };
         let completed = self.files.change(move |draft| {
-            draft.add_extent(&new)?;
+            draft.add_extent(&new).map_err(dropped)?;
             draft.complete_upload(&completion)
         });
         let completed = completed.inspect_err(|error| self.extent.writing.refused(error))?;
@@ -506,7 +506,10 @@ impl Store<'_> {
     /// Makes the extent durable and a part of the upload.
     fn record_extent(&mut self) -> Result<()> {
         let new = self.write_extent()?;
-        let recorded = self.files.change(move |draft| draft.add_extent(&new));
+        let is_file = matches!(self.goal, Goal::File { .. });
+        let recorded = self.files.change(move |draft| {
+            draft.add_extent(&new).map_err(|error| if is_file { dropped(error) } else { error })
+        });
         recorded.inspect_err(|error| self.extent.writing.refused(error))?;
         let left = self.end - self.offset;
         self.files.with_room(|room| self.reservation.shrink(room, left))
@@ -524,7 +527,9 @@ impl Store<'_> {
                     begun_ms: self.begun_ms,
                     attributes: self.attributes,
                 };
-                (upload, [self.extent.begin, self.end], Some(begun))
+                // It begins once: what is dropped meanwhile stays dropped.
+                let begun = self.extents.is_empty().then_some(begun);
+                (upload, [self.extent.begin, self.end], begun)
             }
             Goal::Upload { id, at: PartPlace::Byte(_), .. } => {
                 (id, [self.extent.begin, self.end], None)
@@ -565,6 +570,16 @@ impl Store<'_> {
             by: self.by.clone(),
             tree,
         })
+    }
+}
+
+/// The upload of a file that is being stored is there no more.
+fn dropped(error: Error) -> Error {
+    match error.code() {
+        Code::NoSuchFile => {
+            Error::other(Code::Changed, "what had come of the file was dropped meanwhile")
+        }
+        _ => error,
     }
 }
 
