@@ -101,6 +101,13 @@ pub(crate) fn part_of(tree: &Tree, path: &str) -> Tree {
 }
 
 impl Change {
+    /// Is it refused, perhaps, until it is decided what came in the same group before it?
+    pub(crate) fn may_wait_for(&self, before: &[Change]) -> bool {
+        let is_store =
+            |own: &Change| own.user == self.user && matches!(own.what, What::Store { .. });
+        matches!(self.what, What::Move { .. }) && before.iter().any(is_store)
+    }
+
     /// What there is where this change was made and then taken back, if that can happen to it.
     pub(crate) fn taken_back(&self, state: &State) -> Option<State> {
         let tree = self.what.taken_back(state.trees.get(self.user)?)?;

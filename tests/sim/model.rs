@@ -90,7 +90,7 @@ impl Model {
                 state
             })
             .collect();
-        for change in changes {
+        for (number, change) in changes.iter().enumerate() {
             let mut next = BTreeSet::new();
             for before in &frontier {
                 let after = change.apply(&before.state);
@@ -110,7 +110,7 @@ impl Model {
                 if let Some(state) = change.taken_back(&before.state) {
                     next.insert(go_on(Some(state), Fate::Made, true));
                 }
-                if is_uncertain {
+                if is_uncertain || change.may_wait_for(&changes[..number]) {
                     next.insert(go_on(None, Fate::Obstructed, false));
                 }
                 next.insert(go_on(after, Fate::Made, false));

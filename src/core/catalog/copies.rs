@@ -58,7 +58,10 @@ fn plan(
     let Course { item, to, there, files } = moves::course(connection, top, from, to, replace)?;
     let bytes = match item.version {
         Some(version) => {
-            check_certain(connection, version, from)?;
+            // A version of this very group is none that a copy was planned of.
+            if uncertain::is_uncertain(connection, version)? {
+                return Err(not_certain(from));
+            }
             record_of(connection, version)?.map_or(0, |record| record.bytes)
         }
         None => u64::try_from(tree::sum(connection, item.id)?.1).unwrap_or(0),
@@ -68,15 +71,12 @@ fn plan(
 }
 
 /// What may be taken back is not copied: its other names would stay.
-fn check_certain(connection: &Connection, version: VersionId, path: &FilePath) -> Result<()> {
-    if !uncertain::is_uncertain(connection, version)? {
-        return Ok(());
-    }
+fn not_certain(path: &FilePath) -> Error {
     let text = format!(
         "it is not known yet whether {path} can be read, so it is not copied; try again when all nodes are \
          up"
     );
-    Err(Error::other(Code::Temporary, text))
+    Error::other(Code::Temporary, text)
 }
 
 impl Catalog {
@@ -159,8 +159,8 @@ impl Draft<'_> {
             match entry {
                 Entry::Folder(_) => folders.push(inner),
                 Entry::File(file) => {
-                    if at.is_none() {
-                        check_certain(self.connection, file.version, &file.path)?;
+                    if at.is_none() && self.may_be_taken_back(file.version)? {
+                        return Err(not_certain(&file.path));
                     }
                     filled.bytes = filled.bytes.saturating_add(file.bytes);
                     files.push((inner, file.version));

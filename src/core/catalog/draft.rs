@@ -7,10 +7,10 @@ use rusqlite::Connection;
 
 use crate::core::catalog::group::Pending;
 use crate::core::catalog::reserve::DiskReserve;
-use crate::core::catalog::{apply, node_addresses};
+use crate::core::catalog::{apply, node_addresses, uncertain, versions};
 use crate::core::code::coded::CodedStripe;
 use crate::core::error::{Code, Error, Result};
-use crate::core::types::{Moment, NODE_COUNT, ServerId};
+use crate::core::types::{Moment, NODE_COUNT, ServerId, VersionId};
 use crate::core::wire::journal::{Change, Entry, Point, TEXT_BYTES_MAX};
 
 /// What a job works on.
@@ -20,6 +20,8 @@ pub struct Draft<'a> {
     epoch: u64,
     /// In microseconds since 1970.
     now_us: i64,
+    /// The last entry before the group.
+    before: u64,
     end: Point,
     recorded: Vec<Pending>,
 }
@@ -30,9 +32,10 @@ impl<'a> Draft<'a> {
         reserve: Option<&'a DiskReserve>,
         epoch: u64,
         now_us: i64,
+        before: u64,
         end: Point,
     ) -> Draft<'a> {
-        Draft { connection, reserve, epoch, now_us, end, recorded: Vec::new() }
+        Draft { connection, reserve, epoch, now_us, before, end, recorded: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Vec<Pending> {
@@ -66,6 +69,13 @@ impl<'a> Draft<'a> {
         self.end = entry.point();
         self.recorded.push(Pending { entry, pieces });
         Ok(self.end.id)
+    }
+
+    /// May it turn out that this version cannot be read, and never was answered? Also one that comes with this
+    /// very group may.
+    pub(super) fn may_be_taken_back(&self, version: VersionId) -> Result<bool> {
+        Ok(uncertain::is_uncertain(self.connection, version)?
+            || versions::is_placed_after(self.connection, version, self.before)?)
     }
 
     /// The moment of the last entry.

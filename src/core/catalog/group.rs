@@ -229,8 +229,10 @@ impl Group {
         self.restore(&writer.connection)?;
         let savepoint = Savepoint::begin(&writer.connection)?;
         let now_us = (catalog.clock)();
+        let before = self.end.id - self.entries.len() as u64;
+        let reserve = catalog.reserve.as_ref();
         let mut draft =
-            Draft::new(&writer.connection, catalog.reserve.as_ref(), self.epoch, now_us, self.end);
+            Draft::new(&writer.connection, reserve, self.epoch, now_us, before, self.end);
         let done = job(&mut draft)?;
         let recorded = draft.finish();
         if writer.connection.is_autocommit() {

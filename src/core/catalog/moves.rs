@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::core::catalog::tree::{self, Item};
-use crate::core::catalog::{Draft, UserId, files, uncertain, users};
+use crate::core::catalog::{Draft, UserId, files, users};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, PATH_DEPTH_MAX, PathError};
 use crate::core::wire::journal::Change;
@@ -40,7 +40,7 @@ impl Draft<'_> {
         let (user, top) = users::still_there(self.connection, user)?;
         let Course { item, to, there, files } = course(self.connection, top, from, to, replace)?;
         if let (Some(_), Some(version)) = (&there, item.version)
-            && uncertain::is_uncertain(self.connection, version)?
+            && self.may_be_taken_back(version)?
         {
             // Taken back later, it would leave nothing of what it had replaced here.
             let text = format!(
@@ -139,7 +139,9 @@ pub(super) fn check_lengths(connection: &Connection, folder: i64, to: &FilePath)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::catalog::fixture::{Fixture, fixture, folder, journal, path, place, v};
+    use crate::core::catalog::fixture::{
+        Fixture, fixture, folder, journal, new_file, path, place, v,
+    };
     use crate::core::error::Code;
 
     fn relocate(f: &Fixture, from: &str, to: &str, replace: bool) -> Result<Relocated> {
@@ -172,6 +174,23 @@ mod tests {
         assert_eq!(relocate(&f, "x/a", "c", true).unwrap().to, path("c"), "where nothing is");
         f.change(|draft| draft.confirm(v(1))).unwrap();
         assert!(relocate(&f, "c", "b", true).unwrap().replaced);
+    }
+
+    #[test]
+    fn a_file_that_comes_with_the_same_group_does_not_replace_one_by_a_move() {
+        let f = fixture();
+        f.store("b", 2);
+        let mut group = f.catalog.begin_group(1).unwrap();
+        let new = new_file(f.user, "x/a", v(1));
+        group.attempt(|draft| draft.store(&new, None)).unwrap();
+        let mut mv = |to: &str| {
+            group.attempt(|draft| draft.relocate(f.user, &path("x/a"), &folder(to), true))
+        };
+        assert_eq!(mv("b").unwrap_err().code(), Code::Temporary);
+        assert!(!mv("c").unwrap().replaced, "where nothing is");
+        group.commit().unwrap();
+        assert_eq!([f.version_at("b"), f.version_at("c")], [Some(v(2)), Some(v(1))]);
+        assert!(relocate(&f, "c", "b", true).unwrap().replaced, "now it is decided");
     }
 
     #[test]

@@ -107,10 +107,7 @@ impl Draft<'_> {
 impl Catalog {
     /// Was no piece of this version placed after this entry of the journal?
     pub fn is_as_seen(&self, version: VersionId, seen: u64) -> Result<bool> {
-        let select = "SELECT placed_at <= ?2 FROM versions WHERE version = ?1";
-        let values = params![version.0, seen];
-        let found = self.read(|connection| first(connection, select, values, |row| row.get(0)))?;
-        Ok(found.unwrap_or(true))
+        Ok(!self.read(|connection| is_placed_after(connection, version, seen))?)
     }
 
     /// The file of which this is or was the version, if there is one.
@@ -421,6 +418,17 @@ fn sweep(connection: &Connection, folder: i64, left: &mut usize) -> Result<bool>
     *left -= 1;
     tree::delete(connection, folder)?;
     Ok(true)
+}
+
+/// Was a piece of this version placed after this entry of the journal?
+pub(super) fn is_placed_after(
+    connection: &Connection,
+    version: VersionId,
+    entry: u64,
+) -> Result<bool> {
+    let select = "SELECT placed_at > ?2 FROM versions WHERE version = ?1";
+    let found = first(connection, select, params![version.0, entry], |row| row.get(0))?;
+    Ok(found.unwrap_or(false))
 }
 
 #[cfg(test)]
