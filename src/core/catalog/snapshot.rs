@@ -258,6 +258,13 @@ fn tell_tokens(
     Ok(())
 }
 
+/// What keeps a folder.
+enum Keeper {
+    Root,
+    /// A folder that had a name: itself or one around it, and the first moment at which it lost one.
+    Name(i64, i64),
+}
+
 /// Tells what a user has and had.
 struct UserTeller<'a, 'b> {
     connection: &'a Connection,
@@ -288,32 +295,54 @@ impl UserTeller<'_, '_> {
     }
 
     /// The folders that only their former names keep, with what they are told by: those that were in a doomed
-    /// folder, whether that is swept already or not.
+    /// folder, whether that is swept already or not. A name in a doomed folder keeps nothing: it goes with that.
     fn loose(&self, user: i64) -> Result<BTreeMap<i64, Moment>> {
-        let select = "SELECT folder, min(gone) FROM past
-                      WHERE user_id = ?1 AND folder IS NOT NULL GROUP BY folder";
-        let named: BTreeMap<i64, i64> =
-            all(self.connection, select, [user], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .into_iter()
-                .collect();
-        let is_kept = "SELECT 1 FROM users WHERE root = ?1
-                       UNION SELECT 1 FROM detached WHERE entry = ?1 AND doomed = 0 AND key >= 0";
+        let select =
+            "SELECT parent, folder, gone FROM past WHERE user_id = ?1 AND folder IS NOT NULL";
+        let mut names: Vec<(i64, i64, i64)> = all(self.connection, select, [user], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+        let mut named: BTreeMap<i64, i64> = BTreeMap::new();
+        loop {
+            let (mut doomed, count) = (Vec::new(), names.len());
+            for (parent, folder, gone) in names {
+                if parent != NO_FOLDER && self.keeper(parent, &named)?.is_none() {
+                    doomed.push((parent, folder, gone));
+                    continue;
+                }
+                named.entry(folder).and_modify(|first| *first = gone.min(*first)).or_insert(gone);
+            }
+            // What has a name now may have had such names in it.
+            if doomed.len() == count {
+                break;
+            }
+            names = doomed;
+        }
         let mut loose = BTreeMap::new();
         for folder in named.keys() {
-            // What is in another one that is named goes with that.
-            let (mut at, mut outermost) = (*folder, *folder);
-            while let Some((Some(parent), _)) = tree::above(self.connection, at)? {
-                at = parent;
-                if named.contains_key(&at) {
-                    outermost = at;
-                }
-            }
-            if first(self.connection, is_kept, [at], |_| Ok(()))?.is_none() {
-                let gone = named.get(&outermost).copied().unwrap_or_default();
+            if let Some(Keeper::Name(outermost, gone)) = self.keeper(*folder, &named)? {
                 loose.insert(outermost, Moment(-gone));
             }
         }
         Ok(loose)
+    }
+
+    /// What keeps a folder: the tree or one that can be had back, or, as that is in a doomed one, a name that
+    /// it had, or one around it.
+    fn keeper(&self, folder: i64, named: &BTreeMap<i64, i64>) -> Result<Option<Keeper>> {
+        let is_kept = "SELECT 1 FROM users WHERE root = ?1
+                       UNION SELECT 1 FROM detached WHERE entry = ?1 AND doomed = 0 AND key >= 0";
+        let (mut at, mut outermost) = (folder, None);
+        loop {
+            // What is in another one that is named goes with that.
+            outermost = named.get(&at).map(|gone| Keeper::Name(at, *gone)).or(outermost);
+            match tree::above(self.connection, at)? {
+                Some((Some(parent), _)) => at = parent,
+                _ => break,
+            }
+        }
+        let is_kept = first(self.connection, is_kept, [at], |_| Ok(()))?.is_some();
+        Ok(if is_kept { Some(Keeper::Root) } else { outermost })
     }
 
     /// Tells what is in a folder, and the folder itself: the user's top folder, or the detached one with
@@ -519,7 +548,8 @@ impl UserTeller<'_, '_> {
                 Some(FolderAt { key: None, path: FolderPath::top() })
             }
             _ => {
-                let key = "SELECT key FROM detached WHERE entry = ?1 AND doomed = 0";
+                // Those that only their former names keep are known.
+                let key = "SELECT key FROM detached WHERE entry = ?1 AND doomed = 0 AND key >= 0";
                 let key = first(self.connection, key, [folder], |row| Ok(Moment(row.get(0)?)))?;
                 key.map(|key| FolderAt { key: Some(key), path: FolderPath::top() })
             }
