@@ -748,7 +748,7 @@ fn every_change_of_the_journal() {
             "1d066d6f 6e646179 0101",
         ),
         (Change::SnapshotRemoved { of: key }, "1eac02"),
-        (Change::SnapshotReleased { of: key, most: 300 }, "1fac02ac 02"),
+        (Change::SnapshotReleased { of: key, upto: Moment(-1) }, "1fac0201"),
         (
             Change::HistoryForgotten { user: user(), path: path() },
             "20046465 6d6f0875 702f612e 747874",

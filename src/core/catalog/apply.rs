@@ -98,7 +98,7 @@ pub(super) fn change(connection: &Connection, id: u64, at: Moment, change: &Chan
         },
         Change::SnapshotMade { name, until_ms } => moments::make(connection, at, name, *until_ms),
         Change::SnapshotRemoved { of } => moments::remove(connection, *of),
-        Change::SnapshotReleased { of, most } => past::release(connection, *of, *most),
+        Change::SnapshotReleased { of, upto } => past::release(connection, *of, *upto),
         Change::Kept(kept) => keep_version(connection, kept),
         Change::Replaced { version, predecessor } => {
             uncertain::set_predecessor(connection, *version, *predecessor)

@@ -200,19 +200,21 @@ pub(super) fn expire(connection: &Connection, user: UserId, upto: Moment) -> Res
     rows.into_iter().try_for_each(|row| let_go(connection, &row))
 }
 
-/// The same for some of what a snapshot had that is removed; once it is all, the snapshot is forgotten.
-pub(super) fn release(connection: &Connection, of: Moment, most: u32) -> Result<()> {
+/// The same for what only a snapshot had that is removed; with all of it the snapshot is forgotten. Not for so many
+/// names: names in doomed folders are there until they are swept, which each catalog does when it has time.
+pub(super) fn release(connection: &Connection, of: Moment, upto: Moment) -> Result<()> {
     let is_removed = "SELECT 1 FROM snapshots WHERE of = ?1 AND removed = 1";
     if first(connection, is_removed, [of.0], |_| Ok(()))?.is_none() {
         return Ok(());
     }
-    let select = "SELECT id, version, made, gone FROM past WHERE held = ?1 AND held != 0
-                  ORDER BY id LIMIT ?2";
-    let rows = all(connection, select, params![of.0, most], read_row)?;
-    if rows.is_empty() {
-        return execute(connection, "DELETE FROM snapshots WHERE of = ?1", [of.0]).map(drop);
+    let select = "SELECT id, version, made, gone FROM past
+                  WHERE held = ?1 AND held != 0 AND gone <= ?2 ORDER BY gone";
+    let rows = all(connection, select, params![of.0, upto.0], read_row)?;
+    rows.into_iter().try_for_each(|row| let_go(connection, &row))?;
+    if upto == Moment::MAX {
+        execute(connection, "DELETE FROM snapshots WHERE of = ?1", [of.0])?;
     }
-    rows.into_iter().try_for_each(|row| let_go(connection, &row))
+    Ok(())
 }
 
 /// Lets go of all that a name in a folder was, but for what a snapshot has.
@@ -313,8 +315,13 @@ impl Draft<'_> {
         let Some(of) = first(self.connection, select, [], |row| Ok(Moment(row.get(0)?)))? else {
             return Ok(false);
         };
-        let most = u32::try_from(EXPIRED_MAX).unwrap_or(u32::MAX);
-        self.record(Change::SnapshotReleased { of, most })?;
+        // Names of one change go together.
+        let select = "SELECT gone FROM past WHERE held = ?1 AND held != 0
+                      ORDER BY gone LIMIT 1 OFFSET ?2";
+        let upto = first(self.connection, select, params![of.0, limit(EXPIRED_MAX)], |row| {
+            Ok(Moment(row.get(0)?))
+        })?;
+        self.record(Change::SnapshotReleased { of, upto: upto.unwrap_or(Moment::MAX) })?;
         Ok(true)
     }
 

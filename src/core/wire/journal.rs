@@ -283,12 +283,12 @@ pub enum Change {
         /// The moment that it is of.
         of: Moment,
     },
-    /// Some of what only snapshots had that are removed was let go of.
+    /// What only a removed snapshot had of what went up to a moment was let go of.
     SnapshotReleased {
         /// The moment that the removed snapshot was of.
         of: Moment,
-        /// At most so many names.
-        most: u32,
+        /// Up to which moment, itself included; [`Moment::MAX`] for all of it, and the snapshot is forgotten.
+        upto: Moment,
     },
     /// What a path was called before, and no snapshot has, can not be had back any more.
     HistoryForgotten {
