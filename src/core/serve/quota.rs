@@ -55,7 +55,7 @@ struct Running {
     net: Net,
 }
 
-/// What stores and copies add, less what the files had that they replace.
+/// What a store or a copy adds, less what the file had that it replaces.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
 struct Net {
     /// To the sizes of all files.
@@ -68,6 +68,12 @@ impl Net {
     fn add(&mut self, other: Net) {
         self.files += other.files;
         self.versions += other.versions;
+    }
+
+    /// What it is to other stores: room that this one makes is there once it has been committed, and it may
+    /// fail, or be a part of a file that replaces nothing yet.
+    fn for_others(self) -> Net {
+        Net { files: self.files.max(0), versions: self.versions.max(0) }
     }
 
     fn less(self, other: Net) -> Net {
@@ -271,9 +277,9 @@ impl Reservation<'_> {
             }
         }
         self.bytes = bytes;
-        self.net = net;
+        self.net = net.for_others();
         of_user.net = others;
-        of_user.net.add(net);
+        of_user.net.add(self.net);
         Ok(Ok(()))
     }
 }
@@ -396,6 +402,10 @@ mod tests {
         assert!(fixture.fits("a", 61).is_err());
         drop(running);
         drop(fixture.fits("a", 100).unwrap());
+        let smaller = fixture.fits("a", 10).unwrap();
+        assert!(fixture.fits("b", 41).is_err(), "the room that it makes is not there yet");
+        drop(fixture.fits("b", 40).unwrap());
+        drop(smaller);
     }
 
     #[test]
