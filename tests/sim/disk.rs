@@ -361,6 +361,17 @@ impl SimDisk {
             let change =
                 undone.iter().rev().fold(change, |change, (from, to)| change.under(from, to));
             if certain || inner.random.random_bool(0.5) {
+                if let Change::Make(path, _) | Change::Rename(_, path) = &change {
+                    // A name that is somebody else's now was given up before: by a rename, or by a removal of
+                    // what was in the folder and of the folder.
+                    if let Some(at) = undone.iter().rposition(|(_, from)| from == path) {
+                        let (to, from) = undone.remove(at);
+                        let given_up = Change::Rename(from, to);
+                        given_up.apply(&mut tree);
+                        given_up.keep_folders(&mut tree);
+                    }
+                    tree.retain(|inner, _| inner == path || !inner.starts_with(path));
+                }
                 change.apply(&mut tree);
                 change.keep_folders(&mut tree);
             } else if let Change::Rename(from, to) = change
@@ -566,6 +577,9 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut inner = self.enter_at(from)?;
         inner.parent_exists(to)?;
+        if to != from && to.starts_with(from) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         match (inner.now.get(from), inner.now.get(to)) {
             // Two names of one file: POSIX has it that nothing happens.
             (Some(Entry::File(from)), Some(Entry::File(to))) if from == to => return Ok(()),
