@@ -304,10 +304,15 @@ impl View {
             Err(e) if is_missing(&e) => {}
             renamed => return renamed.map(|()| true),
         }
-        if self.make_folder(user, folder)? {
+        let has_folder = self.make_folder(user, folder)?;
+        // The old name may have been in the way of that very folder, and is no block's any more.
+        let is_block = self.what_is(from)? == There::Block;
+        if has_folder && is_block {
             return self.disk.rename(from, to).map(|()| true);
         }
-        self.disk.remove(from)?;
+        if is_block {
+            self.disk.remove(from)?;
+        }
         Ok(false)
     }
 

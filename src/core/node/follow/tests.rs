@@ -531,6 +531,22 @@ fn of_a_folder_and_a_block_with_one_name_the_folder_is_shown() {
 }
 
 #[test]
+fn a_file_moves_into_a_folder_that_its_own_old_name_was_in_the_way_of() {
+    let mut bench = Bench::new();
+    let [first, _] = NODE.blocks();
+    let folder = format!("a_{first}");
+    bench.mkdir(&folder).store(1, "a").store(2, "b").follow();
+    let at = bench.at("demo").join(&folder);
+    assert!(at.is_dir());
+    // As a crash may leave it.
+    fs::remove_dir(&at).unwrap();
+    fs::hard_link(bench.store.pieces.path(version(1), first), &at).unwrap();
+    let to = format!("{folder}/q");
+    bench.mv("a", &to).rest();
+    bench.expect(&[(&to, 1), ("b", 2)], &[&folder]);
+}
+
+#[test]
 fn what_is_not_palks_is_never_lost_in_the_view() {
     let mut bench = Bench::new();
     bench.store(1, "x/a").mkdir("y").follow();
