@@ -9,6 +9,7 @@ pub mod fence;
 pub mod health;
 pub mod io;
 pub mod ladder;
+pub mod metrics;
 pub mod names;
 pub mod node;
 pub mod path;
