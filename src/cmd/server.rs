@@ -18,6 +18,7 @@ use crate::cmd::{parse_bytes, parse_time};
 use crate::core::error::Code;
 use crate::core::io::datagram::host_name;
 use crate::core::io::listener::raise_files_max;
+use crate::core::io::monitor;
 use crate::core::io::{private, reason};
 use crate::core::serve::discovery::{Announced, Answering, Discovery};
 use crate::core::serve::door::{Door, Kind, Spec};
@@ -132,6 +133,11 @@ pub struct Server {
     #[arg(long = "door", value_name = "KIND=ADDR,user=NAME[,folder=PATH][,open]")]
     doors: Vec<Spec>,
 
+    /// Answer monitors over HTTP at this address: /metrics (Prometheus) and /health. It has to be one of
+    /// this machine, unless ",open" is added. See docs/monitoring.md
+    #[arg(long, value_name = "HOST:PORT[,open]")]
+    metrics: Option<monitor::Spec>,
+
     #[command(flatten)]
     service: Service,
 }
@@ -234,11 +240,17 @@ impl Server {
         let files = [self.key.file(), self.service.config()].into_iter().chain(tls).flatten();
         let discovery = self.discovery_listen.iter().cloned();
         let doors = self.doors.iter().map(|door| door.address.clone());
+        let metrics = self.metrics.iter().map(|metrics| metrics.address.clone());
         Unit {
             description: "Palk server".to_owned(),
             folder: self.dir.clone(),
             files: files.map(Path::to_owned).collect(),
-            addresses: [self.listen.clone()].into_iter().chain(discovery).chain(doors).collect(),
+            addresses: [self.listen.clone()]
+                .into_iter()
+                .chain(discovery)
+                .chain(doors)
+                .chain(metrics)
+                .collect(),
             reloads: true,
         }
     }
@@ -296,6 +308,7 @@ impl Server {
         for spec in &config.doors {
             spec.check().map_err(|error| service::not_started(&error))?;
         }
+        let monitor = service::open_monitor(self.metrics.as_ref())?;
         let listen = self.discovery_listen.as_deref();
         let discovery = open_discovery(self.discoverable.is_some(), listen, &config.doors)?;
         let server = Core::open(&config).map_err(|error| service::not_started(&error))?;
@@ -309,6 +322,9 @@ impl Server {
         let server = Arc::new(server);
         if let Some(answering) = discovery {
             announce(answering, self.discoverable, &server)?;
+        }
+        if let Some(monitor) = monitor {
+            monitor.start(server.monitored()).map_err(|error| Failure::from(&error))?;
         }
         reload_on_hangup(hangups, &server);
         let told = server.clone();

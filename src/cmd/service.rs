@@ -21,6 +21,7 @@ use crate::cmd::env::Env;
 use crate::cmd::failure::Failure;
 use crate::core::error::{Code, Error};
 use crate::core::io::listener::{STOP_WAIT, State};
+use crate::core::io::monitor::{self, Monitor};
 use crate::core::io::net::UNRESOLVED;
 use crate::core::io::tls::ClusterKey;
 use crate::core::path::printable;
@@ -166,6 +167,23 @@ impl Key {
             }
         }
     }
+}
+
+/// Begins to listen to monitors, if an address is named for them.
+///
+/// # Errors
+/// If others than this machine could reach it and that was not asked for, or it is taken.
+pub fn open_monitor(spec: Option<&monitor::Spec>) -> Result<Option<Monitor>, Failure> {
+    let Some(spec) = spec else { return Ok(None) };
+    let monitor = Monitor::open(spec).map_err(|error| not_started(&error))?;
+    tracing::info!("metrics at http://{}/metrics", monitor.address());
+    if spec.is_open {
+        tracing::warn!(
+            "the metrics have no password and no encryption: whoever reaches {} reads them",
+            monitor.address()
+        );
+    }
+    Ok(Some(monitor))
 }
 
 /// Why a node or the server does not start, with what to do.

@@ -14,6 +14,7 @@ use crate::cmd::service::{self, Key, Service, notify};
 use crate::core::error::{Code, Error};
 use crate::core::io::disk::{Disk, FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, raise_files_max};
+use crate::core::io::monitor;
 use crate::core::io::private;
 use crate::core::io::reason;
 use crate::core::io::tls::{Acceptor, check_without_key};
@@ -49,6 +50,11 @@ pub struct Storage {
     #[arg(long)]
     expect_data: bool,
 
+    /// Answer monitors over HTTP at this address: /metrics (Prometheus) and /health. It has to be one of
+    /// this machine, unless ",open" is added. See docs/monitoring.md
+    #[arg(long, value_name = "HOST:PORT[,open]")]
+    metrics: Option<monitor::Spec>,
+
     #[command(flatten)]
     key: Key,
 
@@ -76,7 +82,7 @@ impl Storage {
                 description: format!("Palk storage node {id}"),
                 folder,
                 files: files.map(Path::to_owned).collect(),
-                addresses: vec![listen],
+                addresses: [listen].into_iter().chain(self.metrics.map(|it| it.address)).collect(),
                 reloads: false,
             };
             return unit.print(env);
@@ -91,6 +97,7 @@ impl Storage {
                 None
             }
         };
+        let monitor = service::open_monitor(self.metrics.as_ref())?;
         let folder = std::path::absolute(env.at(&folder)).map_err(|error| {
             let text = format!("cannot tell where {} is: {}", folder.display(), reason(&error));
             Failure::new(Code::LocalFile, text)
@@ -114,7 +121,7 @@ impl Storage {
         tracing::info!("storage node {id} listening on {}", listener.address());
         let state = listener.state();
         let status = format!("node {id} listens on {}", listener.address());
-        thread::spawn(move || node_service::run(&listener, &store, acceptor));
+        thread::spawn(move || node_service::run(&listener, &store, acceptor, monitor));
         self.service.wait(env, &state, || notify::ready(&status));
         Ok(())
     }

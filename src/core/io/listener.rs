@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ pub struct Listener {
 pub struct State {
     stopping: AtomicBool,
     connections: AtomicUsize,
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
     busy: Mutex<usize>,
     idle: Condvar,
     last_acts: Mutex<Vec<LastAct>>,
@@ -99,6 +101,16 @@ impl State {
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there have been, those that are there included.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many were turned away because there were too many.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// Is one more connection from this address too many?
@@ -205,6 +217,7 @@ impl Listener {
                 }
             };
             if let Some(too_many) = self.state.is_too_many(most, peer.ip()) {
+                self.state.turned_away.fetch_add(1, Ordering::Relaxed);
                 turn_away(socket, peer, too_many);
                 continue;
             }
@@ -231,6 +244,7 @@ impl Counted {
     fn new(state: Arc<State>, address: IpAddr) -> Counted {
         let network = network_of(address);
         state.connections.fetch_add(1, Ordering::SeqCst);
+        state.accepted.fetch_add(1, Ordering::Relaxed);
         if let Some(network) = network {
             *state.networks.lock().entry(network).or_default() += 1;
         }
@@ -330,6 +344,7 @@ mod tests {
         drop(first);
         until(|| state.connections() == 0);
         assert!(echo(&mut TcpStream::connect(address).unwrap()));
+        assert_eq!((state.accepted(), state.turned_away()), (2, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One storage node: its block store and the service that answers the server.
 
+mod census;
 mod disk_check;
 mod entrance;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod frames;
 mod gap;
 mod identity;
 mod journal;
+mod monitor;
 pub mod piece;
 mod pieces;
 pub mod registration;

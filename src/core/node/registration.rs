@@ -295,7 +295,7 @@ mod tests {
         let listener = Listener::bind("127.0.0.1:0").unwrap();
         let address = listener.address().to_string();
         let served = store.clone();
-        thread::spawn(move || service::run(&listener, &served, None));
+        thread::spawn(move || service::run(&listener, &served, None, None));
         let mut stream = Stream::connect("node", &address, &HANG).unwrap();
         let (node, claim_now) = (store.id(), claim(1, 1));
         let hello = Request::Hello { protocol: PROTOCOL, cluster: CLUSTER, node, claim: claim_now };

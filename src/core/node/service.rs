@@ -24,13 +24,17 @@ use parking_lot::Mutex;
 
 use crate::core::code::repair::Select;
 use crate::core::error::{Error, NodeFailure, Result};
+use crate::core::io::clock;
 use crate::core::io::frames;
 use crate::core::io::listener::{Listener, Most, State, files_max};
+use crate::core::io::monitor::Monitor;
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::io::reason;
 use crate::core::io::tls::Acceptor;
+use crate::core::node::census::Census;
 use crate::core::node::disk_check::DiskWatch;
 use crate::core::node::entrance::{self, FIRST_MESSAGE_BYTES};
+use crate::core::node::monitor::{Kind, MonitoredNode, NodeMeter};
 use crate::core::node::stage::Stage;
 use crate::core::node::store::BlockStore;
 use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
@@ -89,6 +93,9 @@ struct Connection {
     /// That servers are refused.
     refusal: Arc<Complaint>,
     watch: Arc<DiskWatch>,
+    meter: Arc<NodeMeter>,
+    /// Whether the request that is being answered has failed.
+    has_failed: bool,
 }
 
 /// A line of the log that is due again and again as long as something does not change.
@@ -110,7 +117,13 @@ impl Complaint {
 }
 
 /// Serves the store until the process ends; with an acceptor only peers that have the cluster's key.
-pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Acceptor>) {
+/// Monitors are answered as well if there is one for them.
+pub fn run(
+    listener: &Listener,
+    store: &Arc<BlockStore>,
+    acceptor: Option<Acceptor>,
+    monitor: Option<Monitor>,
+) {
     let own = store.clone();
     let background = thread::Builder::new().name("background".into());
     if let Err(error) = background.spawn(move || run_background(&own)) {
@@ -119,14 +132,30 @@ pub fn run(listener: &Listener, store: &Arc<BlockStore>, acceptor: Option<Accept
     let (store, state, start) = (store.clone(), listener.state(), Instant::now());
     let refusal = Arc::new(Complaint::default());
     let watch = DiskWatch::start(&store);
+    let meter = Arc::new(NodeMeter::default());
+    if let Some(monitor) = monitor {
+        let monitored = MonitoredNode {
+            store: store.clone(),
+            watch: watch.clone(),
+            meter: meter.clone(),
+            census: Census::start(store.pieces.clone()),
+            state: state.clone(),
+            begun_ms: clock::now_ms(),
+        };
+        if let Err(error) = monitor.start(Arc::new(monitored)) {
+            tracing::error!("{error}");
+        }
+    }
     let serve = move |socket: TcpStream, peer| {
         let served = Stream::accepted(socket, format!("server {peer}")).and_then(|mut stream| {
             if !entrance::admit(&mut stream, acceptor.as_ref(), &HELLO)? {
                 return Ok(());
             }
             let (store, state) = (store.clone(), state.clone());
-            let (refusal, watch) = (refusal.clone(), watch.clone());
-            Connection { store, state, start, stream, body: Vec::new(), refusal, watch }.serve()
+            let (refusal, watch, meter) = (refusal.clone(), watch.clone(), meter.clone());
+            let (body, has_failed) = (Vec::new(), false);
+            Connection { store, state, start, stream, body, refusal, watch, meter, has_failed }
+                .serve()
         });
         if let Err(error) = served {
             tracing::info!("connection from {peer} ended: {error}");
@@ -226,7 +255,12 @@ impl Connection {
             let Some(_busy) = state.begin() else {
                 return self.fail(&NodeFailure::Refused("it is shutting down".into()));
             };
-            self.answer(request, claim)?;
+            let (kind, begun) = (Kind::of(&request), Instant::now());
+            self.has_failed = false;
+            let answered = self.answer(request, claim);
+            let failed = self.has_failed || answered.is_err();
+            self.meter.answered(kind, begun.elapsed(), failed);
+            answered?;
         }
         Ok(())
     }
@@ -505,6 +539,7 @@ impl Connection {
                 Ok(checksums) => {
                     let reply = Reply::Units { checksums };
                     frames::send(&mut self.stream, &reply, &[&body], &TAKE_ANSWER)?;
+                    self.meter.sent_bytes.add(body.len() as u64);
                 }
                 Err(error) => {
                     tracing::warn!("version {version}: {error}");
@@ -517,7 +552,9 @@ impl Connection {
     }
 
     fn receive(&mut self, first: &Deadline) -> Result<Option<Request>> {
-        frames::receive(&mut self.stream, &mut self.body, first, &REST_OF_FRAME)
+        let received = frames::receive(&mut self.stream, &mut self.body, first, &REST_OF_FRAME);
+        self.meter.received_bytes.add(self.body.len() as u64);
+        received
     }
 
     fn send(&mut self, reply: &Reply) -> Result<()> {
@@ -532,6 +569,7 @@ impl Connection {
     }
 
     fn fail(&mut self, why: &NodeFailure) -> Result<()> {
+        self.has_failed = true;
         self.send(&Reply::Failed(Failure::from(why)))
     }
 }
@@ -603,7 +641,7 @@ mod tests {
         let store = Arc::new(BlockStore::open(own, folder.path(), NODE).unwrap());
         let listener = Listener::bind("127.0.0.1:0").unwrap();
         let address = listener.address().to_string();
-        thread::spawn(move || run(&listener, &store, None));
+        thread::spawn(move || run(&listener, &store, None, None));
         Fixture { folder, disk, address }
     }
 

@@ -9,11 +9,16 @@ use std::time::Instant;
 
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, UserName, printable};
+use crate::core::serve::meter::{Meter, Verb};
 use crate::core::types::NodeSet;
 
 /// Something that a client asked for.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
+    /// Where it is counted.
+    pub meter: &'a Meter,
+    /// What was asked for.
+    pub verb: Verb,
     /// What: `stored`, `signed in`. What was not done gets a `not` in front.
     pub what: &'a str,
     /// Who, if that is known.
@@ -32,11 +37,17 @@ pub struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// One without a file.
-    pub fn new(what: &'a str, client: SocketAddr, begun: Instant) -> Event<'a> {
-        Event { what, user: None, client, begun, path: None, bytes: None, nodes: None }
+    pub fn new(
+        meter: &'a Meter,
+        verb: Verb,
+        what: &'a str,
+        client: SocketAddr,
+        begun: Instant,
+    ) -> Event<'a> {
+        Event { meter, verb, what, user: None, client, begun, path: None, bytes: None, nodes: None }
     }
 
-    /// Logs how it ended.
+    /// Logs and counts how it ended.
     pub fn end<T>(&self, outcome: &Result<T>) {
         match outcome {
             Ok(_) => self.done(),
@@ -44,17 +55,19 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Logs it as done.
+    /// Logs and counts it as done.
     pub fn done(&self) {
         let Event { what, client, .. } = self;
+        self.meter.answered(self.verb, self.begun.elapsed(), None);
         let (user, path, ms, nodes) = self.fields();
         let (bytes, result) = (self.bytes, "ok");
         tracing::info!(user, client = %client, path, bytes, ms, nodes, result, "{what}");
     }
 
-    /// Logs it as not done, for this reason.
+    /// Logs and counts it as not done, for this reason.
     pub fn failed(&self, error: &Error) {
         let Event { what, client, .. } = self;
+        self.meter.answered(self.verb, self.begun.elapsed(), Some(error.code()));
         let (user, path, ms, nodes) = self.fields();
         let (bytes, result) = (self.bytes, error.code().as_str());
         let why = match error {

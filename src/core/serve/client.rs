@@ -25,6 +25,7 @@ use crate::core::serve::files::{Files, User};
 use crate::core::serve::limits::{
     BODY, GRACE, HELLO, MESSAGE, Pace, REQUEST, SIGN_IN, SIGN_IN_WHOLE, TAKE,
 };
+use crate::core::serve::meter::{Entrance, Meter, Meters, Verb};
 use crate::core::serve::operator::Operator;
 use crate::core::serve::retrieve::Retrieve;
 use crate::core::serve::settle::settle;
@@ -59,6 +60,8 @@ pub struct Door {
     pub dialect: Dialect,
     /// What clients may speak.
     pub encryption: Arc<Encryption>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
 }
 
 impl Door {
@@ -259,7 +262,7 @@ impl Connection<'_> {
             && !matches!(step, Step::SignedOut(_))
             && let Err(error) = door.files.check_standing(user)
         {
-            self.event("let go on", Instant::now()).failed(&error);
+            self.event(Verb::SignOut, "let go on", Instant::now()).failed(&error);
             self.session.turn_away(&format!("you are signed out: {error}"));
             return Ok(());
         }
@@ -267,39 +270,40 @@ impl Connection<'_> {
         match step {
             Step::SignIn { user, password } => {
                 let outcome = door.files.sign_in(&user, &password, self.origin);
-                let outcome = self.admit(outcome, "signed in", begun, &user);
+                let outcome = self.admit(outcome, Verb::SignIn, "signed in", begun, &user);
                 self.session.signed_in(outcome);
             }
             Step::SignInByToken { user, token } => {
                 let outcome = door.files.sign_in_by_token(&user, &token);
-                let outcome = self.admit(outcome, "signed in by token", begun, &user);
+                let outcome = self.admit(outcome, Verb::SignIn, "signed in by token", begun, &user);
                 self.session.signed_in(outcome);
             }
             Step::IssueToken { machine } => {
                 let outcome = self.user().and_then(|user| door.files.issue_token(user, &machine));
-                self.event("token issued", begun).end(&outcome);
+                self.event(Verb::Token, "token issued", begun).end(&outcome);
                 self.session.account_done(outcome.map(Some));
             }
             Step::RevokeToken => {
                 let user = self.user.as_mut().ok_or(Error::NotSignedIn);
                 let outcome = user.and_then(|user| door.files.revoke_token(user));
-                self.event("token revoked", begun).end(&outcome);
+                self.event(Verb::Token, "token revoked", begun).end(&outcome);
                 self.session.account_done(outcome.map(|()| None));
             }
             Step::ChangePassword { old, new } => {
                 let (files, origin) = (&door.files, self.origin);
                 let user = self.user.as_mut().ok_or(Error::NotSignedIn);
                 let outcome = user.and_then(|user| files.change_password(user, &old, &new, origin));
-                self.event("password changed", begun).end(&outcome);
+                self.event(Verb::Password, "password changed", begun).end(&outcome);
                 self.session.account_done(outcome.map(|()| None));
             }
             Step::SignUp { user, password } => {
                 let outcome = self.door.files.sign_up(&user, &password, self.origin);
-                let outcome = self.admit(outcome, "signed up", begun, &user);
+                let outcome = self.admit(outcome, Verb::SignUp, "signed up", begun, &user);
                 self.session.signed_up(outcome);
             }
             Step::SignedOut(user) => {
-                Event { user: Some(&user), ..self.event("signed out", begun) }.done();
+                Event { user: Some(&user), ..self.event(Verb::SignOut, "signed out", begun) }
+                    .done();
                 self.user = None;
                 self.signed_out = true;
             }
@@ -314,14 +318,19 @@ impl Connection<'_> {
             }
             Step::Delete { path } => {
                 let outcome = self.user().and_then(|user| door.files.delete(user, &path));
-                Event { path: Some(&path), ..self.event("deleted", begun) }.end(&outcome);
+                Event { path: Some(&path), ..self.event(Verb::Delete, "deleted", begun) }
+                    .end(&outcome);
                 self.session.deleted(outcome);
             }
             Step::SetAttributes { path, version, attributes } => {
                 let outcome = self
                     .user()
                     .and_then(|user| door.files.set_attributes(user, &path, version, attributes));
-                Event { path: Some(&path), ..self.event("attributes set", begun) }.end(&outcome);
+                Event {
+                    path: Some(&path),
+                    ..self.event(Verb::Attributes, "attributes set", begun)
+                }
+                .end(&outcome);
                 self.session.changed(outcome);
             }
             Step::List { path, extent, at } => self.list(path, extent, at),
@@ -335,6 +344,9 @@ impl Connection<'_> {
             }
             Step::Status => {
                 let outcome = self.user().and_then(|_| door.operator.status_for_users());
+                // It would fill the log.
+                let failed = outcome.as_ref().err().map(Error::code);
+                self.meter().answered(Verb::Status, begun.elapsed(), failed);
                 self.session.status_told(outcome.and_then(|status| one_line(&status)));
             }
             Step::DropBody(bytes) => {
@@ -366,6 +378,7 @@ impl Connection<'_> {
     fn admit(
         &mut self,
         outcome: Result<User>,
+        verb: Verb,
         what: &str,
         begun: Instant,
         name: &str,
@@ -374,7 +387,7 @@ impl Connection<'_> {
             Ok(user) => Some(user.name.clone()),
             Err(_) => self.door.files.accounts().known(name),
         };
-        Event { user: known.as_ref(), ..self.event(what, begun) }.end(&outcome);
+        Event { user: known.as_ref(), ..self.event(verb, what, begun) }.end(&outcome);
         outcome.map(|user| {
             let name = user.name.clone();
             self.user = Some(user.coming_from(self.peer.to_string()));
@@ -382,9 +395,14 @@ impl Connection<'_> {
         })
     }
 
-    fn event<'a>(&'a self, what: &'a str, begun: Instant) -> Event<'a> {
+    fn event<'a>(&'a self, verb: Verb, what: &'a str, begun: Instant) -> Event<'a> {
         let user = self.user.as_ref().map(|user| &user.name);
-        Event { user, ..Event::new(what, self.peer, begun) }
+        Event { user, ..Event::new(self.meter(), verb, what, self.peer, begun) }
+    }
+
+    fn meter(&self) -> &Meter {
+        let is_extended = self.session.is_extended();
+        self.door.meters.at(if is_extended { Entrance::Extended } else { Entrance::Plain })
     }
 
     fn chunk_head(&mut self) -> Result<Head> {
@@ -427,7 +445,8 @@ impl Connection<'_> {
         let mut retrieve = match found {
             Ok(retrieve) => retrieve,
             Err(error) => {
-                Event { path: Some(path), ..self.event("retrieved", begun) }.failed(&error);
+                Event { path: Some(path), ..self.event(Verb::Retrieve, "retrieved", begun) }
+                    .failed(&error);
                 self.session.retrieve_failed(&error);
                 return Ok(());
             }
@@ -450,7 +469,7 @@ impl Connection<'_> {
         };
         let bytes = retrieve.part.end - retrieve.part.start;
         let (bytes, nodes) = (Some(bytes), Some(retrieve.used()));
-        let event = self.event("retrieved", begun);
+        let event = self.event(Verb::Retrieve, "retrieved", begun);
         let event = Event { path: Some(path), bytes, nodes, ..event };
         // A client that went away has not got it.
         let sent = sent.inspect_err(|error| event.failed(error))?;

@@ -14,6 +14,8 @@ pub mod files;
 mod heartbeat;
 mod history;
 pub mod limits;
+pub mod meter;
+mod monitor;
 pub mod operator;
 pub mod quota;
 pub mod recover;

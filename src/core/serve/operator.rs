@@ -93,6 +93,11 @@ impl Operator {
         &self.users
     }
 
+    /// The journal's last entry, and the last one that is decided; 0 before this server leads.
+    pub fn journal(&self) -> [u64; 2] {
+        [self.cluster.replication.end().id, self.cluster.replication.decided()]
+    }
+
     /// How the cluster is.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::core::cluster::{Cluster, Fanout};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::disk::{FolderLock, RealDisk, create_folders};
 use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
+use crate::core::io::monitor::Monitored;
 use crate::core::io::private;
 use crate::core::io::random::Random;
 use crate::core::io::spool::Spools;
@@ -25,6 +26,8 @@ use crate::core::serve::door::{Backend, Door, Spec};
 use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::{Files, Policy};
 use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
+use crate::core::serve::meter::Meters;
+use crate::core::serve::monitor::MonitoredServer;
 use crate::core::serve::operator::Operator;
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
@@ -86,6 +89,7 @@ pub struct Server {
     certificate: [PathBuf; 2],
     encryption: Arc<Encryption>,
     doors: Vec<Arc<Door>>,
+    meters: Arc<Meters>,
     folder: PathBuf,
     _lock: FolderLock,
 }
@@ -155,6 +159,7 @@ impl Server {
             certificate: certificate_files(config),
             encryption: Arc::new(Encryption::new(&identity, config.allow_plaintext)?),
             doors,
+            meters: Arc::default(),
             folder: config.folder.clone(),
             _lock: lock,
         })
@@ -205,6 +210,17 @@ impl Server {
         self.doors.iter().map(AsRef::as_ref)
     }
 
+    /// What monitors read.
+    pub fn monitored(&self) -> Arc<impl Monitored + use<>> {
+        let doors = self.doors.iter().map(|door| (door.kind().into(), door.connections()));
+        Arc::new(MonitoredServer::new(
+            self.operator.clone(),
+            self.meters.clone(),
+            self.listener.state(),
+            doors.collect(),
+        ))
+    }
+
     /// The accounts, for the operator of the server.
     pub fn users(&self) -> Users {
         Users::new(self.files.clone())
@@ -234,12 +250,13 @@ impl Server {
             state: self.listener.state(),
             dialect: self.dialect,
             encryption: self.encryption.clone(),
+            meters: self.meters.clone(),
         });
         let spools = Spools::new(&self.folder);
         for other in &self.doors {
             let (other, spools) = (other.clone(), spools.clone());
             let (files, state) = (self.files.clone(), self.listener.state());
-            let backend = Backend { files, state, spools };
+            let backend = Backend { files, state, spools, meters: self.meters.clone() };
             thread::spawn(move || other.run(backend));
         }
         let inner = door.clone();

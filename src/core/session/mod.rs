@@ -371,6 +371,11 @@ impl Session {
         self
     }
 
+    /// Has the client named the extended session?
+    pub fn is_extended(&self) -> bool {
+        self.manner == Manner::Extended
+    }
+
     /// Who is signed in.
     pub fn user(&self) -> Option<&UserName> {
         self.user.as_ref()

@@ -11,6 +11,7 @@ use crate::core::path::{FilePath, FolderPath, printable};
 use crate::core::serve::audit::Event;
 use crate::core::serve::client::Connection;
 use crate::core::serve::files::{Files, User};
+use crate::core::serve::meter::Verb;
 use crate::core::wire::extended::{Entry, Extent, Moved, Removed, When};
 
 /// How many entries are read at once. Two pages of them are in memory, however long the listing is.
@@ -86,7 +87,7 @@ impl Connection<'_> {
                 self.list_on();
             }
             Err(error) => {
-                self.event("listed", begun).failed(&error);
+                self.event(Verb::List, "listed", begun).failed(&error);
                 self.session.listed(Err(error));
             }
         }
@@ -100,9 +101,11 @@ impl Connection<'_> {
         };
         let page = self.user().and_then(|user| listing.page(&self.door.files, user));
         match &page {
-            Ok(entries) if entries.is_empty() => self.event("listed", listing.begun).done(),
+            Ok(entries) if entries.is_empty() => {
+                self.event(Verb::List, "listed", listing.begun).done()
+            }
             Ok(_) => self.listing = Some(listing),
-            Err(error) => self.event("listed", listing.begun).failed(error),
+            Err(error) => self.event(Verb::List, "listed", listing.begun).failed(error),
         }
         self.session.listed(page);
     }
@@ -111,7 +114,7 @@ impl Connection<'_> {
     pub(super) fn make_folder(&mut self, folder: &FolderPath, parents: bool) {
         let begun = Instant::now();
         let made = self.user().and_then(|user| self.door.files.make_folder(user, folder, parents));
-        self.tell("folder made", folder, begun, &made);
+        self.tell(Verb::MakeFolder, "folder made", folder, begun, &made);
         self.session.changed(made);
     }
 
@@ -120,7 +123,7 @@ impl Connection<'_> {
         let begun = Instant::now();
         let removed =
             self.user().and_then(|user| self.door.files.remove_folder(user, folder, recursive));
-        self.tell("folder removed", folder, begun, &removed);
+        self.tell(Verb::RemoveFolder, "folder removed", folder, begun, &removed);
         let removed =
             removed.map(|removed| Removed { folders: removed.folders, files: removed.files });
         self.session.folder_removed(removed);
@@ -130,7 +133,7 @@ impl Connection<'_> {
     pub(super) fn move_to(&mut self, from: &FilePath, to: &FolderPath, replace: bool) {
         let begun = Instant::now();
         let moved = self.user().and_then(|user| self.door.files.move_to(user, from, to, replace));
-        self.tell_moved("moved to", from, to, begun, &moved);
+        self.tell_moved(Verb::Move, "moved to", from, to, begun, &moved);
         self.session.moved(moved);
     }
 
@@ -138,12 +141,13 @@ impl Connection<'_> {
     pub(super) fn copy(&mut self, from: &FilePath, to: &FolderPath, how: [bool; 2]) {
         let begun = Instant::now();
         let copied = self.user().and_then(|user| self.door.files.copy(user, from, to, how));
-        self.tell_moved("copied to", from, to, begun, &copied);
+        self.tell_moved(Verb::Copy, "copied to", from, to, begun, &copied);
         self.session.moved(copied);
     }
 
     fn tell_moved(
         &self,
+        verb: Verb,
         what: &str,
         from: &FilePath,
         to: &FolderPath,
@@ -155,18 +159,19 @@ impl Connection<'_> {
             Err(_) => to.as_str(),
         };
         let what = format!("{what} {}", printable(&format!("/{target}")));
-        self.tell(&what, &from.as_folder(), begun, outcome);
+        self.tell(verb, &what, &from.as_folder(), begun, outcome);
     }
 
     /// Logs what has come of a request about a folder.
     pub(super) fn tell<T>(
         &self,
+        verb: Verb,
         what: &str,
         folder: &FolderPath,
         begun: Instant,
         outcome: &Result<T>,
     ) {
         let path = FilePath::parse_rooted(folder.as_str()).ok(); // the top folder is none
-        Event { path: path.as_ref(), ..self.event(what, begun) }.end(outcome);
+        Event { path: path.as_ref(), ..self.event(verb, what, begun) }.end(outcome);
     }
 }

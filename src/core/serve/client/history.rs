@@ -6,6 +6,7 @@ use crate::core::error::Result;
 use crate::core::path::FolderPath;
 use crate::core::serve::client::Connection;
 use crate::core::serve::files::{Files, User};
+use crate::core::serve::meter::Verb;
 use crate::core::wire::extended::HistoryRequest;
 use crate::core::wire::extended::history::{DeletedEntry, Difference, PathVersion};
 
@@ -15,7 +16,7 @@ impl Connection<'_> {
         let begun = Instant::now();
         let outcome = self.user().and_then(|user| answer(&self.door.files, user, request));
         let (what, path) = described(request);
-        self.tell(what, &path, begun, &outcome);
+        self.tell(Verb::History, what, &path, begun, &outcome);
         self.session.history_told(outcome);
     }
 }

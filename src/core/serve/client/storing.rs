@@ -8,6 +8,7 @@ use crate::core::serve::audit::Event;
 use crate::core::serve::client::{Connection, JOINED_BYTES_MAX, STOPPING};
 use crate::core::serve::heartbeat::saying_so;
 use crate::core::serve::limits::TAKE;
+use crate::core::serve::meter::Verb;
 use crate::core::serve::store::{Store, Wanted};
 use crate::core::session::{Framing, Step, Stored};
 use crate::core::types::{Digest, VersionId};
@@ -58,7 +59,7 @@ impl Connection<'_> {
                 finish(store, own)
             }),
         };
-        let event = self.event("stored", begun);
+        let event = self.event(Verb::Store, "stored", begun);
         let event = Event { path: Some(path), bytes: Some(bytes), ..event };
         // A client that went away half-way.
         let received = received.inspect_err(|error| event.failed(error))?;
@@ -86,7 +87,7 @@ impl Connection<'_> {
             // What is sent is checked chunk by chunk, and the whole when it is completed.
             store.finish_part().map(|()| offset + bytes)
         });
-        let event = self.event("part of an upload stored", begun);
+        let event = self.event(Verb::StorePart, "part of an upload stored", begun);
         let event = Event { path: Some(&path), bytes: Some(bytes), ..event };
         let received = received.inspect_err(|error| event.failed(error))?;
         match received.error() {
@@ -112,7 +113,10 @@ impl Connection<'_> {
         let store = match prepared {
             Ok(store) => store,
             Err(error) => {
-                Event { path, bytes: Some(bytes), ..self.event("stored", begun) }.failed(&error);
+                // A part is named by its upload.
+                let verb = if path.is_some() { Verb::Store } else { Verb::StorePart };
+                let event = self.event(verb, "stored", begun);
+                Event { path, bytes: Some(bytes), ..event }.failed(&error);
                 self.session.store_refused(&error);
                 return Ok(None);
             }

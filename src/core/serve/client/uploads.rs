@@ -6,6 +6,7 @@ use crate::core::error::Result;
 use crate::core::path::FolderPath;
 use crate::core::serve::client::Connection;
 use crate::core::serve::files::{Files, User};
+use crate::core::serve::meter::Verb;
 use crate::core::session::Stored;
 use crate::core::wire::extended::{PendingUpload, UploadRequest};
 
@@ -16,7 +17,7 @@ impl Connection<'_> {
         let files = &self.door.files;
         let outcome = self.user().and_then(|user| answer(files, user, request));
         let (what, path) = described(request);
-        self.tell(what, &path, begun, &outcome);
+        self.tell(Verb::Upload, what, &path, begun, &outcome);
         match outcome {
             Ok(Answer::Lines(lines)) => self.session.history_told(Ok(lines)),
             Ok(Answer::Stored(stored)) => self.session.upload_completed(Ok(stored)),

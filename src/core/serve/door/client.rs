@@ -14,6 +14,7 @@ use crate::core::path::{FilePath, FolderPath};
 use crate::core::serve::audit::Event;
 use crate::core::serve::files::{Files, User};
 use crate::core::serve::limits::TAKE;
+use crate::core::serve::meter::Verb;
 use crate::core::serve::retrieve::Retrieve;
 use crate::core::serve::settle::settle;
 use crate::core::serve::store::Stored;
@@ -102,8 +103,10 @@ impl<'a> DoorClient<'a> {
     }
 
     /// For the log of who did what.
-    pub(super) fn event<'b>(&'b self, what: &'b str, begun: Instant) -> Event<'b> {
-        Event { user: Some(&self.user.name), ..Event::new(what, self.peer, begun) }
+    pub(super) fn event<'b>(&'b self, verb: Verb, what: &'b str, begun: Instant) -> Event<'b> {
+        let meter = self.context.backend.meters.at(self.context.spec.kind.into());
+        let event = Event::new(meter, verb, what, self.peer, begun);
+        Event { user: Some(&self.user.name), ..event }
     }
 
     /// Puts what lies in a folder through `each` until that says stop: the entry and its own name.
@@ -158,7 +161,7 @@ impl<'a> DoorClient<'a> {
         let bytes = spool.bytes() - offset;
         let stored = self.store_unlogged(path, spool, offset, precondition);
         let nodes = stored.as_ref().ok().map(|stored| stored.nodes);
-        let event = self.event("stored", begun);
+        let event = self.event(Verb::Store, "stored", begun);
         Event { path: Some(path), bytes: Some(bytes), nodes, ..event }.end(&stored);
         stored
     }
@@ -192,7 +195,8 @@ impl<'a> DoorClient<'a> {
     pub(super) fn retrieve(&self, path: &FilePath, begun: Instant) -> Result<Retrieve<'a>> {
         let found = self.begin().and_then(|_busy| self.files().retrieve(&self.user, path, None));
         found.inspect_err(|error| {
-            Event { path: Some(path), ..self.event("retrieved", begun) }.failed(error);
+            Event { path: Some(path), ..self.event(Verb::Retrieve, "retrieved", begun) }
+                .failed(error);
         })
     }
 
@@ -205,7 +209,7 @@ impl<'a> DoorClient<'a> {
         sent: &Result<()>,
     ) {
         let (bytes, nodes) = (Some(retrieve.bytes), Some(retrieve.used()));
-        let event = self.event("retrieved", begun);
+        let event = self.event(Verb::Retrieve, "retrieved", begun);
         Event { path: Some(path), bytes, nodes, ..event }.end(sent);
     }
 

@@ -13,6 +13,7 @@ use crate::core::io::spool::Spool;
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::serve::audit::Event;
 use crate::core::serve::limits::{BODY, GRACE, Pace, REQUEST, TAKE};
+use crate::core::serve::meter::Verb;
 use crate::core::serve::settle::settle;
 use crate::core::types::Precondition;
 use crate::core::wire::extended::Entry;
@@ -136,7 +137,7 @@ impl FolderSession<'_> {
                 bytes <= MESSAGE_BYTES_MAX
             })
         });
-        client.event("listed", begun).end(&listed);
+        client.event(Verb::List, "listed", begun).end(&listed);
         let reply = match listed {
             Ok(()) => folder::list(names.iter().map(String::as_str)),
             Err(_) => folder::ok(FAILED),
@@ -149,7 +150,8 @@ impl FolderSession<'_> {
         let deleted = self.file(name).and_then(|path| {
             let deleted =
                 client.begin().and_then(|_busy| client.files().delete(client.user(), &path));
-            Event { path: Some(&path), ..client.event("deleted", begun) }.end(&deleted);
+            Event { path: Some(&path), ..client.event(Verb::Delete, "deleted", begun) }
+                .end(&deleted);
             deleted
         });
         match deleted {
@@ -165,7 +167,7 @@ impl FolderSession<'_> {
             let made = client
                 .begin()
                 .and_then(|_busy| client.files().make_folder(client.user(), &path, false));
-            self.log("folder made", begun, &path, &made);
+            self.log(Verb::MakeFolder, "folder made", begun, &path, &made);
             made
         });
         made.map_or(FAILED.into(), |()| format!("{name} file created"))
@@ -182,7 +184,7 @@ impl FolderSession<'_> {
             let removed = client
                 .begin()
                 .and_then(|_busy| client.files().remove_folder(client.user(), &path, false));
-            self.log("folder removed", begun, &path, &removed);
+            self.log(Verb::RemoveFolder, "folder removed", begun, &path, &removed);
             removed
         });
         match removed {
@@ -218,16 +220,23 @@ impl FolderSession<'_> {
                 let _busy = client.begin()?;
                 client.files().move_to(client.user(), &from, &folder, false)
             });
-            Event { path: Some(&from), ..client.event("moved", begun) }.end(&moved);
+            Event { path: Some(&from), ..client.event(Verb::Move, "moved", begun) }.end(&moved);
             moved
         });
         moved.map_or(FAILED.into(), |_| format!("{what} moved to {to}"))
     }
 
     /// Logs what was done with a folder.
-    fn log<T>(&self, what: &str, begun: Instant, path: &FolderPath, outcome: &Result<T>) {
+    fn log<T>(
+        &self,
+        verb: Verb,
+        what: &str,
+        begun: Instant,
+        path: &FolderPath,
+        outcome: &Result<T>,
+    ) {
         let path = FilePath::parse_rooted(path.as_str()).ok();
-        Event { path: path.as_ref(), ..self.client.event(what, begun) }.end(outcome);
+        Event { path: path.as_ref(), ..self.client.event(verb, what, begun) }.end(outcome);
     }
 
     // ---- uploads ----
@@ -238,7 +247,7 @@ impl FolderSession<'_> {
         let mut spool = self.client.spool();
         let received = self.receive(&mut spool, buffer);
         // A client that went away half-way.
-        let log = |error: &Error| self.client.event("stored", begun).failed(error);
+        let log = |error: &Error| self.client.event(Verb::Store, "stored", begun).failed(error);
         let received = received.inspect_err(log)?;
         let found = received
             .and_then(|way| Ok((self.file(&format!("./{}", way.name))?, way.offset as u64)));

@@ -22,6 +22,7 @@ use crate::core::io::listener::{Listener, Most, State, TooMany, files_max};
 use crate::core::io::net::Stream;
 use crate::core::io::spool::Spools;
 use crate::core::serve::files::Files;
+use crate::core::serve::meter::Meters;
 
 /// The most clients of one door at once, if the system lets this process have enough files.
 const DOOR_CLIENTS_MAX: usize = 200;
@@ -50,6 +51,8 @@ pub struct Backend {
     pub state: Arc<State>,
     /// Where files are put aside whose size is not known yet.
     pub spools: Arc<Spools>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
 }
 
 impl Door {
@@ -73,6 +76,11 @@ impl Door {
     /// Where it listens, with the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// What its connections share.
+    pub(super) fn connections(&self) -> Arc<State> {
+        self.listener.state()
     }
 
     /// As it was asked for.

@@ -10,6 +10,7 @@ use super::client::DoorClient;
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::net::Deadline;
 use crate::core::serve::limits::{MESSAGE, TAKE};
+use crate::core::serve::meter::Verb;
 use crate::core::wire::request::{REQUEST_HEAD_BYTES, Response, decode_name, decode_request_head};
 
 /// How long a client may be silent within its request.
@@ -29,7 +30,7 @@ pub(super) fn serve(client: &mut DoorClient<'_>) -> Result<()> {
     let path = match client.file(&name) {
         Ok(path) => path,
         Err(error) => {
-            client.event("retrieved", begun).failed(&error);
+            client.event(Verb::Retrieve, "retrieved", begun).failed(&error);
             return answer(client, Response::Missing);
         }
     };

@@ -12,6 +12,7 @@ use crate::core::io::net::Deadline;
 use crate::core::io::spool::Spool;
 use crate::core::path::printable;
 use crate::core::serve::limits::{MESSAGE, Pace, REQUEST, TAKE};
+use crate::core::serve::meter::Verb;
 use crate::core::types::Precondition;
 use crate::core::wire::extended::Entry;
 use crate::core::wire::share::{
@@ -78,7 +79,7 @@ fn list(client: &mut DoorClient<'_>) -> Result<()> {
             bytes <= LIST_BYTES_MAX
         })
     });
-    client.event("listed", begun).end(&listed);
+    client.event(Verb::List, "listed", begun).end(&listed);
     // There is no answer that says why; the client waits for one.
     client.stream.write_segment(&share::list(names.iter().map(String::as_str)), &TAKE)
 }
@@ -89,7 +90,7 @@ fn get(client: &mut DoorClient<'_>, name: &str) -> Result<bool> {
     let path = match client.file(name) {
         Ok(path) => path,
         Err(error) => {
-            client.event("retrieved", begun).failed(&error);
+            client.event(Verb::Retrieve, "retrieved", begun).failed(&error);
             return Ok(false);
         }
     };
@@ -128,7 +129,7 @@ fn put(client: &mut DoorClient<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> R
             Err(Error::Deadline(_)) => break Ending::Silence,
             // A client that vanished has stored nothing.
             Err(error) => {
-                client.event("stored", begun).failed(&error);
+                client.event(Verb::Store, "stored", begun).failed(&error);
                 return Err(error);
             }
         };
@@ -148,18 +149,18 @@ fn put(client: &mut DoorClient<'_>, heard: &mut Vec<u8>, buffer: &mut [u8]) -> R
         }
     };
     if let Err(error) = kept {
-        client.event("stored", begun).failed(&error);
+        client.event(Verb::Store, "stored", begun).failed(&error);
         return Ok(());
     }
     let Some(name) = put.name() else {
         let what = "where the name of a file ends cannot be told";
-        client.event("stored", begun).failed(&Error::Protocol(what.into()));
+        client.event(Verb::Store, "stored", begun).failed(&Error::Protocol(what.into()));
         return Ok(());
     };
     let path = match client.file(name.text) {
         Ok(path) => path,
         Err(error) => {
-            client.event("stored", begun).failed(&error);
+            client.event(Verb::Store, "stored", begun).failed(&error);
             return Ok(());
         }
     };
