@@ -71,7 +71,8 @@ completions fish fish/vendor_completions.d/palk.fish
 
 doc=$root/usr/share/doc/palk
 mkdir -p "$doc"
-cp README.md docs/operations.md docs/undo.md docs/security.md "$doc"
+cp README.md docs/operations.md docs/monitoring.md docs/undo.md docs/security.md "$doc"
+cp docs/monitoring/alerts.yml docs/monitoring/dashboard.json "$doc"
 gzip -9nc CHANGELOG.md >"$doc/changelog.gz"
 {
     echo "palk ($version) unstable; urgency=medium"
