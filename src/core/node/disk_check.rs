@@ -24,7 +24,7 @@ use crate::core::io::reason;
 use crate::core::node::stage::{disk_error, disk_error_at};
 use crate::core::node::store::BlockStore;
 use crate::core::types::NodeId;
-use crate::core::wire::node::DiskTrouble;
+use crate::core::wire::node::{Alive, DiskTrouble};
 
 /// The folders that hold a node's own files.
 pub(super) const FOLDERS: [&str; 4] = ["", ".palk", ".palk/pieces", "backup"];
@@ -197,6 +197,15 @@ impl DiskWatch {
         let done = check();
         *self.begun.lock() = None;
         done
+    }
+
+    /// How the node is, that its disk hangs included.
+    ///
+    /// # Errors
+    /// As [`BlockStore::alive`].
+    pub(super) fn alive(&self, store: &BlockStore) -> Result<Alive> {
+        let alive = store.alive()?;
+        Ok(Alive { trouble: self.trouble().or(alive.trouble), ..alive })
     }
 
     /// Says so if the disk does not come to an end with a small write.

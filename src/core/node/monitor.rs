@@ -129,8 +129,7 @@ pub(super) struct MonitoredNode {
 impl MonitoredNode {
     /// How the node is, as it tells the server; why it does not know.
     fn alive(&self) -> Result<Alive, String> {
-        let alive = self.store.alive().map_err(|error| error.to_string())?;
-        Ok(Alive { trouble: self.watch.trouble().or(alive.trouble), ..alive })
+        self.watch.alive(&self.store).map_err(|error| error.to_string())
     }
 }
 

@@ -40,7 +40,7 @@ use crate::core::node::store::BlockStore;
 use crate::core::types::{Claim, ClusterId, NodeId, VersionId};
 use crate::core::wire::journal::Point;
 use crate::core::wire::node::{
-    Alive, Failure, PROTOCOL, Reply, Request, Serves, VERIFY_STRIPES_MAX, VERSION_IDS_MAX, shorten,
+    Failure, PROTOCOL, Reply, Request, Serves, VERIFY_STRIPES_MAX, VERSION_IDS_MAX, shorten,
 };
 use crate::core::wire::snapshot::SnapshotRequest;
 
@@ -204,10 +204,10 @@ const BEHIND_MAX: u64 = 4096;
 /// For so long, as those wait too who have caused none of it.
 const AWAIT_FOLLOWED: Duration = Duration::from_millis(500);
 
-/// Waits until the background has followed all but so many entries.
-fn await_followed(store: &BlockStore, most: u64) {
+/// Waits until the background has followed all but [`BEHIND_MAX`] entries.
+fn await_followed(store: &BlockStore) {
     let begun = Instant::now();
-    while store.behind() > most && begun.elapsed() < AWAIT_FOLLOWED {
+    while store.behind() > BEHIND_MAX && begun.elapsed() < AWAIT_FOLLOWED {
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -394,11 +394,7 @@ impl Connection {
             Request::Ping { decided } => {
                 store.decided(decided);
                 drop(admitted);
-                let alive = store.alive().map(|alive| Alive {
-                    trouble: self.watch.trouble().or(alive.trouble),
-                    ..alive
-                });
-                self.reply(alive.map(Reply::Alive))
+                self.reply(self.watch.alive(&store).map(Reply::Alive))
             }
             Request::Stage(meta) => {
                 drop(admitted);
@@ -407,7 +403,7 @@ impl Connection {
             Request::Append(append) => {
                 let appended = store.append(&append, &self.body);
                 drop(admitted);
-                await_followed(&store, BEHIND_MAX);
+                await_followed(&store);
                 self.reply(appended.map(Reply::Journal))
             }
             Request::PointAt { id } => {
