@@ -26,15 +26,12 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::core::catalog::{Catalog, Draft, Group, Pending};
-use crate::core::cluster::replication::Replication;
+use crate::core::cluster::replication::{DECIDED_WITHIN, Replication};
 use crate::core::cluster::roster::Roster;
 use crate::core::error::{Code, Error, Reached, Result, Troubles};
 use crate::core::types::{NodeSet, WRITE_QUORUM};
 use crate::core::wire::journal::Entry;
 use crate::core::wire::node::{BODY_BYTES_MAX, ENTRIES_MAX, ENTRY_BYTES_MAX};
-
-/// How long a group waits for three nodes before those who wait are told that it is in doubt.
-const DECIDED_WITHIN: Duration = Duration::from_secs(6);
 
 /// How often it is looked whether a group that is in doubt is decided.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

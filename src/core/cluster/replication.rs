@@ -36,6 +36,9 @@ use crate::core::wire::node::{Append, BODY_BYTES_MAX, ENTRIES_MAX, ENTRY_BYTES_M
 /// still gets the pieces that travel with them.
 const RECENT_BYTES_MAX: usize = 64 << 20;
 
+/// How long three nodes are waited for before those who wait for a change are told that it is in doubt.
+pub(super) const DECIDED_WITHIN: Duration = Duration::from_secs(6);
+
 /// A node that has not confirmed when three others have gets at least as long again.
 const GRACE_MIN: Duration = Duration::from_millis(100);
 
@@ -161,6 +164,23 @@ impl Replication {
         let state = self.state.lock();
         let has = |id: &NodeId| state.confirmed[id.index()].is_some_and(|at| at >= state.decided);
         up.iter().filter(has).collect()
+    }
+
+    /// Those of these nodes that are in step. Where these are too few for a file's pieces but enough nodes
+    /// are up, waits for them as long as for a change: one that has just come back is a moment behind.
+    pub fn await_in_step(&self, targets: NodeSet) -> NodeSet {
+        let deadline = Instant::now() + DECIDED_WITHIN;
+        loop {
+            let in_step = self.in_step().and(targets);
+            let is_enough = in_step.len() >= WRITE_QUORUM;
+            let is_possible = self.roster.up().and(targets).len() >= WRITE_QUORUM
+                && self.roster.leadership().check().is_ok();
+            if is_enough || !is_possible || Instant::now() >= deadline {
+                return in_step;
+            }
+            self.offered.notify_all();
+            self.confirmed.wait_for(&mut self.state.lock(), ANSWER_STEP);
+        }
     }
 
     /// The last entry that a node certainly has, as far as it has said.
@@ -653,6 +673,8 @@ fn memory_bytes(pending: &Pending) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::core::cluster::volume::fixture::{Fixture, fixture};
     use crate::core::path::FolderPath;
@@ -688,6 +710,30 @@ mod tests {
         f.node(1).holds_answers_back = false;
         while replication.round(NodeId::ALL[0]) {}
         assert_eq!(replication.who_has(end), NodeSet::ALL);
+    }
+
+    #[test]
+    fn a_small_file_waits_for_a_node_that_is_up_and_a_moment_behind() {
+        let f = fixture();
+        let replication = &f.cluster.replication;
+        f.node(3).holds_answers_back = true;
+        let (before, end, group) = offer(&f, "a");
+        replication.replicate(before, end, LONG);
+        replication.decide(end);
+        group.commit().unwrap();
+        let first = NodeId::ALL[0];
+        let why = NodeFailure::Unreachable("connection refused".into());
+        f.cluster.roster.probed(first, Err(Error::node(first, why))).0.unwrap_err();
+        assert_eq!(replication.in_step(), NodeSet::from_bits(0b1010));
+        let placed = thread::scope(|scope| {
+            let waits = scope.spawn(|| replication.await_in_step(NodeSet::ALL));
+            f.node(3).holds_answers_back = false;
+            while replication.round(NodeId::ALL[2]) {}
+            waits.join().unwrap()
+        });
+        assert_eq!(placed, NodeSet::from_bits(0b1110));
+        // Two that are up are too few, and nobody waits for more.
+        assert_eq!(replication.await_in_step(NodeSet::from_bits(0b1011)).len(), 2);
     }
 
     #[test]

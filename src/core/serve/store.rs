@@ -615,7 +615,7 @@ fn too_few_to_store(error: Error) -> Error {
 
 /// Those of these nodes, which have room for it, that a small file's pieces are placed on.
 fn in_step(cluster: &Cluster, targets: NodeSet) -> Result<NodeSet> {
-    let nodes = cluster.replication.in_step().and(targets);
+    let nodes = cluster.replication.await_in_step(targets);
     if nodes.len() >= WRITE_QUORUM {
         return Ok(nodes);
     }
