@@ -181,7 +181,9 @@ impl World {
                     node.end(false);
                 }
                 node.disk().wipe(Path::new(ROOT));
-                if !node.is_running() {
+                // One that hangs still has the folder's lock.
+                let is_down = node.machine().process == Process::Down;
+                if is_down {
                     node.start();
                 }
             }
