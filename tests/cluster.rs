@@ -425,7 +425,7 @@ fn read_all(paths: &[PathBuf]) -> Vec<Vec<u8>> {
 // ---- nodes that hang ----
 
 #[test]
-fn a_node_that_hangs_costs_one_deadline_and_then_nothing() {
+fn a_node_that_hangs_costs_a_moment_and_then_nothing() {
     let mut cluster = Cluster::start();
     let mut client = Raw::sign_in(&cluster);
     let bytes = describing(1, 5_000_000);

@@ -199,7 +199,7 @@ impl Node for TcpNode {
             select: query.select,
         };
         link.send(&request, &[], &ASK)?;
-        Ok(Box::new(TcpSource { link, left: query.stripes }))
+        Ok(Box::new(TcpSource { link, left: query.stripes, asked: None }))
     }
 
     fn verify(&self, version: VersionId, first_stripe: u64, stripes: u64) -> Result<Vec<[u64; 2]>> {
@@ -212,7 +212,8 @@ impl Node for TcpNode {
     fn append(&self, append: &Append, body: &[&[u8]]) -> Result<JournalState> {
         let mut link = self.open()?;
         link.send(&Request::Append(append.clone()), body, &TAKE)?;
-        link.take_journal(&APPEND)
+        let reply = link.receive(&APPEND)?;
+        link.take_journal(reply)
     }
 
     fn begin_append(
@@ -408,25 +409,42 @@ impl Link {
     }
 
     fn receive_into(&mut self, body: &mut Vec<u8>, deadline: &Deadline) -> Result<Reply> {
+        match self.receive_within(body, deadline.limit)? {
+            Some(reply) => Ok(reply),
+            None => Err(self.missed(deadline)),
+        }
+    }
+
+    /// The same; `None` if it does not begin to come within this time.
+    fn receive_within(&mut self, body: &mut Vec<u8>, longest: Duration) -> Result<Option<Reply>> {
         let id = self.id;
         let stream = self.stream()?;
-        match frames::receive(stream, body, deadline, &REST) {
-            Ok(Some(Reply::Failed(why))) => {
+        match frames::receive_within(stream, body, longest, &REST) {
+            Ok(Some(Some(Reply::Failed(why)))) => {
                 self.give_back();
                 Err(Error::Node { node: id, why: why.into() })
             }
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) => {
+            Ok(Some(Some(reply))) => Ok(Some(reply)),
+            Ok(Some(None)) => {
                 let closed = stream.closed();
                 Err(failed(id, stream.name(), closed))
             }
+            Ok(None) => Ok(None),
             Err(error) => Err(failed(id, stream.name(), error)),
         }
     }
 
+    fn missed(&mut self, deadline: &Deadline) -> Error {
+        let id = self.id;
+        match self.stream() {
+            Ok(stream) => failed(id, stream.name(), deadline.missed(stream.name())),
+            Err(error) => error,
+        }
+    }
+
     /// The answer to entries.
-    fn take_journal(&mut self, deadline: &Deadline) -> Result<JournalState> {
-        match self.receive(deadline)? {
+    fn take_journal(&mut self, reply: Reply) -> Result<JournalState> {
+        match reply {
             Reply::Journal(journal) => {
                 self.give_back();
                 Ok(journal)
@@ -457,16 +475,11 @@ struct TcpAppend {
 
 impl PendingAppend for TcpAppend {
     fn wait(&mut self, longest: Duration) -> Result<Option<JournalState>> {
-        let step = Deadline { limit: longest, ..APPEND };
-        let (id, stream) = (self.link.id, self.link.stream()?);
-        let has_come = stream.await_bytes(&step);
-        if !has_come.map_err(|error| failed(id, stream.name(), error))? {
-            if self.sent.elapsed() < APPEND.limit {
-                return Ok(None);
-            }
-            return Err(failed(id, stream.name(), APPEND.missed(stream.name())));
+        match self.link.receive_within(&mut Vec::new(), longest)? {
+            Some(reply) => self.link.take_journal(reply).map(Some),
+            None if self.sent.elapsed() < APPEND.limit => Ok(None),
+            None => Err(self.link.missed(&APPEND)),
         }
-        self.link.take_journal(&step).map(Some)
     }
 }
 
@@ -522,19 +535,32 @@ impl PieceSink for TcpSink {
 struct TcpSource {
     link: Link,
     left: u64,
+    /// Since when the next units are waited for.
+    asked: Option<Instant>,
 }
 
 impl PieceSource for TcpSource {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        match self.link.receive_into(body, &SEND_UNITS)? {
-            Reply::Units { checksums } => {
+        match self.units_within(body, SEND_UNITS.limit)? {
+            Some(checksums) => Ok(checksums),
+            None => Err(self.link.missed(&SEND_UNITS)),
+        }
+    }
+
+    fn units_within(&mut self, body: &mut Vec<u8>, longest: Duration) -> Result<Option<[u64; 2]>> {
+        let asked = *self.asked.get_or_insert_with(Instant::now);
+        match self.link.receive_within(body, longest)? {
+            Some(Reply::Units { checksums }) => {
+                self.asked = None;
                 self.left = self.left.saturating_sub(1);
                 if self.left == 0 {
                     self.link.give_back();
                 }
-                Ok(checksums)
+                Ok(Some(checksums))
             }
-            _ => Err(self.link.out_of_turn()),
+            Some(_) => Err(self.link.out_of_turn()),
+            None if asked.elapsed() < SEND_UNITS.limit => Ok(None),
+            None => Err(self.link.missed(&SEND_UNITS)),
         }
     }
 }

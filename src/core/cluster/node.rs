@@ -226,4 +226,12 @@ pub trait PieceSource: Send {
     /// # Errors
     /// If it does not hold them, cannot read them, or does not send them in time.
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]>;
+
+    /// The same, if they begin to come within this time; `None` else, and they may be asked for again.
+    ///
+    /// # Errors
+    /// As above.
+    fn units_within(&mut self, body: &mut Vec<u8>, _longest: Duration) -> Result<Option<[u64; 2]>> {
+        self.units(body).map(Some)
+    }
 }

@@ -5,9 +5,13 @@
 //! from that stripe to the end, in the same breath. A node that failed is asked again only when no
 //! other is left, and never twice for one stripe: pieces that are damaged in different places still
 //! make a whole file. All is of one version, asked for by its id, so a reading never mixes two.
+//!
+//! Nor does anybody wait for a node that hangs: when one has sent its units and the other is silent for
+//! much longer than that took, a third is asked, and the first two that have sent theirs are read from.
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::core::cluster::node::{PieceSource, Query};
 use crate::core::cluster::roster::Roster;
@@ -18,6 +22,17 @@ use crate::core::error::{Error, NodeFailure, Result, Troubles};
 use crate::core::io::random::Random;
 use crate::core::types::{NodeId, NodeSet, READ_QUORUM, VersionId};
 use crate::core::wire::node::Place;
+
+/// How long one node is waited for before it is looked whether another has sent its units.
+const LOOK_STEP: Duration = Duration::from_millis(20);
+
+/// A node may take so many times longer than another one for the same stripe, but at least this long, before a
+/// third is asked. Where all disks are slow, that asks no more of them.
+const SLOWER_THAN_OTHER: u32 = 4;
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+
+/// The same where none has sent anything.
+const PATIENCE_WITH_ALL: Duration = Duration::from_secs(1);
 
 /// What is to be read of a version.
 pub struct Wanted<'a> {
@@ -202,30 +217,59 @@ impl Reading {
 
     /// Gets the units of the wanted stripe from two nodes.
     fn fetch(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let mut patience = PATIENCE_WITH_ALL;
         loop {
             while self.sources.len() < READ_QUORUM {
                 self.add_source()?;
             }
-            let (layout, stripe) = (self.layout, self.stripe);
-            let failed = self.sources.iter_mut().enumerate().find_map(|(at, source)| {
-                source.fetch(layout, stripe).err().map(|error| (at, error))
-            });
-            match failed {
-                Some((at, error)) => {
+            self.look();
+            match self.sources.iter().filter(|source| source.has_stripe).count() {
+                0 => {}
+                1 => {
+                    let took = begun.elapsed();
+                    patience = patience.min(PATIENCE_MIN.max(SLOWER_THAN_OTHER * took));
+                }
+                _ => break,
+            }
+            let is_short = self.sources.len() <= READ_QUORUM;
+            if is_short && begun.elapsed() >= patience && self.candidate().is_some() {
+                self.add_source()?;
+            }
+        }
+        self.leave_the_slow();
+        let sources = self.sources.iter().map(|source| source.id);
+        self.used = sources.chain(self.used.iter()).collect();
+        Ok(())
+    }
+
+    /// Looks once whether the nodes have sent the wanted stripe, and gives up those that failed.
+    fn look(&mut self) {
+        let (layout, stripe) = (self.layout, self.stripe);
+        let mut at = 0;
+        while at < self.sources.len() {
+            match self.sources[at].fetch(layout, stripe) {
+                Ok(()) => at += 1,
+                Err(error) => {
                     let source = self.sources.remove(at);
                     self.give_up(source.id, error);
                 }
-                None => {
-                    self.used = self
-                        .sources
-                        .iter()
-                        .map(|source| source.id)
-                        .chain(self.used.iter())
-                        .collect();
-                    return Ok(());
-                }
             }
         }
+    }
+
+    /// Two nodes have sent the wanted stripe: the others are read from no more.
+    fn leave_the_slow(&mut self) {
+        let sources = std::mem::take(&mut self.sources);
+        let (ready, slow): (Vec<_>, Vec<_>) = sources.into_iter().partition(|own| own.has_stripe);
+        for Source { id, .. } in slow {
+            tracing::info!("reading {}: node {id} is slow, and others are not", self.label);
+            self.past[id.index()] = Past::FailedAt(self.stripe);
+            self.roster.note_slow(id);
+            self.troubles.note(id, "it is slow");
+        }
+        self.sources = ready;
+        self.sources.truncate(READ_QUORUM);
     }
 
     /// Starts reading from one more node: a random one of those that hold the version, or at last
@@ -260,9 +304,10 @@ impl Reading {
             free.iter().filter(|id| wanted(self.past[id.index()])).collect()
         };
         let fresh = with(&|past| past == Past::Fresh);
+        let quick = fresh.and(self.roster.slow().complement());
         let again = with(&|past| matches!(past, Past::FailedAt(at) if at != self.stripe));
-        let tier =
-            [fresh.and(self.placed), fresh, again].into_iter().find(|tier| !tier.is_empty())?;
+        let tiers = [quick.and(self.placed), fresh.and(self.placed), fresh, again];
+        let tier = tiers.into_iter().find(|tier| !tier.is_empty())?;
         let mut candidates: Vec<NodeId> = tier.iter().collect();
         self.random.shuffle(&mut candidates);
         candidates.first().copied()
@@ -305,13 +350,15 @@ impl Reading {
 }
 
 impl Source {
+    /// Takes the units of the wanted stripe if they come within [`LOOK_STEP`].
     fn fetch(&mut self, layout: Layout, stripe: u64) -> Result<()> {
         if self.has_stripe {
             return Ok(());
         }
-        let checksums = self.units.units(&mut self.body)?;
-        check_units(self.id, &self.body, layout.unit_bytes(stripe), &checksums)?;
-        self.has_stripe = true;
+        if let Some(checksums) = self.units.units_within(&mut self.body, LOOK_STEP)? {
+            check_units(self.id, &self.body, layout.unit_bytes(stripe), &checksums)?;
+            self.has_stripe = true;
+        }
         Ok(())
     }
 }
@@ -352,6 +399,8 @@ pub(super) fn check_units(
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::core::cluster::volume::fixture::{bytes, fixture, place, version};
 
@@ -423,6 +472,49 @@ mod tests {
         let (error, unsound) = f.read(1, content.len()).unwrap_err();
         assert!(matches!(error, Error::TooFewToRead { .. }), "{error}");
         assert_eq!(unsound, NodeSet::from_bits(0b0101));
+    }
+
+    #[test]
+    fn a_node_that_hangs_is_left_for_a_third_one_and_then_asked_by_nobody() {
+        let mut f = fixture();
+        let content = bytes(2_500_000);
+        f.store(1, &content);
+        for id in NodeId::ALL {
+            let hung = id.index() + 1;
+            f.node(hung).sends_nothing = true;
+            let mut is_left = false;
+            for _ in 0..20 {
+                let (read, unsound) = f.read(1, content.len()).unwrap();
+                assert!(read == content && unsound == NodeSet::EMPTY);
+                is_left |= f.cluster.roster.slow().contains(id);
+            }
+            let asked = f.node(hung).reads;
+            assert!(is_left);
+            for _ in 0..20 {
+                assert!(f.read(1, content.len()).unwrap().0 == content);
+            }
+            assert_eq!(f.node(hung).reads, asked, "node {hung}");
+            f.node(hung).sends_nothing = false;
+            f.look();
+            assert_eq!(f.cluster.roster.slow(), NodeSet::EMPTY);
+        }
+    }
+
+    #[test]
+    fn the_last_two_nodes_are_waited_for() {
+        let mut f = fixture();
+        let content = bytes(2_500_000);
+        f.store(1, &content);
+        f.switch(NodeSet::from_bits(0b0110));
+        f.node(2).sends_nothing = true;
+        thread::scope(|scope| {
+            let reads = scope.spawn(|| f.read(1, content.len()).unwrap().0);
+            while f.node(2).reads == 0 {
+                thread::yield_now();
+            }
+            f.node(2).sends_nothing = false;
+            assert!(reads.join().unwrap() == content);
+        });
     }
 
     #[test]

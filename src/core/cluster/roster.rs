@@ -28,6 +28,8 @@ pub struct Roster {
     seen: Mutex<[Seen; 4]>,
     clock: Clock,
     leadership: Leadership,
+    /// Those that kept a reader waiting, until they answer a probe.
+    slow: Mutex<NodeSet>,
     /// May anybody wait for what others do meanwhile, such as a change until the server leads? Not in
     /// simulations, where all is done in one thread.
     may_wait: bool,
@@ -82,6 +84,7 @@ impl Roster {
             seen: Mutex::default(),
             clock,
             leadership: Leadership::default(),
+            slow: Mutex::new(NodeSet::EMPTY),
             may_wait: false,
             when_lost: OnceLock::new(),
             times_lost: Default::default(),
@@ -128,6 +131,16 @@ impl Roster {
             return up;
         }
         those(|health| health.is_up() || health.is_on_probation())
+    }
+
+    /// A node keeps somebody waiting for longer than it should.
+    pub(super) fn note_slow(&self, id: NodeId) {
+        self.slow.lock().insert(id);
+    }
+
+    /// The nodes that were slow, and have answered no probe since.
+    pub(super) fn slow(&self) -> NodeSet {
+        *self.slow.lock()
     }
 
     /// What is believed of a node.
@@ -279,6 +292,7 @@ impl Roster {
         let is_up = matches!(heard, Heard::Answer | Heard::Proof);
         if is_up {
             self.leadership.registered(id);
+            self.slow.lock().remove(id);
         }
         let changed = self.health.lock()[id.index()].hear(heard, (self.clock)());
         if changed && !is_up {

@@ -1,9 +1,11 @@
 //! Frames of the node protocol over a [`Stream`]: what both ends of a node link send and receive.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::io::net::{Deadline, Stream};
 use crate::core::wire::node::{self, HEAD_BYTES};
 
@@ -39,18 +41,36 @@ pub fn send<M: Serialize>(
 /// The memory that a frame takes is bounded by the limits of [`node`], which are checked first.
 ///
 /// # Errors
-/// Those of [`Stream::read_exact`], and [`Error::Protocol`](crate::core::error::Error::Protocol).
+/// Those of [`Stream::read_exact`], and [`Error::Protocol`].
 pub fn receive<M: DeserializeOwned>(
     stream: &mut Stream,
     body: &mut Vec<u8>,
     first: &Deadline,
     rest: &Deadline,
 ) -> Result<Option<M>> {
-    let mut buffer = [0; READ_BYTES];
-    let mut got = stream.read_some(&mut buffer, first)?;
-    if got == 0 {
-        return Ok(None);
+    match receive_within(stream, body, first.limit, rest)? {
+        Some(received) => Ok(received),
+        None => Err(first.missed(stream.name())),
     }
+}
+
+/// The same, if its first byte comes within this time; `None` else, and it may be asked for again.
+///
+/// # Errors
+/// As [`receive`], once its first byte has come.
+pub fn receive_within<M: DeserializeOwned>(
+    stream: &mut Stream,
+    body: &mut Vec<u8>,
+    longest: Duration,
+    rest: &Deadline,
+) -> Result<Option<Option<M>>> {
+    let mut buffer = [0; READ_BYTES];
+    let mut got = match stream.read_some(&mut buffer, &Deadline { limit: longest, ..rest.clone() })
+    {
+        Err(Error::Deadline(_)) => return Ok(None),
+        Ok(0) => return Ok(Some(None)),
+        got => got?,
+    };
     if got < HEAD_BYTES {
         stream.read_exact(&mut buffer[got..HEAD_BYTES], rest)?;
         got = HEAD_BYTES;
@@ -74,7 +94,7 @@ pub fn receive<M: DeserializeOwned>(
     body.resize(head.body_bytes, 0);
     fill(stream, body, &mut come, rest)?;
     stream.unread(come);
-    Ok(Some(message))
+    Ok(Some(Some(message)))
 }
 
 /// Fills the whole buffer, first with what has come already.
@@ -145,7 +165,11 @@ mod tests {
                 assert_eq!(near.read_ready(&mut [0]).unwrap(), None, "nothing is left");
             });
         }
+        let (body, soon) = (&mut Vec::new(), Duration::from_millis(1));
+        assert!(receive_within::<Request>(&mut near, body, soon, &SOON).unwrap().is_none());
+        send(&mut far, &Request::Bye, &[], &SOON).unwrap();
+        assert_eq!(receive(&mut near, body, &SOON, &SOON).unwrap(), Some(Request::Bye));
         drop(far);
-        assert!(receive::<Request>(&mut near, &mut Vec::new(), &SOON, &SOON).unwrap().is_none());
+        assert!(receive::<Request>(&mut near, body, &SOON, &SOON).unwrap().is_none());
     }
 }

@@ -62,6 +62,10 @@ pub(crate) struct State {
     pub(crate) backlog_bytes: u64,
     /// It takes entries and does not say so.
     pub(crate) holds_answers_back: bool,
+    /// It says that it sends units and does not.
+    pub(crate) sends_nothing: bool,
+    /// How often it was asked for units.
+    pub(crate) reads: usize,
     journal: Vec<Entry>,
     decided: u64,
     /// The last entry that the server has matched since the node was started.
@@ -181,7 +185,8 @@ impl Node for MemoryNode {
             Select::Xor => (vec![a.iter().zip(&b).map(|(a, b)| a ^ b).collect()], 1),
         });
         let stripes: Vec<Vec<Vec<u8>>> = stripes.map(|(units, _)| units).collect();
-        Ok(Box::new(Units(stripes.into_iter())))
+        self.state.lock().reads += 1;
+        Ok(Box::new(Units { left: stripes.into_iter(), state: self.state.clone() }))
     }
 
     fn verify(&self, version: VersionId, first: u64, stripes: u64) -> Result<Vec<[u64; 2]>> {
@@ -364,11 +369,14 @@ impl PieceSink for Sink {
     }
 }
 
-struct Units(std::vec::IntoIter<Vec<Vec<u8>>>);
+struct Units {
+    left: std::vec::IntoIter<Vec<Vec<u8>>>,
+    state: Arc<Mutex<State>>,
+}
 
 impl PieceSource for Units {
     fn units(&mut self, body: &mut Vec<u8>) -> Result<[u64; 2]> {
-        let units = self.0.next().expect("no more stripes than there are");
+        let units = self.left.next().expect("no more stripes than there are");
         body.clear();
         let mut sums = [0; 2];
         for (unit, sum) in units.iter().zip(&mut sums) {
@@ -376,6 +384,14 @@ impl PieceSource for Units {
             *sum = checksum::unit(unit);
         }
         Ok(sums)
+    }
+
+    fn units_within(&mut self, body: &mut Vec<u8>, longest: Duration) -> Result<Option<[u64; 2]>> {
+        if self.state.lock().sends_nothing {
+            thread::sleep(longest);
+            return Ok(None);
+        }
+        self.units(body).map(Some)
     }
 }
 
