@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::core::catalog::database::{all, first};
 use crate::core::catalog::files::{FileRecord, record_of};
+use crate::core::catalog::moves;
 use crate::core::catalog::past::{self, Binding, Target};
 use crate::core::catalog::tree::{self, Places};
 use crate::core::catalog::{Catalog, Draft, UserId, users};
@@ -418,6 +419,7 @@ impl Draft<'_> {
                      with mv"
                 )));
             }
+            check_way_back(connection, now.target, path, &to)?;
             let (user, from) = (place.user.clone(), path.clone());
             self.record(Change::Moved { user, from, to: to.clone() })?;
             if let Some(Target::File(version)) = before {
@@ -465,9 +467,7 @@ impl Draft<'_> {
             && let Some(now) = past::binding(connection, entry)?
             && let Some(from) = live_path(connection, &now)?
         {
-            if path.as_folder().ancestry().contains(&from.as_folder()) {
-                return Err(Error::IntoItself(from.as_folder()));
-            }
+            check_way_back(connection, was.target, &from, path)?;
             let user = place.user;
             self.record(Change::FolderMade { user: user.clone(), folder: path.folder() })?;
             self.record(Change::Moved { user, from: from.clone(), to: path.clone() })?;
@@ -594,6 +594,21 @@ fn live_path(connection: &Connection, at: &Binding) -> Result<Option<FilePath>> 
     Ok(folder.map(|folder| folder.path.join(&at.name)).transpose()?)
 }
 
+/// May what was moved be moved back? A folder may have got the other place's folder into it meanwhile, or names
+/// that are too long there.
+fn check_way_back(
+    connection: &Connection,
+    target: Target,
+    from: &FilePath,
+    to: &FilePath,
+) -> Result<()> {
+    let Target::Folder(folder) = target else { return Ok(()) };
+    if to.as_folder().ancestry().contains(&from.as_folder()) {
+        return Err(Error::IntoItself(from.as_folder()));
+    }
+    moves::check_lengths(connection, folder, to).map(drop)
+}
+
 fn refused(text: String) -> Error {
     Error::other(Code::NotAllowed, text)
 }
@@ -620,6 +635,27 @@ mod tests {
         let (top, all) = (FolderPath::top(), crate::core::catalog::Scope::All);
         let page = f.catalog.page_at(f.user, &top, all, Some(then), None, 99).unwrap();
         crate::core::catalog::fixture::shown(&page)
+    }
+
+    #[test]
+    fn a_folder_is_not_moved_back_into_itself_nor_to_where_its_names_are_too_long() {
+        let f = fixture();
+        let relocate = |from: &str, to: &str| {
+            f.change(|draft| draft.relocate(f.user, &path(from), &folder(to), false)).unwrap();
+        };
+        f.store("a/b/file", 1);
+        relocate("a/b", "c");
+        relocate("a", "c/a");
+        assert!(matches!(undo(&f, "c"), Err(Error::IntoItself(_))));
+
+        let long = vec!["n".repeat(240); 10].join("/");
+        f.store(&format!("{long}/low/file"), 2);
+        relocate(&format!("{long}/low"), "up");
+        f.store(&format!("up/{long}/file"), 3);
+        for asked in ["up".to_owned(), format!("{long}/low")] {
+            assert!(matches!(undo(&f, &asked), Err(Error::BadPath(_))), "{asked}");
+        }
+        assert_eq!(f.version_at("up/file"), Some(v(2)));
     }
 
     #[test]
