@@ -420,7 +420,9 @@ impl Follower {
                 Ok(false)
             }
             Change::Placed { node, versions } if *node == self.id => {
-                let mut is_right = true;
+                // A name that a check has seen, or one that leads to a block file which was made again, takes
+                // a check.
+                let mut is_right = !state.is_unlinked_unknown;
                 for version in versions {
                     // It may have several names.
                     let known: Vec<Place> = state
@@ -428,11 +430,7 @@ impl Follower {
                         .extract_if(.., |(_, own)| own == version)
                         .map(|(place, _)| place)
                         .collect();
-                    if known.is_empty() {
-                        is_right &= view.link_again(*version)?;
-                    }
-                    // Another name of it, which a check has seen, takes a check.
-                    is_right &= known.is_empty() || !state.is_unlinked_unknown;
+                    is_right &= !known.is_empty();
                     for place in known {
                         is_right &= !view.link(&place, *version)?.contains(&Linked::NoPiece);
                     }

@@ -22,7 +22,6 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::core::io::disk::{Disk, Listed};
-use crate::core::node::piece::read_trailer;
 use crate::core::node::pieces::Pieces;
 use crate::core::path::{FilePath, FolderPath, UserName, block_file_name, parse_block_file_name};
 use crate::core::types::{Block, NodeId, VersionId};
@@ -179,26 +178,6 @@ impl View {
             Err(e) if is_missing(&e) => Ok(Linked::NoPiece),
             linked => linked.map(|()| Linked::Made),
         }
-    }
-
-    /// Names a version anew that already has this name: its block files were made again. False unless
-    /// one of its blocks still shows that it has; the other may be damaged.
-    pub(super) fn link_again(&self, version: VersionId) -> io::Result<bool> {
-        let [first, _] = self.id.blocks();
-        let Some(file) = found(self.disk.open(&self.pieces.path(version, first)))? else {
-            return Ok(false);
-        };
-        let Ok(trailer) = read_trailer(&*file) else { return Ok(false) };
-        let place = Place { user: trailer.header.user, path: trailer.header.path };
-        let shown = self.id.blocks().map(|block| {
-            let file = self.disk.open(&self.block_path(&place.user, &place.path, block)).ok()?;
-            read_trailer(&*file).ok().map(|trailer| trailer.header.version == version)
-        });
-        let is_named = shown.contains(&Some(true)) && !shown.contains(&Some(false));
-        if is_named {
-            self.link(&place, version)?;
-        }
-        Ok(is_named)
     }
 
     /// Takes a file's names away.
