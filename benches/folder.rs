@@ -6,11 +6,10 @@
 //! Half of the plain session's files go before the command and half after it, since a machine does not stay as
 //! fast as it was. The most memory that a command had is printed for a tenth of the files and for all.
 
-mod cluster;
+mod tools;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,9 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, PASSWORD, USER, start_cluster};
+use tools::Bytes;
+use tools::cluster::{Cluster, PASSWORD, USER, start_cluster};
+use tools::plain::Plain;
 
-const FILE_BYTES: usize = 4096;
+const FILE_BYTES: u64 = 4096;
 const FOLDERS: usize = 100;
 /// What `palk client` has without `--transfers`.
 const CONNECTIONS: usize = 4;
@@ -51,7 +52,10 @@ fn main() {
     let rate = files as f64 / took.as_secs_f64();
     println!("rtv -r          {rate:7.0} files/s   {all_kb} KiB of memory");
     for number in 0..files {
-        assert!(fs::read(back.join(name(number))).expect("a file") == content(number), "{number}");
+        assert!(
+            fs::read(back.join("all").join(name(number))).expect("a file") == content(number),
+            "{number}"
+        );
     }
 }
 
@@ -59,8 +63,11 @@ fn name(number: usize) -> String {
     format!("{:02}/{number}", number % FOLDERS)
 }
 
+/// Each file begins with its number.
 fn content(number: usize) -> Vec<u8> {
-    number.to_le_bytes().into_iter().cycle().take(FILE_BYTES).collect()
+    let mut bytes = number.to_le_bytes().to_vec();
+    Bytes::new(FILE_BYTES - bytes.len() as u64).read_to_end(&mut bytes).expect("bytes");
+    bytes
 }
 
 fn make(folder: &Path, files: usize) {
@@ -121,42 +128,11 @@ fn plain(cluster: &Cluster, files: Range<usize>) -> Duration {
                     if number >= end {
                         return;
                     }
-                    session.store(number);
+                    let folder = format!("plain/{:02}", number % FOLDERS);
+                    session.store(&folder, &number.to_string(), FILE_BYTES);
                 }
             });
         }
     });
     begun.elapsed()
-}
-
-/// A connection of the plain session.
-struct Plain(BufReader<TcpStream>);
-
-impl Plain {
-    fn begin(address: &str) -> Plain {
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        let mut session = Plain(BufReader::new(stream));
-        session.ask(b"HI\r\n\r\n", "S");
-        session.ask(format!("{USER}\r\n{PASSWORD}\r\n\r\n").as_bytes(), "Welcome");
-        session
-    }
-
-    fn store(&mut self, number: usize) {
-        let at = format!("{:02}", number % FOLDERS);
-        let mut request =
-            format!("STR\r\n{number}\r\nplain/{at}\r\n{FILE_BYTES}\r\n\r\n").into_bytes();
-        request.extend(content(number));
-        self.ask(&request, "successfully created");
-    }
-
-    /// Sends a message and reads the answer up to its empty line.
-    fn ask(&mut self, message: &[u8], wanted: &str) {
-        self.0.get_mut().write_all(message).expect("it is sent");
-        let mut answer = String::new();
-        while !answer.ends_with("\r\n\r\n") {
-            assert!(self.0.read_line(&mut answer).expect("an answer") > 0, "{answer}");
-        }
-        assert!(answer.contains(wanted), "{answer}");
-    }
 }

@@ -55,7 +55,6 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// How long the nodes together, and the server, have had a core so far, in microseconds.
-    #[allow(dead_code, reason = "not every bench asks")]
     pub(crate) fn cpu_us(&self) -> [u64; 2] {
         let of = |processes: &[Process]| processes.iter().map(|own| cpu_us(own.0.id())).sum();
         [of(&self.processes[..4]), of(&self.processes[4..])]
@@ -63,7 +62,6 @@ impl Cluster {
 }
 
 /// How long a process has had a core, by Linux's count in hundredths of a second; 0 where it is not told.
-#[allow(dead_code, reason = "as above")]
 fn cpu_us(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let behind = stat.rsplit(')').next().unwrap_or_default();
