@@ -26,6 +26,30 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 /// Every name begins with it, and an underscore.
 const PREFIX: &str = "palk_";
 
+/// Declares an enumeration of which every value has a word.
+macro_rules! words {
+    ($(#[$about:meta])* $see:vis $name:ident: $($(#[$one:meta])* $value:ident = $word:literal,)*) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        $see enum $name { $($(#[$one])* $value),* }
+
+        impl $name {
+            /// All of them, in the order of their declaration.
+            $see const ALL: &[$name] = &[$($name::$value),*];
+
+            /// How many there are.
+            $see const COUNT: usize = $name::ALL.len();
+
+            /// What it is called on the page of metrics.
+            $see fn as_str(self) -> &'static str {
+                match self { $($name::$value => $word),* }
+            }
+        }
+    };
+}
+
+pub(crate) use words;
+
 /// Something that is counted up.
 #[derive(Default, Debug)]
 pub struct Count(AtomicU64);
@@ -72,6 +96,16 @@ enum Samples {
 }
 
 impl Page {
+    /// What every process tells of itself: its version, and since when it runs, in milliseconds since 1970.
+    pub fn process(&mut self, own: &Labels, begun_ms: i64) {
+        let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
+        let build = [own.as_slice(), &[version]].concat();
+        self.gauges("build_info", "The version, as a label; always 1.", [(build, 1.0)]);
+        let begun = f64::from(u32::try_from(begun_ms / 1000).unwrap_or(u32::MAX));
+        let help = "When the process was started, since 1970.";
+        self.gauges("start_time_seconds", help, [(own.clone(), begun)]);
+    }
+
     /// Something that only grows until the process ends. `_total` is added to its name.
     pub fn counters(
         &mut self,

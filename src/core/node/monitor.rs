@@ -8,90 +8,103 @@ use serde::Serialize;
 
 use crate::core::io::listener::State;
 use crate::core::io::monitor::{Health, Monitored};
-use crate::core::metrics::{Count, Labels, Latency, Page, flag, number};
+use crate::core::metrics::{Count, Labels, Latency, Page, flag, number, words};
 use crate::core::node::census::Census;
 use crate::core::node::disk_check::DiskWatch;
 use crate::core::node::store::BlockStore;
 use crate::core::wire::admin::one_line;
 use crate::core::wire::node::{Alive, DiskTrouble, Request};
 
-/// The kinds of requests, in the order in which they are counted.
-const KINDS: [&str; 17] = [
-    "ping",
-    "stage",
-    "append",
-    "read",
-    "verify",
-    "point-at",
-    "entries",
-    "snapshot",
-    "pieces",
-    "lacks",
-    "discard",
-    "close-gap",
-    "check-view",
-    "prove-disk",
-    "bye",
-    "who-serves",
-    "other",
-];
+words! {
+    /// A kind of request.
+    pub(super) Kind:
+    /// A probe.
+    Ping = "ping",
+    /// A piece comes.
+    Stage = "stage",
+    /// Entries come, with small files' pieces.
+    Append = "append",
+    /// A piece goes.
+    Read = "read",
+    /// A piece is checked.
+    Verify = "verify",
+    /// The journal is looked into.
+    PointAt = "point-at",
+    /// The journal is read.
+    Entries = "entries",
+    /// A part of a snapshot comes or goes.
+    Snapshot = "snapshot",
+    /// Pieces are listed.
+    Pieces = "pieces",
+    /// It is asked which pieces are not there.
+    Lacks = "lacks",
+    /// Pieces are removed.
+    Discard = "discard",
+    /// The gap is closed.
+    CloseGap = "close-gap",
+    /// The view is checked.
+    CheckView = "check-view",
+    /// The disk is written to.
+    ProveDisk = "prove-disk",
+    /// A server ends.
+    Bye = "bye",
+    /// It is asked whom the node serves.
+    WhoServes = "who-serves",
+    /// Anything else.
+    Other = "other",
+}
 
 /// What a node counts.
 #[derive(Default, Debug)]
 pub(super) struct NodeMeter {
-    latencies: [Latency; KINDS.len()],
-    failed: [Count; KINDS.len()],
+    latencies: [Latency; Kind::COUNT],
+    failed: [Count; Kind::COUNT],
     /// Bytes of pieces that came and went.
     pub(super) received_bytes: Count,
     pub(super) sent_bytes: Count,
 }
 
-/// A kind of request, as a place in [`KINDS`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kind(usize);
-
 impl Kind {
     pub(super) fn of(request: &Request) -> Kind {
-        let name = match request {
-            Request::Ping { .. } => "ping",
-            Request::Stage(_) => "stage",
-            Request::Append(_) => "append",
-            Request::Read { .. } => "read",
-            Request::Verify { .. } => "verify",
-            Request::PointAt { .. } => "point-at",
-            Request::Entries { .. } => "entries",
-            Request::Snapshot(_) => "snapshot",
-            Request::Pieces { .. } => "pieces",
-            Request::Lacks { .. } => "lacks",
-            Request::Discard { .. } => "discard",
-            Request::CloseGap { .. } => "close-gap",
-            Request::CheckView => "check-view",
-            Request::ProveDisk => "prove-disk",
-            Request::Bye => "bye",
-            Request::WhoServes { .. } => "who-serves",
+        match request {
+            Request::Ping { .. } => Kind::Ping,
+            Request::Stage(_) => Kind::Stage,
+            Request::Append(_) => Kind::Append,
+            Request::Read { .. } => Kind::Read,
+            Request::Verify { .. } => Kind::Verify,
+            Request::PointAt { .. } => Kind::PointAt,
+            Request::Entries { .. } => Kind::Entries,
+            Request::Snapshot(_) => Kind::Snapshot,
+            Request::Pieces { .. } => Kind::Pieces,
+            Request::Lacks { .. } => Kind::Lacks,
+            Request::Discard { .. } => Kind::Discard,
+            Request::CloseGap { .. } => Kind::CloseGap,
+            Request::CheckView => Kind::CheckView,
+            Request::ProveDisk => Kind::ProveDisk,
+            Request::Bye => Kind::Bye,
+            Request::WhoServes { .. } => Kind::WhoServes,
             Request::Hello { .. }
             | Request::Units { .. }
             | Request::KeepAlive
             | Request::Shorten { .. }
-            | Request::Finish { .. } => "other",
-        };
-        Kind(KINDS.iter().position(|kind| *kind == name).unwrap_or(KINDS.len() - 1))
+            | Request::Finish { .. } => Kind::Other,
+        }
     }
 }
 
 impl NodeMeter {
     /// Counts a request that was answered after this time, and whether it failed.
     pub(super) fn answered(&self, kind: Kind, time: Duration, failed: bool) {
-        self.latencies[kind.0].took(time);
+        self.latencies[kind as usize].took(time);
         if failed {
-            self.failed[kind.0].add_one();
+            self.failed[kind as usize].add_one();
         }
     }
 
     fn tell(&self, page: &mut Page, node: &str) {
         let labels =
-            |kind: &str| -> Labels { vec![("node", node.to_owned()), ("kind", kind.to_owned())] };
-        let latencies = KINDS.iter().zip(&self.latencies).map(|(kind, its)| (kind, its.told()));
+            |kind: &Kind| vec![("node", node.to_owned()), ("kind", kind.as_str().to_owned())];
+        let latencies = Kind::ALL.iter().zip(&self.latencies).map(|(kind, its)| (kind, its.told()));
         page.latencies(
             "storage_request_seconds",
             "How long requests of the server took, pieces included.",
@@ -100,7 +113,7 @@ impl NodeMeter {
         page.counters(
             "storage_errors",
             "Requests of the server that were answered with a failure.",
-            KINDS.iter().zip(&self.failed).map(|(kind, failed)| (labels(kind), failed.get())),
+            Kind::ALL.iter().zip(&self.failed).map(|(kind, failed)| (labels(kind), failed.get())),
         );
         let own = || -> Labels { vec![("node", node.to_owned())] };
         page.counters(
@@ -138,15 +151,7 @@ impl Monitored for MonitoredNode {
         let node = self.store.id().to_string();
         let own = || -> Labels { vec![("node", node.clone())] };
         let mut page = Page::default();
-        let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
-        let build = [own(), vec![version]].concat();
-        page.gauges("build_info", "The version, as a label; always 1.", [(build, 1.0)]);
-        let begun = f64::from(u32::try_from(self.begun_ms / 1000).unwrap_or(u32::MAX));
-        page.gauges(
-            "start_time_seconds",
-            "When the node was started, since 1970.",
-            [(own(), begun)],
-        );
+        page.process(&own(), self.begun_ms);
         self.meter.tell(&mut page, &node);
         let mut gauge = |name, help, value| page.gauges(name, help, [(own(), value)]);
         gauge(

@@ -6,34 +6,12 @@
 use std::time::Duration;
 
 use crate::core::error::Code;
-use crate::core::metrics::{Count, Labels, Latency, Page};
+use crate::core::metrics::{Count, Labels, Latency, Page, words};
 use crate::core::serve::door::Kind;
-
-/// Declares an enumeration of which every value has a word.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident: $($(#[$one:meta])* $value:ident = $word:literal,)*) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum $name { $($(#[$one])* $value),* }
-
-        impl $name {
-            /// All of them, in the order of their declaration.
-            pub const ALL: &[$name] = &[$($name::$value),*];
-
-            /// How many there are.
-            const COUNT: usize = $name::ALL.len();
-
-            /// What it is called on the page of metrics.
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$value => $word),* }
-            }
-        }
-    };
-}
 
 words! {
     /// What is asked for.
-    Verb:
+    pub Verb:
     /// A password or a token is looked at.
     SignIn = "sign-in",
     /// An account is made.
@@ -74,7 +52,7 @@ words! {
 
 words! {
     /// Where requests come in.
-    Entrance:
+    pub Entrance:
     /// The session as it is specified, or as the programs of 2020 understand it.
     Plain = "plain",
     /// The extended session.

@@ -81,13 +81,7 @@ impl MonitoredServer {
 impl Monitored for MonitoredServer {
     fn metrics(&self) -> Page {
         let mut page = Page::default();
-        page.gauges(
-            "build_info",
-            "The version, as a label; always 1.",
-            [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
-        );
-        let begun = f64::from(u32::try_from(self.begun_ms / 1000).unwrap_or(u32::MAX));
-        page.gauge("start_time_seconds", "When the server was started, since 1970.", begun);
+        page.process(&Labels::new(), self.begun_ms);
         let [end, decided] = self.operator.journal();
         page.gauge("journal_end", "The number of the journal's last entry.", number(end));
         page.gauge(
