@@ -219,6 +219,15 @@ fn what_is_deleted_for_ever_is_gone() {
     client(&cluster, &["del", "--forever", "--yes", "other"]).code(0);
     client(&cluster, &["undo", "other"]).code(4);
     client(&cluster, &["inf", "--deleted"]).code(0).stderr(contains("Nothing that was deleted"));
+    // What a snapshot has is not gone, and that is said.
+    store(&cluster, "kept", "four");
+    admin(&cluster, &["snapshot", "create", "one"]).code(0);
+    client(&cluster, &["del", "--forever", "--yes", "kept"])
+        .code(0)
+        .stderr(contains("Deleted kept  but not 1 version of it, which a snapshot has"));
+    assert_eq!(content(&cluster, "kept", &["--at", "one"]).unwrap(), "four");
+    admin(&cluster, &["snapshot", "delete", "one"]).code(0);
+    client(&cluster, &["del", "--forever", "--yes", "kept"]).code(4);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `palk client del PATH...`: deletes stored files.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::advice;
 use super::glob::{self, Meant, Named};
@@ -11,7 +11,7 @@ use super::tally::Tally;
 use super::transfer::rooted;
 use crate::cmd::completions::STORED;
 use crate::cmd::confirm::{confirm, unconfirmed};
-use crate::cmd::env::Env;
+use crate::cmd::env::{Env, plural};
 use crate::cmd::failure::{Failure, Stop};
 use crate::core::error::{Code, Error};
 use crate::core::path::{FilePath, FolderPath, printable};
@@ -57,19 +57,14 @@ impl Del {
         let mut tally = Tally::new(jobs.len());
         for Named { text, path, .. } in jobs {
             let deleted = path.and_then(|path| {
-                let connection = connection.as_mut().ok_or(Error::NotSignedIn)?;
-                delete(connection.remote()?, path, self.recursive, self.forever)
+                let remote = connection.as_mut().ok_or(Error::NotSignedIn)?.remote()?;
+                match self.forever {
+                    true => delete_for_ever(remote, &path).map(|left| told_for_ever(&path, left)),
+                    false => delete(remote, path, self.recursive).map(told),
+                }
             });
             match deleted {
-                Ok(Deleted::File(path)) => {
-                    let object = json!({"code": 0, "path": rooted(&path), "forever": self.forever});
-                    let how = if self.forever { " with all its versions" } else { "" };
-                    tally.done(env, &[format!("Deleted {path}{how}")], object)?;
-                }
-                Ok(Deleted::Folder(folder, removed)) => {
-                    let object = rmdir::object(&folder, removed);
-                    tally.done(env, &[rmdir::summary(&folder, removed)], object)?;
-                }
+                Ok((text, object)) => tally.done(env, &[text], object)?,
                 Err(error) => {
                     let why = advice::failure(&format!("cannot delete {text}"), &error);
                     tally.failed(env, &text, why)?;
@@ -108,6 +103,32 @@ fn confirm_forever(files: &str, env: &mut Env) -> Result<(), Stop> {
     confirm(env, &question, unasked, refused)
 }
 
+/// As a line, and as JSON.
+fn told(deleted: Deleted) -> (String, Value) {
+    match deleted {
+        Deleted::File(path) => {
+            let object = json!({"code": 0, "path": rooted(&path), "forever": false});
+            (format!("Deleted {path}"), object)
+        }
+        Deleted::Folder(folder, removed) => {
+            (rmdir::summary(&folder, removed), rmdir::object(&folder, removed))
+        }
+    }
+}
+
+/// The same; so many versions are still there.
+fn told_for_ever(path: &FilePath, left: usize) -> (String, Value) {
+    let object = json!({"code": 0, "path": rooted(path), "forever": true, "versions_left": left});
+    let text = match left {
+        0 => format!("Deleted {path} with all its versions"),
+        _ => format!(
+            "Deleted {path}  but not {} of it, which a snapshot has or a folder that is kept whole",
+            plural(left, "version")
+        ),
+    };
+    (text, object)
+}
+
 /// What was deleted.
 pub(super) enum Deleted {
     File(FilePath),
@@ -122,19 +143,24 @@ pub(super) fn delete(
     remote: &mut Remote,
     path: FilePath,
     recursive: bool,
-    forever: bool,
 ) -> Result<Deleted, Error> {
-    if forever {
-        // It may have been deleted before, and only its versions are meant.
-        let known = remote.versions(&path)?;
-        if known.first().is_some_and(|version| version.until.is_none()) {
-            remote.delete(&path)?;
-        }
-        return remote.forget(&path).map(|()| Deleted::File(path));
-    }
     if recursive && let Entry::Folder(folder) = remote.look(&path.as_folder())? {
         let removed = remote.remove_folder(&folder, true)?;
         return Ok(Deleted::Folder(folder, removed));
     }
     remote.delete(&path).map(|()| Deleted::File(path))
+}
+
+/// Deletes a file and lets go of its versions. It may have been deleted before, and only these are meant.
+/// Gives how many are still there.
+fn delete_for_ever(remote: &mut Remote, path: &FilePath) -> Result<usize, Error> {
+    let known = remote.versions(path)?;
+    if known.first().is_some_and(|version| version.until.is_none()) {
+        remote.delete(path)?;
+    }
+    remote.forget(path)?;
+    match remote.versions(path) {
+        Err(error) if error.code() == Code::NoSuchFile => Ok(0),
+        left => Ok(left?.len()),
+    }
 }

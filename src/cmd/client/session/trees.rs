@@ -90,7 +90,7 @@ impl Running<'_> {
         }
         self.with_each(found.paths, &mut |running, path| {
             let what = format!("cannot delete {path}");
-            let deleted = del::delete(&mut running.remote.borrow_mut(), path, recursive, false);
+            let deleted = del::delete(&mut running.remote.borrow_mut(), path, recursive);
             match deleted.map_err(|error: Error| failed_here(&what, &error))? {
                 Deleted::File(path) => {
                     running.seen.remove(&path);
