@@ -35,7 +35,7 @@ use palk::core::status::{
     ScrubPhase, Scrubbing, State as Health, Status, Stored, Transfers, Trouble, Upkeep,
 };
 use palk::core::types::{
-    Block, Claim, ClusterId, Digest, FileAttributes, FileKind, Moment, NodeId, NodeSet,
+    Block, Claim, ClusterId, Digest, FileAttributes, FileKind, KeyId, Moment, NodeId, NodeSet,
     Precondition, Seq, ServerId, VersionId,
 };
 use palk::core::wire::admin::{self, ADMIN_SOCKET, Fields, Line, Verb};
@@ -45,9 +45,10 @@ use palk::core::wire::extended::{
 };
 use palk::core::wire::extents::{Extent as ContentExtent, PlacedExtent};
 use palk::core::wire::journal::{
-    Chain, Change, Entry, FolderAt, JournalState, KeptVersion, PastItem, Point, SnapshotName, Told,
-    UploadBegun,
+    Chain, Change, Entry, FolderAt, JournalState, KeptVersion, PastItem, Point, Property,
+    SnapshotName, Told, UploadBegun,
 };
+use palk::core::wire::keys::{KeyRequest, Rights};
 use palk::core::wire::node::{
     self, Alive, Append, DiskTrouble, Failure, InlinePiece, PROTOCOL, PieceMeta, Place, Reply,
     Request, Room, Serves, ViewReport,
@@ -64,6 +65,7 @@ const VERSION: VersionId = VersionId([0x11; 16]);
 const CLUSTER: ClusterId = ClusterId([0x22; 16]);
 const CLAIM: Claim = Claim { epoch: 300, server: ServerId([0x44; 16]) };
 const DIGEST: Digest = Digest([0x33; 32]);
+const KEY: KeyId = KeyId([0x55; 10]);
 
 /// By the server's clock, in microseconds since 1970.
 const NOW: i64 = 150;
@@ -296,6 +298,10 @@ fn a_folder_of_an_older_format_is_refused_with_a_clear_word_and_left_alone() {
 /// A frame without its checksum, which the tables below leave out.
 fn unchecked(frame: &[u8]) -> Vec<u8> {
     [&frame[..8], &frame[node::HEAD_BYTES..]].concat()
+}
+
+fn rights() -> Rights {
+    Rights { read_only: true, folder: up() }
 }
 
 fn up() -> FolderPath {
@@ -646,7 +652,7 @@ fn every_reply_of_a_node() {
 #[test]
 fn every_change_of_the_journal() {
     let key = Moment(150);
-    let changes: [(Change, &str); 46] = [
+    let changes: [(Change, &str); 48] = [
         (Change::Led { server: CLAIM.server }, "00444444 44444444 44444444 44444444 44"),
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
@@ -869,9 +875,33 @@ fn every_change_of_the_journal() {
             },
             "2b111111 11111111 11111111 11111111 11010101 02",
         ),
+        (
+            Change::KeyMade {
+                user: user(),
+                key: KEY,
+                hash: DIGEST,
+                name: "phone".into(),
+                read_only: true,
+                folder: up(),
+                created_ms: -1,
+            },
+            "2c046465 6d6f5555 55555555 55555555 33333333 33333333 33333333 33333333 \
+             33333333 33333333 33333333 33333333 05706865 6f6e6501 02757001",
+        ),
+        (
+            Change::PropertiesSet {
+                user: user(),
+                of: FolderAt { key: None, path: up() },
+                properties: vec![
+                    Property { name: "{a}b".into(), value: Some("<c/>".into()) },
+                    Property { name: "{}d".into(), value: None },
+                ],
+            },
+            "2d046465 6d6f0002 7570027b 617d6204 7b617d62",
+        ),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 44];
+    let mut seen = [false; 46];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -919,9 +949,11 @@ fn every_change_of_the_journal() {
             Change::UploadsDropped { .. } => 41,
             Change::Extents { .. } => 42,
             Change::AttributesSet { .. } => 43,
+            Change::KeyMade { .. } => 44,
+            Change::PropertiesSet { .. } => 45,
         }] = true;
     }
-    assert_eq!(seen, [true; 44]);
+    assert_eq!(seen, [true; 46]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "1d02b67f 89bdb248 a744924a e7a6da11");
     golden.check(
@@ -1023,7 +1055,7 @@ fn every_request_of_the_extended_session() {
     let ((user, password), (new_user, new_password)) = (credentials(), credentials());
     let top = FolderPath::top;
     let up = || FolderPath::parse("up").unwrap();
-    let requests: [(Request, &str); 45] = [
+    let requests: [(Request, &str); 48] = [
         (Request::SignIn { user, password }, "LGN\r\ndemo\r\ncorrect horse\r\n\r\n"),
         (
             Request::SignUp { user: new_user, password: new_password },
@@ -1218,8 +1250,17 @@ fn every_request_of_the_extended_session() {
         ),
         (Request::Upload(UploadRequest::List { path: None }), "UPL\r\n\r\n"),
         (Request::Upload(UploadRequest::List { path: Some(path()) }), "UPL\r\n/up/a.txt\r\n\r\n"),
+        (
+            Request::Keys(KeyRequest::Make { name: "phone".into(), rights: rights() }),
+            "KEY\r\nname=phone\r\nread-only=yes\r\nfolder=/up\r\n\r\n",
+        ),
+        (Request::Keys(KeyRequest::List), "KYS\r\n\r\n"),
+        (
+            Request::Keys(KeyRequest::Delete { key: KEY }),
+            &format!("KYD\r\n{}\r\n\r\n", "55".repeat(10)),
+        ),
     ];
-    let mut seen = [false; 29];
+    let mut seen = [false; 32];
     for (request, expected) in requests {
         assert_eq!(String::from_utf8(request.encode()).unwrap(), expected);
         seen[match request {
@@ -1252,9 +1293,12 @@ fn every_request_of_the_extended_session() {
             Request::Upload(UploadRequest::Drop { .. }) => 26,
             Request::Upload(UploadRequest::List { .. }) => 27,
             Request::SetAttributes { .. } => 28,
+            Request::Keys(KeyRequest::Make { .. }) => 29,
+            Request::Keys(KeyRequest::List) => 30,
+            Request::Keys(KeyRequest::Delete { .. }) => 31,
         }] = true;
     }
-    assert_eq!(seen, [true; 29]);
+    assert_eq!(seen, [true; 32]);
     assert_eq!(extended::hello_line(), "palk 1");
 }
 
@@ -1534,6 +1578,7 @@ fn the_tables_of_the_catalog() {
             "journal: id INTEGER null key, epoch INTEGER, at INTEGER, record BLOB, chain BLOB",
             "past: id INTEGER null key, user_id INTEGER, parent INTEGER, name TEXT, version BLOB \
              null, folder INTEGER null, bytes INTEGER, made INTEGER, gone INTEGER, held INTEGER",
+            "properties: entry INTEGER key, name TEXT key, value TEXT",
             "replacements: node INTEGER null key, address TEXT, instead_of TEXT, started_ms \
              INTEGER, pieces INTEGER, proved_ms INTEGER null",
             "scrub_findings: id INTEGER null key, scrub INTEGER, what TEXT, node INTEGER \
@@ -1545,7 +1590,7 @@ fn the_tables_of_the_catalog() {
             "settings: key TEXT key, value TEXT",
             "snapshots: of INTEGER null key, name TEXT, until_ms INTEGER null, removed INTEGER",
             "tokens: hash BLOB key, user_id INTEGER, machine TEXT, created_ms INTEGER, \
-             used_ms INTEGER",
+             used_ms INTEGER, key BLOB null, read_only INTEGER, folder TEXT",
             "uploads: id BLOB key, user_id INTEGER, path TEXT, bytes INTEGER null, begun_ms \
              INTEGER, touched INTEGER, modified_ms INTEGER null, kind INTEGER null",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, \
@@ -1591,7 +1636,7 @@ fn the_tables_of_the_catalog() {
         ]
     );
     let triggers = texts("SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name");
-    assert_eq!(triggers, ["version_added", "version_dropped", "version_retired"]);
+    assert_eq!(triggers, ["entry_deleted", "version_added", "version_dropped", "version_retired"]);
     let settings = texts("SELECT key || '=' || value FROM settings ORDER BY key");
     let cluster = format!("cluster={}", "22".repeat(16));
     let claim = format!("claim=300 {}", "44".repeat(16));
@@ -1605,7 +1650,7 @@ fn the_tables_of_the_catalog() {
 fn a_catalog_of_a_version_before_the_first_release_is_refused_with_a_clear_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("palk.db");
-    for format in [1, 6, 99, 100, 101, 102, 103, 105] {
+    for format in [1, 6, 99, 100, 101, 102, 103, 104, 106] {
         let database = rusqlite::Connection::open(&file).unwrap();
         database.pragma_update(None, "user_version", format).unwrap();
         drop(database);

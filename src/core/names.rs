@@ -198,6 +198,8 @@ impl Names {
             | Change::TokenUsed { .. }
             | Change::TokenRevoked { .. }
             | Change::AttributesSet { .. }
+            | Change::KeyMade { .. }
+            | Change::PropertiesSet { .. }
             | Change::Dropped { .. }
             | Change::Placed { .. }
             | Change::Lost { .. }

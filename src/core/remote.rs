@@ -16,6 +16,7 @@ mod digester;
 pub mod discovery;
 mod folders;
 mod history;
+mod keys;
 pub mod request;
 mod retrieve;
 mod store;

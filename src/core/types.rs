@@ -353,6 +353,12 @@ impl ServerId {
 }
 
 hex_bytes!(
+    /// The random name of an app password, which may be seen: 20 hex digits.
+    KeyId,
+    10
+);
+
+hex_bytes!(
     /// The BLAKE3 digest of a whole file (what `b3sum` prints).
     Digest,
     32

@@ -24,6 +24,7 @@ pub(crate) fn run(data: &[u8]) {
         Change::UserMade { password: text, .. }
         | Change::PasswordSet { password: text, .. }
         | Change::TokenMade { machine: text, .. }
+        | Change::KeyMade { name: text, .. }
         | Change::Stored { by: text, .. }
         | Change::ReplacementBegun { address: text, .. }
         | Change::ExtentStored { kept: KeptVersion { by: text, .. }, .. }
@@ -94,6 +95,8 @@ pub(crate) fn assert_names(change: &Change) {
         | Change::QuotaSet { user, .. }
         | Change::UserRemoved { user }
         | Change::TokenMade { user, .. }
+        | Change::KeyMade { user, .. }
+        | Change::PropertiesSet { user, .. }
         | Change::FolderBegun { user }
         | Change::Expired { user, .. }
         | Change::ExtentStored { kept: KeptVersion { user, .. }, .. }

@@ -297,6 +297,7 @@ fn user(change: &Change) -> Option<&UserName> {
         | Change::UserDisabled { user, .. }
         | Change::QuotaSet { user, .. }
         | Change::UserRemoved { user }
+        | Change::KeyMade { user, .. }
         | Change::TokenMade { user, .. } => Some(user),
         _ => None,
     }

@@ -20,6 +20,7 @@ mod folder;
 mod glob;
 pub(crate) mod identity;
 mod inf;
+mod keys;
 mod link;
 pub(crate) mod local;
 mod login;
@@ -119,6 +120,7 @@ enum Verb {
     Versions(versions::Versions),
     Undo(undo::Undo),
     Uploads(uploads::Uploads),
+    Keys(keys::Keys),
     Check(check::Check),
     Sync(sync::Sync),
     Config(config::Config),
@@ -167,6 +169,7 @@ impl Client {
             Some(Verb::Versions(versions)) => versions.run(common, env),
             Some(Verb::Undo(undo)) => undo.run(common, env),
             Some(Verb::Uploads(uploads)) => uploads.run(common, env),
+            Some(Verb::Keys(keys)) => keys.run(common, env),
             Some(Verb::Check(check)) => check.run(common, env),
             Some(Verb::Sync(sync)) => sync.run(common, env),
             Some(Verb::Config(config)) => config.run(common, env),

@@ -12,14 +12,15 @@ use crate::core::catalog::files::{kind_number, set_attributes};
 use crate::core::catalog::past::{self, Binding, NO_FOLDER, Target};
 use crate::core::catalog::tree::{self, Item};
 use crate::core::catalog::{
-    NODES, UserId, extents, history, journal, moments, replace, survey, tokens, uncertain, uploads,
-    users, versions,
+    NODES, UserId, extents, history, journal, keys, moments, properties, replace, survey, tokens,
+    uncertain, uploads, users, versions,
 };
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{FileAttributes, Moment, NodeSet, VersionId};
 use crate::core::wire::extents::{Extent, PlacedExtent};
 use crate::core::wire::journal::{Change, Entry, FolderAt, KeptVersion, PastItem};
+use crate::core::wire::keys::{AppKey, Rights};
 use crate::core::wire::node::Place;
 
 /// Adds an entry to the journal and makes its change.
@@ -49,6 +50,15 @@ pub(super) fn change(connection: &Connection, id: u64, at: Moment, change: &Chan
         Change::UserRemoved { user } => users::remove(connection, user, at),
         Change::TokenMade { user, hash, machine, created_ms } => {
             tokens::make(connection, user, hash, machine, *created_ms)
+        }
+        Change::KeyMade { user, key, hash, name, read_only, folder, created_ms } => {
+            let rights = Rights { read_only: *read_only, folder: folder.clone() };
+            let (name, key) = (name.clone(), *key);
+            let (created_ms, used_ms) = (*created_ms, *created_ms);
+            keys::make(connection, user, hash, &AppKey { key, name, rights, created_ms, used_ms })
+        }
+        Change::PropertiesSet { user, of, properties } => {
+            properties::set(connection, user, of, properties)
         }
         Change::TokenUsed { hash, used_ms } => tokens::note_used(connection, hash, *used_ms),
         Change::TokenRevoked { hash } => tokens::revoke(connection, hash),
@@ -220,11 +230,15 @@ pub(super) fn name_file(
     version: Option<(VersionId, u64)>,
     at: Moment,
 ) -> Result<()> {
+    let mut properties = Vec::new();
     if let Some(there) = there {
+        properties = properties::of_entry(connection, there.id)?;
         unname(connection, user, there.id, at)?;
     }
     let bytes = version.map_or(0, |(_, bytes)| bytes);
-    tree::insert(connection, Some(folder), name, version, at)?;
+    let entry = tree::insert(connection, Some(folder), name, version, at)?;
+    // They are of the file, whatever is in it.
+    properties::set_entry(connection, entry, &properties)?;
     tree::count(connection, user, 1, signed(bytes))
 }
 
@@ -373,11 +387,8 @@ fn note_past(
 ) -> Result<()> {
     let Some((user, top)) = users::live(connection, user)? else { return Ok(()) };
     let find = |at: &FolderAt| -> Result<Option<i64>> {
-        let root = match at.key {
-            Some(key) => tree::detached(connection, user, key)?,
-            None => Some(top),
-        };
-        Ok(root.map(|root| tree::folder(connection, root, &at.path)).transpose()?.flatten())
+        let found = tree::find_at(connection, user, top, at)?;
+        Ok(found.filter(Item::is_folder).map(|item| item.id))
     };
     let parent = if name.is_empty() { Some(NO_FOLDER) } else { find(folder)? };
     let target = match was {

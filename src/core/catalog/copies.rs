@@ -116,8 +116,58 @@ impl Draft<'_> {
         let place = Place { user: name, path: now.to.clone() };
         // Also if it is that already: a server that was taken over and does not know it must not confirm it.
         self.record(Change::Named { place, version })?;
+        self.copy_properties(user, &from.as_folder(), &now.to.as_folder())?;
         let (from, replaced) = (from.clone(), now.there.is_some());
         Ok(Some(Relocated { from, to: now.to, is_folder: false, files: 1, replaced }))
+    }
+
+    /// Copies a file to exactly this path, in place of the folder that is there.
+    ///
+    /// # Errors
+    /// As [`Catalog::plan_copy`]; [`Code::Changed`] if the file is another version than `version` now.
+    pub fn copy_over_folder(
+        &mut self,
+        user: UserId,
+        from: &FilePath,
+        to: &FilePath,
+        version: VersionId,
+    ) -> Result<()> {
+        self.make_way(user, from, to, true)?;
+        let (_, top) = users::still_there(self.connection, user)?;
+        let now = plan(self.connection, top, from, &to.as_folder(), true)?;
+        let is_same = now.version == Some(version) && now.to == *to;
+        match self.copy_file(user, from, &to.as_folder(), &now)?.filter(|_| is_same) {
+            Some(_) => Ok(()),
+            None => Err(Error::other(Code::Changed, format!("{from} was changed meanwhile"))),
+        }
+    }
+
+    /// Puts a copy of a folder, which is in no other one, at exactly this path: in one change in place of
+    /// what is there, if `replace`. True if something was there.
+    ///
+    /// # Errors
+    /// As [`Draft::attach_copy`]; [`Error::Exists`] for a file without `replace`.
+    pub fn attach_copy_over(
+        &mut self,
+        user: UserId,
+        key: Moment,
+        to: &FilePath,
+        replace: bool,
+    ) -> Result<bool> {
+        let (_, top) = users::still_there(self.connection, user)?;
+        match tree::find(self.connection, top, to.as_str())? {
+            None => self.attach_copy(user, key, to).map(|_| false),
+            Some(there) if !replace => Err(match there.is_folder() {
+                true => Error::FolderExists(to.as_folder()),
+                false => Error::Exists(to.clone()),
+            }),
+            Some(_) => {
+                if let Some(folder) = tree::detached(self.connection, user, key)? {
+                    moves::check_lengths(self.connection, folder, to)?;
+                }
+                self.attach(user, key, &to.as_folder()).map(|_| true)
+            }
+        }
     }
 
     /// Adds the next of what is below `from`, or was at a moment, to a folder that is in no other one. It is

@@ -13,13 +13,14 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables. Those below are of Palks that were never released.
-const FORMAT: i64 = 104;
+const FORMAT: i64 = 105;
 
 /// The tables with what the journal adds up to.
-pub(super) const CONTENT: [&str; 11] = [
+pub(super) const CONTENT: [&str; 12] = [
     "users",
     "tokens",
     "entries",
+    "properties",
     "past",
     "detached",
     "versions",
@@ -63,7 +64,10 @@ const TABLES: &str = "
         user_id    INTEGER NOT NULL,
         machine    TEXT NOT NULL,          -- where it is used, as its client says
         created_ms INTEGER NOT NULL,
-        used_ms    INTEGER NOT NULL        -- to the hour
+        used_ms    INTEGER NOT NULL,       -- to the hour
+        key        BLOB,                   -- the id of an app password; NULL: a saved sign-in
+        read_only  INTEGER NOT NULL DEFAULT 0,
+        folder     TEXT NOT NULL DEFAULT ''
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX tokens_by_user ON tokens (user_id, used_ms);
 
@@ -78,6 +82,16 @@ const TABLES: &str = "
     CREATE UNIQUE INDEX entries_by_name ON entries (parent, name);
     CREATE INDEX entries_by_version ON entries (version);
     CREATE INDEX folders ON entries (parent) WHERE version IS NULL;
+
+    CREATE TABLE properties (              -- what programs for WebDAV give to files and folders
+        entry INTEGER NOT NULL,
+        name  TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (entry, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER entry_deleted AFTER DELETE ON entries BEGIN
+        DELETE FROM properties WHERE entry = old.id;
+    END;
 
     CREATE TABLE past (                    -- what names were
         id      INTEGER PRIMARY KEY,

@@ -17,11 +17,12 @@ use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::status::{Debt, Placement};
 use crate::core::types::{
-    Digest, FileAttributes, Moment, NodeId, NodeSet, Precondition, Seq, VersionId,
+    Digest, FileAttributes, KeyId, Moment, NodeId, NodeSet, Precondition, Seq, VersionId,
 };
 use crate::core::wire::extended::Entry;
 use crate::core::wire::extents::Extent;
-use crate::core::wire::journal::{SnapshotName, UploadBegun};
+use crate::core::wire::journal::{Property, SnapshotName, UploadBegun};
+use crate::core::wire::keys::{AppKey, Rights};
 use crate::core::wire::node::Place;
 use crate::core::wire::snapshot::{decode_chunk, read_frame};
 
@@ -40,6 +41,8 @@ enum Step {
     AddToken(usize, u8),
     UseToken(u8, i64),
     RevokeToken(u8),
+    AddKey(usize, u8),
+    SetProperty(usize, String, u8, bool),
     Store {
         user: usize,
         at: String,
@@ -135,6 +138,9 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (user(), 0..9_u8).prop_map(|(user, token)| Step::AddToken(user, token)),
         1 => (0..9_u8, 0..9_000_000_i64).prop_map(|(token, now)| Step::UseToken(token, now)),
         1 => (0..9_u8).prop_map(Step::RevokeToken),
+        1 => (user(), 0..9_u8).prop_map(|(user, key)| Step::AddKey(user, key)),
+        4 => (user(), paths(), 0..3_u8, any::<bool>())
+            .prop_map(|(user, at, name, is_set)| Step::SetProperty(user, at, name, is_set)),
         24 => (user(), paths(), any::<u32>(), 0..16_u8, any::<bool>()).prop_map(
             |(user, at, bytes, placed, new_only)| Step::Store { user, at, bytes, placed, new_only }
         ),
@@ -231,6 +237,20 @@ fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
         }
         Step::UseToken(hash, now_ms) => draft.use_token(token(*hash), *now_ms),
         Step::RevokeToken(hash) => draft.revoke_token(token(*hash)),
+        Step::AddKey(index, key) => {
+            let account = draft.account(&user(index))?;
+            let rights = Rights { read_only: *key > 4, folder: folder("a/b") };
+            let (id, created_ms) = (KeyId([*key; 10]), n.into());
+            let name = "program".to_owned();
+            let own = AppKey { key: id, name, rights, created_ms, used_ms: created_ms };
+            draft.add_key(&account, &Digest([*key; 32]), &own)
+        }
+        Step::SetProperty(index, at, name, is_set) => {
+            let id = draft.account(&user(index))?.id;
+            let value = is_set.then(|| format!("value {n}"));
+            let property = Property { name: format!("name {name}"), value };
+            draft.set_properties(id, &folder(at), &[property])
+        }
         Step::Store { user: index, at, bytes, placed, new_only } => {
             let precondition = if *new_only { Precondition::Absent } else { Precondition::Any };
             let new = NewFile {
@@ -446,6 +466,7 @@ struct Picture {
     files: Vec<(String, Vec<Entry>)>,
     versions: Vec<Held>,
     tokens: Vec<(Vec<u8>, String, i64, i64)>,
+    properties: Vec<(String, String, Vec<Property>)>,
     placements: Vec<Placement>,
     debts: [Debt; 4],
     nodes: Option<[String; 4]>,
@@ -495,7 +516,8 @@ fn picture(catalog: &Catalog) -> Picture {
         (user.name.to_string(), catalog.list(id).unwrap())
     });
     let tokens =
-        "SELECT hash, name || ' ' || password || ' ' || machine, tokens.created_ms, used_ms
+        "SELECT hash, name || ' ' || password || ' ' || machine || ' ' || ifnull(hex(key), '-')
+                      || ' ' || read_only || ' ' || folder, tokens.created_ms, used_ms
                   FROM tokens JOIN users ON users.id = user_id ORDER BY hash";
     let tokens = |connection: &rusqlite::Connection| {
         super::database::all(connection, tokens, [], |row| {
@@ -516,7 +538,19 @@ fn picture(catalog: &Catalog) -> Picture {
         uploads.sort_by_key(|upload| upload.id);
         uploads
     });
+    let properties = files.iter().flat_map(|(user, entries)| {
+        let id = catalog.user_id(&name(user)).unwrap();
+        entries.iter().filter_map(move |entry| {
+            let path = match entry {
+                Entry::File(file) => file.path.as_folder(),
+                Entry::Folder(folder) => folder.clone(),
+            };
+            let own = catalog.properties(id, &path).unwrap();
+            (!own.is_empty()).then(|| (user.clone(), path.to_string(), own))
+        })
+    });
     Picture {
+        properties: properties.collect(),
         joined: joined.collect(),
         uploads: uploads.collect(),
         files,

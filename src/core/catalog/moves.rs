@@ -55,6 +55,46 @@ impl Draft<'_> {
     }
 }
 
+impl Draft<'_> {
+    /// Removes what is in the way of something that is to have exactly the path `to`: a folder, or a file
+    /// where a folder comes. One that a file replaces stays, as that is one change by itself. True if
+    /// something was removed.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and [`Error::FolderExists`] without `replace`; [`Error::NoSuchFile`] if there is
+    /// nothing at `from`; [`Error::IntoItself`] if one of the two is in the other.
+    pub fn make_way(
+        &mut self,
+        user: UserId,
+        from: &FilePath,
+        to: &FilePath,
+        replace: bool,
+    ) -> Result<bool> {
+        let (_, top) = users::still_there(self.connection, user)?;
+        let Some(item) = tree::find(self.connection, top, from.as_str())? else {
+            return Err(files::missing(self.connection, top, from)?);
+        };
+        let is_in = |path: &FilePath, folder: &FilePath| {
+            path.as_folder().ancestry().contains(&folder.as_folder())
+        };
+        if is_in(from, to) || is_in(to, from) {
+            return Err(Error::IntoItself(from.as_folder()));
+        }
+        match tree::find(self.connection, top, to.as_str())? {
+            None => Ok(false),
+            Some(there) if !replace => Err(match there.is_folder() {
+                true => Error::FolderExists(to.as_folder()),
+                false => Error::Exists(to.clone()),
+            }),
+            Some(there) if there.is_folder() => {
+                self.remove_folder(user, &to.as_folder(), true).map(|_| true)
+            }
+            Some(_) if item.is_folder() => self.delete(user, to).map(|()| true),
+            Some(_) => Ok(false),
+        }
+    }
+}
+
 /// What is moved or copied, and where it comes to.
 pub(super) struct Course {
     pub(super) item: Item,

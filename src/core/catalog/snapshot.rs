@@ -17,12 +17,12 @@ use crate::core::catalog::files::{FileRecord, RECORD, read_record};
 use crate::core::catalog::past::NO_FOLDER;
 use crate::core::catalog::{
     CLUSTER, Catalog, NamedMoment, UserId, apply, extents, journal, moments, node_addresses,
-    replace, tree, uncertain, uploads,
+    properties, replace, tree, uncertain, uploads,
 };
 use crate::core::error::{Error, Result};
 use crate::core::io::disk::{Disk, RealDisk, WriteFile};
 use crate::core::path::{FilePath, FolderPath, UserName};
-use crate::core::types::{ClusterId, Digest, Moment, VersionId};
+use crate::core::types::{ClusterId, Digest, KeyId, Moment, VersionId};
 use crate::core::wire::extents::EXTENTS_MAX;
 use crate::core::wire::journal::{Change, FolderAt, KeptVersion, PastItem, Point, Told};
 use crate::core::wire::node::Place;
@@ -245,12 +245,22 @@ fn tell_tokens(
     id: i64,
     user: &UserName,
 ) -> Result<()> {
-    let select = "SELECT hash, machine, created_ms, used_ms FROM tokens WHERE user_id = ?1";
+    let select = "SELECT hash, machine, created_ms, used_ms, key, read_only, folder FROM tokens
+                  WHERE user_id = ?1";
     let tokens = all(connection, select, [id], |row| {
-        Ok((Digest(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?))
+        let key = row.get::<_, Option<_>>(4)?.map(KeyId);
+        let rights: (bool, String) = (row.get(5)?, row.get(6)?);
+        Ok((Digest(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?, key, rights))
     })?;
-    for (hash, machine, created_ms, used_ms) in tokens {
-        chunks.add(Change::TokenMade { user: user.clone(), hash, machine, created_ms })?;
+    for (hash, machine, created_ms, used_ms, key, (read_only, folder)) in tokens {
+        let user = user.clone();
+        chunks.add(match key {
+            None => Change::TokenMade { user, hash, machine, created_ms },
+            Some(key) => {
+                let (name, folder) = (machine, FolderPath::parse(&folder)?);
+                Change::KeyMade { user, key, hash, name, read_only, folder, created_ms }
+            }
+        })?;
         if used_ms != created_ms {
             chunks.add(Change::TokenUsed { hash, used_ms })?;
         }
@@ -352,11 +362,13 @@ impl UserTeller<'_, '_> {
             "SELECT id, name, entries.version, {RECORD}, stored_by, made,
                     EXISTS (SELECT 1 FROM entries other
                             WHERE other.version = entries.version AND other.id != entries.id),
-                    EXISTS (SELECT 1 FROM extents WHERE extents.version = entries.version)
+                    EXISTS (SELECT 1 FROM extents WHERE extents.version = entries.version),
+                    EXISTS (SELECT 1 FROM properties WHERE entry = entries.id)
              FROM entries LEFT JOIN versions ON versions.version = entries.version
              WHERE parent = ?1 ORDER BY name"
         );
         let mut query = self.connection.prepare(&select).map_err(catalog_error)?;
+        self.tell_properties(key, folder, FolderPath::top())?;
         let mut open = vec![(folder, FolderPath::top())];
         while let Some((id, folder)) = open.pop() {
             let mut rows = query.query([id]).map_err(catalog_error)?;
@@ -365,22 +377,40 @@ impl UserTeller<'_, '_> {
                 let path = folder.join(&name)?;
                 let at = Moment(row.get(12).map_err(catalog_error)?);
                 let is_folder = row.get_ref(2).map_err(catalog_error)?.data_type();
+                let entry: i64 = row.get(0).map_err(catalog_error)?;
+                let has_properties: bool = row.get(15).map_err(catalog_error)?;
                 if is_folder == rusqlite::types::Type::Null {
                     self.name_folder(key, at, &path)?;
-                    open.push((row.get(0).map_err(catalog_error)?, path.as_folder()));
+                    if has_properties {
+                        self.tell_properties(key, entry, path.as_folder())?;
+                    }
+                    open.push((entry, path.as_folder()));
                     continue;
                 }
                 let record = read_record(row, 2).map_err(catalog_error)?;
                 let by = row.get(11).map_err(catalog_error)?;
                 // Seldom true, and then names that nothing can bring back do not count.
                 let has_others = row.get(13).map_err(catalog_error)?
-                    && self.has_others(row.get(0).map_err(catalog_error)?, record.version, top)?;
+                    && self.has_others(entry, record.version, top)?;
                 let is_told_apart =
                     has_others || row.get(14).map_err(catalog_error)? || record.joined;
+                let place = has_properties.then(|| path.as_folder());
                 self.name_file(key, at, path, &record, by, is_told_apart)?;
+                if let Some(place) = place {
+                    self.tell_properties(key, entry, place)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn tell_properties(&mut self, key: Option<Moment>, entry: i64, path: FolderPath) -> Result<()> {
+        let properties = properties::of_entry(self.connection, entry)?;
+        if properties.is_empty() {
+            return Ok(());
+        }
+        let (user, of) = (self.user.clone(), FolderAt { key, path });
+        self.chunks.add(Change::PropertiesSet { user, of, properties })
     }
 
     /// Has a version other names than that of this entry, which can be told?

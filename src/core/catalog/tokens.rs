@@ -76,7 +76,7 @@ impl Catalog {
     pub fn sign_in_by_token(&self, name: &str, hash: &Digest) -> Result<(Account, TokenId)> {
         let name = UserName::parse(name).map_err(|_| Error::TokenRefused)?;
         let select = "SELECT users.id, disabled FROM tokens JOIN users ON users.id = user_id
-                      WHERE hash = ?1 AND name = ?2 AND removed = 0";
+                      WHERE hash = ?1 AND name = ?2 AND removed = 0 AND key IS NULL";
         let found = self.read(|connection| {
             let values = params![hash.0, name.as_str()];
             first(connection, select, values, |row| Ok((UserId(row.get(0)?), row.get(1)?)))
@@ -120,7 +120,7 @@ pub(super) fn make(
                   VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING";
     execute(connection, insert, params![hash.0, user.0, machine, created_ms])?;
     let delete = "DELETE FROM tokens WHERE hash IN (
-                      SELECT hash FROM tokens WHERE user_id = ?1 AND hash != ?2
+                      SELECT hash FROM tokens WHERE user_id = ?1 AND hash != ?2 AND key IS NULL
                       ORDER BY used_ms > ?4, used_ms DESC, hash LIMIT -1 OFFSET ?3)";
     // Those from the future were not used since the clock is right again.
     let values = params![user.0, hash.0, limit(TOKENS_MAX - 1), created_ms];

@@ -14,6 +14,7 @@ use crate::core::catalog::{UserId, extents, uploads};
 use crate::core::error::Result;
 use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::types::{Moment, VersionId};
+use crate::core::wire::journal::FolderAt;
 use crate::core::wire::node::Place;
 
 /// A folder or a file.
@@ -51,6 +52,20 @@ pub(super) fn find(connection: &Connection, top: i64, path: &str) -> Result<Opti
         }
     }
     Ok(Some(item))
+}
+
+/// What is at this place, also in a folder that is in no other one any more.
+pub(super) fn find_at(
+    connection: &Connection,
+    user: UserId,
+    top: i64,
+    at: &FolderAt,
+) -> Result<Option<Item>> {
+    let root = match at.key {
+        Some(key) => detached(connection, user, key)?,
+        None => Some(top),
+    };
+    root.map_or(Ok(None), |root| find(connection, root, at.path.as_str()))
 }
 
 pub(super) fn folder(connection: &Connection, top: i64, path: &FolderPath) -> Result<Option<i64>> {

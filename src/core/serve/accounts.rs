@@ -22,7 +22,8 @@ use crate::core::path::{UserName, printable};
 use crate::core::serve::files::User;
 use crate::core::serve::limits::NETWORK_CLIENTS_MAX;
 use crate::core::throttle::{Limits, Recent, Throttle};
-use crate::core::types::Digest;
+use crate::core::types::{Digest, KeyId};
+use crate::core::wire::keys::{AppKey, KEY_NAME_BYTES_MAX, KeySecret, Rights};
 use crate::core::wire::token::{MACHINE_BYTES_MAX, Token};
 
 /// The longest wait: what an owner may lose to a stranger who guesses.
@@ -164,6 +165,35 @@ impl Accounts {
         Ok(token)
     }
 
+    /// Signs in with the secret of a key; true if it is time to note that it was used. As with tokens
+    /// nothing is counted: nobody guesses 160 bits.
+    ///
+    /// # Errors
+    /// [`Error::SignInRefused`], [`Error::Disabled`].
+    pub fn sign_in_by_key(&self, name: &str, secret: &KeySecret) -> Result<(User, bool)> {
+        let now_ms = clock::now_ms();
+        let (account, id, rights) = self.catalog.sign_in_by_key(name, &key_hash(secret))?;
+        let is_due = self.catalog.is_use_due(id, now_ms)?;
+        Ok((User::new(account, Proof::Token(id)).limited_to(rights), is_due))
+    }
+
+    /// Makes a key for a user. `name` is what its owner says of what it is for.
+    ///
+    /// # Errors
+    /// [`Error::NotSignedIn`] if the account was removed or disabled meanwhile; those of any change.
+    pub fn make_key(&self, user: &User, name: &str, rights: &Rights) -> Result<(KeyId, KeySecret)> {
+        let [id, secret] = [self.random.secret(), self.random.secret()];
+        let id = KeyId(std::array::from_fn(|at| id[at]));
+        let secret = KeySecret(std::array::from_fn(|at| secret[at]));
+        let name = printable(name);
+        let name = name[..name.floor_char_boundary(KEY_NAME_BYTES_MAX)].to_owned();
+        let (account, hash, now_ms) = (user.account.clone(), key_hash(&secret), clock::now_ms());
+        let (rights, created_ms) = (rights.clone(), now_ms);
+        let key = AppKey { key: id, name, rights, created_ms, used_ms: created_ms };
+        self.change(move |draft| draft.add_key(&account, &hash, &key))?;
+        Ok((id, secret))
+    }
+
     /// Revokes the token that the user has signed in with; the session itself goes on. Without one there
     /// is nothing to do.
     ///
@@ -257,6 +287,11 @@ impl Accounts {
 /// What is kept of a token. It is random, so nobody can find it by trying, and a plain hash does.
 fn hash(token: &Token) -> Digest {
     Digest(*blake3::hash(&token.0).as_bytes())
+}
+
+/// The same of a key's secret.
+fn key_hash(secret: &KeySecret) -> Digest {
+    Digest(*blake3::hash(&secret.0).as_bytes())
 }
 
 /// The counts and the clock they go by.

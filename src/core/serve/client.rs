@@ -5,6 +5,7 @@
 
 mod folders;
 mod history;
+mod keys;
 mod storing;
 mod uploads;
 
@@ -335,6 +336,7 @@ impl Connection<'_> {
             }
             Step::List { path, extent, at } => self.list(path, extent, at),
             Step::History(request) => self.history(&request),
+            Step::Keys(request) => self.keys(&request),
             Step::ListOn => self.list_on(),
             Step::MakeFolder { folder, parents } => self.make_folder(&folder, parents),
             Step::RemoveFolder { folder, recursive } => self.remove_folder(&folder, recursive),

@@ -7,7 +7,7 @@ use crate::core::catalog::{CopyPlan, Relocated};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::serve::files::{Files, User};
-use crate::core::wire::extended::Moved;
+use crate::core::wire::extended::{Entry, Moved};
 
 /// So often a copy is planned anew where other changes come between.
 const TRIES: usize = 10;
@@ -27,10 +27,11 @@ impl Files {
         to: &FolderPath,
         [recursive, replace]: [bool; 2],
     ) -> Result<Moved> {
+        user.sees(&from.as_folder())?;
+        let id = user.reaches_into(to)?;
         self.may_change()?;
         let catalog = &self.cluster.catalog;
         catalog.check_room()?;
-        let id = user.account.id;
         for _ in 0..TRIES {
             let plan = catalog.plan_copy(id, from, to, replace)?;
             if plan.version.is_none() {
@@ -51,6 +52,74 @@ impl Files {
             }
         }
         Err(Error::other(Code::Temporary, format!("{from} or {to} changes all the time")))
+    }
+
+    /// Copies a file, or a folder with all that is in it if `is_deep`, to exactly this path. With `replace`
+    /// what is there, also a folder, goes in the same change and can be had back. True if something was
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Files::copy`]; [`Error::FolderExists`] for a folder without `replace`.
+    pub fn copy_exactly(
+        &self,
+        user: &User,
+        from: &FilePath,
+        to: &FilePath,
+        [is_deep, replace]: [bool; 2],
+    ) -> Result<bool> {
+        user.sees(&from.as_folder())?;
+        let id = user.changes_file(to)?;
+        self.may_change()?;
+        let catalog = &self.cluster.catalog;
+        catalog.check_room()?;
+        let there = match self.look(user, &to.as_folder()) {
+            Ok(there) => Some(there),
+            Err(Error::NoSuchFile(_)) => None,
+            Err(error) => return Err(error),
+        };
+        match (self.look(user, &from.as_folder())?, there) {
+            (Entry::File(file), Some(Entry::Folder(folder))) => {
+                if !replace {
+                    return Err(Error::FolderExists(folder));
+                }
+                let _reservation = self.usage.reserve_copy(catalog, id, to, file.bytes)?;
+                let (from, to) = (from.clone(), to.clone());
+                self.change(move |draft| draft.copy_over_folder(id, &from, &to, file.version))?;
+                self.cluster.notifier.notify();
+                Ok(true)
+            }
+            (Entry::File(_), _) => {
+                Ok(self.copy(user, from, &to.as_folder(), [false, replace])?.replaced)
+            }
+            (Entry::Folder(folder), _) => {
+                self.copy_folder_over(user, &folder, to, [is_deep, replace])
+            }
+        }
+    }
+
+    fn copy_folder_over(
+        &self,
+        user: &User,
+        from: &FolderPath,
+        to: &FilePath,
+        [is_deep, replace]: [bool; 2],
+    ) -> Result<bool> {
+        let is_in = |path: &FolderPath, folder: &FolderPath| path.ancestry().contains(folder);
+        if is_in(&to.as_folder(), from) || is_in(from, &to.as_folder()) {
+            return Err(Error::IntoItself(from.clone()));
+        }
+        let (catalog, id) = (&self.cluster.catalog, user.changes_file(to)?);
+        let mut reservation = self.usage.reserve_copy(catalog, id, to, 0)?;
+        let begun =
+            self.cluster.retention.begin(|| self.change(move |draft| draft.begin_folder(id)))?;
+        let key = begun.key();
+        let bytes = if is_deep { self.fill(user, key, from, None)? } else { 0 };
+        reservation.resize_copy(catalog, bytes)?;
+        let target = to.clone();
+        let replaced =
+            self.change(move |draft| draft.attach_copy_over(id, key, &target, replace))?;
+        self.cluster.notifier.notify();
+        Ok(replaced)
     }
 
     /// Fills a folder that is in no other one, then puts it in its place.

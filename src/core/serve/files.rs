@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::core::catalog::accounts::{Account, Proof};
-use crate::core::catalog::{Draft, Relocated, Removed, Scope, TokenId, UserId};
+use crate::core::catalog::accounts::Proof;
+use crate::core::catalog::{Draft, Relocated, Removed, Scope, UserId};
 use crate::core::cluster::leadership::Leadership;
 use crate::core::cluster::reaper::Reaper;
 use crate::core::cluster::{Cluster, Writing};
@@ -18,6 +18,7 @@ use crate::core::path::{FilePath, FolderPath, UserName};
 use crate::core::serve::accounts::{Accounts, Origin, Submit};
 use crate::core::serve::quota::{Room, Usage};
 use crate::core::serve::store::EXTENT_BYTES;
+pub use crate::core::serve::user::User;
 use crate::core::types::{FileAttributes, NodeId, NodeSet, VersionId};
 use crate::core::wire::extended::{Entry, Moved, When};
 use crate::core::wire::node::{PieceMeta, Place};
@@ -31,48 +32,6 @@ pub const FILE_BYTES_MAX: u64 = STRIPES_MAX * (1 << 20) - 4;
 const ROOM_STEP_BYTES: u64 = 16 << 20;
 const ROOM_WAITS: u32 = 20;
 const ROOM_WAIT: Duration = Duration::from_millis(100);
-
-/// Somebody who has signed in.
-#[derive(Clone, Debug)]
-pub struct User {
-    pub(super) account: Account,
-    /// What the session rests on.
-    pub(super) proof: Proof,
-    /// Where the user's requests come from.
-    origin: String,
-    /// The user's name.
-    pub name: UserName,
-}
-
-impl User {
-    pub(super) fn new(account: Account, proof: Proof) -> User {
-        let name = account.name.clone();
-        User { account, proof, origin: String::new(), name }
-    }
-
-    /// The token that was used in place of the password.
-    pub(super) fn token(&self) -> Option<TokenId> {
-        match self.proof {
-            Proof::Token(token) => Some(token),
-            Proof::Password(_) | Proof::Door => None,
-        }
-    }
-
-    /// The same, with a note of where the requests come from (`127.0.0.1:40312`), for those who find
-    /// a file changed.
-    #[must_use]
-    pub fn coming_from(self, origin: String) -> User {
-        User { origin, ..self }
-    }
-
-    /// Who does it, as it is shown: `demo from 127.0.0.1:40312`.
-    pub(super) fn described(&self) -> String {
-        match self.origin.as_str() {
-            "" => self.name.to_string(),
-            origin => format!("{} from {origin}", self.name),
-        }
-    }
-}
 
 /// What the one who runs the server has decided for all accounts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -243,6 +202,7 @@ impl Files {
     /// # Errors
     /// As [`Accounts::issue_token`].
     pub fn issue_token(&self, user: &User, machine: &str) -> Result<Token> {
+        user.check_owner()?;
         self.accounts.issue_token(user, machine)
     }
 
@@ -265,6 +225,7 @@ impl Files {
         new: &str,
         from: Origin,
     ) -> Result<()> {
+        user.check_owner()?;
         self.may_change()?;
         self.accounts.change_password(user, old, new, from)
     }
@@ -298,7 +259,7 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchFolder`], [`Error::NoSuchFile`]; those of any change.
     pub fn delete(&self, user: &User, path: &FilePath) -> Result<()> {
-        let (id, path) = (user.account.id, path.clone());
+        let (id, path) = (user.changes_file(path)?, path.clone());
         self.change(move |draft| draft.delete(id, &path))?;
         self.cluster.notifier.notify();
         Ok(())
@@ -317,7 +278,7 @@ impl Files {
         version: VersionId,
         attributes: FileAttributes,
     ) -> Result<()> {
-        let (id, path) = (user.account.id, path.clone());
+        let (id, path) = (user.changes_file(path)?, path.clone());
         self.change(move |draft| draft.set_attributes(id, &path, version, attributes))
     }
 
@@ -327,7 +288,7 @@ impl Files {
     /// [`Error::FolderExists`], [`Error::NoSuchFolder`] for the one above it,
     /// [`Error::NameCollision`]; those of any change.
     pub fn make_folder(&self, user: &User, folder: &FolderPath, parents: bool) -> Result<()> {
-        let (id, folder) = (user.account.id, folder.clone());
+        let (id, folder) = (user.changes(folder)?, folder.clone());
         self.change(move |draft| draft.make_folder(id, &folder, parents))
     }
 
@@ -341,7 +302,7 @@ impl Files {
         folder: &FolderPath,
         recursive: bool,
     ) -> Result<Removed> {
-        let (id, folder) = (user.account.id, folder.clone());
+        let (id, folder) = (user.changes(folder)?, folder.clone());
         let removed = self.change(move |draft| draft.remove_folder(id, &folder, recursive))?;
         self.cluster.notifier.notify();
         Ok(removed)
@@ -361,13 +322,39 @@ impl Files {
         to: &FolderPath,
         replace: bool,
     ) -> Result<Moved> {
-        let (id, from, to) = (user.account.id, from.clone(), to.clone());
+        user.changes_file(from)?;
+        let (id, from, to) = (user.reaches_into(to)?, from.clone(), to.clone());
         let done = self.change(move |draft| draft.relocate(id, &from, &to, replace))?;
         if done.replaced {
             self.cluster.notifier.notify();
         }
         let Relocated { to, is_folder, files, replaced, .. } = done;
         Ok(Moved { to, is_folder, files, replaced })
+    }
+
+    /// Gives a file, or a folder with all that is in it, exactly this path. With `replace` what is there,
+    /// also a folder, goes in the same change and can be had back. True if something was there.
+    ///
+    /// # Errors
+    /// As [`Files::move_to`]; [`Error::FolderExists`] for a folder without `replace`.
+    pub fn move_exactly(
+        &self,
+        user: &User,
+        from: &FilePath,
+        to: &FilePath,
+        replace: bool,
+    ) -> Result<bool> {
+        user.changes_file(from)?;
+        let (id, from, to) = (user.changes_file(to)?, from.clone(), to.clone());
+        let replaced = self.change(move |draft| {
+            let replaced = draft.make_way(id, &from, &to, replace)?;
+            let done = draft.relocate(id, &from, &to.as_folder(), replace)?;
+            Ok(replaced || done.replaced)
+        })?;
+        if replaced {
+            self.cluster.notifier.notify();
+        }
+        Ok(replaced)
     }
 
     /// What is at a path: a file or a folder. The top folder is always there.
@@ -377,7 +364,7 @@ impl Files {
     /// [`Error::NotReady`].
     pub fn look(&self, user: &User, path: &FolderPath) -> Result<Entry> {
         self.may_read()?;
-        self.cluster.catalog.look(user.account.id, path)
+        self.cluster.catalog.look(user.sees(path)?, path)
     }
 
     /// What was at a path at a time.
@@ -388,7 +375,7 @@ impl Files {
     pub fn look_at(&self, user: &User, path: &FolderPath, when: &When) -> Result<Entry> {
         self.may_read()?;
         let at = self.moment(when)?;
-        let found = self.cluster.catalog.look_at(user.account.id, path, at);
+        let found = self.cluster.catalog.look_at(user.sees(path)?, path, at);
         found.map_err(|error| self.not_then(user, at, error))
     }
 
@@ -406,7 +393,7 @@ impl Files {
         most: usize,
     ) -> Result<Vec<Entry>> {
         self.may_read()?;
-        self.cluster.catalog.page(user.account.id, below, scope, after, most)
+        self.cluster.catalog.page(user.sees(below)?, below, scope, after, most)
     }
 
     /// The same as it was at a time.
@@ -425,7 +412,7 @@ impl Files {
     ) -> Result<Vec<Entry>> {
         self.may_read()?;
         let at = Some(self.whole_moment(user, when)?);
-        self.cluster.catalog.page_at(user.account.id, below, scope, at, after, most)
+        self.cluster.catalog.page_at(user.sees(below)?, below, scope, at, after, most)
     }
 
     /// Everything the user has, sorted by path. Asks no node.
@@ -434,7 +421,7 @@ impl Files {
     /// If the catalog cannot be read; [`Error::NotReady`].
     pub fn list(&self, user: &User) -> Result<Vec<Entry>> {
         self.may_read()?;
-        self.cluster.catalog.list(user.account.id)
+        self.cluster.catalog.list(user.sees(&FolderPath::top())?)
     }
 
     /// The largest file that is taken, in bytes.
@@ -494,7 +481,7 @@ impl Files {
     }
 
     /// As [`Files::may_change`], without waiting for a server that is just starting.
-    fn may_change_at_once(&self) -> Result<()> {
+    pub(super) fn may_change_at_once(&self) -> Result<()> {
         if self.leadership().is_established() {
             return self.may_change();
         }

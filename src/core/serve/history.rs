@@ -102,7 +102,7 @@ impl Files {
     /// [`Error::NoSuchFile`] if it never was anything, as far as is known; [`Error::NotReady`].
     pub fn versions(&self, user: &User, path: &FilePath) -> Result<Vec<PathVersion>> {
         self.may_read()?;
-        let states = self.cluster.catalog.path_states(user.account.id, path)?;
+        let states = self.cluster.catalog.path_states(user.sees(&path.as_folder())?, path)?;
         Ok(states.into_iter().map(|state| self.told(state)).collect())
     }
 
@@ -131,7 +131,7 @@ impl Files {
     /// [`Error::NoSuchFolder`]; [`Error::NotReady`].
     pub fn deleted(&self, user: &User, folder: &FolderPath) -> Result<Vec<DeletedEntry>> {
         self.may_read()?;
-        let deleted = self.cluster.catalog.deleted(user.account.id, folder)?;
+        let deleted = self.cluster.catalog.deleted(user.sees(folder)?, folder)?;
         let told = |DeletedName { path, file, gone }| DeletedEntry {
             path,
             bytes: file.map(|file| file.bytes),
@@ -161,8 +161,9 @@ impl Files {
     /// [`Error::NoSuchFile`] if it never was anything, as far as is known; [`Code::NotAllowed`] if
     /// it cannot be done so, and then the text says what can; those of any change.
     pub fn undo(&self, user: &User, path: &FilePath) -> Result<Outcome> {
+        let (id, path) = (user.changes_file(path)?, path.clone());
         self.may_change()?;
-        let (id, path) = (user.account.id, path.clone());
+        let rights = user.rights().clone();
         let over = self.cluster.retention.over(self.cluster.catalog.now_us());
         let undone = self.change(move |draft| {
             let made = draft.made(id, &path)?;
@@ -175,7 +176,13 @@ impl Files {
                 );
                 return Err(Error::other(Code::NotAllowed, text));
             }
-            Ok(undone)
+            match &undone {
+                Undone::MovedBack { to, .. } if !rights.reach(to) => {
+                    let text = format!("{path} came from where this key does not reach");
+                    Err(Error::other(Code::NotAllowed, text))
+                }
+                _ => Ok(undone),
+            }
         })?;
         self.cluster.notifier.notify();
         Ok(match undone {
@@ -192,8 +199,8 @@ impl Files {
     /// # Errors
     /// Those of any change.
     pub fn forget(&self, user: &User, path: &FilePath) -> Result<()> {
+        let (id, path) = (user.changes_file(path)?, path.clone());
         self.may_change()?;
-        let (id, path) = (user.account.id, path.clone());
         self.change(move |draft| draft.forget_history(id, &path))?;
         self.cluster.notifier.notify();
         Ok(())
@@ -205,9 +212,15 @@ impl Files {
     /// # Errors
     /// [`Error::NameCollision`]; the version is not kept any more; those of any change.
     pub fn name_version(&self, user: &User, path: &FilePath, version: VersionId) -> Result<bool> {
+        // The version may be of a file anywhere.
+        user.check_owner()?;
+        self.name(user, path, version)
+    }
+
+    fn name(&self, user: &User, path: &FilePath, version: VersionId) -> Result<bool> {
+        let (id, path) = (user.changes_file(path)?, path.clone());
         self.may_change()?;
         self.cluster.catalog.check_room()?;
-        let (id, path) = (user.account.id, path.clone());
         let named = self.change(move |draft| draft.name_version(id, &path, version))?;
         self.cluster.notifier.notify();
         Ok(named)
@@ -226,6 +239,10 @@ impl Files {
         when: &When,
         dry_run: bool,
     ) -> Result<(Reverted, Vec<Difference>)> {
+        match dry_run {
+            true => user.sees(path)?,
+            false => user.reaches_into(path)?,
+        };
         self.may_read()?;
         let at = self.moment(when)?;
         if let Some((above, name)) = path.split() {
@@ -258,7 +275,7 @@ impl Files {
     /// # Errors
     /// Those of any change.
     pub fn begin_then(&self, user: &User, path: &FolderPath, at: Moment) -> Result<Begun<'_>> {
-        let id = user.account.id;
+        let id = user.reaches_into(path)?;
         let begun =
             self.cluster.retention.begin(|| self.change(move |draft| draft.begin_folder(id)))?;
         self.fill(user, begun.key(), path, Some(at))?;
@@ -271,7 +288,7 @@ impl Files {
     /// # Errors
     /// [`Error::NameCollision`]; those of any change.
     pub fn put_in_place(&self, user: &User, then: Begun<'_>, path: &FolderPath) -> Result<Moment> {
-        let (id, key, to) = (user.account.id, then.key(), path.clone());
+        let (id, key, to) = (user.reaches_into(path)?, then.key(), path.clone());
         let before = self.change(move |draft| {
             let before = draft.moment();
             draft.attach(id, key, &to)?;
@@ -301,7 +318,7 @@ impl Files {
         (told.back, told.changed) = (u64::from(what == '+'), u64::from(what == '~'));
         if !dry_run {
             let before = self.cluster.catalog.end()?.at;
-            self.name_version(user, &path, record.version)?;
+            self.name(user, &path, record.version)?;
             told.before = Some(before);
         }
         Ok((told, vec![Difference { what, path }]))

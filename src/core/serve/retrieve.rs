@@ -44,6 +44,7 @@ impl Files {
         which: &Which,
         range: Option<ByteRange>,
     ) -> Result<Retrieve<'_>> {
+        user.sees(&path.as_folder())?;
         self.may_read()?;
         let entered = self.enter(user, path, which)?;
         let version = entered.0.version;

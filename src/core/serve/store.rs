@@ -165,6 +165,7 @@ impl Files {
     /// [`Code::NotAllowed`] if there is one already.
     pub fn store_wanted(&self, user: &User, wanted: &Wanted<'_>) -> Result<Store<'_>> {
         let &Wanted { path, bytes, precondition, attributes, keep } = wanted;
+        user.changes_file(path)?;
         self.check_size(bytes)?;
         check_link(attributes, Some(bytes))?;
         let sender = keep.map(|id| self.sender(id)).transpose()?;
@@ -191,6 +192,7 @@ impl Files {
         at: PartPlace,
         bytes: u64,
     ) -> Result<Store<'_>> {
+        user.changes_file(path)?;
         let offset = match at {
             PartPlace::Byte(offset) => offset,
             PartPlace::Number(_) => 0,

@@ -38,6 +38,7 @@ impl Files {
         precondition: Precondition,
         attributes: FileAttributes,
     ) -> Result<VersionId> {
+        user.changes_file(path)?;
         self.check_size(bytes.unwrap_or(0))?;
         check_link(attributes, bytes)?;
         self.may_change()?;
@@ -108,6 +109,8 @@ impl Files {
         (from, which): (&FilePath, &Which),
         range: Option<ByteRange>,
     ) -> Result<()> {
+        user.sees(&from.as_folder())?;
+        user.changes_file(&self.cluster.catalog.upload(user.account.id, id)?.path)?;
         self.may_change()?;
         self.cluster.catalog.check_room()?;
         let record = self.record(user, from, which)?;
@@ -131,6 +134,7 @@ impl Files {
     /// [`Code::Temporary`] if somebody sends it.
     pub fn remove_part(&self, user: &User, id: VersionId, number: u32) -> Result<()> {
         check_number(number, 1)?;
+        user.changes_file(&self.cluster.catalog.upload(user.account.id, id)?.path)?;
         let _sender = self.part_sender(id, number)?;
         let user = user.account.id;
         self.change(move |draft| draft.remove_extents(user, id, positions_of(number)))
@@ -143,6 +147,7 @@ impl Files {
     pub fn upload(&self, user: &User, id: VersionId) -> Result<PendingUpload> {
         self.may_read()?;
         let upload = self.cluster.catalog.upload(user.account.id, id)?;
+        user.sees(&upload.path.as_folder())?;
         let blake3 = self.digest_so_far(&upload)?;
         Ok(PendingUpload { blake3, ..told(&upload) })
     }
@@ -154,7 +159,8 @@ impl Files {
     pub fn uploads(&self, user: &User, path: Option<&FilePath>) -> Result<Vec<PendingUpload>> {
         self.may_read()?;
         let uploads = self.cluster.catalog.uploads(user.account.id, path)?;
-        Ok(uploads.iter().map(told).collect())
+        let seen = uploads.iter().filter(|own| user.rights().reach(&own.path.as_folder()));
+        Ok(seen.map(told).collect())
     }
 
     /// Makes an upload the current version of its file. A digest that is given has to be that of the whole.
@@ -175,6 +181,7 @@ impl Files {
         let busy = || Error::other(Code::Changed, "the upload is still being sent");
         let _sender = self.cluster.uploading.enter(id).ok_or_else(busy)?;
         let upload = self.cluster.catalog.upload(user.account.id, id)?;
+        user.changes_file(&upload.path)?;
         let arrived = upload.arrived();
         if upload.extents.is_empty() || upload.bytes.is_some_and(|whole| whole != arrived) {
             let whole = upload.bytes.map_or(String::new(), |whole| format!(" of {whole}"));
@@ -211,6 +218,7 @@ impl Files {
     /// [`Code::NoSuchFile`] if there is no such upload; those of any change.
     pub fn drop_upload(&self, user: &User, id: VersionId) -> Result<()> {
         self.may_change()?;
+        user.changes_file(&self.cluster.catalog.upload(user.account.id, id)?.path)?;
         let user = user.account.id;
         self.change(move |draft| draft.drop_upload(user, id))?;
         self.cluster.notifier.notify();

@@ -25,6 +25,7 @@
 //!  BEG HOW DRP UPL  Upload --- history_told ---> reply      CMP  Upload --- upload_completed --> reply
 //!  INF  List ----- listed, a page -> page, ListOn, and so on; no entries: the end, reply
 //!  VER GON UND RVT FGT USE  History --- history_told --> reply
+//!  KEY KYS KYD  Keys --- history_told --> reply
 //!  MKD RMD  MakeFolder, RemoveFolder --- changed, folder_removed --> reply
 //!  MOV CPY  Move, Copy --- moved ------> reply
 //!  ISS REV PWD  IssueToken, RevokeToken, ChangePassword --- account_done --------> reply
@@ -58,6 +59,7 @@ use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionI
 use crate::core::wire::extended::{
     Extent, HistoryRequest, UploadRequest, When, Which, parse_hello_line,
 };
+use crate::core::wire::keys::KeyRequest;
 use crate::core::wire::lines::{CRLF, MESSAGE_BYTES_MAX};
 use crate::core::wire::token::Token;
 
@@ -258,6 +260,8 @@ pub enum Step {
     /// Begin an upload, tell of it, or drop it, then [`Session::history_told`]; complete it, then
     /// [`Session::upload_completed`].
     Upload(UploadRequest),
+    /// Make, list or delete the user's keys, then [`Session::history_told`].
+    Keys(KeyRequest),
 }
 
 /// What is known of a version when its store has been committed.

@@ -103,6 +103,7 @@ impl Session {
                 self.ask_loop(step, Waiting::Change);
             }
             Request::History(request) => self.ask_loop(Step::History(request), Waiting::History),
+            Request::Keys(request) => self.ask_loop(Step::Keys(request), Waiting::History),
             Request::SignOut => self.sign_out(),
             Request::Status => self.ask_loop(Step::Status, Waiting::Status),
             Request::IssueToken { machine } => {

@@ -14,6 +14,7 @@ use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath};
 use crate::core::range::ByteRange;
 use crate::core::types::{Digest, FileAttributes, NodeSet, Precondition, VersionId};
+use crate::core::wire::keys::KeyRequest;
 use crate::core::wire::lines;
 use crate::core::wire::token::Token;
 
@@ -124,13 +125,15 @@ pub enum Request {
     History(HistoryRequest),
     /// `BEG`, `HOW`, `CMP`, `DRP`, `UPL`.
     Upload(UploadRequest),
+    /// `KEY`, `KYS`, `KYD`.
+    Keys(KeyRequest),
 }
 
 /// All opcodes.
-const OPCODES: [&str; 29] = [
+const OPCODES: [&str; 32] = [
     "ATR", "SND", "BEG", "HOW", "CMP", "DRP", "UPL", "LGN", "NEW", "STR", "RTV", "DEL", "INF",
     "LGO", "STA", "TOK", "ISS", "REV", "PWD", "MKD", "RMD", "MOV", "CPY", "VER", "GON", "UND",
-    "RVT", "FGT", "USE",
+    "RVT", "FGT", "USE", "KEY", "KYS", "KYD",
 ];
 
 /// The switches of requests, as lines.
@@ -209,6 +212,7 @@ impl Request {
             }
             Request::History(request) => lines::encode(&request.to_lines()),
             Request::Upload(request) => lines::encode(&request.to_lines()),
+            Request::Keys(request) => lines::encode(&request.to_lines()),
         }
     }
 
@@ -297,6 +301,9 @@ impl Request {
                 }
                 if let Some(request) = UploadRequest::parse(fields)? {
                     return Ok(Request::Upload(request));
+                }
+                if let Some(request) = KeyRequest::parse(fields)? {
+                    return Ok(Request::Keys(request));
                 }
                 match fields {
                     [opcode, ..] if OPCODES.contains(opcode) => {

@@ -20,7 +20,7 @@ use crate::core::code::layout::FILE_BYTES_MAX;
 use crate::core::error::{Error, Result};
 use crate::core::path::{FilePath, FolderPath, PATH_BYTES_MAX, UserName};
 use crate::core::types::{
-    ClusterId, Digest, FileAttributes, Moment, NODE_COUNT, NodeId, NodeSet, Seq, ServerId,
+    ClusterId, Digest, FileAttributes, KeyId, Moment, NODE_COUNT, NodeId, NodeSet, Seq, ServerId,
     VersionId, write_hex,
 };
 use crate::core::wire::bytes;
@@ -387,6 +387,58 @@ pub enum Change {
         /// All of it.
         attributes: FileAttributes,
     },
+    /// An app password was made. It is revoked as a token is.
+    KeyMade {
+        /// Whose.
+        user: UserName,
+        /// Its name, which may be seen.
+        key: KeyId,
+        /// The BLAKE3 of its secret.
+        hash: Digest,
+        /// What it is for, as its owner says.
+        name: String,
+        /// May nothing be changed with it?
+        read_only: bool,
+        /// The folder that it is for; the top folder for everything.
+        folder: FolderPath,
+        /// When, in milliseconds since 1970.
+        created_ms: i64,
+    },
+    /// Properties of a file or folder were set or removed, as programs for WebDAV do.
+    PropertiesSet {
+        /// Whose.
+        user: UserName,
+        /// What they are of.
+        of: FolderAt,
+        /// At most [`PROPERTIES_MAX`].
+        properties: Vec<Property>,
+    },
+}
+
+/// The most properties of one file or folder.
+pub const PROPERTIES_MAX: usize = 64;
+
+/// How long all of them together may be, names and values, in bytes.
+pub const PROPERTIES_BYTES_MAX: usize = 8 << 10;
+
+const _: () = assert!(
+    PROPERTIES_BYTES_MAX + 8 * PROPERTIES_MAX + PATH_BYTES_MAX + TEXT_BYTES_MAX < RECORD_BYTES_MAX
+);
+
+/// A property that a program gives to a file or folder. Palk keeps it and knows nothing of its meaning.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Property {
+    /// Its name, with its namespace: `{DAV:}displayname`.
+    pub name: String,
+    /// Its value, as XML; `None` where it is removed.
+    pub value: Option<String>,
+}
+
+impl Property {
+    /// How much it counts, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.value.as_ref().map_or(0, String::len)
+    }
 }
 
 const _: () = assert!(EXTENTS_MAX * (EXTENT_SUBTREES_MAX * 34 + 48) + 64 < RECORD_BYTES_MAX);
@@ -519,6 +571,8 @@ impl Change {
                 | Change::UploadBegun(_)
                 | Change::ExtentStored { .. }
                 | Change::ExtentShared { .. }
+                | Change::KeyMade { .. }
+                | Change::PropertiesSet { .. }
         )
     }
 
@@ -573,6 +627,7 @@ impl Change {
             Change::UserMade { password: text, .. }
             | Change::PasswordSet { password: text, .. }
             | Change::TokenMade { machine: text, .. }
+            | Change::KeyMade { name: text, .. }
             | Change::Stored { by: text, .. }
             | Change::ReplacementBegun { address: text, .. } => text.len() > TEXT_BYTES_MAX,
             Change::Nodes { addresses } => addresses.iter().any(|a| a.len() > TEXT_BYTES_MAX),
@@ -593,6 +648,10 @@ impl Change {
                 extents.len() > EXTENTS_MAX || extents.iter().any(is_long)
             }
             Change::Past { name, .. } => name.len() > PATH_BYTES_MAX,
+            Change::PropertiesSet { properties, .. } => {
+                let bytes: usize = properties.iter().map(Property::bytes).sum();
+                properties.len() > PROPERTIES_MAX || bytes > PROPERTIES_BYTES_MAX
+            }
             _ => false,
         };
         let is_beyond = |numbers: &[u64]| numbers.iter().any(|number| *number > FILE_BYTES_MAX);

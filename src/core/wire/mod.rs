@@ -11,6 +11,7 @@ pub mod extended;
 pub mod extents;
 pub mod folder;
 pub mod journal;
+pub mod keys;
 pub mod lines;
 pub mod node;
 pub mod reports;

@@ -231,6 +231,7 @@ impl Client {
             }
             Ok(Request::SetAttributes { .. }) => self.say(&["S"])?,
             Ok(Request::History(_)) => panic!("this server keeps nothing"),
+            Ok(Request::Keys(_)) => self.refuse(&Error::Protocol("unknown opcode".into()))?,
             Ok(Request::Upload(UploadRequest::List { .. })) => self.say(&["S"])?,
             Ok(Request::Upload(_) | Request::Send { .. }) => {
                 let text = "there is no such upload";
