@@ -60,7 +60,7 @@ fn what_anybody_in_the_network_says_is_taken_well() {
 
 #[test]
 fn what_comes_through_the_other_doors_is_taken_well() {
-    try_out(&["door_share", "door_folder", "door_request"]);
+    try_out(&["door_share", "door_folder", "door_request", "web"]);
 }
 
 #[test]

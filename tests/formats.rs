@@ -886,7 +886,7 @@ fn every_change_of_the_journal() {
                 created_ms: -1,
             },
             "2c046465 6d6f5555 55555555 55555555 33333333 33333333 33333333 33333333 \
-             33333333 33333333 33333333 33333333 05706865 6f6e6501 02757001",
+             33333333 33333333 33333333 33333333 0570686f 6e650102 757001",
         ),
         (
             Change::PropertiesSet {
@@ -897,7 +897,7 @@ fn every_change_of_the_journal() {
                     Property { name: "{}d".into(), value: None },
                 ],
             },
-            "2d046465 6d6f0002 7570027b 617d6204 7b617d62",
+            "2d046465 6d6f0002 75700204 7b617d62 01043c63 2f3e037b 7d6400",
         ),
     ];
     let mut golden = Golden::default();
@@ -1555,7 +1555,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 104);
+    assert_eq!(version, 105);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",

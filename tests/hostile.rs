@@ -317,6 +317,7 @@ fn server_of(cluster: &Cluster, policy: Policy) -> (std::sync::Arc<Server>, Stri
         file_bytes_max: 1_000_000,
         policy,
         doors: Vec::new(),
+        web: None,
         reserve: None,
         rates: Rates::default(),
         take_over: false,

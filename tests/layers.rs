@@ -64,7 +64,7 @@ const SEEN_BY: [(&str, &[&str]); 11] = [
 ];
 
 /// Where each outside crate is at home.
-const HOMES: [(&str, &[&str]); 41] = [
+const HOMES: [(&str, &[&str]); 42] = [
     ("anyhow", &["src/cmd/"]),
     ("argon2", &["src/core/catalog/"]),
     // The two ends of a transfer: the door that receives a file and the client's half. The demo shows
@@ -90,7 +90,7 @@ const HOMES: [(&str, &[&str]); 41] = [
     ("crc_fast", &["src/core/code/checksum.rs"]),
     ("ctrlc", &["src/cmd/env/"]),
     ("globset", &["src/cmd/client/glob.rs"]),
-    ("hyper", &["src/core/io/http", "src/core/io/monitor.rs"]),
+    ("hyper", &["src/core/io/http", "src/core/io/monitor.rs", "src/core/serve/web"]),
     ("ignore", &["src/cmd/client/folder/walk.rs"]),
     ("indicatif", &["src/cmd/env/"]),
     (
@@ -98,6 +98,7 @@ const HOMES: [(&str, &[&str]); 41] = [
         &[
             "src/cmd/",
             "src/core/error.rs",
+            "src/core/wire/web/date.rs",
             "src/core/serve/history.rs",
             "src/core/serve/schedule.rs",
         ],
@@ -110,6 +111,7 @@ const HOMES: [(&str, &[&str]); 41] = [
     // In core one source, which a simulation can seed; the command line needs names that are free.
     ("rand", &["src/core/io/random.rs", "src/cmd/client/local.rs", "src/cmd/demo"]),
     ("rcgen", &["src/core/io/tls"]),
+    ("roxmltree", &["src/core/wire/web"]),
     ("rpassword", &["src/cmd/env"]),
     ("rusqlite", &["src/core/catalog/"]),
     ("rustls", &["src/core/io/tls"]),

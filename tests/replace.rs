@@ -30,6 +30,7 @@ fn server(cluster: &Cluster) -> Server {
         allow_plaintext: false,
         policy: Policy::default(),
         doors: Vec::new(),
+        web: None,
         reserve: None,
         rates: Rates { scrub: None, scrub_every: None, ..Rates::default() },
     });

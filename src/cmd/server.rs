@@ -133,6 +133,12 @@ pub struct Server {
     #[arg(long = "door", value_name = "KIND=ADDR,user=NAME[,folder=PATH][,open]")]
     doors: Vec<Spec>,
 
+    /// Serve files over HTTP at this address: WebDAV at /dav/, for Finder, Explorer, rclone and others, and
+    /// /health. Encrypted as for clients; plain HTTP from this machine only, unless --allow-plaintext. See
+    /// docs/web.md
+    #[arg(long, value_name = "HOST:PORT")]
+    web: Option<String>,
+
     /// Answer monitors over HTTP at this address: /metrics (Prometheus) and /health. It has to be one of
     /// this machine, unless ",open" is added. See docs/monitoring.md
     #[arg(long, value_name = "HOST:PORT[,open]")]
@@ -250,6 +256,7 @@ impl Server {
                 .chain(discovery)
                 .chain(doors)
                 .chain(metrics)
+                .chain(self.web.clone())
                 .collect(),
             reloads: true,
         }
@@ -302,6 +309,7 @@ impl Server {
             allow_plaintext: self.allow_plaintext,
             policy: Policy { sign_up: !self.no_signup, quota: self.quota.0 },
             doors: self.doors,
+            web: self.web,
             reserve: self.reserve,
         };
         // Before any node is asked for anything.
@@ -318,6 +326,9 @@ impl Server {
         tracing::info!("server's fingerprint is {}", server.fingerprint());
         tracing::info!("connecting to the data servers at {}", server.nodes().join(", "));
         server.doors().for_each(log_door);
+        if let Some(address) = server.web_address() {
+            tracing::info!("web on https://{address}, WebDAV at https://{address}/dav/");
+        }
         let state = server.state();
         let server = Arc::new(server);
         if let Some(answering) = discovery {

@@ -24,6 +24,7 @@ mod rescue;
 mod session;
 mod snapshot;
 mod trailer;
+mod web;
 
 /// A fuzz target.
 #[derive(Clone, Copy)]
@@ -64,4 +65,5 @@ pub(crate) const TARGETS: &[Target] = &[
     target("door_share", doors::share, 5_000),
     target("door_folder", doors::folder, 5_000),
     target("door_request", doors::request, 5_000),
+    target("web", web::run, 5_000),
 ];

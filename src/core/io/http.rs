@@ -28,7 +28,7 @@ mod wire;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::TcpStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -60,7 +60,8 @@ const HEADER_BYTES_MIN: usize = 8192;
 /// A client for whom there is no connection is told so at once, by the thread that accepts.
 const TURN_AWAY: Deadline = Deadline::new(Duration::from_millis(200), "take its answer");
 
-const TURNED_AWAY: &[u8] =
+/// What a client is answered for whom there is no connection.
+pub const TURNED_AWAY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// What a client may take of connections and time.
@@ -185,6 +186,28 @@ pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Response {
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
     response
+}
+
+/// The next bytes of a request's body; nothing at its end.
+///
+/// # Errors
+/// [`Error::Closed`] if it breaks off, [`Error::Protocol`] if it has no form.
+pub async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>> {
+    loop {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+        match frame {
+            None => return Ok(None),
+            // What follows the chunks (trailers) is of no use.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
+                _ => {}
+            },
+            Some(Err(error)) if error.is_parse() => {
+                return Err(Error::Protocol(error.to_string()));
+            }
+            Some(Err(_)) => return Err(Error::Closed("in the middle of a body".into())),
+        }
+    }
 }
 
 /// The next bytes of an answer; nothing at its end.

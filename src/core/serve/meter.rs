@@ -63,6 +63,8 @@ words! {
     Folder = "folder",
     /// One file a connection.
     Request = "request",
+    /// HTTP, WebDAV.
+    Web = "web",
 }
 
 impl From<Kind> for Entrance {

@@ -31,3 +31,4 @@ pub mod upkeep;
 pub mod uploads;
 mod user;
 pub mod users;
+pub mod web;

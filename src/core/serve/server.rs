@@ -26,12 +26,13 @@ use crate::core::serve::door::{Backend, Door, Spec};
 use crate::core::serve::encryption::Encryption;
 use crate::core::serve::files::{Files, Policy};
 use crate::core::serve::limits::{CLIENTS_MAX, NETWORK_CLIENTS_MAX};
-use crate::core::serve::meter::Meters;
+use crate::core::serve::meter::{Entrance, Meters};
 use crate::core::serve::monitor::MonitoredServer;
 use crate::core::serve::operator::Operator;
 use crate::core::serve::start;
 use crate::core::serve::upkeep::{self, Rates, Upkeep};
 use crate::core::serve::users::Users;
+use crate::core::serve::web;
 use crate::core::session::Dialect;
 use crate::core::types::{Claim, Fingerprint, NodeId};
 
@@ -74,6 +75,8 @@ pub struct Config {
     pub policy: Policy,
     /// The other doors.
     pub doors: Vec<Spec>,
+    /// Where the web door listens, if there is to be one.
+    pub web: Option<String>,
     /// Bytes that are kept free on the disk of its folder; the usual number if none is given.
     pub reserve: Option<u64>,
 }
@@ -89,6 +92,7 @@ pub struct Server {
     certificate: [PathBuf; 2],
     encryption: Arc<Encryption>,
     doors: Vec<Arc<Door>>,
+    web: Option<Arc<web::Door>>,
     meters: Arc<Meters>,
     folder: PathBuf,
     _lock: FolderLock,
@@ -105,7 +109,10 @@ impl Server {
     pub fn open(config: &Config) -> Result<Server> {
         if config.key.is_none() {
             let named = config.nodes.iter().flatten();
-            named.chain([&config.listen]).try_for_each(|address| check_without_key(address))?;
+            named
+                .chain([&config.listen])
+                .chain(&config.web)
+                .try_for_each(|address| check_without_key(address))?;
         }
         let lock = lock_folder(&config.folder)?;
         let random = Arc::new(Random::from_system());
@@ -129,6 +136,7 @@ impl Server {
         let listener = Listener::bind(&config.listen)?;
         let doors = config.doors.iter().map(|spec| Ok(Arc::new(Door::open(spec)?)));
         let doors = doors.collect::<Result<Vec<_>>>()?;
+        let web = config.web.as_deref().map(web::Door::open).transpose()?.map(Arc::new);
         // What a node has seen must never be used again, so it is on disk before any node sees it.
         let before = catalog.last_claim()?.map(|last| last.server);
         let claim = Claim { epoch, server: random.server(before) };
@@ -159,6 +167,7 @@ impl Server {
             certificate: certificate_files(config),
             encryption: Arc::new(Encryption::new(&identity, config.allow_plaintext)?),
             doors,
+            web,
             meters: Arc::default(),
             folder: config.folder.clone(),
             _lock: lock,
@@ -210,9 +219,16 @@ impl Server {
         self.doors.iter().map(AsRef::as_ref)
     }
 
+    /// Where the web door listens, if there is one.
+    pub fn web_address(&self) -> Option<SocketAddr> {
+        self.web.as_ref().map(|web| web.address())
+    }
+
     /// What monitors read.
     pub fn monitored(&self) -> Arc<impl Monitored + use<>> {
         let doors = self.doors.iter().map(|door| (door.kind().into(), door.connections()));
+        let web = self.web.iter().map(|web| (Entrance::Web, web.connections()));
+        let doors = doors.chain(web);
         Arc::new(MonitoredServer::new(
             self.operator.clone(),
             self.meters.clone(),
@@ -258,6 +274,17 @@ impl Server {
             let (files, state) = (self.files.clone(), self.listener.state());
             let backend = Backend { files, state, spools, meters: self.meters.clone() };
             thread::spawn(move || other.run(backend));
+        }
+        if let Some(web) = &self.web {
+            let (web, monitored) = (web.clone(), self.monitored());
+            let backend = web::Backend {
+                files: self.files.clone(),
+                state: self.listener.state(),
+                encryption: self.encryption.clone(),
+                meters: self.meters.clone(),
+                health: Box::new(move || monitored.health()),
+            };
+            thread::spawn(move || web.run(backend));
         }
         let inner = door.clone();
         let serve = move |socket, peer| inner.serve(socket, peer);

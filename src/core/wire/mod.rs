@@ -22,3 +22,4 @@ pub mod snapshot;
 pub mod token;
 pub mod trailer;
 pub mod users;
+pub mod web;
