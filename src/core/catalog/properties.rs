@@ -208,7 +208,9 @@ mod tests {
         };
         set(&f, "a", &many(PROPERTIES_MAX, 0)).unwrap();
         set(&f, "a", &many(1, PROPERTIES_BYTES_MAX - 2 * PROPERTIES_MAX)).unwrap();
-        for too_many in [many(2, 1), many(PROPERTIES_MAX + 1, 0)] {
+        let one_byte_more = vec![property(" 1", Some("v"))];
+        let too_long = many(1, PROPERTIES_BYTES_MAX);
+        for too_many in [one_byte_more, too_long, many(PROPERTIES_MAX + 1, 0)] {
             assert_eq!(set(&f, "a", &too_many).unwrap_err().code(), Code::NoSpace);
         }
         assert_eq!(of(&f, "a").len(), PROPERTIES_MAX);

@@ -11,7 +11,7 @@ impl Files {
     /// The properties of what is at a path, sorted by name.
     ///
     /// # Errors
-    /// If the catalog cannot be read; [`Error::NotReady`].
+    /// If the catalog cannot be read; [`Error::NotReady`](crate::core::error::Error::NotReady).
     pub fn properties(&self, user: &User, path: &FolderPath) -> Result<Vec<Property>> {
         self.may_read()?;
         self.cluster.catalog.properties(user.sees(path)?, path)
@@ -20,7 +20,7 @@ impl Files {
     /// Those of what is in a folder, from one name to another, by these names.
     ///
     /// # Errors
-    /// If the catalog cannot be read; [`Error::NotReady`].
+    /// If the catalog cannot be read; [`Error::NotReady`](crate::core::error::Error::NotReady).
     pub fn properties_in(
         &self,
         user: &User,
@@ -34,7 +34,8 @@ impl Files {
     /// Sets and removes properties of what is at a path, all or none.
     ///
     /// # Errors
-    /// [`Code::NoSuchFile`]; [`Code::NoSpace`] if it would have too many; those of any change.
+    /// [`Code::NoSuchFile`](crate::core::error::Code::NoSuchFile);
+    /// [`Code::NoSpace`](crate::core::error::Code::NoSpace) if it would have too many; those of any change.
     pub fn set_properties(
         &self,
         user: &User,
