@@ -17,7 +17,7 @@ use crate::core::wire::journal::VERSIONS_MAX;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How often folders are looked for that were removed and are empty now.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the reaper rests after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
