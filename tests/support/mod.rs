@@ -324,8 +324,15 @@ impl Cluster {
 
     /// Starts the server, at the address that it had before if it had one.
     pub(crate) fn start_server(&mut self) {
-        let command = self.server_command(palk());
-        let server = Process::start(command);
+        let mut server = Process::start(self.server_command(palk()));
+        until("it listens", || {
+            let log = server.log();
+            // An outgoing connection may have been given its port meanwhile, which does not last.
+            if log.contains("the address is in use") {
+                server = Process::start(self.server_command(palk()));
+            }
+            log.contains("listening on ")
+        });
         self.server_address = server.address();
         self.server = Some(server);
     }
