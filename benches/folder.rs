@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tools::Bytes;
-use tools::cluster::{Cluster, PASSWORD, USER, start_cluster};
+use tools::cluster::{Cluster, PASSWORD, USER, peak_kb, start_cluster};
 use tools::plain::Plain;
 
 const FILE_BYTES: u64 = 4096;
@@ -91,9 +91,9 @@ fn client(cluster: &Cluster, arguments: &[&str]) -> (Duration, u64) {
         .stdin(Stdio::null())
         .spawn()
         .expect("the program starts");
-    let (status, mut most) = (format!("/proc/{}/status", child.id()), 0);
+    let mut most = 0;
     let ended = loop {
-        most = peak_kb(&fs::read_to_string(&status).unwrap_or_default()).unwrap_or(most);
+        most = peak_kb(child.id()).unwrap_or(most);
         if let Some(ended) = child.try_wait().expect("its status") {
             break ended;
         }
@@ -107,11 +107,6 @@ fn password_file(cluster: &Cluster) -> std::path::PathBuf {
     let at = cluster.folder.join("password");
     fs::write(&at, PASSWORD).expect("a file");
     at
-}
-
-fn peak_kb(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Stores these files by the plain session on all connections at once.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use palk::core::health::State;
 use palk::core::status::Status;
-use tools::cluster::{Cluster, start_cluster};
+use tools::cluster::{Cluster, peak_kb, start_cluster};
 use tools::floor::{Floor, Keep};
 use tools::plain::Plain;
 use tools::report::{Picture, Report, Turns, bytes_label, count_label};
@@ -183,8 +183,5 @@ fn reset_peaks(cluster: &Cluster) {
 }
 
 fn peak_mb(cluster: &Cluster, process: usize) -> f64 {
-    let status = format!("/proc/{}/status", cluster.processes[process].0.id());
-    let status = std::fs::read_to_string(status).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
+    peak_kb(cluster.processes[process].0.id()).unwrap_or(0) as f64 / 1024.0
 }

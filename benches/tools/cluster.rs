@@ -71,6 +71,13 @@ fn cpu_us(pid: u32) -> u64 {
     (ticks(11) + ticks(12)) * 10_000
 }
 
+/// The most memory that a process has had, in KiB; `None` where it is not told or the process is over.
+pub(crate) fn peak_kb(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches(" kB").parse().ok()
+}
+
 pub(crate) fn first_word(text: &str) -> String {
     text.split_whitespace().next().unwrap_or_default().to_owned()
 }
