@@ -178,6 +178,10 @@ pub trait WriteFile: Send {
     /// How many of the zeros are left.
     fn ahead_bytes(&self) -> u64;
 
+    /// Begins to make durable what is there, as far as that can go on by itself until
+    /// [`WriteFile::sync`] waits for it: so several files become durable in the time of one.
+    fn begin_sync(&mut self) {}
+
     /// Makes all of it durable.
     ///
     /// # Errors
@@ -418,11 +422,7 @@ impl WriteFile for RealWriteFile {
         self.length = self.length.max(self.end);
         self.unwritten += bytes.len() as u64;
         if self.unwritten >= WRITE_BACK_BYTES {
-            self.unwritten = 0;
-            if self.write_back.is_none() {
-                self.write_back = Some(WriteBack::start(self.file.clone())?);
-            }
-            self.write_back.as_ref().into_iter().for_each(WriteBack::ask);
+            self.begin_sync();
         }
         Ok(())
     }
@@ -442,9 +442,23 @@ impl WriteFile for RealWriteFile {
         self.length - self.end
     }
 
+    fn begin_sync(&mut self) {
+        if self.write_back.is_none() {
+            // Without a thread, `sync` does all of it.
+            self.write_back = WriteBack::start(self.file.clone()).ok();
+        }
+        if let Some(write_back) = &self.write_back {
+            write_back.ask();
+            self.unwritten = 0;
+        }
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         if let Some(write_back) = self.write_back.take() {
             write_back.finish()?;
+            if self.unwritten == 0 {
+                return Ok(());
+            }
         }
         self.file.sync_data()?;
         self.unwritten = 0;

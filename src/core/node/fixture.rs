@@ -193,6 +193,9 @@ impl WriteFile for TestFile {
     fn ahead_bytes(&self) -> u64 {
         self.0.ahead_bytes()
     }
+    fn begin_sync(&mut self) {
+        self.0.begin_sync();
+    }
     fn sync(&mut self) -> io::Result<()> {
         self.1.call("sync")?;
         self.0.sync()

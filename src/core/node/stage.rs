@@ -216,7 +216,9 @@ impl Stage {
             let trailer = Trailer { header, checksums: std::mem::take(&mut file.checksums) };
             file.file.append(&trailer.encode()).map_err(failed)?;
         }
-        self.blocks.iter_mut().try_for_each(|block| block.file.sync()).map_err(failed)?;
+        let [first, second] = &mut self.blocks;
+        first.file.begin_sync();
+        second.file.sync().and_then(|()| first.file.sync()).map_err(failed)?;
         self.files.give_names()?;
         self.files.pieces.sync_names(self.meta.version).map_err(failed)
     }
