@@ -154,6 +154,12 @@ impl FolderPath {
         }
         cuts.into_iter().map(|at| FolderPath(self.0[..at].to_owned())).collect()
     }
+
+    /// Is this that folder itself, or anywhere in it?
+    pub fn is_within(&self, folder: &FolderPath) -> bool {
+        let Some(rest) = self.0.strip_prefix(&folder.0) else { return false };
+        folder.is_top() || rest.is_empty() || rest.starts_with('/')
+    }
 }
 
 /// A file below a user's top folder: a folder and a name. Never empty.

@@ -157,10 +157,7 @@ impl Draft<'_> {
         let (_, top) = users::still_there(self.connection, user)?;
         match tree::find(self.connection, top, to.as_str())? {
             None => self.attach_copy(user, key, to).map(|_| false),
-            Some(there) if !replace => Err(match there.is_folder() {
-                true => Error::FolderExists(to.as_folder()),
-                false => Error::Exists(to.clone()),
-            }),
+            Some(there) if !replace => Err(moves::exists(&there, to)),
             Some(_) => {
                 if let Some(folder) = tree::detached(self.connection, user, key)? {
                     moves::check_lengths(self.connection, folder, to)?;

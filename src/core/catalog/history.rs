@@ -603,7 +603,7 @@ fn check_way_back(
     to: &FilePath,
 ) -> Result<()> {
     let Target::Folder(folder) = target else { return Ok(()) };
-    if to.as_folder().ancestry().contains(&from.as_folder()) {
+    if to.as_folder().is_within(&from.as_folder()) {
         return Err(Error::IntoItself(from.as_folder()));
     }
     moves::check_lengths(connection, folder, to).map(drop)

@@ -74,24 +74,27 @@ impl Draft<'_> {
         let Some(item) = tree::find(self.connection, top, from.as_str())? else {
             return Err(files::missing(self.connection, top, from)?);
         };
-        let is_in = |path: &FilePath, folder: &FilePath| {
-            path.as_folder().ancestry().contains(&folder.as_folder())
-        };
-        if is_in(from, to) || is_in(to, from) {
-            return Err(Error::IntoItself(from.as_folder()));
+        let (here, there) = (from.as_folder(), to.as_folder());
+        if here.is_within(&there) || there.is_within(&here) {
+            return Err(Error::IntoItself(here));
         }
         match tree::find(self.connection, top, to.as_str())? {
             None => Ok(false),
-            Some(there) if !replace => Err(match there.is_folder() {
-                true => Error::FolderExists(to.as_folder()),
-                false => Error::Exists(to.clone()),
-            }),
+            Some(there) if !replace => Err(exists(&there, to)),
             Some(there) if there.is_folder() => {
                 self.remove_folder(user, &to.as_folder(), true).map(|_| true)
             }
             Some(_) if item.is_folder() => self.delete(user, to).map(|()| true),
             Some(_) => Ok(false),
         }
+    }
+}
+
+/// Nothing can come to this path without replacing what is there.
+pub(super) fn exists(there: &Item, path: &FilePath) -> Error {
+    match there.is_folder() {
+        true => Error::FolderExists(path.as_folder()),
+        false => Error::Exists(path.clone()),
     }
 }
 

@@ -139,7 +139,7 @@ impl Accounts {
     /// [`Error::TokenRefused`], [`Error::Disabled`].
     pub fn sign_in_by_token(&self, name: &str, token: &Token) -> Result<(User, bool)> {
         let now_ms = clock::now_ms();
-        let (account, id) = self.catalog.sign_in_by_token(name, &hash(token))?;
+        let (account, id) = self.catalog.sign_in_by_token(name, &secret_hash(&token.0))?;
         let is_due = self.catalog.is_use_due(id, now_ms)?;
         Ok((User::new(account, Proof::Token(id)), is_due))
     }
@@ -160,7 +160,8 @@ impl Accounts {
         let token = Token(self.random.secret());
         let machine = printable(machine);
         let machine = machine[..machine.floor_char_boundary(MACHINE_BYTES_MAX)].to_owned();
-        let (account, hash, now_ms) = (user.account.clone(), hash(&token), clock::now_ms());
+        let (account, hash, now_ms) =
+            (user.account.clone(), secret_hash(&token.0), clock::now_ms());
         self.change(move |draft| draft.add_token(&account, &hash, &machine, now_ms).map(drop))?;
         Ok(token)
     }
@@ -172,9 +173,9 @@ impl Accounts {
     /// [`Error::SignInRefused`], [`Error::Disabled`].
     pub fn sign_in_by_key(&self, name: &str, secret: &KeySecret) -> Result<(User, bool)> {
         let now_ms = clock::now_ms();
-        let (account, id, rights) = self.catalog.sign_in_by_key(name, &key_hash(secret))?;
+        let (account, id, rights) = self.catalog.sign_in_by_key(name, &secret_hash(&secret.0))?;
         let is_due = self.catalog.is_use_due(id, now_ms)?;
-        Ok((User::new(account, Proof::Token(id)).limited_to(rights), is_due))
+        Ok((User::new(account, Proof::Token(id)).with_key(rights), is_due))
     }
 
     /// Makes a key for a user. `name` is what its owner says of what it is for.
@@ -187,7 +188,8 @@ impl Accounts {
         let secret = KeySecret(std::array::from_fn(|at| secret[at]));
         let name = printable(name);
         let name = name[..name.floor_char_boundary(KEY_NAME_BYTES_MAX)].to_owned();
-        let (account, hash, now_ms) = (user.account.clone(), key_hash(&secret), clock::now_ms());
+        let (account, hash, now_ms) =
+            (user.account.clone(), secret_hash(&secret.0), clock::now_ms());
         let (rights, created_ms) = (rights.clone(), now_ms);
         let key = AppKey { key: id, name, rights, created_ms, used_ms: created_ms };
         self.change(move |draft| draft.add_key(&account, &hash, &key))?;
@@ -285,13 +287,8 @@ impl Accounts {
 }
 
 /// What is kept of a token. It is random, so nobody can find it by trying, and a plain hash does.
-fn hash(token: &Token) -> Digest {
-    Digest(*blake3::hash(&token.0).as_bytes())
-}
-
-/// The same of a key's secret.
-fn key_hash(secret: &KeySecret) -> Digest {
-    Digest(*blake3::hash(&secret.0).as_bytes())
+fn secret_hash(secret: &[u8]) -> Digest {
+    Digest(*blake3::hash(secret).as_bytes())
 }
 
 /// The counts and the clock they go by.

@@ -104,8 +104,7 @@ impl Files {
         to: &FilePath,
         [is_deep, replace]: [bool; 2],
     ) -> Result<bool> {
-        let is_in = |path: &FolderPath, folder: &FolderPath| path.ancestry().contains(folder);
-        if is_in(&to.as_folder(), from) || is_in(from, &to.as_folder()) {
+        if to.as_folder().is_within(from) || from.is_within(&to.as_folder()) {
             return Err(Error::IntoItself(from.clone()));
         }
         let (catalog, id) = (&self.cluster.catalog, user.changes_file(to)?);

@@ -15,6 +15,8 @@ pub struct User {
     pub(super) proof: Proof,
     /// What may be done with that.
     rights: Rights,
+    /// Was it a key? One is never its owner, whatever its rights are.
+    by_key: bool,
     /// Where the user's requests come from.
     origin: String,
     /// The user's name.
@@ -24,13 +26,20 @@ pub struct User {
 impl User {
     pub(super) fn new(account: Account, proof: Proof) -> User {
         let name = account.name.clone();
-        User { account, proof, rights: Rights::default(), origin: String::new(), name }
+        User {
+            account,
+            proof,
+            rights: Rights::default(),
+            by_key: false,
+            origin: String::new(),
+            name,
+        }
     }
 
-    /// The same with these rights and no others.
+    /// The same, come with a key that has these rights and no others.
     #[must_use]
-    pub(super) fn limited_to(self, rights: Rights) -> User {
-        User { rights, ..self }
+    pub(super) fn with_key(self, rights: Rights) -> User {
+        User { rights, by_key: true, ..self }
     }
 
     /// What may be done with what the user has signed in with.
@@ -92,9 +101,9 @@ impl User {
     /// # Errors
     /// [`Code::NotAllowed`] for whoever has come with a key.
     pub(super) fn check_owner(&self) -> Result<()> {
-        match self.rights.are_full() {
-            true => Ok(()),
-            false => Err(Error::other(Code::NotAllowed, "this key is for files only")),
+        match self.by_key {
+            false => Ok(()),
+            true => Err(Error::other(Code::NotAllowed, "this key is for files only")),
         }
     }
 
@@ -139,7 +148,7 @@ mod tests {
         group.commit().unwrap();
         let account = catalog.account(&name).unwrap();
         let rights = Rights { read_only, folder: FolderPath::parse(folder).unwrap() };
-        User::new(account, Proof::Door).limited_to(rights)
+        User::new(account, Proof::Door).with_key(rights)
     }
 
     #[test]
@@ -161,7 +170,7 @@ mod tests {
             let path = path(at);
             let found = [user.sees(&path), user.changes(&path), user.reaches_into(&path)];
             assert_eq!(found.map(|done| done.is_ok()), expected, "{:?} at {at:?}", user.rights);
-            assert_eq!(user.check_owner().is_ok(), user.rights.are_full());
+            assert_eq!(user.check_owner().unwrap_err().code(), Code::NotAllowed);
         }
     }
 }

@@ -672,7 +672,7 @@ impl Change {
         }
         // No disk can do that, so a node would try it for ever.
         if let Change::Moved { from, to, .. } = &change
-            && to.as_folder().ancestry().contains(&from.as_folder())
+            && to.as_folder().is_within(&from.as_folder())
         {
             return Err(damaged("moves something into itself"));
         }

@@ -174,7 +174,7 @@ impl Running<'_> {
     /// Leaves a folder that is gone: nobody stays where nothing is.
     pub(super) fn leave(&mut self, folder: &FolderPath) {
         let here = self.current.borrow().folder_itself().clone();
-        if here.ancestry().contains(folder) {
+        if here.is_within(folder) {
             let above = folder.split().map(|(above, _)| above).unwrap_or_default();
             *self.current.borrow_mut() = super::Current::at(above);
         }
