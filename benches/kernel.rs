@@ -6,12 +6,15 @@
 //!
 //! `cargo bench --bench kernel`
 
+mod tools;
+
 use std::hint::black_box;
 use std::time::Instant;
 
 use palk::core::code::kernel::{decode, encode, node_units};
 use palk::core::code::layout::UNIT_BYTES_MAX;
 use palk::core::types::NodeId;
+use tools::report::{Report, bytes_label, median};
 
 const ROUNDS: usize = 31;
 
@@ -64,22 +67,20 @@ fn medians(stripe_bytes: usize) -> Vec<(String, f64)> {
         }
     }
     assert_eq!(buffers.out, data, "the last candidate decodes");
-    let median = |mut seconds: Vec<f64>| {
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
-    };
     timed.into_iter().map(|((name, _), seconds)| (name, median(seconds))).collect()
 }
 
 fn main() {
+    let mut report = Report::new("kernel");
     for unit_bytes in [1024, 4096, 16 * 1024, 64 * 1024, UNIT_BYTES_MAX] {
         let stripe_bytes = 4 * unit_bytes;
         let medians = medians(stripe_bytes);
-        let copy = medians[0].1;
-        println!("stripe of 4 x {unit_bytes} bytes");
-        for (name, seconds) in medians {
-            let speed = f64::from(u32::try_from(stripe_bytes).unwrap()) / seconds / 1e9;
-            println!("  {name:<12} {speed:7.1} GB/s   {:4.0} % of copy", 100.0 * copy / seconds);
+        let speed = |seconds: f64| stripe_bytes as f64 / seconds / 1e6;
+        let copy = speed(medians[0].1);
+        for (name, seconds) in &medians[1..] {
+            let what = format!("{name}, units of {}", bytes_label(unit_bytes as f64));
+            report.rate(&what, "MB/s", speed(*seconds), Some(copy));
         }
     }
+    report.finish();
 }

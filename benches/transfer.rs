@@ -59,7 +59,7 @@ fn main() {
     let mut memory: Vec<(String, Vec<(f64, f64)>)> =
         vec![("server".to_owned(), Vec::new()), ("node 1".to_owned(), Vec::new())];
     for bytes in SIZES.into_iter().filter(|bytes| *bytes <= largest) {
-        reset_peaks(&cluster);
+        cluster.reset_peaks();
         let medians = one_size(&cluster, &floor, bytes);
         let seconds =
             |name: &str| medians.iter().find(|(own, _)| *own == name).expect("a figure").1;
@@ -173,12 +173,6 @@ fn await_up(cluster: &Cluster, count: usize) {
     while up(remote.status().expect("the status")) != count {
         assert!(begun.elapsed() < Duration::from_secs(60), "{count} nodes are up");
         thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn reset_peaks(cluster: &Cluster) {
-    for process in &cluster.processes {
-        let _ = std::fs::write(format!("/proc/{}/clear_refs", process.0.id()), "5");
     }
 }
 

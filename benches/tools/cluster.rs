@@ -1,5 +1,8 @@
 //! A cluster of real processes for benches: four nodes and a server that end with the bench.
 
+use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,6 +54,9 @@ pub(crate) struct Cluster {
     pub(crate) folder: PathBuf,
     /// Nodes 1 to 4 and the server.
     pub(crate) processes: Vec<Process>,
+    program: OsString,
+    nodes: [String; 4],
+    options: Vec<String>,
 }
 
 impl Cluster {
@@ -59,11 +65,64 @@ impl Cluster {
         let of = |processes: &[Process]| processes.iter().map(|own| cpu_us(own.0.id())).sum();
         [of(&self.processes[..4]), of(&self.processes[4..])]
     }
+
+    /// From now on the most memory of each process counts.
+    pub(crate) fn reset_peaks(&self) {
+        for process in &self.processes {
+            let _ = fs::write(format!("/proc/{}/clear_refs", process.0.id()), "5");
+        }
+    }
+
+    /// Kills the server and starts it again; gives how long it takes until it has an account for whoever
+    /// signs in.
+    pub(crate) fn restart_server(&mut self) -> Duration {
+        drop(self.processes.pop());
+        let begun = Instant::now();
+        let (process, address) = start(self.server(), "listening on ");
+        self.processes.push(process);
+        self.address = first_word(&address);
+        while Remote::connect(&self.address).and_then(|mut it| it.sign_in(USER, PASSWORD)).is_err()
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the server is there again");
+            thread::sleep(Duration::from_millis(5));
+        }
+        begun.elapsed()
+    }
+
+    /// Kills this node and starts it again in an empty folder.
+    pub(crate) fn empty_node(&mut self, node: usize) {
+        let folder = self.folder.join(format!("files_{node}"));
+        let own = &mut self.processes[node - 1].0;
+        own.kill().and_then(|()| own.wait()).expect("it ends");
+        fs::rename(&folder, self.folder.join(format!("former_{node}"))).expect("another name");
+        let address = self.nodes[node - 1].clone();
+        self.processes[node - 1] = start(self.node(node, &address), "listening on ").0;
+    }
+
+    fn command(&self, what: &str, listen: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("NO_COLOR", "1").args([what, "--listen", listen, "--exit-with-stdin"]);
+        command
+    }
+
+    fn node(&self, id: usize, listen: &str) -> Command {
+        let mut command = self.command("storage", listen);
+        command.args(["--id", &id.to_string(), "--dir"]);
+        command.arg(self.folder.join(format!("files_{id}")));
+        command
+    }
+
+    fn server(&self) -> Command {
+        let mut command = self.command("server", "127.0.0.1:0");
+        command.args(&self.options).arg("--dir").arg(self.folder.join("user_database"));
+        command.args(self.nodes.iter().flat_map(|node| ["--node", node]));
+        command
+    }
 }
 
 /// How long a process has had a core, by Linux's count in hundredths of a second; 0 where it is not told.
 fn cpu_us(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let behind = stat.rsplit(')').next().unwrap_or_default();
     let ticks = |at: usize| -> u64 {
         behind.split_whitespace().nth(at).and_then(|word| word.parse().ok()).unwrap_or(0)
@@ -73,7 +132,7 @@ fn cpu_us(pid: u32) -> u64 {
 
 /// The most memory that a process has had, in KiB; `None` where it is not told or the process is over.
 pub(crate) fn peak_kb(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     peak.trim().trim_end_matches(" kB").parse().ok()
 }
@@ -83,31 +142,28 @@ pub(crate) fn first_word(text: &str) -> String {
 }
 
 pub(crate) fn start_cluster(folder: &Path, options: &[&str]) -> Cluster {
-    let program = std::env::var_os("PALK").unwrap_or_else(|| env!("CARGO_BIN_EXE_palk").into());
-    let palk = || {
-        let mut command = Command::new(&program);
-        command.env("NO_COLOR", "1");
-        command
+    let mut cluster = Cluster {
+        address: String::new(),
+        folder: folder.to_path_buf(),
+        processes: Vec::new(),
+        program: env::var_os("PALK").unwrap_or_else(|| env!("CARGO_BIN_EXE_palk").into()),
+        nodes: Default::default(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
     };
-    let mut processes = Vec::new();
-    let mut server = palk();
-    server.args(["server", "--listen", "127.0.0.1:0", "--exit-with-stdin"]);
-    server.args(options).arg("--dir").arg(folder.join("user_database"));
     for id in 1..=4 {
-        let mut node = palk();
-        node.args(["storage", "--listen", "127.0.0.1:0", "--exit-with-stdin"]);
-        node.args(["--id", &id.to_string(), "--dir"]).arg(folder.join(format!("files_{id}")));
-        let (process, address) = start(node, "listening on ");
-        server.args(["--node", &first_word(&address)]);
-        processes.push(process);
+        let (process, address) = start(cluster.node(id, "127.0.0.1:0"), "listening on ");
+        cluster.processes.push(process);
+        cluster.nodes[id - 1] = first_word(&address);
     }
-    let (process, address) = start(server, "listening on ");
-    processes.push(process);
-    let address = first_word(&address);
+    let (process, address) = start(cluster.server(), "listening on ");
+    cluster.processes.push(process);
+    cluster.address = first_word(&address);
     let begun = Instant::now();
-    while Remote::connect(&address).and_then(|mut it| it.sign_up(USER, PASSWORD)).is_err() {
+    let signed_up =
+        || Remote::connect(&cluster.address).and_then(|mut it| it.sign_up(USER, PASSWORD));
+    while signed_up().is_err() {
         assert!(begun.elapsed() < Duration::from_secs(60), "an account can be made");
         thread::sleep(Duration::from_millis(100));
     }
-    Cluster { address, folder: folder.to_path_buf(), processes }
+    cluster
 }

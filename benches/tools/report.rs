@@ -168,12 +168,7 @@ impl Picture<'_> {
              <text x=\"{LEFT}\" y=\"48\">{}</text>\n",
             self.title, self.y
         );
-        for step in 0..=4 {
-            let share = f64::from(step) / 4.0;
-            let value = match self.y_powers {
-                true => y_low * (y_high / y_low).powf(share),
-                false => y_high * share,
-            };
+        for value in round_values(y_low, y_high, self.y_powers) {
             let (at, right, label) = (y(value), WIDTH - RIGHT, (self.y_label)(value));
             let _ = writeln!(
                 out,
@@ -185,7 +180,7 @@ impl Picture<'_> {
         }
         let mut marks: Vec<f64> = match self.x_powers {
             true => points().map(|(x, _)| *x).collect(),
-            false => (0..=4).map(|step| x_high * f64::from(step) / 4.0).collect(),
+            false => round_values(x_low, x_high, false),
         };
         marks.sort_by(f64::total_cmp);
         marks.dedup();
@@ -228,6 +223,27 @@ impl Picture<'_> {
         }
         out + "</svg>\n"
     }
+}
+
+/// Round values to mark on an axis: multiples of one step, or steps of 1, 2, 5 and ten.
+fn round_values(low: f64, high: f64, powers: bool) -> Vec<f64> {
+    let decade = |value: f64| 10f64.powf(value.log10().floor());
+    if powers {
+        let few = (high / low).log10() < 2.5;
+        let steps: &[f64] = if few { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let decades = std::iter::successors(Some(decade(low)), |decade| Some(decade * 10.0));
+        let decades = decades.take_while(|decade| *decade <= high);
+        let values = decades.flat_map(|decade| steps.iter().map(move |step| step * decade));
+        return values.filter(|value| (low..=high).contains(value)).collect();
+    }
+    let fifth = (high / 5.0).max(f64::MIN_POSITIVE);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .map(|step| step * decade(fifth))
+        .into_iter()
+        .find(|step| *step >= fifth)
+        .unwrap_or(fifth);
+    let values = (0..).map(|count| f64::from(count) * step);
+    values.take_while(|value| *value <= high).collect()
 }
 
 /// A number of bytes, shortly.
