@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use palk::core::health::State;
 use palk::core::remote::Remote;
+use palk::core::status::State;
 use tools::cluster::{Cluster, start_cluster};
 use tools::report::Report;
 use tools::secure::{path, retrieve, signed_in, store};
