@@ -17,7 +17,7 @@ use tools::report::{Report, bytes_label};
 use tools::secure::{path, retrieve, signed_in, store};
 
 const TRANSFERS: usize = 64;
-const SIZES: [u64; 3] = [1 << 20, 16 << 20, 128 << 20];
+const SIZES: [u64; 3] = [1 << 20, 16 << 20, 64 << 20];
 
 fn main() {
     let connections = std::env::args().filter_map(|own| own.parse().ok()).next_back();

@@ -78,6 +78,8 @@ fn main() {
         }
         grow(&mut signed_in(&cluster.address), count);
         count *= 10;
+        // The nodes show all the names in their folders, too.
+        cluster.await_rest();
     }
     report.picture(
         "names",

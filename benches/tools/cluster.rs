@@ -66,6 +66,20 @@ impl Cluster {
         [of(&self.processes[..4]), of(&self.processes[4..])]
     }
 
+    /// Waits until its processes have next to nothing left to do.
+    pub(crate) fn await_rest(&self) {
+        let begun = Instant::now();
+        loop {
+            let before: u64 = self.cpu_us().iter().sum();
+            thread::sleep(Duration::from_secs(1));
+            // Probes take some of a core.
+            if self.cpu_us().iter().sum::<u64>() - before < 60_000 {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(900), "the cluster comes to rest");
+        }
+    }
+
     /// From now on the most memory of each process counts.
     pub(crate) fn reset_peaks(&self) {
         for process in &self.processes {
