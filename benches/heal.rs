@@ -21,7 +21,7 @@ use tools::report::Report;
 use tools::secure::{path, retrieve, signed_in, store};
 
 const NODE: usize = 3;
-const LARGE_BYTES: u64 = 32 << 20;
+const LARGE_MB: usize = 32;
 const SMALL_BYTES: u64 = 4096;
 const USERS: usize = 4;
 const USER_BYTES: u64 = 1 << 20;
@@ -31,9 +31,11 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|own| own.parse().ok()).collect();
     let large_mb = numbers.first().copied().unwrap_or(1000);
     let small = numbers.get(1).copied().unwrap_or(20_000);
-    let large = (large_mb << 20) / LARGE_BYTES as usize;
+    let large = large_mb.div_ceil(LARGE_MB);
     let mut report = Report::new("heal");
-    for (count, bytes, word) in [(large, LARGE_BYTES, "large"), (small, SMALL_BYTES, "small")] {
+    for (count, bytes, word) in
+        [(large, (LARGE_MB as u64) << 20, "large"), (small, SMALL_BYTES, "small")]
+    {
         let work = tempfile::tempdir().expect("a temporary folder");
         let mut cluster = start_cluster(work.path(), &[]);
         fill(&cluster, count, bytes);

@@ -103,6 +103,7 @@ const HOMES: [(&str, &[&str]); 42] = [
             "src/core/serve/schedule.rs",
         ],
     ),
+    ("memmap2", &["src/core/io/pages.rs"]),
     // SIGHUP, which the crate for the other signals cannot tell from them.
     ("nix", &["src/cmd/env/hangup.rs"]),
     ("prometheus_client", &["src/core/metrics"]),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
+use std::time::Duration;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -20,6 +21,13 @@ use crate::core::path::UserName;
 /// How many passwords are hashed at a time.
 const HASHES_AT_ONCE: usize = 2;
 
+/// The memory for a hash is kept as long as the next one comes within this time.
+const MEMORY_KEPT: Duration = Duration::from_millis(500);
+
+/// So much memory is asked for at once, of which a hash uses less: what glibc's allocator gives back to the
+/// system, instead of keeping it, has to be longer than 32 MiB.
+const MEMORY_BYTES: usize = 33 << 20;
+
 /// How many sign-ins may wait for their turn. A hash takes some hundredths of a second, so the last of
 /// them waits for a few seconds: longer than that, and its client would rather be told to come again.
 pub const HASHES_WAITING_MAX: usize = 256;
@@ -27,8 +35,7 @@ pub const HASHES_WAITING_MAX: usize = 256;
 /// The longest password, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// Where passwords are hashed: a few threads that do nothing else, each with the memory for one hash,
-/// taken once. Were every hash to allocate its own, the allocator would come to hold many of them.
+/// Where passwords are hashed: a few threads that do nothing else, each with the memory for one hash.
 pub struct HashGate {
     jobs: Sender<Job>,
 }
@@ -101,10 +108,14 @@ impl Default for HashGate {
             let work = work.clone();
             // Without any thread there is nobody to take a job, and every sign-in says so.
             let _ = thread::Builder::new().name("passwords".into()).spawn(move || {
-                let mut memory = Vec::new();
-                for job in work {
-                    // Those who wait for a job that ended in a panic find its answer missing.
-                    let _ = panic::catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
+                while let Ok(first) = work.recv() {
+                    let mut memory = Vec::with_capacity(MEMORY_BYTES / Block::SIZE);
+                    let mut next = Ok(first);
+                    while let Ok(job) = next {
+                        // Those who wait for a job that ended in a panic find its answer missing.
+                        let _ = panic::catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
+                        next = work.recv_timeout(MEMORY_KEPT);
+                    }
                 }
             });
         }

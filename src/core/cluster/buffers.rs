@@ -14,42 +14,69 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::core::code::layout::STRIPE_BYTES_MAX;
+use crate::core::error::Result;
+use crate::core::io::pages::Pages;
 
 /// Stripes that one transfer has in memory at most, its parity included.
 pub(super) const STRIPES_IN_FLIGHT_MAX: usize = 6;
 
-/// Stripes that all transfers together have in memory beside one for each: 256 MiB.
-const SHARED_MAX: usize = 128;
+/// Stripes that all transfers together have in memory beside one for each: 96 MiB.
+const SHARED_MAX: usize = 48;
 
 /// Buffers that are kept for the next transfers.
-const IDLE_MAX: usize = 24;
+const IDLE_MAX: usize = STRIPES_IN_FLIGHT_MAX;
 
 /// Data and parity of one full stripe.
 const FULL_BYTES: usize = 2 * STRIPE_BYTES_MAX;
 
+/// The longest buffer that is not taken for a full stripe.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// The memory of one stripe.
+enum Bytes {
+    Small(Vec<u8>),
+    Full(Pages),
+}
+
+impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
+            Bytes::Small(bytes) => bytes,
+            Bytes::Full(pages) => pages,
+        }
+    }
+
+    fn all_mut(&mut self) -> &mut [u8] {
+        match self {
+            Bytes::Small(bytes) => bytes,
+            Bytes::Full(pages) => pages,
+        }
+    }
+}
+
 /// Buffers that nobody uses just now.
 #[derive(Default)]
 pub(super) struct BufferPool {
-    idle: Mutex<Vec<Vec<u8>>>,
+    idle: Mutex<Vec<Pages>>,
     /// How many of the shared ones are in use.
     shared: Mutex<usize>,
     given_back: Condvar,
 }
 
 impl BufferPool {
-    fn take(&self, bytes: usize) -> Vec<u8> {
-        // A small file gets a small buffer; only full ones are kept.
-        let kept = if bytes > FULL_BYTES / 4 { self.idle.lock().pop() } else { None };
-        let mut buffer = kept.unwrap_or_default();
-        if buffer.len() < bytes {
-            buffer = vec![0; if bytes > FULL_BYTES / 4 { FULL_BYTES } else { bytes }];
+    /// A small file gets a small buffer; only full ones are kept.
+    fn take(&self, bytes: usize) -> Result<Bytes> {
+        if bytes <= SMALL_BYTES {
+            return Ok(Bytes::Small(vec![0; bytes]));
         }
-        buffer
+        let kept = self.idle.lock().pop();
+        kept.map_or_else(|| Pages::new(FULL_BYTES), Ok).map(Bytes::Full)
     }
 
-    fn give_back(&self, buffer: Vec<u8>) {
+    fn give_back(&self, buffer: Bytes) {
+        let Bytes::Full(buffer) = buffer else { return };
         let mut idle = self.idle.lock();
-        if buffer.len() == FULL_BYTES && idle.len() < IDLE_MAX {
+        if idle.len() < IDLE_MAX {
             idle.push(buffer);
         }
     }
@@ -75,15 +102,24 @@ impl Allowance {
 
     /// A buffer for a stripe of units of this length; `None` if none becomes free in time. What is
     /// in it is of no meaning.
-    pub(super) fn lease(&self, unit_bytes: usize, longest: Duration) -> Option<StripeBuffer> {
-        let is_own = self.wait(longest)?;
-        Some(StripeBuffer {
-            bytes: self.pool.take(8 * unit_bytes),
+    ///
+    /// # Errors
+    /// If there is no memory left.
+    pub(super) fn lease(
+        &self,
+        unit_bytes: usize,
+        longest: Duration,
+    ) -> Result<Option<StripeBuffer>> {
+        let Some(is_own) = self.wait(longest) else { return Ok(None) };
+        let mut lent = StripeBuffer {
+            bytes: Bytes::Small(Vec::new()),
             unit_bytes,
             is_own,
             pool: self.pool.clone(),
             leased: self.leased.clone(),
-        })
+        };
+        lent.bytes = self.pool.take(8 * unit_bytes)?;
+        Ok(Some(lent))
     }
 
     /// Waits until it may have one more; true for its own one.
@@ -109,7 +145,7 @@ impl Allowance {
 
 /// The eight units of one stripe: A1 A2 B1 B2 O1 O2 O3 O4, one behind the other.
 pub(super) struct StripeBuffer {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     unit_bytes: usize,
     is_own: bool,
     pool: Arc<BufferPool>,
@@ -119,23 +155,23 @@ pub(super) struct StripeBuffer {
 impl StripeBuffer {
     /// The first bytes of the data.
     pub(super) fn data(&self, bytes: usize) -> &[u8] {
-        &self.bytes[..bytes]
+        &self.bytes.all()[..bytes]
     }
 
     /// The data, then the parity.
     pub(super) fn halves(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.bytes[..8 * self.unit_bytes].split_at_mut(4 * self.unit_bytes)
+        self.bytes.all_mut()[..8 * self.unit_bytes].split_at_mut(4 * self.unit_bytes)
     }
 
     /// One of the eight units.
     pub(super) fn unit(&self, index: usize) -> &[u8] {
-        &self.bytes[index * self.unit_bytes..(index + 1) * self.unit_bytes]
+        &self.bytes.all()[index * self.unit_bytes..(index + 1) * self.unit_bytes]
     }
 }
 
 impl Drop for StripeBuffer {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.bytes));
+        self.pool.give_back(std::mem::replace(&mut self.bytes, Bytes::Small(Vec::new())));
         let mut shared = self.pool.shared.lock();
         if self.is_own {
             self.leased.own.store(false, Ordering::SeqCst);
@@ -158,11 +194,11 @@ mod tests {
         let moment = Duration::from_millis(1);
         let unit_bytes = STRIPE_BYTES_MAX / 4;
         let mut leased: Vec<_> = (0..STRIPES_IN_FLIGHT_MAX)
-            .map(|_| allowance.lease(unit_bytes, moment).unwrap())
+            .map(|_| allowance.lease(unit_bytes, moment).unwrap().unwrap())
             .collect();
-        assert!(allowance.lease(unit_bytes, moment).is_none());
+        assert!(allowance.lease(unit_bytes, moment).unwrap().is_none());
         leased.pop();
-        assert!(allowance.lease(unit_bytes, moment).is_some());
+        assert!(allowance.lease(unit_bytes, moment).unwrap().is_some());
         drop(leased);
         assert_eq!(pool.idle.lock().len(), STRIPES_IN_FLIGHT_MAX);
     }
@@ -170,7 +206,7 @@ mod tests {
     #[test]
     fn many_transfers_at_once_stay_below_one_limit_and_each_gets_on() {
         let pool = Arc::new(BufferPool::default());
-        let lease = |allowance: &Allowance| allowance.lease(1, Duration::ZERO);
+        let lease = |allowance: &Allowance| allowance.lease(1, Duration::ZERO).unwrap();
         let transfers: Vec<_> = (0..200).map(|_| Allowance::new(pool.clone())).collect();
         // As if a node had stalled: each takes all that it gets.
         let mut held: Vec<_> = transfers
@@ -195,10 +231,11 @@ mod tests {
         let pool = Arc::new(BufferPool::default());
         let allowance = Allowance::new(pool);
         let long = Duration::from_secs(60);
-        let all: Vec<_> =
-            (0..STRIPES_IN_FLIGHT_MAX).map(|_| allowance.lease(1, long).unwrap()).collect();
+        let all: Vec<_> = (0..STRIPES_IN_FLIGHT_MAX)
+            .map(|_| allowance.lease(1, long).unwrap().unwrap())
+            .collect();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| allowance.lease(1, long).is_some());
+            let waits = scope.spawn(|| allowance.lease(1, long).unwrap().is_some());
             drop(all);
             assert!(waits.join().unwrap());
         });
@@ -208,8 +245,8 @@ mod tests {
     fn a_small_file_takes_a_small_buffer() {
         let pool = Arc::new(BufferPool::default());
         let allowance = Allowance::new(pool.clone());
-        let mut buffer = allowance.lease(89, Duration::ZERO).unwrap();
-        assert_eq!(buffer.bytes.len(), 8 * 89);
+        let mut buffer = allowance.lease(89, Duration::ZERO).unwrap().unwrap();
+        assert_eq!(buffer.bytes.all().len(), 8 * 89);
         assert_eq!(buffer.halves().0.len(), 4 * 89);
         assert_eq!(buffer.unit(7).len(), 89);
         drop(buffer);

@@ -229,7 +229,7 @@ impl Writing {
         let deadline = Instant::now() + BUFFER_WAIT;
         let mut stalled: Option<(NodeId, u64, Instant)> = None;
         loop {
-            if let Some(buffer) = self.allowance.lease(unit_bytes, BUFFER_LOOK) {
+            if let Some(buffer) = self.allowance.lease(unit_bytes, BUFFER_LOOK)? {
                 return Ok(buffer);
             }
             self.take_in_ended();

@@ -14,6 +14,7 @@ pub mod input;
 pub mod listener;
 pub mod monitor;
 pub mod net;
+pub mod pages;
 pub mod private;
 pub mod random;
 pub mod send_queue;

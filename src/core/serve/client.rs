@@ -248,7 +248,9 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Does what needs more than reading and writing. A stop of the server waits for it.
+    /// Does what needs more than reading and writing. A stop of the server waits for it. It has a frame of
+    /// its own on the stack: that of [`Connection::run`] is there as long as a client rests.
+    #[inline(never)]
     fn act(&mut self, step: Step) -> Result<()> {
         let door = self.door;
         self.message_begun = None;

@@ -9,11 +9,17 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+use crate::core::io::pages::Pages;
+
 /// The most bytes of content in a record.
 pub(super) const RECORD_CONTENT: usize = 16 * 1024;
 
 /// More than the longest record has.
 pub(super) const RECORD_MAX: usize = RECORD_CONTENT + 64;
+
+/// Room for what leaves in one write. The peer opens it while more is sealed, and it stays in the
+/// processor's cache until it is sent.
+pub(super) const OUTGOING_BYTES: usize = 8 * RECORD_MAX;
 
 /// More than anything that the library has to say: a chain of certificates from a file.
 const OUTGOING_BYTES_MAX: usize = 2 << 20;
@@ -78,11 +84,21 @@ impl End {
 
 /// What waits to be sent, and where more of it goes.
 pub(super) struct Out<'a> {
-    pub(super) bytes: &'a mut Vec<u8>,
+    pub(super) bytes: &'a mut Option<Pages>,
     pub(super) end: &'a mut usize,
 }
 
 impl Out<'_> {
+    /// Makes room for so many bytes behind what waits.
+    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let wanted = OUTGOING_BYTES.max(*self.end + bytes);
+        let mut pages = Pages::new(wanted).map_err(|e| Error::General(e.to_string()))?;
+        let waiting = &self.bytes.as_deref().unwrap_or_default()[..*self.end];
+        pages[..waiting.len()].copy_from_slice(waiting);
+        *self.bytes = Some(pages);
+        Ok(())
+    }
+
     /// Has something written behind what waits; it is asked again with more room if it says how much
     /// it needs.
     fn write(
@@ -90,13 +106,13 @@ impl Out<'_> {
         mut write: impl FnMut(&mut [u8]) -> Result<usize, Short>,
     ) -> Result<(), Error> {
         loop {
-            match write(&mut self.bytes[*self.end..]) {
+            match write(&mut self.bytes.as_deref_mut().unwrap_or_default()[*self.end..]) {
                 Ok(count) => {
                     *self.end += count;
                     return Ok(());
                 }
                 Err(Short::Of(bytes)) if *self.end + bytes <= OUTGOING_BYTES_MAX => {
-                    self.bytes.resize(*self.end + bytes, 0);
+                    self.grow(bytes)?;
                 }
                 Err(_) => return Err(Error::EncryptError),
             }

@@ -14,39 +14,42 @@
 //! - The end of the connection counts as an end only if the peer has said so (*close notify*).
 //! - After an error of the encryption nothing more is sent or opened.
 
+use std::time::Duration;
+
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 
 use super::failed;
-use super::records::{End, Moved, Out, RECORD_CONTENT, RECORD_MAX, Task};
+use super::records::{End, Moved, OUTGOING_BYTES, Out, RECORD_CONTENT, RECORD_MAX, Task};
 use super::verify::fingerprint;
 use crate::core::error::{Error, Result};
 use crate::core::io::net::Deadline;
+use crate::core::io::pages::Pages;
 use crate::core::io::socket::Socket;
 use crate::core::types::Fingerprint;
 
 /// Room for what has arrived: enough for the longest message of a handshake as well, which is 64 KiB.
 const INCOMING_BYTES: usize = 8 * RECORD_MAX;
 
-/// Room for what leaves in one write. The peer opens it while more is sealed, and it stays in the
-/// processor's cache until it is sent.
-const OUTGOING_BYTES: usize = 8 * RECORD_MAX;
+/// So long after the last byte the buffers are kept.
+const BUFFERS_KEPT: Duration = Duration::from_secs(1);
 
 /// What an answer to a key update may wait for, where the caller waits for nothing.
-const AT_ONCE: Deadline =
-    Deadline::new(std::time::Duration::from_secs(5), "take anything that was sent");
+const AT_ONCE: Deadline = Deadline::new(Duration::from_secs(5), "take anything that was sent");
 
 /// The state of one end.
 pub(in crate::core::io) struct Session {
     end: End,
-    incoming: Vec<u8>,
+    /// `None` until something has to arrive, and when nothing has for a while.
+    incoming: Option<Pages>,
     /// Where what has arrived and is not opened begins and ends in `incoming`.
     arrived: (usize, usize),
     /// Opened and not taken yet, from `taken` on.
     opened: Vec<u8>,
     taken: usize,
-    outgoing: Vec<u8>,
+    /// `None` until something has to leave, as above.
+    outgoing: Option<Pages>,
     /// How much of `outgoing` waits to be sent.
     sealed: usize,
     /// The peer has said that nothing more comes.
@@ -73,11 +76,11 @@ impl Session {
     fn new(end: End) -> Session {
         Session {
             end,
-            incoming: vec![0; INCOMING_BYTES],
+            incoming: None,
             arrived: (0, 0),
             opened: Vec::new(),
             taken: 0,
-            outgoing: vec![0; OUTGOING_BYTES],
+            outgoing: None,
             sealed: 0,
             is_ended: false,
             is_broken: false,
@@ -129,7 +132,8 @@ impl Session {
 
     /// A server that turns somebody away may do so before it encrypts.
     fn check_first_answer(&self) -> Result<()> {
-        let answer = &self.incoming[self.arrived.0..self.arrived.1];
+        let answer = self.incoming.as_deref().unwrap_or_default();
+        let answer = &answer[self.arrived.0..self.arrived.1];
         let is_record = answer.first().is_none_or(|kind| (0x14..=0x17).contains(kind));
         match self.end {
             End::Client(_) if !is_record => Err(Error::PlainAnswer(answer.to_vec())),
@@ -214,10 +218,20 @@ impl Session {
         count
     }
 
-    /// Waits until more has arrived.
+    /// Waits until more has arrived. A peer that rests for long costs no buffers meanwhile.
     fn arrive(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<()> {
-        let room = self.room()?;
-        let count = socket.read_some(room, deadline)?;
+        let is_empty = self.arrived.0 == self.arrived.1 && self.sealed == 0;
+        if is_empty && deadline.limit > BUFFERS_KEPT {
+            let soon = Deadline { limit: BUFFERS_KEPT, ..deadline.clone() };
+            match socket.read_some(self.room()?, &soon) {
+                Err(Error::Deadline(_)) => {}
+                got => return self.arrived(socket, got?),
+            }
+            (self.incoming, self.outgoing) = (None, None);
+            self.opened.shrink_to_fit();
+            socket.peek(&Deadline { limit: deadline.limit - BUFFERS_KEPT, ..deadline.clone() })?;
+        }
+        let count = socket.read_some(self.room()?, deadline)?;
         self.arrived(socket, count)
     }
 
@@ -233,11 +247,15 @@ impl Session {
     /// Room behind what has arrived: at least for the rest of a record.
     fn room(&mut self) -> Result<&mut [u8]> {
         let (start, end) = self.arrived;
+        let incoming = match &mut self.incoming {
+            Some(incoming) => incoming,
+            none => none.insert(Pages::new(INCOMING_BYTES)?),
+        };
         if INCOMING_BYTES - end < RECORD_MAX {
-            self.incoming.copy_within(start..end, 0);
+            incoming.copy_within(start..end, 0);
             self.arrived = (0, end - start);
         }
-        match &mut self.incoming[self.arrived.1..] {
+        match &mut incoming[self.arrived.1..] {
             [] => Err(Error::Protocol("a message of the encryption is too long".into())),
             room => Ok(room),
         }
@@ -253,7 +271,7 @@ impl Session {
         for part in parts {
             let mut rest = *part;
             while !rest.is_empty() {
-                let records = (self.outgoing.len() - self.sealed) / RECORD_MAX;
+                let records = (OUTGOING_BYTES - self.sealed) / RECORD_MAX;
                 if records == 0 {
                     self.send(socket, deadline)?;
                     continue;
@@ -286,12 +304,16 @@ impl Session {
             return Err(socket.closed());
         }
         if self.sealed > 0 {
-            let sent = socket.write_all(&[&self.outgoing[..self.sealed]], deadline);
+            let sent = socket.write_all(&[self.sealed()], deadline);
             self.sealed = 0;
             self.is_broken = sent.is_err();
             sent?;
         }
         Ok(())
+    }
+
+    fn sealed(&self) -> &[u8] {
+        &self.outgoing.as_deref().unwrap_or_default()[..self.sealed]
     }
 
     /// Tells the peer that this is the end, if it can be told at once.
@@ -300,7 +322,7 @@ impl Session {
             return;
         }
         while let Ok(Moved::On | Moved::Ended) = self.step(&mut Task::End) {}
-        socket.send_at_once(&self.outgoing[..self.sealed]);
+        socket.send_at_once(self.sealed());
         self.is_broken = true;
     }
 
@@ -313,14 +335,15 @@ impl Session {
                 // An alert waits to be put into a record, or nothing is said.
                 let _ = self.step(&mut Task::Open(&mut [], 0));
             }
-            socket.send_at_once(&self.outgoing[..self.sealed]);
+            socket.send_at_once(self.sealed());
             self.is_broken = true;
         }
         failed(socket.name(), error)
     }
 
     fn step(&mut self, task: &mut Task<'_>) -> std::result::Result<Moved, rustls::Error> {
-        let arrived = &mut self.incoming[self.arrived.0..self.arrived.1];
+        let incoming = self.incoming.as_deref_mut().unwrap_or_default();
+        let arrived = &mut incoming[self.arrived.0..self.arrived.1];
         let mut out = Out { bytes: &mut self.outgoing, end: &mut self.sealed };
         let (used, moved) = self.end.step(arrived, task, &mut out, &mut self.opened);
         self.arrived.0 += used;
