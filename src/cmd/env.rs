@@ -263,10 +263,18 @@ impl Env {
     ///
     /// # Errors
     /// As [`Env::data`].
-    pub fn json(&mut self, kind: &str, mut object: serde_json::Value) -> Result<(), Stop> {
+    pub fn json(&mut self, kind: &str, object: serde_json::Value) -> Result<(), Stop> {
+        self.json_row(kind, object).and_then(|()| self.flush())
+    }
+
+    /// The same for one of many, which are shown together.
+    ///
+    /// # Errors
+    /// As [`Env::data`].
+    pub fn json_row(&mut self, kind: &str, mut object: serde_json::Value) -> Result<(), Stop> {
         object["v"] = json!(1);
         object["type"] = json!(kind);
-        self.data(&object.to_string()).and_then(|()| self.flush())
+        self.data(&object.to_string())
     }
 
     fn print(&mut self, text: &str, end: &str) -> Result<(), Stop> {

@@ -86,7 +86,7 @@ impl Find {
             }
             found += 1;
             match (json, verbose) {
-                (true, _) => env.json("item", object(&entry)),
+                (true, _) => env.json_row("item", object(&entry)),
                 (false, true) => env.data(&row(&entry, Nodes::Named)),
                 (false, false) => env.data(&line(&entry)),
             }

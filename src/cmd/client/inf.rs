@@ -86,7 +86,7 @@ impl Inf {
         let mut show = |entry: Entry| {
             sum.add(&entry);
             if common.json {
-                env.json("item", object(&entry))
+                env.json_row("item", object(&entry))
             } else if in_rows {
                 env.data(&row(&entry, nodes))
             } else {
@@ -145,7 +145,7 @@ pub(super) fn show_deleted(deleted: &[DeletedEntry], env: &mut Env) -> Result<()
             let kind = if entry.bytes.is_some() { "file" } else { "folder" };
             let gone = when::exact(entry.gone);
             let object = json!({"kind": kind, "path": path, "bytes": entry.bytes, "deleted": gone});
-            env.json("item", object)?;
+            env.json_row("item", object)?;
             continue;
         }
         let (bytes, slash) = match entry.bytes {

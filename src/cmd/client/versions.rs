@@ -34,7 +34,7 @@ impl Versions {
             Connection::open(common, env)?.remote()?.versions(&path).map_err(|e| failed(&e))?;
         if common.json {
             for version in &versions {
-                env.json("item", object(version))?;
+                env.json_row("item", object(version))?;
             }
             let object = json!({"code": 0, "path": rooted(&path), "versions": versions.len()});
             return env.json("result", object);
