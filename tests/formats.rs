@@ -652,7 +652,7 @@ fn every_reply_of_a_node() {
 #[test]
 fn every_change_of_the_journal() {
     let key = Moment(150);
-    let changes: [(Change, &str); 48] = [
+    let changes: [(Change, &str); 49] = [
         (Change::Led { server: CLAIM.server }, "00444444 44444444 44444444 44444444 44"),
         (
             Change::UserMade { user: user(), password: "$argon2id$".into(), created_ms: -1 },
@@ -899,9 +899,10 @@ fn every_change_of_the_journal() {
             },
             "2d046465 6d6f0002 75700204 7b617d62 01043c63 2f3e037b 7d6400",
         ),
+        (Change::AdminSet { user: user(), admin: true }, "2e046465 6d6f01"),
     ];
     let mut golden = Golden::default();
-    let mut seen = [false; 46];
+    let mut seen = [false; 47];
     for (change, expected) in changes {
         golden.check(&format!("{change:?}"), &change.encode().unwrap(), expected);
         seen[match change {
@@ -951,9 +952,10 @@ fn every_change_of_the_journal() {
             Change::AttributesSet { .. } => 43,
             Change::KeyMade { .. } => 44,
             Change::PropertiesSet { .. } => 45,
+            Change::AdminSet { .. } => 46,
         }] = true;
     }
-    assert_eq!(seen, [true; 46]);
+    assert_eq!(seen, [true; 47]);
     let start = Point::start(CLUSTER);
     golden.check("the chain before all", &start.chain.0, "1d02b67f 89bdb248 a744924a e7a6da11");
     golden.check(
@@ -1555,7 +1557,7 @@ fn the_tables_of_the_catalog() {
         rows.map(Result::unwrap).collect()
     };
     let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 105);
+    assert_eq!(version, 106);
     let tables = texts(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
          ORDER BY name",
@@ -1594,7 +1596,8 @@ fn the_tables_of_the_catalog() {
             "uploads: id BLOB key, user_id INTEGER, path TEXT, bytes INTEGER null, begun_ms \
              INTEGER, touched INTEGER, modified_ms INTEGER null, kind INTEGER null",
             "users: id INTEGER null key, name TEXT, password TEXT, created_ms INTEGER, \
-             disabled INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, kept_since INTEGER, files \
+             disabled INTEGER, admin INTEGER, removed INTEGER, quota INTEGER null, root INTEGER, \
+             kept_since INTEGER, files \
              INTEGER, bytes INTEGER, versions INTEGER, stored INTEGER, stored_bytes INTEGER, \
              retired_bytes INTEGER",
             "versions: version BLOB key, user_id INTEGER, bytes INTEGER, blake3 BLOB, \
@@ -1650,7 +1653,7 @@ fn the_tables_of_the_catalog() {
 fn a_catalog_of_a_version_before_the_first_release_is_refused_with_a_clear_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("palk.db");
-    for format in [1, 6, 99, 100, 101, 102, 103, 104, 106] {
+    for format in [1, 6, 99, 100, 101, 102, 103, 104, 105, 107] {
         let database = rusqlite::Connection::open(&file).unwrap();
         database.pragma_update(None, "user_version", format).unwrap();
         drop(database);

@@ -194,6 +194,7 @@ impl Names {
             | Change::PasswordSet { .. }
             | Change::UserDisabled { .. }
             | Change::QuotaSet { .. }
+            | Change::AdminSet { .. }
             | Change::TokenMade { .. }
             | Change::TokenUsed { .. }
             | Change::TokenRevoked { .. }

@@ -93,6 +93,7 @@ pub(crate) fn assert_names(change: &Change) {
         | Change::PasswordSet { user, .. }
         | Change::UserDisabled { user, .. }
         | Change::QuotaSet { user, .. }
+        | Change::AdminSet { user, .. }
         | Change::UserRemoved { user }
         | Change::TokenMade { user, .. }
         | Change::KeyMade { user, .. }

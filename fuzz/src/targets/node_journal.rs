@@ -296,6 +296,7 @@ fn user(change: &Change) -> Option<&UserName> {
         | Change::PasswordSet { user, .. }
         | Change::UserDisabled { user, .. }
         | Change::QuotaSet { user, .. }
+        | Change::AdminSet { user, .. }
         | Change::UserRemoved { user }
         | Change::KeyMade { user, .. }
         | Change::TokenMade { user, .. } => Some(user),

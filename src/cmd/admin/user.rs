@@ -60,6 +60,14 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
+    /// Let an account see and mend the cluster by the web page
+    Admin {
+        /// Which
+        name: String,
+        /// Take that back
+        #[arg(long)]
+        revoke: bool,
+    },
     /// Say how much an account may store
     Quota {
         /// Whose
@@ -118,6 +126,13 @@ impl User {
                 }
                 let done = format!("Removed {} with all of its files", printable(&name));
                 (UserAsk::Remove { name }, done)
+            }
+            Action::Admin { name, revoke } => {
+                let done = match revoke {
+                    false => format!("{} is an administrator", printable(&name)),
+                    true => format!("{} is no administrator", printable(&name)),
+                };
+                (UserAsk::Admin { name, admin: !revoke }, done)
             }
             Action::Quota { name, quota } => {
                 let name_shown = printable(&name);
@@ -203,9 +218,10 @@ fn table(users: &[UserLine]) -> String {
     table.set_header(["account", "state", "files", "stored", "may store", "kept sign-ins"]);
     for user in users {
         let limit = user.limit.map_or_else(|| "any".to_owned(), size);
+        let admin = if user.admin { ", admin" } else { "" };
         table.add_row([
             printable(&user.name),
-            printable(&user.state),
+            format!("{}{admin}", printable(&user.state)),
             user.files.to_string(),
             size(user.bytes),
             limit,
@@ -264,9 +280,10 @@ mod tests {
             quota: Allowance::Default,
             limit: None,
             tokens: 1,
+            admin: true,
         };
         let shown = table(&[user]);
         let words: Vec<&str> = shown.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!(words, ["demo", "disabled", "3", "2.0", "MB", "any", "1"]);
+        assert_eq!(words, ["demo", "disabled,", "admin", "3", "2.0", "MB", "any", "1"]);
     }
 }

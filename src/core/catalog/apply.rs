@@ -46,6 +46,7 @@ pub(super) fn change(connection: &Connection, id: u64, at: Moment, change: &Chan
         Change::UserDisabled { user, disabled } => {
             users::set(connection, user, "disabled", disabled)
         }
+        Change::AdminSet { user, admin } => users::set(connection, user, "admin", admin),
         Change::QuotaSet { user, bytes } => users::set(connection, user, "quota", bytes),
         Change::UserRemoved { user } => users::remove(connection, user, at),
         Change::TokenMade { user, hash, machine, created_ms } => {

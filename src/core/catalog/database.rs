@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use crate::core::error::{Code, Error, Result};
 
 /// The version of the tables. Those below are of Palks that were never released.
-const FORMAT: i64 = 105;
+const FORMAT: i64 = 106;
 
 /// The tables with what the journal adds up to.
 pub(super) const CONTENT: [&str; 12] = [
@@ -45,6 +45,7 @@ const TABLES: &str = "
         password      TEXT NOT NULL,               -- argon2id, PHC form
         created_ms    INTEGER NOT NULL,
         disabled      INTEGER NOT NULL DEFAULT 0,
+        admin         INTEGER NOT NULL DEFAULT 0,  -- may see and mend the cluster by the web page
         removed       INTEGER NOT NULL DEFAULT 0,  -- only its versions are still there
         quota         INTEGER,                     -- bytes; NULL: the server's default
         root          INTEGER NOT NULL,            -- the entry of its top folder

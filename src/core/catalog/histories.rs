@@ -38,6 +38,7 @@ enum Step {
     SetPassword(usize, Option<u8>),
     SetDisabled(usize, bool),
     SetQuota(usize, Option<u32>),
+    SetAdmin(usize, bool),
     AddToken(usize, u8),
     UseToken(u8, i64),
     RevokeToken(u8),
@@ -134,6 +135,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => user().prop_map(Step::RemoveUser),
         1 => (user(), any::<Option<u8>>()).prop_map(|(user, keep)| Step::SetPassword(user, keep)),
         1 => (user(), any::<bool>()).prop_map(|(user, yes)| Step::SetDisabled(user, yes)),
+        1 => (user(), any::<bool>()).prop_map(|(user, yes)| Step::SetAdmin(user, yes)),
         1 => (user(), any::<Option<u32>>()).prop_map(|(user, bytes)| Step::SetQuota(user, bytes)),
         2 => (user(), 0..9_u8).prop_map(|(user, token)| Step::AddToken(user, token)),
         1 => (0..9_u8, 0..9_000_000_i64).prop_map(|(token, now)| Step::UseToken(token, now)),
@@ -227,6 +229,7 @@ fn make(draft: &mut Draft<'_>, step: &Step, n: u8) -> Result<()> {
             draft.set_password(&user(index), &format!("none {n}"), keep.map(token))
         }
         Step::SetDisabled(index, disabled) => draft.set_disabled(&user(index), *disabled),
+        Step::SetAdmin(index, admin) => draft.set_admin(&user(index), *admin),
         Step::SetQuota(index, bytes) => {
             let quota = bytes.map_or(Quota::Unlimited, |bytes| Quota::Bytes(bytes.into()));
             draft.set_quota(&user(index), quota)

@@ -198,21 +198,26 @@ fn tell_replacements(connection: &Connection, chunks: &mut Chunks<'_>) -> Result
 
 fn tell_users(connection: &Connection, chunks: &mut Chunks<'_>) -> Result<()> {
     let select = "SELECT id, name, password, created_ms, disabled, quota, root,
-                         (SELECT made FROM entries WHERE entries.id = root), kept_since FROM users
+                         (SELECT made FROM entries WHERE entries.id = root), kept_since, admin FROM users
                   WHERE removed = 0 ORDER BY id";
     let users = all(connection, select, [], |row| {
         let (id, name, password): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (created_ms, disabled, bytes): (_, _, Option<i64>) =
+        let (created_ms, disabled, bytes): (_, bool, Option<i64>) =
             (row.get(3)?, row.get(4)?, row.get(5)?);
         let made = Moment(row.get::<_, Option<_>>(7)?.unwrap_or_default());
-        let account = (id, name, password, created_ms, disabled, bytes);
+        let admin: bool = row.get(9)?;
+        let account = (id, name, password, created_ms, [disabled, admin], bytes);
         Ok((account, row.get(6)?, made, Moment(row.get(8)?)))
     })?;
-    for ((id, name, password, created_ms, disabled, bytes), top, made, kept_since) in users {
+    for ((id, name, password, created_ms, flags, bytes), top, made, kept_since) in users {
+        let [disabled, admin] = flags;
         let user = UserName::parse(&name)?;
         chunks.add_at(made, Change::UserMade { user: user.clone(), password, created_ms })?;
         if disabled {
             chunks.add(Change::UserDisabled { user: user.clone(), disabled })?;
+        }
+        if admin {
+            chunks.add(Change::AdminSet { user: user.clone(), admin })?;
         }
         if bytes.is_some() {
             chunks.add(Change::QuotaSet { user: user.clone(), bytes })?;

@@ -83,6 +83,8 @@ pub struct UserRecord {
     pub quota: Quota,
     /// How many tokens it has.
     pub tokens: u64,
+    /// May it see how the cluster is, and have it scrubbed and repaired?
+    pub is_admin: bool,
 }
 
 /// What an account has stored.
@@ -149,6 +151,15 @@ impl Draft<'_> {
         self.record(Change::UserDisabled { user: name.clone(), disabled }).map(drop)
     }
 
+    /// Makes an account an administrator, or takes that back.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUser`].
+    pub fn set_admin(&mut self, name: &UserName, admin: bool) -> Result<()> {
+        self.known(name)?;
+        self.record(Change::AdminSet { user: name.clone(), admin }).map(drop)
+    }
+
     /// Says how much an account may store.
     ///
     /// # Errors
@@ -199,7 +210,7 @@ impl Catalog {
     pub fn users(&self) -> Result<Vec<UserRecord>> {
         let select =
             "SELECT name, disabled, removed, created_ms, files, bytes, stored_bytes, quota,
-                          (SELECT count(*) FROM tokens WHERE user_id = users.id)
+                          (SELECT count(*) FROM tokens WHERE user_id = users.id), admin
                       FROM users ORDER BY name, id";
         let rows = self.read(|connection| {
             all(connection, select, [], |row| {
@@ -212,6 +223,7 @@ impl Catalog {
                 let (created_ms, files, bytes) = (row.get(3)?, row.get(4)?, row.get(5)?);
                 let stored_bytes = row.get(6)?;
                 let (quota, tokens) = (Quota::from_column(row.get(7)?), row.get(8)?);
+                let is_admin = row.get(9)?;
                 Ok(UserName::parse(&name).map(|name| UserRecord {
                     name,
                     state,
@@ -221,6 +233,7 @@ impl Catalog {
                     stored_bytes,
                     quota,
                     tokens,
+                    is_admin,
                 }))
             })
         })?;
@@ -231,6 +244,14 @@ impl Catalog {
     pub fn live_users(&self) -> Result<Vec<UserId>> {
         let select = "SELECT id FROM users WHERE removed = 0 ORDER BY id";
         self.read(|connection| all(connection, select, [], |row| Ok(UserId(row.get(0)?))))
+    }
+
+    /// Is this account an administrator?
+    pub fn is_admin(&self, user: UserId) -> Result<bool> {
+        let select = "SELECT admin FROM users WHERE id = ?1 AND removed = 0";
+        let found =
+            self.read(|connection| first(connection, select, [user.0], |row| row.get(0)))?;
+        Ok(found.unwrap_or(false))
     }
 
     /// How many files all accounts have, and their bytes.
@@ -405,6 +426,9 @@ mod tests {
         store(&f, "up/a", 3, 6);
         let account = f.catalog.account(&name("demo")).unwrap();
         f.change(|draft| draft.set_quota(&account.name, Quota::Bytes(100))).unwrap();
+        assert!(!f.catalog.is_admin(f.user).unwrap());
+        f.change(|draft| draft.set_admin(&account.name, true)).unwrap();
+        assert!(f.catalog.is_admin(f.user).unwrap());
         f.change(|draft| draft.add_token(&account, &Digest([1; 32]), "m", 0)).unwrap();
         f.change(|draft| draft.create_user(&name("ann"), "", 8)).unwrap();
         let again = f.change(|draft| draft.create_user(&name("ann"), "", 9)).unwrap_err();
@@ -421,6 +445,7 @@ mod tests {
             stored_bytes: 5 + 7 + 6,
             quota: Quota::Bytes(100),
             tokens: 1,
+            is_admin: true,
         };
         assert_eq!(users[1], expected);
     }

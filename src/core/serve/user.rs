@@ -5,6 +5,7 @@ use crate::core::catalog::accounts::{Account, Proof};
 use crate::core::catalog::{TokenId, UserId};
 use crate::core::error::{Code, Error, Result};
 use crate::core::path::{FilePath, FolderPath, UserName};
+use crate::core::serve::files::Files;
 use crate::core::wire::keys::Rights;
 
 /// Somebody who has signed in.
@@ -128,6 +129,16 @@ impl User {
             "" => self.name.to_string(),
             origin => format!("{} from {origin}", self.name),
         }
+    }
+}
+
+impl Files {
+    /// Is this an administrator, who may see how the cluster is? Whoever has come with a key is none.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub fn is_admin(&self, user: &User) -> Result<bool> {
+        Ok(user.check_owner().is_ok() && self.cluster.catalog.is_admin(user.account.id)?)
     }
 }
 

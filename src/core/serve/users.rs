@@ -79,6 +79,18 @@ impl Users {
         Ok(())
     }
 
+    /// Makes an account an administrator, who sees how the cluster is on the web page and can have it
+    /// scrubbed and repaired there, or takes that back. It counts from the next request on.
+    ///
+    /// # Errors
+    /// [`NoSuchUser`](crate::core::error::Error::NoSuchUser).
+    pub fn set_admin(&self, name: &UserName, admin: bool) -> Result<()> {
+        let user = name.clone();
+        self.files.change(move |draft| draft.set_admin(&user, admin))?;
+        tracing::info!("operator made {name} an administrator: {admin}");
+        Ok(())
+    }
+
     /// Says how much an account may store. Files that are there stay, also if they are more.
     ///
     /// # Errors
@@ -118,6 +130,7 @@ impl Users {
             UserAsk::Disable { name } => self.disable(&known(name)?)?,
             UserAsk::Enable { name } => self.enable(&known(name)?)?,
             UserAsk::Quota { name, quota } => self.set_quota(&known(name)?, from_wire(*quota))?,
+            UserAsk::Admin { name, admin } => self.set_admin(&known(name)?, *admin)?,
             UserAsk::Remove { name } => self.remove(&known(name)?)?,
         }
         Ok(Answer { code: 0, fields: Fields::new() })
@@ -137,6 +150,7 @@ impl Users {
             },
             limit: self.limit(user.quota),
             tokens: user.tokens,
+            admin: user.is_admin,
         }
     }
 }

@@ -413,6 +413,13 @@ pub enum Change {
         /// At most [`PROPERTIES_MAX`].
         properties: Vec<Property>,
     },
+    /// An account became an administrator, or is none any more.
+    AdminSet {
+        /// Which.
+        user: UserName,
+        /// May it see how the cluster is, and have it scrubbed and repaired?
+        admin: bool,
+    },
 }
 
 /// The most properties of one file or folder.

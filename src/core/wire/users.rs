@@ -61,6 +61,13 @@ pub enum UserAsk {
         /// How much.
         quota: Allowance,
     },
+    /// Make it an administrator, or take that back.
+    Admin {
+        /// Which.
+        name: String,
+        /// May it see how the cluster is, and have it scrubbed and repaired?
+        admin: bool,
+    },
 }
 
 /// How much an account may store.
@@ -94,6 +101,9 @@ pub struct UserLine {
     pub limit: Option<u64>,
     /// How many sign-ins are kept on clients' machines.
     pub tokens: u64,
+    /// May it see how the cluster is, and have it scrubbed and repaired?
+    #[serde(default)]
+    pub admin: bool,
 }
 
 #[cfg(test)]
@@ -111,6 +121,7 @@ mod tests {
             UserAsk::Disable { name: name() },
             UserAsk::Enable { name: name() },
             UserAsk::Remove { name: name() },
+            UserAsk::Admin { name: name(), admin: true },
             UserAsk::Quota { name: name(), quota: Allowance::Default },
             UserAsk::Quota { name: name(), quota: Allowance::Unlimited },
             UserAsk::Quota { name: name(), quota: Allowance::Bytes(u64::MAX) },
