@@ -1,5 +1,7 @@
 //! A client of the web door that says exactly what a test wants.
 
+#![allow(dead_code)] // each test binary uses its own part
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
@@ -24,22 +26,43 @@ pub(crate) fn address(cluster: &mut Cluster) -> String {
     log[at..].split(',').next().unwrap().to_owned()
 }
 
+/// What browsers say of a request that a page of the server makes.
+pub(crate) const OF_PAGE: [(&str, &str); 1] = [("Sec-Fetch-Site", "same-origin")];
+
 /// The web door, and who asks.
 pub(crate) struct Web {
     pub(crate) address: String,
     pub(crate) user: String,
     pub(crate) password: String,
+    /// What a browser shows in place of both; empty for nothing.
+    pub(crate) cookie: String,
 }
 
 impl Web {
     pub(crate) fn of(cluster: &mut Cluster) -> Web {
-        Web { address: address(cluster), user: USER.into(), password: PASSWORD.into() }
+        let (user, password) = (USER.into(), PASSWORD.into());
+        Web { address: address(cluster), user, password, cookie: String::new() }
     }
 
     /// The same for somebody else.
     pub(crate) fn with(&self, user: &str, password: &str) -> Web {
-        let address = self.address.clone();
-        Web { address, user: user.into(), password: password.into() }
+        let (address, cookie) = (self.address.clone(), String::new());
+        Web { address, user: user.into(), password: password.into(), cookie }
+    }
+
+    /// What is answered to what somebody has typed on the page.
+    pub(crate) fn type_in(&self, headers: &[(&str, &str)], form: &str) -> Answer {
+        let nobody = Web { cookie: "none=1".into(), ..self.with("", "") };
+        nobody.ask("POST", "/sign-in", headers, form.as_bytes())
+    }
+
+    /// The same with a cookie, as a browser has it once somebody has signed in.
+    pub(crate) fn in_browser(&self) -> Web {
+        let form = format!("user={}&password={}", self.user, self.password.replace(' ', "+"));
+        let answer = self.type_in(&OF_PAGE, &form);
+        assert_eq!(answer.status, 303, "{answer:?}");
+        let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        Web { cookie, ..self.with("", "") }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -53,7 +76,10 @@ impl Web {
         let pair = base64(format!("{}:{}", self.user, self.password).as_bytes());
         let host = &self.address;
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-        head.push_str(&format!("Authorization: Basic {pair}\r\n"));
+        match self.cookie.as_str() {
+            "" => head.push_str(&format!("Authorization: Basic {pair}\r\n")),
+            cookie => head.push_str(&format!("Cookie: {cookie}\r\n")),
+        }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -4,12 +4,12 @@ use palk::core::types::VersionId;
 use palk::core::wire::journal::{PROPERTIES_MAX, Property};
 use palk::core::wire::keys::{AppKey, KeySecret};
 use palk::core::wire::web::conditions::{self, Conditions, There, Verdict};
-use palk::core::wire::web::{basic, date, dav, href, if_header};
+use palk::core::wire::web::{basic, cookie, date, dav, form, href, html, if_header};
 
 pub(crate) fn run(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(rest);
-    match kind % 8 {
+    match kind % 10 {
         0 => drop(basic::decode(&text)),
         1 => {
             if let Ok(path) = href::decode(&text) {
@@ -32,6 +32,21 @@ pub(crate) fn run(data: &[u8]) {
             }
         }
         6 => drop(dav::lock(rest)),
+        7 => {
+            if let Ok(form) = form::Form::decode(&text) {
+                drop((form.get("at"), form.number::<u64>("offset")));
+            }
+            let address = format!("a={}&b=1", form::escaped(&text));
+            let form = form::Form::decode(&address).expect("a form of Palk's own");
+            assert_eq!(form.get("a"), Some(&*text));
+        }
+        8 => {
+            if let Some((user, token)) = cookie::find(&text, "palk").and_then(cookie::decode) {
+                assert_eq!(cookie::decode(&cookie::encode(user, &token)), Some((user, token)));
+            }
+            let page = html::fill("<p>{{a}}</p>", &[("a", &html::escaped(&text))]);
+            assert_eq!(page.matches('<').count(), 2);
+        }
         _ => {
             if let Some(ms) = date::parse(&text) {
                 assert_eq!(date::parse(&date::http(ms)).unwrap_or(ms), ms);

@@ -140,6 +140,11 @@ impl Files {
         Ok(deleted.into_iter().map(told).collect())
     }
 
+    /// Can what is deleted or replaced now be had back?
+    pub fn keeps_what_was(&self) -> bool {
+        self.cluster.retention.kept_for() != Keep::Nothing
+    }
+
     /// How much an account has stored, and what is kept of it.
     ///
     /// # Errors

@@ -282,6 +282,7 @@ impl Server {
                 state: self.listener.state(),
                 encryption: self.encryption.clone(),
                 meters: self.meters.clone(),
+                operator: self.operator.clone(),
                 health: Box::new(move || monitored.health()),
             };
             thread::spawn(move || web.run(backend));

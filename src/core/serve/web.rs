@@ -1,8 +1,12 @@
-//! The web door: HTTP/1.1 for programs that speak WebDAV, and for whoever asks how the server is.
+//! The web door: HTTP/1.1 for people with a browser, for programs that speak WebDAV, and for whoever asks how
+//! the server is.
 //!
 //! ```text
-//!   /health   how the server is; nobody has to sign in
-//!   /dav/     the account's files, by WebDAV (RFC 4918, classes 1 and 2); user and password by `Basic`
+//!   /health               how the server is; nobody has to sign in
+//!   /dav/                 the account's files, by WebDAV (RFC 4918, classes 1 and 2)
+//!   /files/               the page of a folder          /status    that of the cluster
+//!   /sign-in  /sign-out   with a cookie from then on; programs show user and password by `Basic`
+//!   /api/                 what the page's script asks for besides WebDAV
 //! ```
 //!
 //! Invariants:
@@ -13,14 +17,23 @@
 //! - What is done is done through the facade, in one change each. A body that breaks off leaves nothing.
 //! - A user's file is never given as something that a browser would run as this server's own.
 
+mod api;
+mod asked;
 mod body;
 mod dav;
 mod files;
+mod listing;
 mod lock;
 mod locks;
+mod page;
+mod past;
 mod properties;
 mod put;
+mod session;
 mod sign_in;
+mod status;
+mod uploads;
+mod zip;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -29,7 +42,11 @@ use std::time::{Duration, Instant};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
+use self::api::API;
+use self::asked::FILES;
 use self::locks::Locks;
+use self::page::{FOLDERS, STATUS};
+use self::session::Passing;
 use self::sign_in::Remembered;
 use crate::core::catalog::accounts::HASHES_WAITING_MAX;
 use crate::core::error::{Code, Error, Result};
@@ -43,6 +60,7 @@ use crate::core::serve::encryption::{Encryption, Spoken};
 use crate::core::serve::files::{Files, User};
 use crate::core::serve::limits::NETWORK_CLIENTS_MAX;
 use crate::core::serve::meter::{Entrance, Meters, Verb};
+use crate::core::serve::operator::Operator;
 
 /// The most connections at once, if the system lets this process have enough files. A browser opens six.
 const CONNECTIONS_MAX: usize = 400;
@@ -96,6 +114,8 @@ pub struct Backend {
     pub encryption: Arc<Encryption>,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// The cluster, for administrators.
+    pub operator: Arc<Operator>,
     /// How the server is.
     pub health: Box<dyn Fn() -> Health + Send + Sync>,
 }
@@ -144,12 +164,18 @@ impl Door {
 struct Web {
     backend: Backend,
     remembered: Remembered,
+    passing: Passing,
     locks: Locks,
 }
 
 impl Web {
     fn new(backend: Backend) -> Web {
-        Web { backend, remembered: Remembered::default(), locks: Locks::default() }
+        Web {
+            backend,
+            remembered: Remembered::default(),
+            passing: Passing::default(),
+            locks: Locks::default(),
+        }
     }
 
     fn files(&self) -> &Files {
@@ -168,8 +194,9 @@ impl Web {
                 );
                 stream.write_all(&[head.as_bytes(), ENCRYPT.as_bytes()], &TURN_AWAY)
             }
-            Spoken::Encrypted | Spoken::Plain => {
-                http::serve(stream, &LIMITS, &Visit { web: self, peer })
+            spoken @ (Spoken::Encrypted | Spoken::Plain) => {
+                let is_encrypted = spoken == Spoken::Encrypted;
+                http::serve(stream, &LIMITS, &Visit { web: self, peer, is_encrypted })
             }
         }
     }
@@ -180,6 +207,7 @@ impl Web {
 struct Visit {
     web: &'static Web,
     peer: SocketAddr,
+    is_encrypted: bool,
 }
 
 impl Handler for Visit {
@@ -188,11 +216,16 @@ impl Handler for Visit {
         let mut response = match path {
             "/health" => self.health(&request),
             "/dav" => self.dav(request).await,
-            path if path.starts_with("/dav/") => self.dav(request).await,
-            "/" => http::text(StatusCode::OK, "Palk. The files are at /dav/, for WebDAV.\n"),
-            _ => http::text(StatusCode::NOT_FOUND, "there is nothing at this address\n"),
+            path if path.starts_with(FILES) => self.dav(request).await,
+            path if path.starts_with(FOLDERS) => self.folder_page(request).await,
+            path if path.starts_with(API) => self.api(request).await,
+            "/" => self.front(request),
+            "/sign-in" => self.sign_in_page(request).await,
+            "/sign-out" => self.sign_out(request).await,
+            STATUS => self.status_page(request),
+            _ => Visit::asset(&request).unwrap_or_else(nothing_here),
         };
-        // Nothing here is a page of its own, whatever a browser makes of it.
+        // Nothing but the pages is one, whatever a browser makes of it.
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(
@@ -237,6 +270,10 @@ impl<'a, T> Told<'a, T> {
     fn of(path: Option<&'a FilePath>, outcome: &'a Result<T>) -> Told<'a, T> {
         Told { path, bytes: None, nodes: None, outcome }
     }
+}
+
+fn nothing_here() -> Response {
+    http::text(StatusCode::NOT_FOUND, "there is nothing at this address\n")
 }
 
 /// An answer that says no more than its status.
@@ -297,6 +334,7 @@ fn refused(error: &Error) -> Response {
         error => status_of(error),
     };
     let mut response = http::text(status, format!("{error}\n"));
+    set(&mut response, HeaderName::from_static("palk-error"), error.code().as_str());
     match error {
         Error::Throttled { seconds } => {
             set(&mut response, header::RETRY_AFTER, &seconds.to_string());

@@ -2,7 +2,11 @@
 
 pub mod basic;
 pub mod conditions;
+pub mod cookie;
 pub mod date;
 pub mod dav;
+pub mod form;
 pub mod href;
+pub mod html;
 pub mod if_header;
+pub mod json;

@@ -1,170 +1,30 @@
 //! WebDAV: which verb does what. A path in an address begins where the account's files do, or the folder
 //! that a key is for.
 
-use std::time::Instant;
-
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName};
-use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::{Told, Visit, body, empty, refused, set, value};
-use crate::core::catalog::UserId;
+use super::asked::{Asked, FILES, Outcome, Refusal, Service, missing, path_of};
+use super::{Visit, body, empty, set, value};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::http::{self, Request, Response};
-use crate::core::io::listener::Busy;
 use crate::core::path::{FilePath, FolderPath};
-use crate::core::serve::files::{Files, User};
-use crate::core::serve::meter::{Entrance, Verb};
-use crate::core::types::NodeSet;
-use crate::core::wire::extended::{Entry, FileEntry};
-use crate::core::wire::web::conditions::{self, Conditions, There, Verdict};
+use crate::core::serve::meter::Verb;
+use crate::core::wire::extended::{Entry, Which};
+use crate::core::wire::web::conditions::{self, Verdict};
 use crate::core::wire::web::dav::{self as xml, XML_BYTES_MAX};
 use crate::core::wire::web::href;
 use crate::core::wire::web::if_header::{self, State, StateList};
 
-/// Where the files begin.
-pub(super) const ROOT: &str = "/dav/";
-
 const VERBS: &str =
     "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK";
-
-/// So much of a body is read and thrown away where the request is refused; and of that of a stranger.
-const REFUSED_BYTES_MAX: u64 = 64 << 20;
-const STRANGERS_BYTES_MAX: u64 = 1 << 20;
-
-/// Why a request was not done, and what is answered.
-pub(super) struct Refusal {
-    /// Why.
-    pub(super) error: Error,
-    /// With this status; `None` for that of the error.
-    status: Option<StatusCode>,
-    /// Said so in XML.
-    xml: Option<String>,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Refusal {
-        Refusal { error, status: None, xml: None }
-    }
-}
-
-impl Refusal {
-    pub(super) fn of(status: StatusCode, code: Code, text: &str) -> Refusal {
-        Refusal { status: Some(status), ..Refusal::from(Error::other(code, text)) }
-    }
-
-    pub(super) fn with(self, status: StatusCode) -> Refusal {
-        Refusal { status: Some(status), ..self }
-    }
-
-    pub(super) fn saying(self, xml: String) -> Refusal {
-        Refusal { xml: Some(xml), ..self }
-    }
-
-    fn answer(self) -> Response {
-        let mut response = refused(&self.error);
-        if let Some(xml) = self.xml {
-            response = as_xml(StatusCode::OK, xml);
-        }
-        if let Some(status) = self.status {
-            *response.status_mut() = status;
-        }
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-            set(&mut response, header::ALLOW, VERBS);
-        }
-        response
-    }
-}
-
-/// What a verb has come to.
-pub(super) struct Done {
-    pub(super) response: Response,
-    pub(super) bytes: Option<u64>,
-    pub(super) nodes: Option<NodeSet>,
-    /// It is written into the log when its body has been sent.
-    pub(super) is_logged: bool,
-}
-
-impl From<Response> for Done {
-    fn from(response: Response) -> Done {
-        Done { response, bytes: None, nodes: None, is_logged: false }
-    }
-}
-
-impl From<StatusCode> for Done {
-    fn from(status: StatusCode) -> Done {
-        empty(status).into()
-    }
-}
-
-pub(super) type Outcome = std::result::Result<Done, Refusal>;
-
-/// A request for files by somebody who has signed in.
-pub(super) struct Asked {
-    pub(super) visit: Visit,
-    pub(super) user: User,
-    pub(super) head: Parts,
-    /// What it is about, counted from the account's top folder.
-    pub(super) path: FolderPath,
-    pub(super) begun: Instant,
-    /// A stop of the server waits for it.
-    pub(super) busy: Option<Busy<'static>>,
-}
 
 impl Visit {
     /// Answers a request for files.
     pub(super) async fn dav(&self, request: Request) -> Response {
-        let begun = Instant::now();
-        let (head, mut body) = request.into_parts();
-        // Who waits to be told so before the body is sent is answered at once.
-        let comes_anyway = !head.headers.contains_key(header::EXPECT);
-        let user = match self.sign_in(&head) {
-            Ok(user) => user,
-            Err(response) => {
-                if comes_anyway {
-                    body::throw_away(&mut body, STRANGERS_BYTES_MAX).await;
-                }
-                return *response;
-            }
-        };
-        let Some(busy) = self.web.backend.state.begin() else {
-            let text = "the server is shutting down, try again later";
-            return refused(&Error::other(Code::Temporary, text));
-        };
-        let path = match path_of(&user, head.uri.path()) {
-            Ok(path) => path,
-            Err(error) => return refused(&error),
-        };
-        let mut asked = Asked { visit: *self, user, head, path, begun, busy: Some(busy) };
-        let (verb, what) = named(&asked.head.method);
-        let outcome = asked.answer(&mut body).await;
-        let file = asked.file();
-        let log = |told: Told<'_, ()>| self.log(&asked.user, (verb, what), begun, told);
-        match outcome {
-            Ok(done) => {
-                if !done.is_logged {
-                    let (bytes, nodes) = (done.bytes, done.nodes);
-                    log(Told { path: file.as_ref().ok(), bytes, nodes, outcome: &Ok(()) });
-                }
-                done.response
-            }
-            Err(refusal) => {
-                if comes_anyway {
-                    body::throw_away(&mut body, REFUSED_BYTES_MAX).await;
-                }
-                // What a log says of an error is all that is asked of it.
-                let failed = Err(Error::other(refusal.error.code(), refusal.error.to_string()));
-                if verb == Verb::List && refusal.error.code() == Code::NoSuchFile {
-                    // Some programs look for what is not there all the time, which would fill the log.
-                    let meter = self.web.backend.meters.at(Entrance::Web);
-                    meter.answered(verb, begun.elapsed(), Some(Code::NoSuchFile));
-                } else {
-                    log(Told::of(file.as_ref().ok(), &failed));
-                }
-                refusal.answer()
-            }
-        }
+        let service = Service { root: FILES, named: named(request.method()), verbs: VERBS };
+        self.ask(request, service, Asked::answer).await
     }
 }
 
@@ -184,21 +44,6 @@ fn named(method: &Method) -> (Verb, &'static str) {
     }
 }
 
-/// The path that an address names, counted from the account's top folder.
-fn path_of(user: &User, address: &str) -> Result<FolderPath> {
-    let seen = match address.strip_prefix(ROOT) {
-        Some(seen) => href::decode(seen)?,
-        None if address == ROOT.trim_end_matches('/') => FolderPath::top(),
-        None => return Err(Error::Protocol(format!("the address is not in {ROOT}"))),
-    };
-    let top = &user.rights().folder;
-    match (top.is_top(), seen.is_top()) {
-        (true, _) => Ok(seen),
-        (_, true) => Ok(top.clone()),
-        _ => Ok(FolderPath::parse(&format!("{}/{}", top.as_str(), seen.as_str()))?),
-    }
-}
-
 /// An answer in XML.
 pub(super) fn as_xml(status: StatusCode, text: String) -> Response {
     let mut response = http::text(status, text);
@@ -206,15 +51,11 @@ pub(super) fn as_xml(status: StatusCode, text: String) -> Response {
     response
 }
 
-pub(super) fn modified_ms(file: &FileEntry) -> i64 {
-    file.attributes.modified_ms.unwrap_or(file.stored_ms)
-}
-
 impl Asked {
     async fn answer(&mut self, body: &mut Incoming) -> Outcome {
         match self.head.method.as_str() {
             "OPTIONS" => self.options(),
-            "GET" | "HEAD" => self.read(),
+            "GET" | "HEAD" => self.read(&Which::Current),
             "PUT" => self.put(body).await,
             "DELETE" => self.delete(),
             "MKCOL" => self.make_folder(body).await,
@@ -239,58 +80,6 @@ impl Asked {
         }
     }
 
-    pub(super) fn files(&self) -> &'static Files {
-        self.visit.web.files()
-    }
-
-    pub(super) fn account(&self) -> UserId {
-        self.user.account.id
-    }
-
-    /// The path as that of a file.
-    ///
-    /// # Errors
-    /// [`Error::BadPath`] for the top folder.
-    pub(super) fn file(&self) -> Result<FilePath> {
-        Ok(FilePath::parse_rooted(self.path.as_str())?)
-    }
-
-    /// The address under which the user sees a path.
-    pub(super) fn href(&self, path: &FolderPath, is_folder: bool) -> String {
-        let top = &self.user.rights().folder;
-        let seen = path.as_str().strip_prefix(top.as_str()).unwrap_or_default();
-        // It was a path with more in front.
-        let seen = FolderPath::parse_rooted(seen).unwrap_or_default();
-        href::encode(ROOT, &seen, is_folder)
-    }
-
-    /// What is at a path; `None` if there is nothing.
-    pub(super) fn look(&self, path: &FolderPath) -> Result<Option<Entry>> {
-        match self.files().look(&self.user, path) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(error) if matches!(error.code(), Code::NoSuchFile | Code::NoSuchFolder) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The verdict over the conditions of HTTP.
-    pub(super) fn verdict(&self, entry: Option<&Entry>, is_read: bool) -> Verdict {
-        let tag;
-        let there = match entry {
-            None => None,
-            Some(Entry::Folder(_)) => Some(There { tag: "", modified_ms: None }),
-            Some(Entry::File(file)) => {
-                tag = conditions::tag_of(file.version);
-                Some(There { tag: &tag, modified_ms: Some(modified_ms(file)) })
-            }
-        };
-        self.conditions().judge(there, is_read)
-    }
-
-    pub(super) fn conditions(&self) -> Conditions {
-        Conditions::of(|name| value(&self.head, name))
-    }
-
     /// Looks at the conditions of HTTP and of WebDAV, for something that is to be changed. Gives the tokens
     /// of the locks that the program knows.
     pub(super) fn check(&self, entry: Option<&Entry>) -> std::result::Result<Vec<String>, Refusal> {
@@ -311,7 +100,9 @@ impl Asked {
     fn holds(&self, list: &StateList) -> Result<bool> {
         let path = match &list.about {
             None => Some(self.path.clone()),
-            Some(address) => self.own_path(address).and_then(|path| path_of(&self.user, path).ok()),
+            Some(address) => {
+                self.own_path(address).and_then(|path| path_of(&self.user, FILES, path).ok())
+            }
         };
         let Some(path) = path else { return Ok(false) };
         for condition in &list.conditions {
@@ -350,8 +141,8 @@ impl Asked {
         let locks = &self.visit.web.locks;
         locks.guard(self.account(), path, is_deep, tokens).map_err(|locked| {
             let href = format!("<D:href>{}</D:href>", xml::escaped(&self.href(&locked, false)));
-            Refusal::of(StatusCode::LOCKED, Code::Busy, "it is locked")
-                .saying(xml::error("lock-token-submitted", &href))
+            let told = as_xml(StatusCode::LOCKED, xml::error("lock-token-submitted", &href));
+            Refusal::of(StatusCode::LOCKED, Code::Busy, "it is locked").saying(told)
         })
     }
 
@@ -441,7 +232,7 @@ impl Asked {
             let text = "the destination is on another server than the one that is named in Host";
             return Err(Refusal::of(StatusCode::BAD_GATEWAY, Code::NotAllowed, text));
         };
-        let to = path_of(&self.user, address)?;
+        let to = path_of(&self.user, FILES, address)?;
         let replace = match value(&self.head, "overwrite").map(str::trim) {
             None | Some("T" | "t") => true,
             Some("F" | "f") => false,
@@ -501,8 +292,4 @@ pub(super) enum Depth {
     One,
     Infinity,
     Unknown,
-}
-
-pub(super) fn missing(path: &FolderPath) -> Error {
-    Error::other(Code::NoSuchFile, format!("there is nothing at /{path}"))
 }

@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderName};
 use hyper::{Method, StatusCode};
 
-use super::dav::{Asked, Done, Outcome, Refusal, missing, modified_ms};
+use super::asked::{Asked, Done, Outcome, Refusal, missing, modified_ms};
 use super::{Told, Visit, empty, set, value};
 use crate::core::catalog::Scope;
 use crate::core::error::{Code, Error, Result};
@@ -16,7 +16,9 @@ use crate::core::path::{FilePath, FolderPath};
 use crate::core::serve::files::User;
 use crate::core::serve::meter::Verb;
 use crate::core::serve::retrieve::Retrieve;
-use crate::core::wire::extended::{Entry, FileEntry};
+use crate::core::types::{FileAttributes, NodeSet};
+use crate::core::wire::extended::history::VersionFacts;
+use crate::core::wire::extended::{Entry, FileEntry, Which};
 use crate::core::wire::web::conditions::{self, There, Verdict};
 use crate::core::wire::web::date;
 
@@ -60,10 +62,10 @@ pub(super) fn kind_of(name: &str) -> &'static str {
 }
 
 impl Asked {
-    /// `GET` and `HEAD`.
-    pub(super) fn read(&mut self) -> Outcome {
+    /// `GET` and `HEAD` of what a path is or was.
+    pub(super) fn read(&mut self, which: &Which) -> Outcome {
         for _ in 0..TRIES {
-            let entry = self.look(&self.path)?;
+            let entry = self.look_which(which)?;
             let verdict = self.verdict(entry.as_ref(), true);
             let entry = entry.ok_or_else(|| missing(&self.path))?;
             let file = match entry {
@@ -99,7 +101,7 @@ impl Asked {
                 let content = Content::parts(Some(length), || Ok(None));
                 return Ok(found(&file, content, part.is_some().then(|| bytes.clone())).into());
             }
-            let retrieve = self.files().retrieve(&self.user, &file.path, range)?;
+            let retrieve = self.files().retrieve_which(&self.user, &file.path, which, range)?;
             if retrieve.version != file.version {
                 continue;
             }
@@ -107,6 +109,34 @@ impl Asked {
         }
         let text = format!("/{} changes all the time", self.path);
         Err(Error::other(Code::Temporary, text).into())
+    }
+
+    /// What is at the path, or was.
+    fn look_which(&self, which: &Which) -> Result<Option<Entry>> {
+        match which {
+            Which::Current => self.look(&self.path),
+            Which::At(when) => self.files().look_at(&self.user, &self.path, when).map(Some),
+            Which::Version(digits) => {
+                let path = self.file()?;
+                let versions = self.files().versions(&self.user, &path)?;
+                let facts = versions.into_iter().filter_map(|version| version.file);
+                let found =
+                    facts.into_iter().find(|own| own.version.to_string().starts_with(digits));
+                Ok(found.map(|own| {
+                    let VersionFacts { version, bytes, blake3, stored_ms, .. } = own;
+                    let (placed, attributes) = (NodeSet::ALL, FileAttributes::default());
+                    Entry::File(FileEntry {
+                        path,
+                        bytes,
+                        stored_ms,
+                        version,
+                        blake3,
+                        placed,
+                        attributes,
+                    })
+                }))
+            }
+        }
     }
 
     fn send(&mut self, file: &FileEntry, retrieve: Retrieve<'static>, is_part: bool) -> Done {

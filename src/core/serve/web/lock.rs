@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use hyper::header::HeaderName;
 
-use super::dav::{Asked, Depth, Outcome, Refusal, as_xml};
+use super::asked::{Asked, Outcome, Refusal};
+use super::dav::{Depth, as_xml};
 use super::locks::{LONGEST, Lock, USUAL};
 use super::{set, value};
 use crate::core::error::{Code, Error};
@@ -48,7 +49,7 @@ impl Asked {
         let lock = Lock { token, path, is_deep, wanted, until };
         if !locks.take(self.account(), lock.clone())? {
             return Err(Refusal::of(StatusCode::LOCKED, Code::Busy, "it is locked already")
-                .saying(xml::error("no-conflicting-lock", "")));
+                .saying(as_xml(StatusCode::LOCKED, xml::error("no-conflicting-lock", ""))));
         }
         if entry.is_none()
             && let Err(error) = self.make_empty()
@@ -94,8 +95,9 @@ impl Asked {
         self.user.changes(&self.path)?;
         if !self.visit.web.locks.release(self.account(), &self.path, token) {
             let text = "there is no such lock";
-            return Err(Refusal::of(StatusCode::CONFLICT, Code::Changed, text)
-                .saying(xml::error("lock-token-matches-request-uri", "")));
+            let status = StatusCode::CONFLICT;
+            let told = as_xml(status, xml::error("lock-token-matches-request-uri", ""));
+            return Err(Refusal::of(status, Code::Changed, text).saying(told));
         }
         Ok(StatusCode::NO_CONTENT.into())
     }

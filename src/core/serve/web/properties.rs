@@ -7,7 +7,8 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header;
 
-use super::dav::{Asked, Depth, Outcome, Refusal, as_xml, missing, modified_ms};
+use super::asked::{Asked, Outcome, Refusal, missing, modified_ms};
+use super::dav::{Depth, as_xml};
 use super::files::{PAGE, kind_of};
 use super::set;
 use crate::core::catalog::Scope;

@@ -14,8 +14,8 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName};
 
+use super::asked::{Asked, Done, Outcome, Refusal};
 use super::body::Pieces;
-use super::dav::{Asked, Done, Outcome, Refusal};
 use super::{empty, set, value};
 use crate::core::code::layout::STRIPE_BYTES_MAX;
 use crate::core::error::{Code, Error, Result};
@@ -102,7 +102,7 @@ impl Asked {
     }
 
     /// How many bytes will come, as the client says.
-    fn announced(&self) -> Result<Option<u64>> {
+    pub(super) fn announced(&self) -> Result<Option<u64>> {
         let header = match value(&self.head, "content-length") {
             Some(text) => Some(text),
             None => value(&self.head, "x-expected-entity-length"),
@@ -121,26 +121,7 @@ impl Task<'_> {
         let &Task { path, precondition, attributes, .. } = self;
         let wanted = Wanted { path, bytes, precondition, attributes, keep: None };
         let mut store = self.files.store_wanted(self.user, &wanted)?;
-        let mut pieces = Pieces::of(body, self.peer.clone());
-        let mut left = bytes;
-        while left > 0 {
-            let room = store.room()?;
-            let filled = pieces.fill(room).await?;
-            if filled < room.len() {
-                return Err(Error::Protocol(format!(
-                    "{} bytes of the file are missing",
-                    left - filled as u64
-                )));
-            }
-            left -= filled as u64;
-            store.push()?;
-        }
-        // Nothing may come behind it.
-        if pieces.fill(&mut [0]).await? > 0 {
-            return Err(Error::Protocol(format!(
-                "more than the announced {bytes} bytes have come"
-            )));
-        }
+        receive(&mut store, &mut Pieces::of(body, self.peer.clone())).await?;
         Ok((finish(store)?, bytes))
     }
 
@@ -246,6 +227,30 @@ impl Drop for Upload<'_> {
             tracing::info!("cannot drop what has come of {}: {error}", self.task.path);
         }
     }
+}
+
+/// Takes all that a store is for, of a body that has no more than that.
+///
+/// # Errors
+/// [`Error::Protocol`] if it has less or more; those of the connection and of the store.
+pub(super) async fn receive(store: &mut Store<'_>, pieces: &mut Pieces<'_>) -> Result<()> {
+    let bytes = store.bytes();
+    let mut left = bytes;
+    while left > 0 {
+        let room = store.room()?;
+        let filled = pieces.fill(room).await?;
+        if filled < room.len() {
+            let missing = left - filled as u64;
+            return Err(Error::Protocol(format!("{missing} bytes of the file are missing")));
+        }
+        left -= filled as u64;
+        store.push()?;
+    }
+    // Nothing may come behind it.
+    if pieces.fill(&mut [0]).await? > 0 {
+        return Err(Error::Protocol(format!("more than the announced {bytes} bytes have come")));
+    }
+    Ok(())
 }
 
 fn put_into(store: &mut Store<'_>, mut bytes: &[u8]) -> Result<()> {

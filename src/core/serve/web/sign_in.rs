@@ -1,5 +1,6 @@
-//! Who asks: user and password by `Basic`, with each request. What was right is remembered for some
-//! minutes, so that not every request costs a hash that is made to be slow.
+//! Who asks: user and password by `Basic`, with each request, or a browser's cookie (`session.rs`). A
+//! password that was right is remembered for some minutes, so that not every request costs a hash that is
+//! made to be slow.
 //!
 //! What is remembered is a keyed hash of both, never the password. It is good for no longer than what it
 //! stands for: each request asks anew whether the account is there and the password or key still its own.
@@ -11,8 +12,9 @@ use hyper::header;
 use hyper::http::request::Parts;
 use parking_lot::Mutex;
 
+use super::session::{PAGE_HEADER, is_of_page, is_safe};
 use super::{Visit, refused, set};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Code, Error, Result};
 use crate::core::io::http::Response;
 use crate::core::io::random::Random;
 use crate::core::serve::accounts::Origin;
@@ -86,7 +88,7 @@ impl Visit {
         let shown =
             shown.and_then(|value| basic::decode(std::str::from_utf8(value.as_bytes()).ok()?));
         let Some((name, password)) = shown else {
-            return Err(Box::new(challenge(&Error::NotSignedIn)));
+            return self.check_cookie(request);
         };
         self.user(&name, &password).map_err(|error| {
             Box::new(match error {
@@ -98,6 +100,45 @@ impl Visit {
                 error => refused(&error),
             })
         })
+    }
+
+    /// The one who has signed in with a browser, if this is for it to ask.
+    fn check_cookie(&self, request: &Parts) -> std::result::Result<User, Box<Response>> {
+        match self.by_cookie(request) {
+            Some(Ok(_)) if !is_safe(&request.method) && !is_of_page(request) => {
+                let text = "this was asked for by another page than one of this server";
+                Err(Box::new(refused(&Error::other(Code::NotAllowed, text))))
+            }
+            Some(Ok(user)) => Ok(user),
+            // The page asks by itself who it is: without a challenge no browser does.
+            Some(Err(error)) => Err(Box::new(refused(&error))),
+            None if request.headers.contains_key(PAGE_HEADER) => {
+                Err(Box::new(refused(&Error::NotSignedIn)))
+            }
+            None => Err(Box::new(challenge(&Error::NotSignedIn))),
+        }
+    }
+
+    /// Looks at a password that somebody has typed on the page. It is not remembered.
+    pub(super) fn check_password(&self, name: &str, password: &str) -> Result<User> {
+        let begun = Instant::now();
+        let outcome = self.web.files().sign_in(name, password, Origin::of(self.peer.ip()));
+        self.log_sign_in(name, begun, &outcome);
+        outcome.map(|user| self.coming(user)).map_err(|error| match error {
+            // Which of the two was wrong is nobody's business.
+            Error::NoSuchUser(_) | Error::WrongPassword(_) => Error::SignInRefused,
+            error => error,
+        })
+    }
+
+    fn log_sign_in(&self, name: &str, begun: Instant, outcome: &Result<User>) {
+        let known = match outcome {
+            Ok(user) => Some(user.name.clone()),
+            Err(_) => self.web.files().accounts().known(name),
+        };
+        let meter = self.web.backend.meters.at(Entrance::Web);
+        let event = Event::new(meter, Verb::SignIn, "signed in", self.peer, begun);
+        Event { user: known.as_ref(), ..event }.end(outcome);
     }
 
     fn user(&self, name: &str, password: &str) -> Result<User> {
@@ -119,19 +160,13 @@ impl Visit {
             }
             Some(outcome) => outcome,
         };
-        let known = match &outcome {
-            Ok(user) => Some(user.name.clone()),
-            Err(_) => web.files().accounts().known(name),
-        };
-        let meter = web.backend.meters.at(Entrance::Web);
-        let event = Event::new(meter, Verb::SignIn, "signed in", self.peer, begun);
-        Event { user: known.as_ref(), ..event }.end(&outcome);
+        self.log_sign_in(name, begun, &outcome);
         let user = outcome?;
         web.remembered.keep(mark, user.clone());
         Ok(self.coming(user))
     }
 
-    fn coming(&self, user: User) -> User {
+    pub(super) fn coming(&self, user: User) -> User {
         user.coming_from(format!("web {}", self.peer))
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::tz::TimeZone;
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`; a date before the year 0 or behind 9999 is the beginning of 1970.
 pub fn http(ms: i64) -> String {
@@ -12,6 +13,15 @@ pub fn http(ms: i64) -> String {
 /// `1994-11-06T08:49:37Z`
 pub fn iso(ms: i64) -> String {
     whole(ms).to_string()
+}
+
+/// Year, month, day, hour, minute and second by universal time; `None` for a date before the year -9999 or
+/// behind 9999.
+pub fn civil(ms: i64) -> Option<[i16; 6]> {
+    let civil = Timestamp::from_second(ms.div_euclid(1000)).ok()?.to_zoned(TimeZone::UTC);
+    let [month, day] = [civil.month(), civil.day()].map(i16::from);
+    let [hour, minute, second] = [civil.hour(), civil.minute(), civil.second()].map(i16::from);
+    Some([civil.year(), month, day, hour, minute, second])
 }
 
 /// The second that a date of HTTP names, as milliseconds; `None` if it is none.
@@ -36,5 +46,7 @@ mod tests {
         assert_eq!(iso(784_111_777_000), "1994-11-06T08:49:37Z");
         assert_eq!(http(i64::MIN), http(0));
         assert_eq!(parse("yesterday"), None);
+        assert_eq!(civil(784_111_777_999), Some([1994, 11, 6, 8, 49, 37]));
+        assert_eq!(civil(i64::MAX), None);
     }
 }

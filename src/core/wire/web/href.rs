@@ -12,24 +12,27 @@ use crate::core::path::FolderPath;
 /// [`Error::BadPath`] if it leads elsewhere or is no path; [`Error::Protocol`] if it is not UTF-8.
 pub fn decode(path: &str) -> Result<FolderPath> {
     let bad = || Error::Protocol("the address has a wrong escape".into());
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.bytes();
+    // A name that has one would be two.
+    if path.as_bytes().windows(3).any(|three| three.eq_ignore_ascii_case(b"%2f")) {
+        return Err(bad());
+    }
+    Ok(FolderPath::parse(&unescaped(path).ok_or_else(bad)?)?)
+}
+
+/// A text with its escapes taken for what they stand for; `None` if one is wrong, or it is not UTF-8.
+pub(super) fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte != b'%' {
             bytes.push(byte);
             continue;
         }
         let mut digit = || char::from(rest.next()?).to_digit(16);
-        let (high, low) = digit().zip(digit()).ok_or_else(bad)?;
-        let byte = u8::try_from(high << 4 | low).map_err(|_| bad())?;
-        // A name that has one would be two.
-        if byte == b'/' {
-            return Err(bad());
-        }
-        bytes.push(byte);
+        let (high, low) = digit().zip(digit())?;
+        bytes.push(u8::try_from(high << 4 | low).ok()?);
     }
-    let text = String::from_utf8(bytes).map_err(|_| bad())?;
-    Ok(FolderPath::parse(&text)?)
+    String::from_utf8(bytes).ok()
 }
 
 /// A path as an address has it, behind what it begins with; with a `/` at its end for a folder.
