@@ -192,8 +192,7 @@ fn nothing_answered_is_lost_whatever_crashes() {
     assert!(all.copied > seeds() / 15 && all.moved + all.copied > seeds() / 2);
     assert!(all.times_set > seeds() / 10, "{all:?}");
     assert!(all.groups > seeds() && all.read > seeds() && all.in_doubt > seeds() / 10);
-    assert!(all.recoveries > seeds() / 10 && all.damaged > seeds() / 8);
-    assert!(all.undone > seeds() / 12, "{all:?}");
+    assert!(all.recoveries > seeds() / 10 && all.damaged > seeds() / 4 && all.undone > seeds() / 6);
 }
 
 #[test]
