@@ -287,7 +287,7 @@ impl Accounts {
 }
 
 /// What is kept of a token. It is random, so nobody can find it by trying, and a plain hash does.
-fn secret_hash(secret: &[u8]) -> Digest {
+pub(super) fn secret_hash(secret: &[u8]) -> Digest {
     Digest(*blake3::hash(secret).as_bytes())
 }
 

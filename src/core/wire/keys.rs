@@ -60,15 +60,9 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Is there nothing that they do not allow?
-    pub fn are_full(&self) -> bool {
-        !self.read_only && self.folder.is_top()
-    }
-
     /// Is this path the folder that they are for, or in it?
     pub fn reach(&self, path: &FolderPath) -> bool {
-        let rest = path.as_str().strip_prefix(self.folder.as_str());
-        rest.is_some_and(|rest| self.folder.is_top() || rest.is_empty() || rest.starts_with('/'))
+        path.is_within(&self.folder)
     }
 
     /// As fields of a message.
@@ -232,8 +226,8 @@ mod tests {
             assert_eq!(of.reach(&folder(path)), reached, "{path:?}");
             assert!(rights(true, "").reach(&folder(path)), "{path:?}");
         }
-        assert!(rights(false, "").are_full());
-        assert!(!of.are_full() && !rights(true, "").are_full());
+        assert_eq!(rights(false, ""), Rights::default());
+        assert!(of != Rights::default() && rights(true, "") != Rights::default());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::page::{self, is_shown_to};
 use super::{Visit, body, empty, not_allowed, set, status_of, value};
 use crate::core::error::{Code, Error, Result};
 use crate::core::io::http::{Request, Response};
+use crate::core::serve::accounts::secret_hash;
 use crate::core::serve::files::User;
 use crate::core::types::Digest;
 use crate::core::wire::token::Token;
@@ -67,20 +68,16 @@ impl Passing {
             let any = users.keys().next().copied();
             any.and_then(|any| users.remove(&any));
         }
-        users.insert(mark(token), user);
+        users.insert(secret_hash(&token.0), user);
     }
 
     fn find(&self, token: &Token) -> Option<User> {
-        self.0.lock().get(&mark(token)).cloned()
+        self.0.lock().get(&secret_hash(&token.0)).cloned()
     }
 
     fn end(&self, token: &Token) -> bool {
-        self.0.lock().remove(&mark(token)).is_some()
+        self.0.lock().remove(&secret_hash(&token.0)).is_some()
     }
-}
-
-fn mark(token: &Token) -> Digest {
-    Digest(*blake3::hash(&token.0).as_bytes())
 }
 
 /// Does a request of this method change nothing?
